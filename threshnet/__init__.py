@@ -1,0 +1,7 @@
+"""ThreshNets as data: specs, schedules, costs and named networks; importing this loads no torch."""
+
+from threshnet.errors import InputError
+from threshnet.named import NAMED, named
+from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
+
+__all__ = ["NAMED", "BlockSpec", "InputError", "NetworkSpec", "StemSpec", "named"]

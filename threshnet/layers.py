@@ -1,0 +1,30 @@
+"""One row of the walk as a torch module."""
+
+from torch import nn
+
+from threshnet.shapes import Row
+
+
+def module_for(row: Row) -> nn.Module:
+    """The leaf module that a row describes, with torch's default initialisation; (n, c, h, w) in and out."""
+    match row.op:
+        case "conv":
+            padding = row.kernel // 2
+            return nn.Conv2d(row.channels_in, row.channels_out, row.kernel, row.stride, padding, bias=False)
+        case "norm":
+            return nn.BatchNorm2d(row.channels_out)
+        # In place is safe: every activation is the only reader of its norm, whose backward pass keeps its input.
+        case "relu":
+            return nn.ReLU(inplace=True)
+        case "relu6":
+            return nn.ReLU6(inplace=True)
+        case "max_pool":
+            return nn.MaxPool2d(row.kernel, row.stride, padding=1 if row.kernel == 3 else 0)
+        case "dropout":
+            return nn.Dropout(row.probability)
+        case "avg_pool":
+            return nn.AdaptiveAvgPool2d(1)
+        case "flatten":
+            return nn.Flatten()
+        case "linear":
+            return nn.Linear(row.channels_in, row.channels_out)

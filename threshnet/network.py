@@ -1,0 +1,56 @@
+"""A spec as a torch module: the rows of the walk, run in order."""
+
+import torch
+from torch import Tensor, nn
+
+from threshnet.layers import module_for
+from threshnet.shapes import IMAGE, Row, walk
+from threshnet.spec import NetworkSpec
+
+
+class ThreshNet(nn.Module):
+    """The network of a spec; (n, 3, h, w) images scaled to [0, 1] in, (n, classes) logits out.
+
+    Its modules carry the names of the walk's rows and stand in the order of the original repositories' modules.
+    """
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        # Modules do not depend on the input size; the smallest input that no pool swallows serves for the walk.
+        self.rows: tuple[Row, ...] = walk(spec, smallest_input(spec))
+        self.last_use = _last_use(self.rows)
+        for row in self.rows:
+            self.add_module(row.name, module_for(row))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, classes); each intermediate result is let go after its last reader."""
+        outputs: dict[int, Tensor] = {IMAGE: images}
+        for index, row in enumerate(self.rows):
+            inputs = [outputs[source] for source in row.sources]
+            for source in self.last_use[index]:
+                del outputs[source]
+            module = self.get_submodule(row.name)
+            outputs[index] = module(inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1))
+        return outputs[len(self.rows) - 1]
+
+
+def build(spec: NetworkSpec) -> ThreshNet:
+    """A freshly initialised network; torch's default random generator decides the weights."""
+    return ThreshNet(spec)
+
+
+def smallest_input(spec: NetworkSpec) -> int:
+    """The smallest square input, in pixels, that survives all pools of the network."""
+    size = 1
+    for block in reversed(spec.blocks):
+        size *= 2 if block.pool else 1
+    for halves in (spec.stem.pool, spec.stem.stride == 2):
+        size = 2 * size - 1 if halves else size
+    return size
+
+
+def _last_use(rows: tuple[Row, ...]) -> tuple[tuple[int, ...], ...]:
+    """For each row, the sources that no later row reads."""
+    last: dict[int, int] = {source: index for index, row in enumerate(rows) for source in row.sources}
+    return tuple(tuple(s for s in set(row.sources) if last[s] == index) for index, row in enumerate(rows))

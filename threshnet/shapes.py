@@ -1,0 +1,133 @@
+"""THE walk: a spec and an input size become rows, a straight-line program that everything else reads.
+
+Each row is one leaf module. It reads the channel-wise concatenation of the outputs of its source rows, in order. The
+module builder runs the rows, the cost counters add them up, the pictures draw them; none of them knows a spec's fields.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from threshnet.errors import InputError
+from threshnet.spec import BlockSpec, NetworkSpec
+
+Op = Literal["conv", "norm", "relu", "relu6", "max_pool", "dropout", "avg_pool", "flatten", "linear"]
+IMAGE = -1  # the source that stands for the input image
+IMAGE_CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One leaf module of the network: what it reads and what it makes."""
+
+    # Its place in the network, such as "block2_layer3_conv1"; unique.
+    name: str
+    op: Op
+    # Rows whose outputs it reads, concatenated in this order; IMAGE (-1) is the input.
+    sources: tuple[int, ...]
+    channels_in: int
+    channels_out: int
+    # Height and width in pixels of what it reads and of what it makes; images are square.
+    size_in: int
+    size_out: int
+    # Edge of the kernel of a convolution or pool, in pixels; 1 elsewhere.
+    kernel: int = 1
+    stride: int = 1
+    # Dropout probability; 0 elsewhere.
+    probability: float = 0.0
+    # Block (from 1; 0 = stem or head) and layer in it (from 1; 0 = transition, pool).
+    block: int = 0
+    layer: int = 0
+
+
+def walk(spec: NetworkSpec, input_size: int) -> tuple[Row, ...]:
+    """Rows of the network on a (3, input_size, input_size) image; InputError where a pool would leave no pixel."""
+    if type(input_size) is not int or input_size < 1:
+        raise InputError(f"input size = {input_size!r}: must be a whole number of pixels, at least 1")
+    walker = _Walker(spec, input_size)
+    stem = spec.stem
+    node = walker.add("stem_conv1", "conv", (IMAGE,), stem.widths[0], kernel=3, stride=stem.stride)
+    node = walker.norm_act("stem", 1, node)
+    node = walker.add("stem_conv2", "conv", (node,), stem.widths[1], kernel=3)
+    node = walker.norm_act("stem", 2, node)
+    if stem.pool:
+        node = walker.add("stem_pool", "max_pool", (node,), kernel=3, stride=2)
+    for number, block in enumerate(spec.blocks, start=1):
+        last = number == len(spec.blocks)
+        node = walker.block(number, block, node, spec.block_dropout if last else 0.0)
+    node = walker.add("head_pool", "avg_pool", (node,))
+    node = walker.add("head_flatten", "flatten", (node,))
+    if spec.head_dropout:
+        node = walker.add("head_dropout", "dropout", (node,), probability=spec.head_dropout)
+    walker.add("head_linear", "linear", (node,), spec.classes)
+    return tuple(walker.rows)
+
+
+class _Walker:
+    """The rows so far; `add` appends one and returns its index."""
+
+    def __init__(self, spec: NetworkSpec, input_size: int) -> None:
+        self.spec = spec
+        self.input_size = input_size
+        self.rows: list[Row] = []
+
+    def add(
+        self,
+        name: str,
+        op: Op,
+        sources: tuple[int, ...],
+        channels_out: int | None = None,
+        *,
+        kernel: int = 1,
+        stride: int = 1,
+        probability: float = 0.0,
+        block: int = 0,
+        layer: int = 0,
+    ) -> int:
+        image = sources == (IMAGE,)
+        channels_in = IMAGE_CHANNELS if image else sum(self.rows[source].channels_out for source in sources)
+        size_in = self.input_size if image else self.rows[sources[0]].size_out
+        size_out = 1 if op == "avg_pool" else _size_out(size_in, kernel, stride)
+        if size_out < 1:
+            raise InputError(
+                f"input size {self.input_size} is too small: {name} would pool {size_in}x{size_in} pixels away; "
+                f"use a larger input or fewer pools"
+            )
+        channels = channels_in if channels_out is None else channels_out
+        self.rows.append(
+            Row(name, op, sources, channels_in, channels, size_in, size_out, kernel, stride, probability, block, layer)
+        )
+        return len(self.rows) - 1
+
+    def norm_act(self, prefix: str, number: int, *sources: int, block: int = 0, layer: int = 0) -> int:
+        node = self.add(f"{prefix}_norm{number}", "norm", sources, block=block, layer=layer)
+        return self.add(f"{prefix}_act{number}", self.spec.activation, (node,), block=block, layer=layer)
+
+    def block(self, number: int, block: BlockSpec, entry: int, dropout: float) -> int:
+        """The block's layers, transition and pool; returns the last row's index."""
+        nodes = [entry]
+        for layer, (links, width) in enumerate(zip(block.links, block.widths, strict=True), start=1):
+            prefix = f"block{number}_layer{layer}"
+            if block.unit == "bottleneck":
+                node = self.norm_act(prefix, 1, *(nodes[n] for n in links), block=number, layer=layer)
+                node = self.add(f"{prefix}_conv1", "conv", (node,), block.bottleneck_width, block=number, layer=layer)
+                node = self.norm_act(prefix, 2, node, block=number, layer=layer)
+                node = self.add(f"{prefix}_conv2", "conv", (node,), width, kernel=3, block=number, layer=layer)
+            else:
+                nearest_first = tuple(nodes[n] for n in reversed(links))
+                node = self.add(f"{prefix}_conv1", "conv", nearest_first, width, kernel=3, block=number, layer=layer)
+                node = self.norm_act(prefix, 1, node, block=number, layer=layer)
+            nodes.append(node)
+        outputs = tuple(nodes[n] for n in block.outputs)
+        if dropout:
+            outputs = (self.add(f"block{number}_dropout", "dropout", outputs, probability=dropout, block=number),)
+        node = self.add(f"block{number}_transition_conv1", "conv", outputs, block.transition, block=number)
+        node = self.norm_act(f"block{number}_transition", 1, node, block=number)
+        if block.pool:
+            node = self.add(f"block{number}_pool", "max_pool", (node,), kernel=2, stride=2, block=number)
+        return node
+
+
+def _size_out(size: int, kernel: int, stride: int) -> int:
+    """Edge after a window: 3x3 is padded by 1, 2x2 and 1x1 are not padded."""
+    padding = 1 if kernel == 3 else 0
+    return (size + 2 * padding - kernel) // stride + 1
