@@ -1,8 +1,8 @@
 """The threshold mechanism: how strong a link is, and which links a threshold keeps.
 
-Layers of a block are numbered 1..L and node 0 is the block's input. Layer l may read node l - d for 1 <= d <= l; a layer
-with connection threshold t keeps exactly the links whose strength is at least t. The four thresholds are four known
-networks, each nested in the one before: DenseNet (arXiv:1608.06993), Log-DenseNet (arXiv:1711.00002), HarDNet
+Layers of a block are numbered 1..L and node 0 is the block's input. Layer l may read node l - d for 1 <= d <= l; a
+layer with connection threshold t keeps exactly the links whose strength is at least t. The four thresholds are four
+known networks, each nested in the one before: DenseNet (arXiv:1608.06993), Log-DenseNet (arXiv:1711.00002), HarDNet
 (arXiv:1909.00948) and a plain chain.
 """
 
@@ -21,7 +21,7 @@ def strength(layer: int, distance: int) -> int:
     return 2 if layer % distance == 0 else 1
 
 
-def links(layer: int, threshold: int) -> tuple[int, ...]:
+def kept_links(layer: int, threshold: int) -> tuple[int, ...]:
     """Nodes, ascending, that `layer` (>= 1) reads under `threshold` (0 to 3); its predecessor is always among them."""
     if not DENSE <= threshold <= CHAIN:
         raise ValueError(f"threshold {threshold} is not between {DENSE} and {CHAIN}")
@@ -30,12 +30,7 @@ def links(layer: int, threshold: int) -> tuple[int, ...]:
 
 def schedule(thresholds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     """Links of every layer of a block, from one threshold per layer."""
-    return tuple(links(layer, threshold) for layer, threshold in enumerate(thresholds, start=1))
-
-
-def largest_threshold(layer: int, nodes: tuple[int, ...]) -> int | None:
-    """The largest threshold under which `layer` reads exactly `nodes` (ascending); None where no threshold does."""
-    return next((t for t in range(CHAIN, DENSE - 1, -1) if links(layer, t) == nodes), None)
+    return tuple(kept_links(layer, threshold) for layer, threshold in enumerate(thresholds, start=1))
 
 
 def harmonic_links(layer: int, nodes: tuple[int, ...]) -> int:
@@ -48,7 +43,7 @@ def describe(block_links: tuple[tuple[int, ...], ...]) -> str:
 
     A run is named by the smallest set of links that fits, so that layers on which thresholds agree do not split it.
     """
-    fits = [{t for t in range(4) if links(layer, t) == nodes} for layer, nodes in enumerate(block_links, start=1)]
+    fits = [{t for t in range(4) if kept_links(layer, t) == nodes} for layer, nodes in enumerate(block_links, start=1)]
     runs: list[tuple[int, int, set[int]]] = []
     for layer, names in enumerate(fits, start=1):
         if runs and runs[-1][2] & names:

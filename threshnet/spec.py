@@ -108,9 +108,9 @@ class BlockSpec:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels of each layer: growth x multiplier^(harmonic links beyond the first), rounded to even as HarDNet does.
+        """Channels of each layer: growth x multiplier^(harmonic links beyond the first), rounded to even.
 
-        The rounding is int(int(w + 1) / 2) * 2 of HarDNet's released code (PingoLH/Pytorch-HarDNet, hardnet.py).
+        The rounding, int(int(w + 1) / 2) * 2, is HarDNet's (PingoLH/Pytorch-HarDNet, hardnet.py).
         """
         raw = (
             self.growth * self.multiplier ** (harmonic_links(layer, nodes) - 1)
@@ -173,7 +173,9 @@ class NetworkSpec:
                 raise InputError(f"block {number}: {error}") from None
         if "stem" in top:
             stem = _record(StemSpec, top["stem"], "stem")
-            top["stem"] = StemSpec(**{key: _tuple(value) for key, value in stem.items()})
+            if "widths" in stem:
+                stem["widths"] = _tuple(stem["widths"])
+            top["stem"] = StemSpec(**stem)
         return NetworkSpec(**{**top, "blocks": tuple(parsed)})
 
     def fingerprint(self) -> str:

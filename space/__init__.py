@@ -1,0 +1,8 @@
+"""What may vary: spaces of networks, and the way between a network and an Optuna trial's parameters."""
+
+from space.definition import Choice, Space
+from space.encode import contains, decode, encode, suggest
+from space.limits import Limits
+from space.spaces import DEFAULT, SMALL_IMAGES, SPACES
+
+__all__ = ["DEFAULT", "SMALL_IMAGES", "SPACES", "Choice", "Limits", "Space", "contains", "decode", "encode", "suggest"]

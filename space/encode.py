@@ -1,0 +1,174 @@
+"""Between parameters (one integer per choice) and networks: decode, encode, and suggest for an Optuna trial."""
+
+from collections.abc import Mapping
+from itertools import product
+
+from optuna.trial import BaseTrial
+
+from space.definition import Choice, Space, Value
+from threshnet.errors import InputError
+from threshnet.schedules import DENSE, HARMONIC, harmonic_links, kept_links, schedule
+from threshnet.spec import BlockSpec, NetworkSpec
+
+Links = tuple[tuple[int, ...], ...]
+
+
+def suggest(space: Space, trial: BaseTrial) -> NetworkSpec:
+    """The network that an Optuna trial proposes; every parameter of the space is asked for, whatever the depth."""
+    distributions = space.distributions()
+    return decode(space, {name: trial.suggest_int(name, d.low, d.high) for name, d in distributions.items()})
+
+
+def decode(space: Space, params: Mapping[str, int]) -> NetworkSpec:
+    """The network that `params` stand for; parameters of fixed choices may be left out, others raise InputError."""
+    choices = space.choices()
+    unknown = sorted(set(params) - set(choices))
+    if unknown:
+        raise InputError(f"parameter {unknown[0]!r} is not one of the space {space.name!r}")
+    values = {name: _value(space, name, choice, params) for name, choice in choices.items()}
+    stem = values["stem"]
+    blocks: list[BlockSpec] = []
+    for number in range(1, values["blocks"] + 1):
+        prefix = f"block{number}_"
+        own = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+        width = blocks[-1].transition if blocks else stem.widths[1]
+        if space.granularity == "network":
+            own["width_threshold"] = values["width_threshold"]
+        blocks.append(
+            BlockSpec(
+                links=schedule(_thresholds(space, own, width)),
+                growth=own["growth"],
+                transition=own["transition"],
+                unit=own["unit"],
+                bottleneck_width=own["bottleneck_width"],
+                multiplier=own["multiplier"],
+                output=own["output"],
+                pool=own["pool"],
+            )
+        )
+    return NetworkSpec(
+        blocks=tuple(blocks),
+        stem=stem,
+        activation=values["activation"],
+        block_dropout=values["block_dropout"],
+        head_dropout=values["head_dropout"],
+        classes=space.classes,
+    )
+
+
+def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
+    """The parameters of `spec`, with the largest thresholds that give its links; `decode` gives it back exactly.
+
+    Choices without effect on the network take their first value. Raises InputError where the space or its granularity
+    cannot express the network, naming the value.
+    """
+    if spec.classes != space.classes:
+        raise InputError(f"classes = {spec.classes}: the space {space.name!r} has {space.classes}")
+    wanted: dict[str, Value] = {
+        "stem": spec.stem,
+        "activation": spec.activation,
+        "block_dropout": spec.block_dropout,
+        "head_dropout": spec.head_dropout,
+        "blocks": len(spec.blocks),
+    }
+    if space.granularity == "network":
+        wanted["width_threshold"] = _encode_width_threshold(space, spec)
+    for number, block in enumerate(spec.blocks, start=1):
+        prefix = f"block{number}_"
+        wanted[prefix + "layers"] = block.depth
+        wanted |= {prefix + name: value for name, value in _encode_thresholds(space, number, block.links).items()}
+        for name in ("unit", "output", "growth", "transition", "pool"):
+            wanted[prefix + name] = getattr(block, name)
+        if block.unit == "bottleneck":
+            wanted[prefix + "bottleneck_width"] = block.bottleneck_width
+        if any(harmonic_links(layer, nodes) > 1 for layer, nodes in enumerate(block.links, start=1)):
+            wanted[prefix + "multiplier"] = block.multiplier
+    params: dict[str, int] = {}
+    choices = space.choices()
+    for name, value in wanted.items():
+        if value not in choices[name].values:
+            raise InputError(f"{name} = {value!r}: the space {space.name!r} allows {list(choices[name].values)}")
+    for name, choice in choices.items():
+        if len(choice.values) > 1:
+            params[name] = choice.code(wanted.get(name, choice.values[0]))
+    return params
+
+
+def contains(space: Space, spec: NetworkSpec) -> bool:
+    """Whether the space, at its granularity, can express the network."""
+    try:
+        encode(space, spec)
+    except InputError:
+        return False
+    return True
+
+
+def _value(space: Space, name: str, choice: Choice, params: Mapping[str, int]) -> Value:
+    if name not in params:
+        if len(choice.values) == 1:
+            return choice.values[0]
+        raise InputError(f"parameter {name!r} of the space {space.name!r} is missing")
+    code, allowed = params[name], choice.distribution
+    if type(code) is not int or not allowed.low <= code <= allowed.high:
+        raise InputError(f"parameter {name!r} = {code!r}: must be an integer from {allowed.low} to {allowed.high}")
+    return choice.value(code)
+
+
+def _thresholds(space: Space, own: Mapping[str, Value], width: int) -> tuple[int, ...]:
+    """One connection threshold per layer of a block that is entered by `width` channels."""
+    depth: int = own["layers"]
+    match space.granularity:
+        case "network":
+            return (DENSE if width < own["width_threshold"] else HARMONIC,) * depth
+        case "block":
+            return (own["threshold"],) * depth
+        case "schedule":
+            return _switched(own["threshold_first"], own["threshold_rest"], own["switch"], depth)
+        case "layer":
+            return tuple(own[f"threshold{layer}"] for layer in range(1, depth + 1))
+
+
+def _switched(first: int, rest: int, switch: int, depth: int) -> tuple[int, ...]:
+    """Threshold `first` for the layers before number `switch`, `rest` from there on."""
+    return tuple(first if layer < switch else rest for layer in range(1, depth + 1))
+
+
+def _encode_width_threshold(space: Space, spec: NetworkSpec) -> int:
+    """The largest width threshold that gives every block its links."""
+    widths = (spec.stem.widths[1], *(block.transition for block in spec.blocks))
+    for threshold in reversed(space.width_thresholds):
+        own = {"width_threshold": threshold}
+        if all(
+            schedule(_thresholds(space, own | {"layers": block.depth}, width)) == block.links
+            for block, width in zip(spec.blocks, widths, strict=False)
+        ):
+            return threshold
+    raise InputError(f"no width threshold of the space {space.name!r} gives the links of this network")
+
+
+def _encode_thresholds(space: Space, number: int, links: Links) -> dict[str, int]:
+    """The largest thresholds of one block's links; for a schedule the first threshold counts before the second."""
+    depth = len(links)
+    descending = sorted(space.thresholds, reverse=True)
+    problem = InputError(f"block {number}: granularity {space.granularity!r} cannot express its links")
+    match space.granularity:
+        case "network":
+            return {}
+        case "block":
+            for threshold in descending:
+                if schedule((threshold,) * depth) == links:
+                    return {"threshold": threshold}
+            raise problem
+        case "schedule":
+            for first, rest, switch in product(descending, descending, range(space.layers[-1], 0, -1)):
+                if schedule(_switched(first, rest, switch, depth)) == links:
+                    return {"threshold_first": first, "threshold_rest": rest, "switch": switch}
+            raise problem
+        case "layer":
+            found: dict[str, int] = {}
+            for layer, nodes in enumerate(links, start=1):
+                threshold = next((t for t in descending if kept_links(layer, t) == nodes), None)
+                if threshold is None:
+                    raise problem
+                found[f"threshold{layer}"] = threshold
+            return found

@@ -1,0 +1,37 @@
+"""Budgets: what a network of a study may cost. Optuna calls a trial feasible when every constraint is at most 0."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from threshnet.costs import Costs
+from threshnet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper limits at the study's input size; None = no limit."""
+
+    params: float | None = None
+    macs: float | None = None
+    # torchstat's memory: outputs of all leaf modules, bytes.
+    memory_bytes: float | None = None
+    # Median on the study's device, milliseconds.
+    latency_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and (type(value) not in (int, float) or not value > 0):
+                raise InputError(f"limits.{field.name} = {value!r}: must be a number above 0")
+
+    def of_costs(self, costs: Costs) -> dict[str, float]:
+        """Constraints on what counting tells: relative excess over each limit, feasible when <= 0."""
+        return self._excess({"params": costs.params, "macs": costs.macs, "memory_bytes": costs.memory_bytes})
+
+    def of_latency(self, latency_ms: float) -> dict[str, float]:
+        """Constraints on what measuring tells."""
+        return self._excess({"latency_ms": latency_ms})
+
+    def _excess(self, values: Mapping[str, float]) -> dict[str, float]:
+        limits = {name: getattr(self, name) for name in values}
+        return {name: values[name] / limit - 1 for name, limit in limits.items() if limit is not None}
