@@ -167,8 +167,8 @@ def _encode_thresholds(space: Space, number: int, links: Links) -> dict[str, int
         case "layer":
             found: dict[str, int] = {}
             for layer, nodes in enumerate(links, start=1):
-                threshold = next((t for t in descending if kept_links(layer, t) == nodes), None)
-                if threshold is None:
+                fitting = [t for t in descending if kept_links(layer, t) == nodes]
+                if not fitting:
                     raise problem
-                found[f"threshold{layer}"] = threshold
+                found[f"threshold{layer}"] = fitting[0]
             return found
