@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from threshnet.layers import module_for
-from threshnet.shapes import IMAGE, Row, walk
+from threshnet.shapes import IMAGE, Row, smallest_input, walk
 from threshnet.spec import NetworkSpec
 
 
@@ -38,16 +38,6 @@ class ThreshNet(nn.Module):
 def build(spec: NetworkSpec) -> ThreshNet:
     """A freshly initialised network; torch's default random generator decides the weights."""
     return ThreshNet(spec)
-
-
-def smallest_input(spec: NetworkSpec) -> int:
-    """The smallest square input, in pixels, that survives all pools of the network."""
-    size = 1
-    for block in reversed(spec.blocks):
-        size *= 2 if block.pool else 1
-    for halves in (spec.stem.pool, spec.stem.stride == 2):
-        size = 2 * size - 1 if halves else size
-    return size
 
 
 def _last_use(rows: tuple[Row, ...]) -> tuple[tuple[int, ...], ...]:

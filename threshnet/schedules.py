@@ -46,7 +46,7 @@ def describe(block_links: tuple[tuple[int, ...], ...]) -> str:
     fits = [{t for t in range(4) if kept_links(layer, t) == nodes} for layer, nodes in enumerate(block_links, start=1)]
     runs: list[tuple[int, int, set[int]]] = []
     for layer, names in enumerate(fits, start=1):
-        if runs and runs[-1][2] & names:
+        if runs and (runs[-1][2] & names or not (runs[-1][2] or names)):
             first, _, shared = runs.pop()
             runs.append((first, layer, shared & names))
         else:

@@ -62,6 +62,16 @@ def walk(spec: NetworkSpec, input_size: int) -> tuple[Row, ...]:
     return tuple(walker.rows)
 
 
+def smallest_input(spec: NetworkSpec) -> int:
+    """The smallest square input, in pixels, that survives all pools of the network."""
+    size = 1
+    for block in reversed(spec.blocks):
+        size *= 2 if block.pool else 1
+    for halves in (spec.stem.pool, spec.stem.stride == 2):
+        size = 2 * size - 1 if halves else size
+    return size
+
+
 class _Walker:
     """The rows so far; `add` appends one and returns its index."""
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -87,7 +86,7 @@ class BlockSpec:
         _check(self.unit in get_args(Unit), "unit", self.unit, " or ".join(get_args(Unit)))
         _check(self.output in get_args(Output), "output", self.output, " or ".join(get_args(Output)))
         _check(type(self.pool) is bool, "pool", self.pool, "true or false")
-        ok = type(self.multiplier) in (int, float) and math.isfinite(self.multiplier) and 1 <= self.multiplier <= 4
+        ok = type(self.multiplier) in (int, float) and 1 <= self.multiplier <= 4
         _check(ok, "multiplier", self.multiplier, "a number from 1 to 4")
         low = 1 if self.unit == "bottleneck" else 0
         _check(
@@ -141,7 +140,10 @@ class NetworkSpec:
     classes: int = 10
 
     def __post_init__(self) -> None:
-        _check(isinstance(self.blocks, tuple) and len(self.blocks) >= 1, "blocks", self.blocks, "at least one block")
+        ok = isinstance(self.blocks, tuple) and len(self.blocks) >= 1
+        ok = ok and all(isinstance(block, BlockSpec) for block in self.blocks)
+        _check(ok, "blocks", self.blocks, "a tuple of at least one block")
+        _check(isinstance(self.stem, StemSpec), "stem", self.stem, "a StemSpec")
         _check(
             self.activation in get_args(Activation), "activation", self.activation, " or ".join(get_args(Activation))
         )
@@ -149,7 +151,7 @@ class NetworkSpec:
         for name in ("block_dropout", "head_dropout"):
             value = getattr(self, name)
             _check(type(value) in (int, float) and 0 <= value < 1, name, value, "a number from 0 to below 1")
-            object.__setattr__(self, name, float(value))
+            object.__setattr__(self, name, float(value) + 0.0)  # the sum turns -0.0, which is written apart, into 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON-ready values; `from_json` gives it back."""

@@ -1,0 +1,196 @@
+"""Images for a search: a train and a validation split for choosing networks, and a test split kept away from it."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, from_numpy
+
+from search.datasets import DATASETS, Progress, Source, decode, quiet, shuffled, stratified
+from threshnet.errors import InputError
+
+__all__ = [
+    "DATASETS",
+    "DataSettings",
+    "Progress",
+    "SearchData",
+    "Split",
+    "class_names",
+    "load_search",
+    "load_test",
+    "quiet",
+]
+
+MAX_SEED = 2**32 - 1  # of NumPy's RandomState
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"; what a container may use
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which images a study uses; raises InputError for a value that is not allowed."""
+
+    name: str  # one of DATASETS: "digits", "cifar10", "svhn", "folder"
+    # folder: the ImageFolder tree (required); cifar10, svhn: where the download lies, None = Path("data");
+    # digits: not used
+    path: Path | None = None
+    train: int | None = None  # images to train on, None = all that the validation split leaves
+    validation: int | None = None  # images taken out of the train split, None = a fifth of it
+    seed: int = 0  # of the stratified split and subset, 0 to 2**32 - 1
+
+    def __post_init__(self) -> None:
+        if self.name not in DATASETS:
+            raise InputError(f"data name {self.name!r}: no such data set; allowed are {', '.join(sorted(DATASETS))}")
+        if self.path is None and DATASETS[self.name].home is None:
+            raise InputError(f"data path None: the data set {self.name!r} needs one; allowed is an ImageFolder tree")
+        for key, value in (("train", self.train), ("validation", self.validation)):
+            if value is not None and (type(value) is not int or value <= 0):
+                raise InputError(f"data {key} {value!r}: allowed is a whole number of images above 0")
+        if type(self.seed) is not int or not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"data seed {self.seed!r}: allowed is a whole number from 0 to {MAX_SEED}")
+
+    @property
+    def root(self) -> Path:
+        """The folder that is read: `path`, or where the data set lies by default."""
+        return self.path or DATASETS[self.name].home or Path()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Decoded images with their labels."""
+
+    images: Tensor  # (n, 3, h, w) uint8, RGB
+    labels: Tensor  # (n,) int64, indices into the classes
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class SearchData:
+    """All the images that a search may see; there is no test split in it.
+
+    Both splits are in stratified order: their first k images hold the classes in proportion, for every k.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    mirror: bool  # a horizontal flip keeps the class
+    caveat: str = ""  # to be said beside every number made with these images; empty if there is nothing to say
+
+
+def class_names(settings: DataSettings) -> tuple[str, ...]:
+    """Name the classes in the order of their labels, from the folder names alone, without opening an image.
+
+    Raises InputError if a folder tree has none.
+    """
+    return DATASETS[settings.name].classes(settings.root)
+
+
+def load_search(
+    settings: DataSettings, input_size: int, progress: Progress = quiet, memory_limit_bytes: int | None = None
+) -> SearchData:
+    """Load the train and validation splits, both taken out of the data set's own train part, as square images.
+
+    The validation images depend on `seed` and `validation` alone; a smaller `train` is a prefix of a larger one.
+    `memory_limit_bytes` is for the decoded images, None = half of the memory that is free now.
+    Raises InputError for missing, damaged, too few or too many images.
+    """
+    _check_size(input_size)
+    dataset = DATASETS[settings.name]
+    source = dataset.read(settings.root, "train")
+    train, validation = split_indices(source, settings)
+    _check_memory(source, len(train) + len(validation), input_size, memory_limit_bytes)
+    return SearchData(
+        name=settings.name,
+        classes=source.classes,
+        train=_decode_split(source, train, input_size, "training images", progress),
+        validation=_decode_split(source, validation, input_size, "validation images", progress),
+        mirror=dataset.mirror,
+        caveat=dataset.caveat,
+    )
+
+
+def load_test(
+    settings: DataSettings, input_size: int, progress: Progress = quiet, memory_limit_bytes: int | None = None
+) -> Split:
+    """Load the whole test part, in the data set's order, at (input_size, input_size); never called while choosing.
+
+    `memory_limit_bytes` is for the decoded images, None = half of the memory that is free now.
+    Raises InputError for missing, damaged or too many images.
+    """
+    _check_size(input_size)
+    source = DATASETS[settings.name].read(settings.root, "test")
+    _check_memory(source, len(source.labels), input_size, memory_limit_bytes)
+    every = np.arange(len(source.labels), dtype=np.int64)
+    return _decode_split(source, every, input_size, "test images", progress)
+
+
+def split_indices(source: Source, settings: DataSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose disjoint, stratified train (t,) and validation (v,) indices into `source`.
+
+    Raises InputError if there are fewer images than asked for, or a split that would lack a class.
+    """
+    labels, classes = source.labels, len(source.classes)
+    validation = settings.validation or max(len(labels) // 5, classes)
+    for key, value in (("train", settings.train), ("validation", validation)):
+        if value is not None and value < classes:
+            raise InputError(f"data {key} {value}: allowed is at least one image for each of the {classes} classes")
+    if (settings.train or 1) + validation > len(labels):
+        asked = f"train {settings.train} + validation {validation}" if settings.train else f"validation {validation}"
+        raise InputError(
+            f"data {asked}: {source.where} has {len(labels)} images to train on; allowed is no more than that"
+        )
+    train = settings.train or len(labels) - validation
+    order = shuffled(labels, settings.seed)
+    chosen, rest = order[:validation], order[validation:]
+    chosen_train = rest[stratified(labels[rest])][:train]
+    _check_classes(source, chosen_train, chosen)
+    return chosen_train, chosen
+
+
+def _check_classes(source: Source, train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
+    for label, name in enumerate(source.classes):
+        if not np.any(source.labels[train] == label):
+            held, taken = (int(np.sum(labels == label)) for labels in (source.labels, source.labels[validation]))
+            raise InputError(
+                f"data class {name!r} of {source.where}: {held} images, {taken} of them for validation, leave none to "
+                "train on; allowed are at least 2 images a class, or a smaller validation"
+            )
+
+
+def _check_size(input_size: int) -> None:
+    if type(input_size) is not int or input_size <= 0:
+        raise InputError(f"input size {input_size!r}: allowed is a whole number of pixels above 0")
+
+
+def _check_memory(source: Source, images: int, input_size: int, limit_bytes: int | None) -> None:
+    limit = available_memory_bytes() // 2 if limit_bytes is None else limit_bytes
+    needed = images * 3 * input_size**2
+    if needed > limit:
+        raise InputError(
+            f"{source.where}: {images} images at {input_size}x{input_size} need {_written(needed)} of memory; "
+            f"allowed are {_written(limit)}: ask for fewer images or a smaller input"
+        )
+
+
+def available_memory_bytes() -> int:
+    """Give the physical memory that can be had now: on Linux without swapping, inside a container's limit; else all."""
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        found += [int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if "MemAvailable" in line]
+    if CGROUP_LIMIT.is_file() and (limit := CGROUP_LIMIT.read_text().strip()).isdigit():
+        found.append(int(limit))
+    return min(found)
+
+
+def _written(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.3g} MB"
+
+
+def _decode_split(source: Source, indices: NDArray[np.int64], size: int, what: str, progress: Progress) -> Split:
+    return Split(decode(source, indices, size, what, progress), from_numpy(source.labels[indices]))

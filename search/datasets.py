@@ -1,0 +1,265 @@
+"""The four data sets: where their images lie, which labels they have, and how an image becomes RGB pixels."""
+
+import fcntl
+import http.client
+import struct
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torchvision
+from joblib import Parallel, cpu_count, delayed
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from sklearn.datasets import load_digits
+
+from threshnet.errors import InputError
+
+Part = Literal["train", "test"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what is being done, steps done, steps in all); always from the thread that asked for the work."""
+
+IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+CHUNK = 256  # images a thread decodes before it reports
+DIGITS_SEED = 0  # of the one train / test split that every user of the digits shares
+
+# The order of the label numbers: batches.meta of https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DIGIT_CLASSES = tuple("0123456789")
+
+# What a damaged file makes Pillow raise: mostly OSError, the others in single formats' headers
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One part of a data set whose images are still to be decoded."""
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.int64]  # (n,), indices into classes
+    image: Callable[[int], Image.Image]  # the i-th image, of any size and mode; called from several threads
+    where: str  # for messages: the data set or its folder
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is known about a data set before it is read."""
+
+    read: Callable[[Path, Part], Source]
+    classes: Callable[[Path], tuple[str, ...]]
+    home: Path | None  # where it lies unless the user says otherwise; None: the user must say
+    mirror: bool  # a horizontal flip keeps the class
+    caveat: str = ""  # to be said beside every number made with it
+
+
+def quiet(_what: str, _done: int, _total: int) -> None:
+    """Report nothing."""
+
+
+def decode(source: Source, indices: NDArray[np.int64], size: int, what: str, progress: Progress) -> torch.Tensor:
+    """Decode the images at `indices` (n,) into one (n, 3, size, size) uint8 tensor, in parallel threads.
+
+    Raises InputError for an image that cannot be decoded.
+    """
+    images = np.empty((len(indices), 3, size, size), np.uint8)
+
+    def fill(start: int) -> int:
+        rows = range(start, min(start + CHUNK, len(indices)))
+        for row in rows:
+            images[row] = np.asarray(fit(source.image(int(indices[row])), size)).transpose(2, 0, 1)
+        return len(rows)
+
+    parallel = Parallel(n_jobs=cpu_count(), backend="threading", return_as="generator_unordered")
+    done = 0
+    progress(what, done, len(indices))
+    for count in parallel(delayed(fill)(start) for start in range(0, len(indices), CHUNK)):
+        done += count
+        progress(what, done, len(indices))
+    return torch.from_numpy(images)
+
+
+def fit(image: Image.Image, size: int) -> Image.Image:
+    """Give the image as RGB, its centre square resized to (size, size): bilinear, antialiased, never stretched."""
+    rgb = to_rgb(image)
+    return rgb if rgb.size == (size, size) else ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Give the image as 8-bit RGB: grey becomes three equal channels, transparency is dropped, 16 bits become 8.
+
+    Raises ValueError for floating-point pixels, whose range nobody knows.
+    """
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; allowed are 8 or 16 bits a channel")
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip everything above 255 to white
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+    if "transparency" in image.info:  # straight to RGB, Pillow warns about a palette with transparent entries
+        image = image.convert("RGBA")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def stratified(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Order images so that every prefix holds the classes in their proportions, none off by more than about one.
+
+    `labels` is (n,); gives (n,) indices into it. The r-th of a class's m images comes at r / m of the way, so the
+    first images are one of each class; within a class the given order stays.
+    """
+    by_class = np.argsort(labels, kind="stable")
+    _, first, count = np.unique(labels[by_class], return_index=True, return_counts=True)
+    rank = np.arange(len(labels)) - np.repeat(first, count)
+    order = by_class[np.lexsort((labels[by_class], rank / np.repeat(count, count)))]
+    return order.astype(np.int64, copy=False)
+
+
+def shuffled(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Order images at random, every prefix stratified; `labels` (n,) gives (n,) indices, equal on every machine.
+
+    RandomState, not Generator: its stream is frozen for ever (NEP 19).
+    """
+    shuffle = np.random.RandomState(seed).permutation(len(labels)).astype(np.int64)
+    return shuffle[stratified(labels[shuffle])]
+
+
+def read_digits(_path: Path, part: Part) -> Source:
+    """Read scikit-learn's 1,797 grey 8x8 digits; a fixed stratified fifth of them is the test part."""
+    bunch: Any = load_digits()
+    labels = bunch.target.astype(np.int64)
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # scikit-learn gives 0..16
+    order = shuffled(labels, DIGITS_SEED)
+    tests = len(order) // 5
+    chosen = np.sort(order[:tests] if part == "test" else order[tests:])
+    return _in_memory(DIGIT_CLASSES, labels[chosen], pixels[chosen], "the digits of scikit-learn")
+
+
+def read_cifar10(path: Path, part: Part) -> Source:
+    """Read CIFAR-10 from `path`, downloading it on first use; raises InputError if it can be neither found nor had."""
+    data = _from_torchvision(
+        "cifar10",
+        lambda download: torchvision.datasets.CIFAR10(path, train=part == "train", download=download),
+        path,
+        f"cifar-10-python.tar.gz (from {torchvision.datasets.CIFAR10.url})",
+    )
+    return _in_memory(CIFAR10_CLASSES, np.asarray(data.targets, np.int64), data.data, f"CIFAR-10 in {path}")
+
+
+def read_svhn(path: Path, part: Part) -> Source:
+    """Read SVHN from `path`, downloading it on first use; raises InputError if it can be neither found nor had."""
+    url, file = torchvision.datasets.SVHN.split_list[part][:2]
+    data = _from_torchvision(
+        "svhn",
+        lambda download: torchvision.datasets.SVHN(path, split=part, download=download),
+        path,
+        f"{file} (from {url})",
+    )
+    return _in_memory(DIGIT_CLASSES, data.labels, data.data.transpose(0, 2, 3, 1), f"SVHN in {path}")
+
+
+def read_folder(path: Path, part: Part) -> Source:
+    """List the images of `path`/train or `path`/test, one folder a class, without opening any of them.
+
+    Raises InputError for a missing folder, a class without images, or test classes other than the training classes.
+    """
+    classes = folder_classes(path)
+    if part == "test":
+        found = _class_folders(path, part)
+        for name in sorted({*classes} ^ {*found}):
+            lacks, has = ("test", "train") if name in classes else ("train", "test")
+            raise InputError(
+                f"data path {path}: class {name!r} is in {has}/ and not in {lacks}/; allowed are equal classes in both"
+            )
+    files: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        of_class = _image_files(path / part / name)
+        if not of_class:
+            raise InputError(
+                f"data path {path / part / name}: a class without images; allowed are {', '.join(IMAGE_SUFFIXES)} files"
+            )
+        files += of_class
+        labels += [label] * len(of_class)
+    return Source(classes, np.asarray(labels, np.int64), lambda i: _open_image(files[i]), str(path / part))
+
+
+def folder_classes(path: Path) -> tuple[str, ...]:
+    """List the class folders of `path`/train by name; raises InputError if there are none."""
+    return _class_folders(path, "train")
+
+
+def _class_folders(path: Path, part: Part) -> tuple[str, ...]:
+    if not path.is_dir():
+        raise InputError(f"data path {path}: no such folder; allowed is a folder with train/CLASS/* and test/CLASS/*")
+    if not (path / part).is_dir():
+        raise InputError(
+            f"data path {path}: no folder {part}/; allowed is a folder with train/CLASS/* and test/CLASS/*"
+        )
+    classes = sorted(f.name for f in (path / part).iterdir() if f.is_dir() and not f.name.startswith("."))
+    if not classes:
+        raise InputError(f"data path {path / part}: no classes; allowed is one folder of images a class")
+    return tuple(classes)
+
+
+def _image_files(folder: Path) -> list[Path]:
+    """List the images below a class folder in an order that no file system and no locale changes."""
+    found = (f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
+    return sorted((f for f in found if f.is_file()), key=lambda f: f.relative_to(folder).as_posix())
+
+
+def _open_image(file: Path) -> Image.Image:
+    try:
+        with Image.open(file) as image:
+            image.load()
+            return to_rgb(image)
+    except UNREADABLE as error:
+        raise InputError(f"image {file}: {_one_line(error)}; allowed is a whole image that Pillow can read") from error
+
+
+def _in_memory(classes: tuple[str, ...], labels: NDArray[np.int64], pixels: NDArray[np.uint8], where: str) -> Source:
+    """Wrap pixels (n, h, w) or (n, h, w, 3) that are decoded already."""
+    return Source(classes, labels, lambda i: Image.fromarray(np.ascontiguousarray(pixels[i])), where)
+
+
+def _from_torchvision(name: str, build: Callable[[bool], Any], path: Path, archive: str) -> Any:  # noqa: ANN401
+    """Build a torchvision data set, which checks every file's MD5, so that half a download never passes for one.
+
+    One process downloads, the others wait for it; a complete copy is only read, so its folder may be read-only.
+    """
+    with warnings.catch_warnings():
+        # NumPy 2.4.0 to 2.4.4 warns of CIFAR-10's old pickles: https://github.com/numpy/numpy/pull/31177
+        warnings.filterwarnings("ignore", message=r"dtype\(\): align", category=np.exceptions.VisibleDeprecationWarning)
+        try:
+            return build(False)
+        except (OSError, RuntimeError):
+            pass  # not there, or not whole
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with (path / f".{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                return build(True)
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            raise InputError(
+                f"data set {name!r}: no good copy in {path} and the download failed ({_one_line(error)}); "
+                f"put {archive} there, or use the data set 'folder' with an ImageFolder tree"
+            ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+DATASETS: dict[str, Dataset] = {
+    "digits": Dataset(
+        read_digits,
+        lambda _path: DIGIT_CLASSES,
+        home=Path(),
+        mirror=False,
+        caveat="8x8 grey digits of scikit-learn, enlarged: a smoke test, not a benchmark",
+    ),
+    "cifar10": Dataset(read_cifar10, lambda _path: CIFAR10_CLASSES, home=Path("data"), mirror=True),
+    "svhn": Dataset(read_svhn, lambda _path: DIGIT_CLASSES, home=Path("data"), mirror=False),
+    "folder": Dataset(read_folder, folder_classes, home=None, mirror=True),
+}

@@ -1,0 +1,31 @@
+"""What a network answers, and how often it is wrong."""
+
+import torch
+from torch import Tensor, nn
+
+from search.data import Split
+
+BATCH = 250  # images per forward pass; large enough to be quick, small enough for any device
+
+
+def scaled(images: Tensor) -> Tensor:
+    """Pixels (n, 3, h, w) uint8 as the networks read them: float32 in [0, 1]."""
+    return images.float() / 255
+
+
+def logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Logits (n, classes) on the CPU for (n, 3, h, w) uint8 images, in eval mode and fp32, on the model's device."""
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            return torch.cat([model(scaled(part.to(device))).float().cpu() for part in images.split(BATCH)])
+    finally:
+        model.train(training)
+
+
+def error_percent(model: nn.Module, split: Split) -> float:
+    """Percentage of the split's images whose largest logit is not their class."""
+    wrong = logits(model, split.images).argmax(dim=1) != split.labels
+    return 100 * float(wrong.double().mean())

@@ -1,0 +1,59 @@
+"""Pareto arithmetic on arrays of points (n, 2); both columns are minimised."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Points = NDArray[np.float64]
+
+
+def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
+    """Mask (n,) of the points that no other point dominates; equal points stand or fall together."""
+    values = _points(points)
+    mask = np.zeros(len(values), dtype=bool)
+    best = np.inf
+    order = np.lexsort((values[:, 1], values[:, 0]))
+    last = (np.nan, np.nan)
+    for index in order:
+        x, y = values[index]
+        if y < best or (x, y) == last:
+            mask[index] = True
+            best, last = y, (x, y)
+    return mask
+
+
+def dominators(points: ArrayLike, point: ArrayLike) -> NDArray[np.intp]:
+    """Indices of the points that dominate `point` (2,): nowhere worse, somewhere better."""
+    values, target = _points(points), np.asarray(point, dtype=np.float64)
+    return np.flatnonzero((values <= target).all(axis=1) & (values < target).any(axis=1))
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
+    """Area that the points dominate within the box below `reference` (2,); points outside it add nothing."""
+    values, (right, top) = _points(points), np.asarray(reference, dtype=np.float64)
+    values = values[(values[:, 0] < right) & (values[:, 1] < top)]
+    front = values[non_dominated(values)]
+    front = front[np.argsort(front[:, 0])]
+    edges = np.append(front[1:, 0], right)
+    return float(((edges - front[:, 0]) * (top - front[:, 1])).sum())
+
+
+def knee(points: ArrayLike) -> int:
+    """Index of the front's knee: the non-dominated point farthest below the line between the front's two ends.
+
+    Both axes are scaled to the front's range first (Das, 1999, "On characterizing the knee of the Pareto curve"). With
+    two points or fewer on the front it is the one with the smaller first coordinate. ValueError for no points.
+    """
+    values = _points(points)
+    if len(values) == 0:
+        raise ValueError("no points, so no knee")
+    front = np.flatnonzero(non_dominated(values))
+    front = front[np.argsort(values[front, 0], kind="stable")]
+    low, high = values[front].min(axis=0), values[front].max(axis=0)
+    scaled = (values[front] - low) / np.where(high > low, high - low, 1)
+    # The line runs from (0, 1) to (1, 0): a point lies 1 - x - y below it, up to a constant factor.
+    return int(front[np.argmax(1 - scaled.sum(axis=1))])
+
+
+def _points(points: ArrayLike) -> Points:
+    values = np.asarray(points, dtype=np.float64)
+    return values.reshape(-1, 2)

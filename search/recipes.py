@@ -1,0 +1,79 @@
+"""How a candidate is trained: recipes are data."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from threshnet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training, apart from the network, the images and the seed."""
+
+    name: str
+    epochs: int
+    # Images per step.
+    batch: int
+    optimiser: Literal["adam", "adamw"]
+    # Peak learning rate.
+    learning_rate: float
+    # "published": 1 to epoch 74, 1/2 to 149, 1/4 after; "one_cycle": up over the first fifth, down to nothing.
+    schedule: Literal["published", "one_cycle"]
+    weight_decay: float
+    label_smoothing: float
+    # Random horizontal flips: "always", or "where_allowed" by the data set (digits have a left and a right).
+    flip: Literal["always", "where_allowed"]
+    # Largest random translation, pixels; the border is reflected.
+    shift: int
+    # Whether the weights that count are an exponential moving average of those of the steps.
+    averaged: bool
+    # Whether to use channels_last memory and, where the device computes it natively, bf16 autocast.
+    mixed: bool
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch", 2)):
+            value = getattr(self, name)
+            if type(value) is not int or value < low:
+                raise InputError(f"training {name} = {value!r}: must be a whole number, at least {low}")
+
+
+# The training published with ThreshNet: Adam, batch 100, 200 epochs, flips only, images in [0, 1], full precision.
+PUBLISHED = Recipe(
+    name="published",
+    epochs=200,
+    batch=100,
+    optimiser="adam",
+    learning_rate=1e-3,
+    schedule="published",
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    flip="always",
+    shift=0,
+    averaged=False,
+    mixed=False,
+)
+
+# A short modern schedule, so that a search can afford many networks.
+FAST = Recipe(
+    name="fast",
+    epochs=8,
+    batch=128,
+    optimiser="adamw",
+    learning_rate=2e-3,
+    schedule="one_cycle",
+    weight_decay=0.05,
+    label_smoothing=0.1,
+    flip="where_allowed",
+    shift=2,
+    averaged=True,
+    mixed=True,
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PUBLISHED, FAST)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """The recipe called `name`; InputError lists the recipes there are."""
+    if name not in RECIPES:
+        raise InputError(f"no recipe is named {name!r}; the recipes are {', '.join(RECIPES)}")
+    return RECIPES[name]

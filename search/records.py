@@ -1,0 +1,126 @@
+"""What a study remembers of a trial: the names of its user attributes, and a record read back from them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search.latency.timing import Latency
+from threshnet.schedules import describe
+from threshnet.spec import NetworkSpec
+
+# The user attributes of a trial.
+FINGERPRINT = "fingerprint"  # of the network; equal networks share it
+NETWORK = "network"  # NetworkSpec.to_json()
+SCHEDULE = "schedule"  # the connection schedule of each block, in words
+NAMED = "named"  # the name of a named network; absent for a discovered one
+COSTS = "costs"  # {"params", "macs", "flops", "madd", "memory_bytes"} at the study's input size
+LATENCY = "latency"  # {runtime: Latency.to_json()}; the first runtime is the objective
+EPOCHS = "epochs"  # [{"number", "loss", "seconds"}]
+IMAGE_PASSES = "image_passes"  # training images times epochs
+WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
+REASON = "reason"  # why a trial failed or was not trained
+DUPLICATE_OF = "duplicate_of"  # number of the earlier trial with the same network
+WORKER = "worker"  # {"host", "pid"} of the process that runs the trial
+RETRY_OF = "retry_of"  # number of the interrupted trial that this one repeats
+
+INTERRUPTED = "interrupted"  # the reason of a trial whose process was stopped
+
+# The user attributes of a study.
+SPEC = "study_spec"  # the study spec as JSON
+CONDITIONS = "environment"  # device, processor and versions of each launch
+
+State = Literal["finished", "infeasible", "not trained", "failed", "duplicate", "running", "waiting"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One trial, read back."""
+
+    number: int
+    # "infeasible" was trained though it breaks a limit, "not trained" broke one before its training.
+    state: State
+    # Absent for a trial that proposed nothing yet.
+    network: NetworkSpec | None
+    named: str | None
+    # Validation error in percent and latency in milliseconds; absent unless trained.
+    error: float | None
+    latency_ms: float | None
+    # Readings per runtime, the objective's first.
+    latency: dict[str, Latency]
+    costs: dict[str, int]
+    epochs: tuple[dict[str, float], ...]
+    # Number of training images seen, epochs counted.
+    image_passes: int
+    # Relative excess over each limit; feasible when none is above 0.
+    constraints: dict[str, float]
+    reason: str | None
+    weights: str | None
+    fingerprint: str | None
+    duplicate_of: int | None
+    # Wall-clock seconds from start to end; absent while running.
+    seconds: float | None
+
+    @property
+    def trained(self) -> bool:
+        """Whether the trial has its own two values."""
+        return self.state in ("finished", "infeasible")
+
+    @property
+    def point(self) -> tuple[float, float]:
+        """(latency in ms, error in percent) of a trained trial."""
+        if self.latency_ms is None or self.error is None:
+            raise ValueError(f"trial {self.number} was not trained")
+        return self.latency_ms, self.error
+
+    @property
+    def schedule(self) -> str:
+        """The blocks' schedules in words, first to last."""
+        return " | ".join(describe(block.links) for block in self.network.blocks) if self.network else ""
+
+
+def records(study: Study) -> list[Record]:
+    """Every trial of the study in order."""
+    return [record(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def record(trial: FrozenTrial) -> Record:
+    """One trial of a study, its attributes parsed."""
+    attrs: dict[str, Any] = trial.user_attrs
+    values: Sequence[float | None] = trial.values or (None, None)
+    return Record(
+        number=trial.number,
+        state=_state(trial),
+        network=NetworkSpec.from_json(attrs[NETWORK]) if NETWORK in attrs else None,
+        named=attrs.get(NAMED),
+        error=values[0],
+        latency_ms=values[1],
+        latency={runtime: Latency.from_json(data) for runtime, data in attrs.get(LATENCY, {}).items()},
+        costs=attrs.get(COSTS, {}),
+        epochs=tuple(attrs.get(EPOCHS, ())),
+        image_passes=attrs.get(IMAGE_PASSES, 0),
+        constraints=trial.constraints,
+        reason=attrs.get(REASON),
+        weights=attrs.get(WEIGHTS),
+        fingerprint=attrs.get(FINGERPRINT),
+        duplicate_of=attrs.get(DUPLICATE_OF),
+        seconds=trial.duration.total_seconds() if trial.duration else None,
+    )
+
+
+def _state(trial: FrozenTrial) -> State:
+    if DUPLICATE_OF in trial.user_attrs:
+        return "duplicate"
+    match trial.state:
+        case TrialState.COMPLETE:
+            return "infeasible" if any(value > 0 for value in trial.constraints.values()) else "finished"
+        case TrialState.PRUNED:
+            return "not trained"
+        case TrialState.FAIL:
+            return "failed"
+        case TrialState.RUNNING:
+            return "running"
+        case TrialState.WAITING:
+            return "waiting"

@@ -1,0 +1,123 @@
+"""Running a study: named networks first, then what the sampler proposes, until there are enough trained networks."""
+
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import optuna
+from optuna import Study
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+
+from search import records
+from search.data import SearchData
+from search.objective import FAILURES, Silent, Task, Watch, scorer
+from search.samplers import DistinctSampler
+from space import encode
+from threshnet.spec import NetworkSpec
+
+# A study gives up after this many proposals in a row that were not trained.
+FRUITLESS = 500
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    # Trained or failed trials of the study, all runs together.
+    trials: int
+    # "enough", "timeout", "interrupted" or "fruitless".
+    ended: str
+
+
+def run(
+    study: Study,
+    task: Task,
+    data: SearchData,
+    named: Mapping[str, NetworkSpec],
+    sampler: BaseSampler,
+    weights: FileSystemArtifactStore,
+    *,
+    trials: int,
+    timeout_s: float | None = None,
+    watch: Watch | None = None,
+    finished: Callable[[records.Record], None] = lambda record: None,
+) -> Outcome:
+    """Go on with `study` until it has `trials` trained or failed networks, named ones included.
+
+    Duplicates and networks that break a limit before training do not count. `finished` hears of every ended trial.
+    Ctrl-C ends the run; the network in training is then repeated by the next run.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study.sampler = DistinctSampler(sampler, task.space)
+    fail_abandoned(study)
+    enqueue(study, task, named)
+    ended = "timeout"
+    fruitless = 0
+
+    def after(study: Study, trial: FrozenTrial) -> None:
+        nonlocal ended, fruitless
+        finished(records.record(trial))
+        fruitless = 0 if counts(trial) else fruitless + 1
+        if counted(study) >= trials:
+            ended = "enough"
+            study.stop()
+        elif fruitless >= FRUITLESS:
+            ended = "fruitless"
+            study.stop()
+
+    if counted(study) >= trials:
+        return Outcome(counted(study), "enough")
+    score = scorer(task, data, weights, watch or Silent())
+    try:
+        study.optimize(score, timeout=timeout_s, callbacks=[after], catch=FAILURES)
+    except KeyboardInterrupt:
+        ended = "interrupted"
+    return Outcome(counted(study), ended)
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Whether a trial counts towards the size of a study: its network was trained, or failed to."""
+    attrs = trial.user_attrs
+    ended = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+    return ended and records.DUPLICATE_OF not in attrs and attrs.get(records.REASON) != records.INTERRUPTED
+
+
+def counted(study: Study) -> int:
+    """How many trials of the study count."""
+    return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def fail_abandoned(study: Study) -> None:
+    """Fail the running trials whose process on this host is gone, as interrupted."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get(records.WORKER, {})
+        if worker.get("host") == socket.gethostname() and not _alive(worker["pid"]):
+            study._storage.set_trial_user_attr(trial._trial_id, records.REASON, records.INTERRUPTED)
+            study.tell(trial.number, state=TrialState.FAIL)
+
+
+def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
+    """Queue the named networks that the study has not seen, and the networks whose trials were interrupted."""
+    seen = study.get_trials(deepcopy=False)
+    names = {trial.user_attrs.get(records.NAMED) for trial in seen}
+    for name, spec in named.items():
+        if name not in names:
+            study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: name})
+    retried = {trial.user_attrs.get(records.RETRY_OF) for trial in seen}
+    for trial in seen:
+        if trial.user_attrs.get(records.REASON) == records.INTERRUPTED and trial.number not in retried:
+            kept = {key: trial.user_attrs[key] for key in (records.NAMED,) if key in trial.user_attrs}
+            study.enqueue_trial(trial.params, user_attrs=kept | {records.RETRY_OF: trial.number})
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,251 @@
+"""Training one network: a loop that can stop after any epoch and go on later, bit for bit."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import swa_utils
+
+from search.data import Split
+from search.evaluate import error_percent, scaled
+from search.recipes import Recipe
+from threshnet.network import ThreshNet, build
+from threshnet.spec import NetworkSpec
+
+AVERAGE_SHARE = 0.04  # horizon of the averaged weights, as a share of all steps
+WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
+DIVERGED = 3.0  # an epoch whose mean loss exceeds this many times a blind guess's has diverged
+
+
+class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of the search, not a fault of the program
+    """A training that cannot give a score; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch came to."""
+
+    # Counted from 1.
+    number: int
+    # Mean training loss.
+    loss: float
+    # Wall-clock seconds.
+    seconds: float
+
+
+class Training:
+    """A training under way: `step_epoch` until `finished`, then `result`.
+
+    The order of the images, their augmentation and dropout depend on (seed, epoch) alone, so a training restored by
+    `load_state_dict` continues exactly as one that was never interrupted, on the same device and thread count.
+    """
+
+    def __init__(
+        self, spec: NetworkSpec, split: Split, recipe: Recipe, *, flip: bool, seed: int, device: str = "cpu"
+    ) -> None:
+        recipe = replace(recipe, batch=min(recipe.batch, len(split)))
+        self.recipe, self.seed, self.device = recipe, seed, torch.device(device)
+        self.flip = flip or recipe.flip == "always"
+        self.images, self.labels = split.images.to(self.device), split.labels.to(self.device)
+        self.mixed = recipe.mixed and computes_bf16(self.device)
+        layout = torch.channels_last if recipe.mixed else torch.contiguous_format
+        with _seeded(seed):
+            self.model = _placed(build(spec), self.device, layout)
+        self.steps = len(split) // recipe.batch
+        self.average = _averaged(self.model, self.steps * recipe.epochs) if recipe.averaged else None
+        self.optimiser = _optimiser(self.model, recipe)
+        self.epochs: list[Epoch] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether every epoch of the recipe is done."""
+        return len(self.epochs) >= self.recipe.epochs
+
+    def step_epoch(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Epoch:
+        """Train one epoch; `progress` hears (steps done, steps). TrainingFailed where the loss leaves all bounds."""
+        recipe, number, started = self.recipe, len(self.epochs) + 1, time.perf_counter()
+        total = torch.zeros((), device=self.device)
+        self.model.train()
+        with _seeded(self.seed * 1_000_003 + number):
+            order = torch.randperm(len(self.labels)).to(self.device)
+            for step in range(self.steps):
+                for group in self.optimiser.param_groups:
+                    group["lr"] = learning_rate(recipe, number, step, self.steps)
+                chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
+                images = scaled(augment(self.images[chosen], flip=self.flip, shift=recipe.shift))
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+                    logits = self.model(images)
+                loss = functional.cross_entropy(
+                    logits.float(), self.labels[chosen], label_smoothing=recipe.label_smoothing
+                )
+                self.optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                self.optimiser.step()
+                if self.average is not None:
+                    self.average.update_parameters(self.model)
+                total += loss.detach()
+                progress(step + 1, self.steps)
+        mean = float(total) / self.steps
+        blind = math.log(self.model.spec.classes)
+        if not math.isfinite(mean):
+            raise TrainingFailed(f"the loss was not finite in epoch {number}")
+        if mean > DIVERGED * blind:
+            raise TrainingFailed(
+                f"the training diverged: mean loss {mean:.3g} in epoch {number} (a blind guess has {blind:.3g})"
+            )
+        self.epochs.append(Epoch(number, mean, time.perf_counter() - started))
+        return self.epochs[-1]
+
+    def result(self) -> ThreshNet:
+        """The network as it stands (averaged, where the recipe averages), on the CPU in eval mode; a copy."""
+        model = self.model if self.average is None else cast(ThreshNet, self.average.module)
+        return _placed(copy.deepcopy(model), torch.device("cpu"), torch.contiguous_format).eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `load_state_dict` needs to go on after the last finished epoch."""
+        return {
+            "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epochs": [(epoch.number, epoch.loss, epoch.seconds) for epoch in self.epochs],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where the training that gave `state` stopped."""
+        self.model.load_state_dict(state["model"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.epochs = [Epoch(*epoch) for epoch in state["epochs"]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training."""
+
+    # On the CPU, in eval mode.
+    model: ThreshNet
+    epochs: tuple[Epoch, ...]
+    # Validation error, percent, in fp32.
+    error: float
+    # Training images seen, repetitions counted.
+    image_passes: int
+
+
+def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
+    """The learning rate of a step (from 0, of `steps` an epoch) in an epoch (from 1)."""
+    match recipe.schedule:
+        case "published":
+            return recipe.learning_rate * (1.0 if epoch < 75 else 0.5 if epoch < 150 else 0.25)
+        case "one_cycle":
+            at = (epoch - 1 + (step + 0.5) / steps) / recipe.epochs
+            return recipe.learning_rate * min(at / WARM_SHARE, (1 - at) / (1 - WARM_SHARE))
+
+
+def augment(images: Tensor, *, flip: bool, shift: int) -> Tensor:
+    """Randomly mirrored and translated copies of (n, 3, h, w) images of any dtype, a whole batch at once."""
+    n, _, height, width = images.shape
+    device = images.device
+    if flip:
+        mirrored = torch.rand(n, device=device) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    if shift:
+        rows = _reflected(height, torch.randint(-shift, shift + 1, (n, 1), device=device))
+        columns = _reflected(width, torch.randint(-shift, shift + 1, (n, 1), device=device))
+        every = torch.arange(n, device=device)[:, None, None]
+        images = images.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return images
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 natively, so that autocast is quicker and not slower."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
+
+
+def train(
+    spec: NetworkSpec,
+    split: Split,
+    validation: Split,
+    recipe: Recipe,
+    *,
+    flip: bool,
+    seed: int,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trained:
+    """Train a fresh network to the end of the recipe and score it on the validation images.
+
+    `flip` says whether the data set allows mirroring; `progress` hears (steps done, steps in all). TrainingFailed
+    gives the reason where there is no score, lack of memory included.
+    """
+    with memory_errors():
+        training = Training(spec, split, recipe, flip=flip, seed=seed, device=device)
+        while not training.finished:
+            before = len(training.epochs)
+            training.step_epoch(lambda done, steps: progress(before * steps + done, recipe.epochs * steps))  # noqa: B023
+        model = training.result()
+        passes = recipe.epochs * training.steps * training.recipe.batch
+        return Trained(model, tuple(training.epochs), error_percent(model, validation), passes)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn every kind of out-of-memory into TrainingFailed."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise TrainingFailed(f"out of memory ({error})") from error
+    except RuntimeError as error:
+        if "not enough memory" in str(error):  # torch's CPU allocator has no exception of its own
+            raise TrainingFailed("out of memory (CPU)") from error
+        raise
+
+
+def _averaged(model: nn.Module, steps: int) -> swa_utils.AveragedModel:
+    """A moving average of weights and batch statistics over the last AVERAGE_SHARE of the steps."""
+    decay = 1 - 1 / max(2.0, AVERAGE_SHARE * steps)
+    return swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser; weight decay leaves norms and biases alone."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    match recipe.optimiser:
+        case "adam":
+            return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+
+
+def _placed(model: ThreshNet, device: torch.device, layout: torch.memory_format) -> ThreshNet:
+    """The same model on a device, in a memory layout."""
+    model.to(device, memory_format=layout)  # type: ignore[call-overload]
+    return model
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Run a block under a seed of its own and leave torch's random state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def _reflected(size: int, offsets: Tensor) -> Tensor:
+    """Indices (n, size) of the pixels that a line shows after a translation by each of `offsets` (n, 1)."""
+    index = torch.arange(size, device=offsets.device) + offsets
+    return (size - 1 - (index.abs() - (size - 1)).abs()).clamp(0, size - 1)
