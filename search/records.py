@@ -30,6 +30,7 @@ INTERRUPTED = "interrupted"  # the reason of a trial whose process was stopped
 
 # The user attributes of a study.
 SPEC = "study_spec"  # the study spec as JSON
+CLASSES = "classes"  # names of the classes, in the order of the logits
 CONDITIONS = "environment"  # device, processor and versions of each launch
 
 State = Literal["finished", "infeasible", "not trained", "failed", "duplicate", "running", "waiting"]

@@ -3,6 +3,20 @@
 from space.definition import Choice, Space
 from space.encode import contains, decode, encode, suggest
 from space.limits import Limits
+from space.size import Size, size
 from space.spaces import DEFAULT, SMALL_IMAGES, SPACES
 
-__all__ = ["DEFAULT", "SMALL_IMAGES", "SPACES", "Choice", "Limits", "Space", "contains", "decode", "encode", "suggest"]
+__all__ = [
+    "DEFAULT",
+    "SMALL_IMAGES",
+    "SPACES",
+    "Choice",
+    "Limits",
+    "Size",
+    "Space",
+    "contains",
+    "decode",
+    "encode",
+    "size",
+    "suggest",
+]

@@ -1,13 +1,13 @@
 """What may vary: a space is the list of values that each choice allows, and the granularity of the thresholds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from optuna.distributions import IntDistribution
 
 from threshnet.errors import InputError
 from threshnet.schedules import CHAIN, DENSE
-from threshnet.spec import Activation, Output, StemSpec, Unit
+from threshnet.spec import MAX_LAYERS, Activation, BlockSpec, NetworkSpec, Output, StemSpec, Unit
 
 Granularity = Literal["network", "block", "schedule", "layer"]
 Value = Any  # what a choice yields: an int, float, str, bool or StemSpec
@@ -97,8 +97,15 @@ class Space:
                 raise InputError(f"space.{name} = {list(values)}: must be in ascending order")
         if self.blocks[0] < 1 or self.layers[0] < 1:
             raise InputError("space.blocks and space.layers: a depth must be at least 1")
+        if self.layers[-1] > MAX_LAYERS:
+            raise InputError(f"space.layers = {list(self.layers)}: a block has at most {MAX_LAYERS} layers")
         if not all(DENSE <= t <= CHAIN for t in self.thresholds):
             raise InputError(f"space.thresholds = {list(self.thresholds)}: must lie between {DENSE} and {CHAIN}")
+        for name in (*BLOCK_FIELDS, *NETWORK_FIELDS):
+            try:
+                self._try_values(name)
+            except InputError as error:
+                raise InputError(f"space.{name}: {error}") from None
 
     def choices(self) -> dict[str, Choice]:
         """Every choice by its parameter name, fixed ones included, always in the same order."""
@@ -129,6 +136,17 @@ class Space:
     def distributions(self) -> dict[str, IntDistribution]:
         """Optuna's view: the distribution of every choice that is not fixed."""
         return {name: choice.distribution for name, choice in self.choices().items() if len(choice.values) > 1}
+
+    def _try_values(self, name: str) -> None:
+        """Put every value of a field into a network: what no network can be is refused before a study starts."""
+        block = BlockSpec(links=((0,),), growth=1, transition=1, unit="bottleneck", bottleneck_width=1)
+        network = NetworkSpec((block,))
+        values = getattr(self, name)
+        for value in values if isinstance(values, tuple) else (values,):
+            if name in BLOCK_FIELDS:
+                replace(block, **{BLOCK_FIELDS[name]: value})
+            else:
+                replace(network, **{NETWORK_FIELDS[name]: value})
 
     def _threshold_values(self) -> dict[str, tuple[int, ...]]:
         deepest = self.layers[-1]
@@ -161,3 +179,20 @@ ORDERED = (
     "head_dropouts",
 )
 CHOICES = ("stems", "activations", *ORDERED, "units", "outputs", "pools")
+# What the values of a Space's field are in a BlockSpec and in a NetworkSpec.
+BLOCK_FIELDS = {
+    "units": "unit",
+    "bottleneck_widths": "bottleneck_width",
+    "multipliers": "multiplier",
+    "outputs": "output",
+    "growths": "growth",
+    "transitions": "transition",
+    "pools": "pool",
+}
+NETWORK_FIELDS = {
+    "classes": "classes",
+    "stems": "stem",
+    "activations": "activation",
+    "block_dropouts": "block_dropout",
+    "head_dropouts": "head_dropout",
+}

@@ -1,0 +1,17 @@
+"""Which searches are run and what came out of them: `launch` a study, `load` it again."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from studies.study import launch, load
+
+__all__ = ["launch", "load"]
+
+
+def __getattr__(name: str) -> object:
+    """Import `launch` and `load` when they are first asked for, so that `threshnet --help` loads no torch."""
+    if name in __all__:
+        from studies import study  # noqa: PLC0415
+
+        return getattr(study, name)
+    raise AttributeError(name)

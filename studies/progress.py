@@ -1,0 +1,77 @@
+"""What a launch shows while it runs: a bar for the study, a bar for the network in training, a line per ended trial."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from search.records import Record
+
+REFRESH_S = 0.2  # least time between two updates of a bar
+
+
+class Screen:
+    """A Watch on a terminal; where there is none, only the lines are printed."""
+
+    def __init__(self, console: Console, name: str, trials: int) -> None:
+        self.console, self.trials = console, trials
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.study = self.bars.add_task(name, total=trials)
+        self.work = self.bars.add_task("", total=1)
+        self.updated = 0.0
+
+    def __enter__(self) -> "Screen":
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def loading(self, what: str, done: int, total: int) -> None:
+        """Images are being read."""
+        self.bars.update(self.work, description=f"reading {what}", completed=done, total=total)
+
+    def stage(self, number: int, text: str) -> None:
+        """Trial `number` begins something."""
+        self.bars.reset(self.work, description=f"trial {number}: {text}", total=1)
+
+    def progress(self, done: int, total: int) -> None:
+        """Training has come so many steps."""
+        now = time.monotonic()
+        if done == total or now - self.updated > REFRESH_S:
+            self.bars.update(self.work, completed=done, total=total)
+            self.updated = now
+
+    def count(self, done: int) -> None:
+        """So many trials count towards the study."""
+        self.bars.update(self.study, completed=done)
+
+    def finished(self, record: Record) -> None:
+        """A trial has ended: print what came of it; untrained proposals only on a terminal."""
+        self.console.print(line(record), highlight=False)
+        if record.trained or record.state == "failed":
+            self.bars.advance(self.study)
+
+
+def line(record: Record) -> str:
+    """One trial in one line."""
+    start = f"trial {record.number:>3}  "
+    if record.trained:
+        over = "" if record.state == "finished" else "  over a limit"
+        name = f"  {record.named}" if record.named else ""
+        params = record.costs["params"] / 1e6
+        return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {params:6.2f} M params{name}{over}"
+    if record.state == "duplicate":
+        return f"{start}the network of trial {record.duplicate_of} again"
+    return f"{start}{record.state}: {record.reason}"

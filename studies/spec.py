@@ -1,0 +1,243 @@
+"""A study as data: read from TOML, checked key by key, and written into the study it describes."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from search.data import DataSettings
+from search.latency.cpu import RUNTIMES
+from search.latency.devices import DEVICES
+from search.latency.timing import Protocol
+from search.recipes import FAST, Recipe, recipe_named
+from search.samplers import SAMPLERS
+from space import DEFAULT, SPACES, Limits, Space
+from space.definition import CHOICES
+from threshnet.errors import InputError
+from threshnet.spec import StemSpec
+
+BUILT_IN = Path(__file__).parent
+MAX_INPUT = 1024  # pixels
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """Everything that decides a study; two launches of one study must agree on all but `trials` and the data's path."""
+
+    name: str
+    # Trained (or failed) networks, named ones included.
+    trials: int
+    # One sentence on what the study is for.
+    about: str = ""
+    # Of the sampler, the weights and the order of the images.
+    seed: int = 0
+    sampler: str = "tpe"
+    # Height and width of the images, pixels.
+    input_size: int = 32
+    space: Space = DEFAULT
+    limits: Limits = field(default_factory=Limits)
+    data: DataSettings = field(default_factory=lambda: DataSettings("digits"))
+    # Whether training may mirror the images; None: as the data set says.
+    flip: bool | None = None
+    # To be said beside every number of the study.
+    caveat: str = ""
+    recipe: Recipe = FAST
+    # Where latency is measured, through which runtimes (the first is the objective), and how.
+    device: str = "cpu"
+    runtimes: tuple[str, ...] = ("onnxruntime",)
+    protocol: Protocol = field(default_factory=Protocol)
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as JSON-ready values, in the layout of the TOML file."""
+        space = asdict(self.space)
+        data = asdict(self.data)
+        return {
+            "name": self.name,
+            "about": self.about,
+            "trials": self.trials,
+            "seed": self.seed,
+            "sampler": self.sampler,
+            "input_size": self.input_size,
+            "space": {key: _plain(space[key]) for key in ("granularity", *CHOICES)},
+            "limits": {key: value for key, value in asdict(self.limits).items() if value is not None},
+            "data": {key: _plain(value) for key, value in data.items() if value is not None}
+            | ({} if self.flip is None else {"flip": self.flip})
+            | ({"caveat": self.caveat} if self.caveat else {}),
+            "training": {("recipe" if key == "name" else key): value for key, value in asdict(self.recipe).items()},
+            "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},
+        }
+
+
+def find_spec(name: str) -> StudySpec:
+    """The study spec in the TOML file `name`, or the built-in one of that name; InputError where there is neither."""
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return read_spec(path)
+    built_in = BUILT_IN / f"{name}.toml"
+    if not built_in.is_file():
+        names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
+        raise InputError(f"no study spec {name!r}: neither a TOML file nor a built-in one ({names})")
+    return read_spec(built_in)
+
+
+def read_spec(path: Path) -> StudySpec:
+    """The study spec in a TOML file; InputError names the file and the key that is wrong."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file ({error})") from None
+    try:
+        return parse_spec(document)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def parse_spec(document: Mapping[str, Any]) -> StudySpec:
+    """The study spec in a TOML or JSON document; InputError names the key that is wrong."""
+    top = ("name", "about", "trials", "seed", "sampler", "input_size")
+    tables = ("space", "limits", "data", "training", "latency")
+    _known(document, (*top, *tables), "")
+    values = {key: document[key] for key in top if key in document}
+    for key, kind in (
+        ("name", str),
+        ("about", str),
+        ("trials", int),
+        ("seed", int),
+        ("sampler", str),
+        ("input_size", int),
+    ):
+        if key in values and type(values[key]) is not kind:
+            raise InputError(f"{key} = {values[key]!r}: must be {'text' if kind is str else 'a whole number'}")
+    for key in ("name", "trials"):
+        if key not in values:
+            raise InputError(f"key {key!r} is missing")
+    _within("trials", values["trials"], 1, 1_000_000)
+    _within("seed", values.get("seed", 0), 0, 2**31 - 1)
+    _within("input_size", values.get("input_size", 32), 1, MAX_INPUT)
+    if not values["name"] or not all(c.isalnum() or c in "-_." for c in values["name"]):
+        raise InputError(f"name = {values['name']!r}: must be letters, digits, '-', '_' and '.'")
+    if values.get("sampler", "tpe") not in SAMPLERS:
+        raise InputError(f"sampler = {values['sampler']!r}: must be one of {', '.join(SAMPLERS)}")
+    data, flip, caveat = _data(_table(document, "data"))
+    return StudySpec(
+        **values,
+        space=_space(_table(document, "space")),
+        limits=_limits(_table(document, "limits")),
+        data=data,
+        flip=flip,
+        caveat=caveat,
+        recipe=_recipe(_table(document, "training")),
+        **_latency(_table(document, "latency")),
+    )
+
+
+def _space(table: dict[str, Any]) -> Space:
+    _known(table, ("base", "granularity", *CHOICES), "space.")
+    base = table.pop("base", DEFAULT.name)
+    if base not in SPACES:
+        raise InputError(f"space.base = {base!r}: must be one of {', '.join(SPACES)}")
+    kinds = get_type_hints(Space)
+    for key in CHOICES:
+        if key not in table:
+            continue
+        if not isinstance(table[key], list):
+            raise InputError(f"space.{key} = {table[key]!r}: must be a list of values")
+        if key == "stems":
+            table[key] = tuple(_stem(value) for value in table[key])
+            continue
+        (item, _) = kinds[key].__args__
+        allowed = getattr(item, "__args__", None)
+        for value in table[key]:
+            if value not in allowed if allowed else type(value) not in ((int, float) if item is float else (item,)):
+                want = " or ".join(map(repr, allowed)) if allowed else f"{item.__name__} values"
+                raise InputError(f"space.{key}: {value!r} is not allowed, only {want}")
+        table[key] = tuple(float(value) if item is float else value for value in table[key])
+    return replace(SPACES[base], **table)
+
+
+def _stem(value: object) -> StemSpec:
+    if not isinstance(value, dict):
+        raise InputError(f"space.stems: {value!r} must be a table with widths, stride and pool")
+    _known(value, tuple(f.name for f in fields(StemSpec)), "space.stems.")
+    widths = value.get("widths")
+    return StemSpec(**{**value, **({"widths": tuple(widths)} if isinstance(widths, list) else {})})
+
+
+def _limits(table: dict[str, Any]) -> Limits:
+    _known(table, tuple(f.name for f in fields(Limits)), "limits.")
+    return Limits(**table)
+
+
+def _data(table: dict[str, Any]) -> tuple[DataSettings, bool | None, str]:
+    _known(table, (*(f.name for f in fields(DataSettings)), "flip", "caveat"), "data.")
+    flip, caveat = table.pop("flip", None), table.pop("caveat", "")
+    if flip is not None and type(flip) is not bool:
+        raise InputError(f"data.flip = {flip!r}: must be true or false")
+    if not isinstance(caveat, str):
+        raise InputError(f"data.caveat = {caveat!r}: must be text")
+    if "path" in table:
+        if not isinstance(table["path"], str):
+            raise InputError(f"data.path = {table['path']!r}: must be text")
+        table["path"] = Path(table["path"])
+    return DataSettings(**{"name": "digits", **table}), flip, caveat
+
+
+def _recipe(table: dict[str, Any]) -> Recipe:
+    names = tuple(f.name for f in fields(Recipe) if f.name != "name")
+    _known(table, ("recipe", *names), "training.")
+    base = recipe_named(table.pop("recipe", FAST.name))
+    kinds = get_type_hints(Recipe)
+    for key, value in table.items():
+        allowed = getattr(kinds[key], "__args__", None)
+        fits = value in allowed if allowed else type(value) in ((int, float) if kinds[key] is float else (kinds[key],))
+        if not fits:
+            want = " or ".join(map(repr, allowed)) if allowed else f"of type {kinds[key].__name__}"
+            raise InputError(f"training.{key} = {value!r}: must be {want}")
+    return replace(base, **table)
+
+
+def _latency(table: dict[str, Any]) -> dict[str, Any]:
+    names = tuple(f.name for f in fields(Protocol))
+    _known(table, ("device", "runtimes", *names), "latency.")
+    device, runtimes = table.pop("device", "cpu"), table.pop("runtimes", ["onnxruntime"])
+    if device not in DEVICES:
+        raise InputError(f"latency.device = {device!r}: must be one of {', '.join(DEVICES)}")
+    if not isinstance(runtimes, list) or not runtimes or not all(r in RUNTIMES for r in runtimes):
+        raise InputError(f"latency.runtimes = {runtimes!r}: must be a list of {', '.join(RUNTIMES)}")
+    kinds = get_type_hints(Protocol)
+    for key, value in table.items():
+        if type(value) not in ((int, float) if kinds[key] is float else (int,)):
+            raise InputError(f"latency.{key} = {value!r}: must be a number")
+    return {"device": device, "runtimes": tuple(runtimes), "protocol": Protocol(**table)}
+
+
+def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = document.get(key, {})
+    if not isinstance(value, Mapping):
+        raise InputError(f"{key} = {value!r}: must be a table, [{key}]")
+    return dict(value)
+
+
+def _known(table: Mapping[str, Any], allowed: tuple[str, ...], prefix: str) -> None:
+    unknown = [key for key in table if key not in allowed]
+    if unknown:
+        raise InputError(f"unknown key {prefix + unknown[0]!r}; allowed are {', '.join(allowed)}")
+
+
+def _within(key: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise InputError(f"{key} = {value}: must lie between {low} and {high}")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any field's value
+    """Tuples as lists and paths as text, at every depth."""
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

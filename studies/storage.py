@@ -1,0 +1,56 @@
+"""Where studies are kept: an Optuna URL or journal:PATH."""
+
+import logging
+from pathlib import Path
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from threshnet.errors import InputError
+
+DEFAULT_STORAGE = "sqlite:///threshnet.db"
+
+
+def open_storage(url: str, *, create: bool) -> BaseStorage:
+    """Open a storage; without `create`, a file that does not exist is an InputError, as is one that cannot be used."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    file = _file(url)
+    if file is not None:
+        if not create and not file.exists():
+            raise InputError(f"storage {url!r}: there is no file {file}; launch a study first, or name another storage")
+        if not file.parent.is_dir():
+            raise InputError(f"storage {url!r}: there is no folder {file.parent}")
+    try:
+        if url.startswith("journal:"):
+            path = str(file)
+            if create:
+                Path(path).touch()
+            return JournalStorage(JournalFileBackend(path))
+        return RDBStorage(url)
+    except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
+        raise InputError(f"storage {url!r} cannot be used: {reason(error)}") from None
+
+
+def reason(error: BaseException) -> str:
+    """The first line of what went wrong in a storage."""
+    original = getattr(error, "orig", None) or error.__cause__ or error
+    return str(getattr(original, "orig", original)).strip().splitlines()[0]
+
+
+def _file(url: str) -> Path | None:
+    """The file behind a storage URL; None for a server."""
+    if url.startswith("journal:"):
+        path = url.removeprefix("journal:")
+        if not path:
+            raise InputError(f"storage {url!r}: must be journal:PATH")
+        return Path(path)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        allowed = "an Optuna URL such as sqlite:///threshnet.db, or journal:PATH"
+        raise InputError(f"storage {url!r}: must be {allowed}") from None
+    return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None

@@ -1,0 +1,179 @@
+"""Launching a study and loading it again: spec, storage and data brought together."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna import Study
+from optuna.artifacts import FileSystemArtifactStore
+from sqlalchemy.exc import SQLAlchemyError
+
+from search import records
+from search.data import Progress, class_names, load_search, quiet
+from search.objective import Task, Watch
+from search.run import Outcome, run
+from search.samplers import sampler_named
+from space import contains
+from studies.environment import environment
+from studies.spec import StudySpec, find_spec, parse_spec
+from studies.storage import DEFAULT_STORAGE, open_storage, reason
+from threshnet.errors import InputError
+from threshnet.named import NAMED
+from threshnet.spec import NetworkSpec
+
+RUNS = Path("runs")  # where studies keep trained weights, below the working directory
+OBJECTIVES = ["error (%)", "latency (ms)"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A study as it stands: Optuna's object, the spec it was launched with, its trials."""
+
+    study: Study
+    spec: StudySpec
+    records: list[records.Record]
+    # Names of the classes, in the order of the logits.
+    classes: tuple[str, ...]
+    # Conditions of every launch, oldest first.
+    environments: list[dict[str, Any]]
+    # Folder of the trained weights.
+    weights: Path
+
+
+def launch(
+    spec: StudySpec | str,
+    storage: str = DEFAULT_STORAGE,
+    *,
+    trials: int | None = None,
+    timeout_s: float | None = None,
+    runs: Path = RUNS,
+    watch: Watch | None = None,
+    finished: Callable[[records.Record], None] = lambda record: None,
+    progress: Progress = quiet,
+) -> tuple[Loaded, Outcome]:
+    """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
+
+    `trials` and `timeout_s` override the spec; `finished` hears of every ended trial, `progress` of loading images.
+    InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
+    """
+    if isinstance(spec, str):
+        spec = find_spec(spec)
+    if trials is not None:
+        if trials < 1:
+            raise InputError(f"trials = {trials}: must be at least 1")
+        spec = replace(spec, trials=trials)
+    spec = _with_classes(spec, len(class_names(spec.data)))
+    opened = open_storage(storage, create=True)
+    data = load_search(spec.data, spec.input_size, progress)
+    if data.caveat and not spec.caveat:
+        spec = replace(spec, caveat=data.caveat)
+    try:
+        study = _create(spec, data.classes, opened)
+        task = Task(
+            space=spec.space,
+            input_size=spec.input_size,
+            limits=spec.limits,
+            recipe=spec.recipe,
+            flip=data.mirror if spec.flip is None else spec.flip,
+            seed=spec.seed,
+            device=spec.device,
+            runtimes=spec.runtimes,
+            protocol=spec.protocol,
+        )
+        folder = _weights(runs, spec.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        seed = spec.seed + len(study.get_trials(deepcopy=False))  # a resumed sampler must not repeat its first draws
+        outcome = run(
+            study,
+            task,
+            data,
+            named_in(spec),
+            sampler_named(spec.sampler, seed),
+            FileSystemArtifactStore(folder),
+            trials=spec.trials,
+            timeout_s=timeout_s,
+            watch=watch,
+            finished=finished,
+        )
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise InputError(f"storage {storage!r} cannot be written: {reason(error)}") from None
+    return _loaded(study, runs), outcome
+
+
+def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = RUNS) -> Loaded:
+    """The study called `name`; InputError lists the studies there are."""
+    opened = open_storage(storage, create=False)
+    names = optuna.get_all_study_names(opened)
+    if name not in names:
+        there = f"it has {', '.join(sorted(names))}" if names else "it has none"
+        raise InputError(f"no study is named {name!r} in {storage!r}; {there}")
+    return _loaded(optuna.load_study(study_name=name, storage=opened), runs)
+
+
+def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
+    """The named networks, with the study's classes, that its space contains and its images are large enough for."""
+    adapted = {name: replace(network, classes=spec.space.classes) for name, network in NAMED.items()}
+    return {name: network for name, network in adapted.items() if contains(spec.space, network)}
+
+
+def _create(spec: StudySpec, classes: tuple[str, ...], storage: optuna.storages.BaseStorage) -> Study:
+    study = optuna.create_study(
+        storage=storage, study_name=spec.name, directions=["minimize", "minimize"], load_if_exists=True
+    )
+    stored = study.user_attrs.get(records.SPEC)
+    if stored is None:
+        if study.get_trials(deepcopy=False):
+            raise InputError(f"study {spec.name!r} was not made by threshnet launch; choose another name")
+        study.set_metric_names(OBJECTIVES)
+    else:
+        difference = _difference(stored, spec.to_json())
+        if difference:
+            raise InputError(
+                f"study {spec.name!r} was launched with other settings: {difference}; "
+                f"give the changed study another name"
+            )
+    study.set_user_attr(records.SPEC, spec.to_json())
+    study.set_user_attr(records.CLASSES, list(classes))
+    study.set_user_attr(records.CONDITIONS, [*study.user_attrs.get(records.CONDITIONS, []), environment()])
+    return study
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
+    """The first setting in which two specs differ, in words; '' where they agree on all that decides a study."""
+    free = ("trials", "about", "data.path")
+    for key in old | new:
+        name, before, after = prefix + key, old.get(key), new.get(key)
+        if before == after or name in free:
+            continue
+        if isinstance(before, dict) and isinstance(after, dict):
+            deeper = _difference(before, after, name + ".")
+            if deeper:
+                return deeper
+            continue
+        return f"{name} was {before!r} and is now {after!r}"
+    return ""
+
+
+def _loaded(study: Study, runs: Path) -> Loaded:
+    attrs = study.user_attrs
+    if records.SPEC not in attrs:
+        raise InputError(f"study {study.study_name!r} was not made by threshnet launch")
+    classes = tuple(attrs[records.CLASSES])
+    return Loaded(
+        study=study,
+        spec=_with_classes(parse_spec(attrs[records.SPEC]), len(classes)),
+        records=records.records(study),
+        classes=classes,
+        environments=attrs[records.CONDITIONS],
+        weights=_weights(runs, study.study_name),
+    )
+
+
+def _with_classes(spec: StudySpec, classes: int) -> StudySpec:
+    return replace(spec, space=replace(spec.space, classes=classes))
+
+
+def _weights(runs: Path, study: str) -> Path:
+    return runs / study / "weights"

@@ -1,0 +1,126 @@
+"""Choices, spaces and limits: what they allow and what they refuse."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from space import DEFAULT, SMALL_IMAGES, SPACES, Choice, Limits
+from space.definition import Granularity
+from threshnet import InputError, NetworkSpec
+from threshnet.costs import count
+from threshnet.named import dense_block
+
+GRANULARITIES: tuple[Granularity, ...] = ("network", "block", "schedule", "layer")
+
+
+@pytest.mark.parametrize(
+    ("values", "codes"),
+    [
+        ((1, 2, 3), [1, 2, 3]),
+        ((4,), [4]),
+        ((4, 5, 6), [4, 5, 6]),
+        ((0, 2), [0, 1]),
+        ((8, 10, 12), [0, 1, 2]),
+        ((1.0, 2.0), [0, 1]),
+        ((False, True), [0, 1]),
+        (("relu", "relu6"), [0, 1]),
+        ((3, 2, 1), [0, 1, 2]),
+    ],
+)
+def test_consecutive_integers_stand_for_themselves(values: tuple[Any, ...], codes: list[int]) -> None:
+    choice = Choice(values)
+    assert [choice.code(value) for value in values] == codes
+    assert (choice.distribution.low, choice.distribution.high) == (codes[0], codes[-1])
+
+
+@given(st.lists(st.integers(-50, 50), min_size=1, max_size=20, unique=True).map(lambda v: tuple(sorted(v))))
+def test_codes_and_values_are_one_to_one_and_in_order(values: tuple[int, ...]) -> None:
+    choice = Choice(values)
+    codes = [choice.code(value) for value in values]
+    assert codes == list(range(choice.low, choice.low + len(values)))
+    assert tuple(choice.value(code) for code in codes) == values
+
+
+def test_a_value_that_is_not_allowed_has_no_code() -> None:
+    with pytest.raises(ValueError, match="not in tuple"):
+        Choice((0, 2)).code(3)
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_parameter_names_depend_on_the_space_alone(granularity: Granularity) -> None:
+    space = replace(DEFAULT, granularity=granularity)
+    names = set(space.distributions())
+    assert names == set(replace(space, blocks=(1, 6)).distributions())
+    assert names == set(replace(space, layers=(1, 16)).distributions()) | {f"block{n}_layers" for n in range(1, 7)}
+    thresholds = {
+        "network": {"width_threshold"},
+        "block": {f"block{n}_threshold" for n in range(1, 7)},
+        "schedule": {f"block{n}_{x}" for n in range(1, 7) for x in ("threshold_first", "threshold_rest", "switch")},
+        "layer": {f"block{n}_threshold{layer}" for n in range(1, 7) for layer in range(1, 17)},
+    }[granularity]
+    assert {name for name in names if "threshold" in name or "switch" in name} == thresholds
+
+
+def test_a_fixed_choice_is_no_parameter() -> None:
+    fixed = replace(DEFAULT, activations=("relu",), multipliers=(1.7,), head_dropouts=(0.0,))
+    left = set(DEFAULT.distributions()) - set(fixed.distributions())
+    assert left == {"activation", "head_dropout", *(f"block{n}_multiplier" for n in range(1, 7))}
+    assert set(fixed.choices()) == set(DEFAULT.choices())
+
+
+def test_built_in_spaces_go_by_their_names() -> None:
+    assert SPACES == {"default": DEFAULT, "small-images": SMALL_IMAGES}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"granularity": "unit"}, "space.granularity = 'unit': must be one of network, block, schedule, layer"),
+        ({"growths": ()}, r"space.growths = \[\]: must be a list of one or more different values"),
+        ({"growths": (8, 8)}, r"space.growths = \[8, 8\]: must be a list of one or more different"),
+        ({"growths": (10, 8)}, "space.growths = .* must be in ascending order"),
+        ({"stems": ()}, "space.stems"),
+        ({"pools": (False, False)}, "space.pools"),
+        ({"blocks": (0, 1)}, "space.blocks and space.layers: a depth must be at least 1"),
+        ({"layers": (0, 1)}, "space.blocks and space.layers: a depth must be at least 1"),
+        ({"thresholds": (0, 4)}, r"space.thresholds = \[0, 4\]: must lie between 0 and 3"),
+        ({"thresholds": (-1, 2)}, "space.thresholds"),
+        # What no network can be is refused here, not in the middle of a study.
+        ({"layers": (1, 65)}, r"space.layers = \[1, 65\]: a block has at most 64 layers"),
+        ({"growths": (0, 8)}, "space.growths: growth = 0: must be 1 to 8192"),
+        ({"transitions": (0, 8)}, "space.transitions: transition = 0"),
+        ({"bottleneck_widths": (0, 8)}, "space.bottleneck_widths: bottleneck_width = 0"),
+        ({"multipliers": (1.0, 5.0)}, "space.multipliers: multiplier = 5.0"),
+        ({"units": ("conv", "separable")}, "space.units: unit = 'separable'"),
+        ({"outputs": ("last",)}, "space.outputs: output = 'last'"),
+        ({"pools": (0, 1)}, "space.pools: pool = 0"),
+        ({"activations": ("gelu",)}, "space.activations: activation = 'gelu'"),
+        ({"block_dropouts": (0.0, 1.0)}, "space.block_dropouts: block_dropout = 1.0"),
+        ({"head_dropouts": (-0.1,)}, "space.head_dropouts: head_dropout = -0.1"),
+        ({"classes": 1}, "space.classes: classes = 1"),
+        ({"stems": ((32, 64),)}, "space.stems: stem = "),
+    ],
+)
+def test_bad_spaces_are_refused_in_one_line(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        replace(DEFAULT, **fields)
+    assert "\n" not in str(caught.value)
+
+
+def test_limits_are_relative_excesses() -> None:
+    costs = count(NetworkSpec((dense_block(2, 8, 16),)), 32)
+    limits = Limits(params=costs.params, macs=costs.macs / 2, latency_ms=4.0)
+    assert limits.of_costs(costs) == {"params": 0.0, "macs": 1.0}
+    assert limits.of_latency(3.0) == {"latency_ms": -0.25}
+    assert Limits(memory_bytes=costs.memory_bytes * 2).of_costs(costs) == {"memory_bytes": -0.5}
+    assert Limits().of_costs(costs) == Limits().of_latency(1.0) == {}
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), True, "1M"])
+@pytest.mark.parametrize("field", ["params", "macs", "memory_bytes", "latency_ms"])
+def test_limits_must_be_above_nothing(field: str, value: float) -> None:
+    with pytest.raises(InputError, match=f"limits.{field} = .*: must be a number above 0"):
+        Limits(**{field: value})

@@ -1,0 +1,28 @@
+"""Imports go one way, and specs, costs and spaces come without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a fresh process at the root of the repository."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_specs_costs_and_spaces_load_no_torch() -> None:
+    done = run(
+        "import sys, threshnet, threshnet.costs, threshnet.shapes, space\n"
+        "print(sorted({'torch', 'torchvision', 'onnx', 'onnxruntime', 'pandas'} & set(sys.modules)))"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_import_contracts_hold() -> None:
+    done = run("import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Contracts: 2 kept, 0 broken" in done.stdout
