@@ -21,7 +21,7 @@ from search.samplers import known_trials
 from search.train import TrainingFailed, train
 from space import Limits, Space, suggest
 from threshnet.checkpoint import save_weights
-from threshnet.costs import count
+from threshnet.costs import Costs, count
 from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec
 
@@ -47,6 +47,18 @@ class Task:
     protocol: Protocol
     # Where training runs: "cpu" or a torch device.
     train_device: str = "cpu"
+
+    def counted(self, spec: NetworkSpec) -> tuple[Costs | None, dict[str, float]]:
+        """Costs of a network, None where its pools leave no pixel, and the constraints that counting can tell."""
+        room = {"input_size": smallest_input(spec) / self.input_size - 1}
+        if room["input_size"] > 0:
+            return None, room
+        costs = count(spec, self.input_size)
+        return costs, room | self.limits.of_costs(costs)
+
+    def fits(self, spec: NetworkSpec) -> bool:
+        """Whether a network keeps every limit that counting can tell."""
+        return all(value <= 0 for value in self.counted(spec)[1].values())
 
 
 class Watch(Interface):
@@ -99,10 +111,10 @@ def _score(
         return _repeat(trial, earlier)
     always = records.NAMED in trial.user_attrs  # named networks are trained even where they break a limit
 
-    _require(trial, {"input_size": smallest_input(spec) / task.input_size - 1}, always=False)
-    costs = count(spec, task.input_size)
-    trial.set_user_attr(records.COSTS, {key: value for key, value in asdict(costs).items() if key != "input_size"})
-    _require(trial, task.limits.of_costs(costs), always)
+    costs, excess = task.counted(spec)
+    if costs is not None:
+        trial.set_user_attr(records.COSTS, {key: value for key, value in asdict(costs).items() if key != "input_size"})
+    _require(trial, excess, always and costs is not None)
 
     readings: dict[str, Latency] = {}
     for runtime in task.runtimes:

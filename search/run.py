@@ -51,7 +51,7 @@ def run(
     Ctrl-C ends the run; the network in training is then repeated by the next run.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study.sampler = DistinctSampler(sampler, task.space)
+    study.sampler = DistinctSampler(sampler, task.space, task.fits)
     fail_abandoned(study)
     enqueue(study, task, named)
     ended = "timeout"
@@ -108,9 +108,10 @@ def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
             study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: name})
     retried = {trial.user_attrs.get(records.RETRY_OF) for trial in seen}
     for trial in seen:
-        if trial.user_attrs.get(records.REASON) == records.INTERRUPTED and trial.number not in retried:
+        params = trial.params or trial.system_attrs.get("fixed_params")
+        if trial.user_attrs.get(records.REASON) == records.INTERRUPTED and trial.number not in retried and params:
             kept = {key: trial.user_attrs[key] for key in (records.NAMED,) if key in trial.user_attrs}
-            study.enqueue_trial(trial.params, user_attrs=kept | {records.RETRY_OF: trial.number})
+            study.enqueue_trial(params, user_attrs=kept | {records.RETRY_OF: trial.number})
 
 
 def _alive(pid: int) -> bool:

@@ -1,6 +1,6 @@
 """Who proposes the next network: Optuna's samplers, kept from proposing a network that the study already has."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from optuna import Study
@@ -11,9 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 from search.records import FINGERPRINT, INTERRUPTED, REASON
 from space import Space, decode
 from threshnet.errors import InputError
+from threshnet.spec import NetworkSpec
 
 SAMPLERS = ("tpe", "gp", "nsga2", "random")
-DRAWS = 20  # how often a known network is drawn again before it is let through as a duplicate
+KNOWN_DRAWS = 20  # how often a known network is drawn again before it is let through as a duplicate
+COSTLY_DRAWS = 200  # how often a network that breaks a limit on sight is drawn again before it is let through
 
 
 def sampler_named(name: str, seed: int | None) -> BaseSampler:
@@ -32,10 +34,14 @@ def sampler_named(name: str, seed: int | None) -> BaseSampler:
 
 
 class DistinctSampler(BaseSampler):
-    """Any sampler, its proposals drawn again (up to DRAWS times) while they decode to a network the study knows."""
+    """Any sampler, its proposals drawn again while the study knows them or they do not fit.
 
-    def __init__(self, inner: BaseSampler, space: Space) -> None:
-        self.inner, self.space = inner, space
+    `fits` tells by counting alone whether a network keeps the study's limits. Known networks are drawn again up to
+    KNOWN_DRAWS times, costly ones up to COSTLY_DRAWS times.
+    """
+
+    def __init__(self, inner: BaseSampler, space: Space, fits: Callable[[NetworkSpec], bool]) -> None:
+        self.inner, self.space, self.fits = inner, space, fits
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
@@ -44,21 +50,28 @@ class DistinctSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Values for every parameter; the last draw where all of them were known."""
+        """Values for every parameter; the last draw where none of them was new and fitting."""
         if "fixed_params" in trial.system_attrs:  # enqueued: nothing to propose
             return {}
         known = set(known_trials(study))
-        params: dict[str, Any] = {}
-        for _ in range(DRAWS):
-            params = self.inner.sample_relative(study, trial, search_space)
-            params |= {
-                name: self.inner.sample_independent(study, trial, name, distribution)
-                for name, distribution in search_space.items()
-                if name not in params
-            }
-            if decode(self.space, params).fingerprint() not in known:
-                break
-        return params
+        left_known, left_costly = KNOWN_DRAWS, COSTLY_DRAWS
+        while True:
+            params = self._draw(study, trial, search_space)
+            spec = decode(self.space, params)
+            if spec.fingerprint() in known and left_known:
+                left_known -= 1
+            elif not self.fits(spec) and left_costly:
+                left_costly -= 1
+            else:
+                return params
+
+    def _draw(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """One proposal of the inner sampler, with a value for every parameter."""
+        params = self.inner.sample_relative(study, trial, search_space)
+        rest = {name: distribution for name, distribution in search_space.items() if name not in params}
+        return params | {
+            name: self.inner.sample_independent(study, trial, name, distribution) for name, distribution in rest.items()
+        }
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

@@ -1,5 +1,6 @@
 """Launching a study and loading it again: spec, storage and data brought together."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import optuna
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.exceptions import ExperimentalWarning
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
@@ -126,7 +128,9 @@ def _create(spec: StudySpec, classes: tuple[str, ...], storage: optuna.storages.
     if stored is None:
         if study.get_trials(deepcopy=False):
             raise InputError(f"study {spec.name!r} was not made by threshnet launch; choose another name")
-        study.set_metric_names(OBJECTIVES)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(OBJECTIVES)
     else:
         difference = _difference(stored, spec.to_json())
         if difference:
