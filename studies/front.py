@@ -1,0 +1,143 @@
+"""The front of a study: which networks nothing beats, and where the named ones stand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from search.latency.timing import Latency
+from search.pareto import dominators, hypervolume, knee, non_dominated
+from search.records import Record
+from studies.study import Loaded
+from threshnet.errors import InputError
+from threshnet.named import ABOUT
+
+REFERENCE_MARGIN = 0.1  # how far beyond the worst trained network the hypervolume's reference point lies
+
+
+@dataclass(frozen=True)
+class NamedPoint:
+    """A named network in a study."""
+
+    record: Record
+    # Whether it is on the front.
+    on_front: bool
+    # Discovered feasible networks that dominate it (no slower, no worse, and better in one), the best of them.
+    dominated_by: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a study found. Reads validation errors and measured latencies only; no test field is looked at."""
+
+    study: str
+    about: str
+    caveat: str
+    # Every trained network, in the order of the trials.
+    trained: tuple[Record, ...]
+    # Feasible networks that no other feasible one dominates, quickest first.
+    front: tuple[Record, ...]
+    named: tuple[NamedPoint, ...]
+    # The front's knee: the farthest below the line between its ends.
+    knee: Record
+    # (latency in ms, error in percent); the hypervolume is the area between it and the front, in ms x percent.
+    reference: tuple[float, float]
+    hypervolume: float
+
+
+def front_of(loaded: Loaded) -> Front:
+    """The front of a study; InputError where no trial was trained."""
+    trained = tuple(record for record in loaded.records if record.trained)
+    feasible = [record for record in trained if record.state == "finished"]
+    candidates = feasible or list(trained)
+    if not candidates:
+        raise InputError(f"study {loaded.spec.name!r} has no trained network yet; launch it again to go on")
+    front = nondominated(candidates)
+    reference = tuple(float(x) for x in (1 + REFERENCE_MARGIN) * np.max([record.point for record in trained], axis=0))
+    return Front(
+        study=loaded.spec.name,
+        about=loaded.spec.about,
+        caveat=loaded.spec.caveat,
+        trained=trained,
+        front=tuple(front),
+        named=tuple(_named_point(record, front, feasible) for record in trained if record.named),
+        knee=front[knee([record.point for record in front])],
+        reference=(reference[0], reference[1]),
+        hypervolume=hypervolume([record.point for record in front], reference),
+    )
+
+
+def nondominated(candidates: Sequence[Record]) -> list[Record]:
+    """The trained records that no other one dominates, quickest first."""
+    mask = non_dominated([record.point for record in candidates])
+    return sorted((r for r, keep in zip(candidates, mask, strict=True) if keep), key=lambda record: record.point)
+
+
+def title(record: Record) -> str:
+    """How a network is called in print: its published name, or the number of its trial."""
+    return ABOUT[record.named].title if record.named else f"trial {record.number}"
+
+
+def verdict(point: NamedPoint) -> str:
+    """Where a named network stands, in words."""
+    if point.dominated_by:
+        return "dominated by " + ", ".join(title(record) for record in point.dominated_by)
+    place = "on the front" if point.on_front else "not on the front"
+    over = "" if point.record.state == "finished" else " (over a limit)"
+    return f"{place}{over}; no discovered network dominates it"
+
+
+def reading(record: Record) -> Latency:
+    """The latency reading that is the objective."""
+    return next(iter(record.latency.values()))
+
+
+def front_json(front: Front) -> dict[str, Any]:
+    """The front as JSON-ready values: what `threshnet pareto --json` prints and front.json holds."""
+    return {
+        "study": front.study,
+        "about": front.about,
+        "caveat": front.caveat,
+        "objectives": {
+            "error_percent": "validation error of one training",
+            "latency_ms": "median on the study's device, with the 95 % interval of the median in this pass",
+        },
+        "trained": len(front.trained),
+        "hypervolume": front.hypervolume,
+        "reference": {"latency_ms": front.reference[0], "error_percent": front.reference[1]},
+        "knee": front.knee.number,
+        "front": [_entry(record) for record in front.front],
+        "named": [
+            _entry(point.record)
+            | {
+                "on_front": point.on_front,
+                "feasible": point.record.state == "finished",
+                "dominated_by": [record.number for record in point.dominated_by],
+            }
+            for point in front.named
+        ],
+    }
+
+
+def _entry(record: Record) -> dict[str, Any]:
+    latency = reading(record)
+    return {
+        "trial": record.number,
+        "name": title(record),
+        "fingerprint": record.fingerprint,
+        "error_percent": record.error,
+        "latency_ms": record.latency_ms,
+        "latency_interval_ms": [latency.low_ms, latency.high_ms],
+        "latency_iqr_ms": latency.iqr_ms,
+        "params": record.costs["params"],
+        "macs": record.costs["macs"],
+        "schedule": record.schedule,
+    }
+
+
+def _named_point(record: Record, front: Sequence[Record], feasible: Sequence[Record]) -> NamedPoint:
+    discovered = [other for other in feasible if not other.named]
+    beaten_by = dominators([other.point for other in discovered], record.point)
+    best = nondominated([discovered[index] for index in beaten_by])
+    return NamedPoint(record=record, on_front=record in front, dominated_by=tuple(best))
