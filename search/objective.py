@@ -107,9 +107,9 @@ def _score(
     spec = suggest(task.space, trial)
     earlier = known_trials(trial.study).get(spec.fingerprint())
     describe(trial, spec)
-    if earlier is not None:
-        return _repeat(trial, earlier)
     always = records.NAMED in trial.user_attrs  # named networks are trained even where they break a limit
+    if earlier is not None and not (always and earlier.state is TrialState.PRUNED):
+        return _repeat(trial, earlier)
 
     costs, excess = task.counted(spec)
     if costs is not None:
@@ -150,6 +150,7 @@ def describe(trial: Trial, spec: NetworkSpec) -> None:
     """Write down which network a trial stands for."""
     trial.set_user_attr(records.FINGERPRINT, spec.fingerprint())
     trial.set_user_attr(records.NETWORK, spec.to_json())
+    trial.set_user_attr(records.SCHEDULE, records.schedule_of(spec))
 
 
 def _require(trial: Trial, excess: dict[str, float], always: bool) -> None:

@@ -79,7 +79,12 @@ class Record:
     @property
     def schedule(self) -> str:
         """The blocks' schedules in words, first to last."""
-        return " | ".join(describe(block.links) for block in self.network.blocks) if self.network else ""
+        return schedule_of(self.network) if self.network else ""
+
+
+def schedule_of(network: NetworkSpec) -> str:
+    """The schedules of a network's blocks in words, first to last."""
+    return " | ".join(describe(block.links) for block in network.blocks)
 
 
 def records(study: Study) -> list[Record]:

@@ -108,7 +108,8 @@ def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
             study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: name})
     retried = {trial.user_attrs.get(records.RETRY_OF) for trial in seen}
     for trial in seen:
-        params = trial.params or trial.system_attrs.get("fixed_params")
+        # A trial stopped amid its proposal has only some of its parameters: all of them if it was queued, else none.
+        params = trial.params if records.FINGERPRINT in trial.user_attrs else trial.system_attrs.get("fixed_params")
         if trial.user_attrs.get(records.REASON) == records.INTERRUPTED and trial.number not in retried and params:
             kept = {key: trial.user_attrs[key] for key in (records.NAMED,) if key in trial.user_attrs}
             study.enqueue_trial(params, user_attrs=kept | {records.RETRY_OF: trial.number})

@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from search.records import Record
+from search.run import FRUITLESS, Outcome
+from studies.storage import DEFAULT_STORAGE
+from studies.study import Loaded
 
 REFRESH_S = 0.2  # least time between two updates of a bar
 
@@ -75,3 +78,18 @@ def line(record: Record) -> str:
     if record.state == "duplicate":
         return f"{start}the network of trial {record.duplicate_of} again"
     return f"{start}{record.state}: {record.reason}"
+
+
+def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
+    """What a launch says at its end: how it went and what to type next."""
+    spec = loaded.spec
+    ended = {
+        "enough": f"{spec.name}: {outcome.trials} trials done.",
+        "timeout": f"{spec.name}: time is up after {outcome.trials} of {spec.trials} trials; launch again to go on.",
+        "interrupted": f"{spec.name}: stopped after {outcome.trials} of {spec.trials} trials; launch again to go on.",
+        "fruitless": f"{spec.name}: gave up after {outcome.trials} of {spec.trials} trials: "
+        f"{FRUITLESS} proposals in a row were known or broke a limit.",
+    }[outcome.ended]
+    option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
+    trained = any(record.trained for record in loaded.records)
+    return ended + (f"\nNext: threshnet pareto {spec.name}{option} --html front.html" if trained else "")

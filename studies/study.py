@@ -13,7 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
-from search.data import Progress, class_names, load_search, quiet
+from search.data import DATASETS, Progress, class_names, load_search, quiet
 from search.objective import Task, Watch
 from search.run import Outcome, run
 from search.samplers import sampler_named
@@ -78,7 +78,7 @@ def launch(
             input_size=spec.input_size,
             limits=spec.limits,
             recipe=spec.recipe,
-            flip=data.mirror if spec.flip is None else spec.flip,
+            flip=mirrors(spec),
             seed=spec.seed,
             device=spec.device,
             runtimes=spec.runtimes,
@@ -118,6 +118,11 @@ def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
     """The named networks, with the study's classes, that its space contains and its images are large enough for."""
     adapted = {name: replace(network, classes=spec.space.classes) for name, network in NAMED.items()}
     return {name: network for name, network in adapted.items() if contains(spec.space, network)}
+
+
+def mirrors(spec: StudySpec) -> bool:
+    """Whether training may mirror the images of the spec's data set."""
+    return DATASETS[spec.data.name].mirror if spec.flip is None else spec.flip
 
 
 def _create(spec: StudySpec, classes: tuple[str, ...], storage: optuna.storages.BaseStorage) -> Study:

@@ -1,0 +1,46 @@
+# The environment lives in .venv; everything else is a file of the project or below runs/.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test test-services lint wheel clean
+
+help:
+	@echo "make demo           install, search on digits, write the front, export its knee"
+	@echo "make test           install, lint, type-check and test"
+	@echo "make test-services  the tests that need a browser"
+	@echo "make wheel          build the distribution into dist/"
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; name one with make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: .venv/installed
+	mkdir -p runs/digits
+	$(BIN)/threshnet launch digits --storage sqlite:///runs/digits/study.db
+	$(BIN)/threshnet pareto digits --storage sqlite:///runs/digits/study.db \
+		--html runs/digits/front.html --png runs/digits/front.png
+	$(BIN)/threshnet export digits --storage sqlite:///runs/digits/study.db --knee -o runs/digits/model
+	@echo "Look at runs/digits/front.html; the exported model is in runs/digits/model."
+
+test: .venv/installed lint
+	$(BIN)/python -m pytest -m 'not services'
+
+test-services: .venv/installed
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null
+	$(BIN)/python -m pytest -m services
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+wheel: .venv/installed
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf .venv build dist runs *.egg-info

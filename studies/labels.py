@@ -1,0 +1,69 @@
+"""Where the labels of a figure stand, so that they cover neither points nor lines nor each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+# Left, top, right, bottom in pixels of the figure, y downwards.
+Box = tuple[float, float, float, float]
+
+# The sides of a point at which its label may stand, (right, up), in order of preference.
+Sides = tuple[tuple[int, int], ...]
+RIGHT_FIRST: Sides = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, -1), (-1, 1))
+OUTSIDE_FIRST: Sides = ((-1, -1), (-1, 0), (0, -1), (1, 1), (0, 1), (1, 0), (1, -1), (-1, 1))  # below a front first
+GAPS = (13, 24)  # pixels between a point's middle and its label, the nearest first
+CHARACTER = 0.56  # width of a character on average, a share of the font's size
+OUTSIDE = 20  # a pixel beyond the frame is as bad as so many covered ones
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place for a label."""
+
+    box: Box
+    # Pixels of what was there before that it covers; those beyond the frame count OUTSIDE times.
+    covered: int
+    # The place as plotly's annotations take it.
+    annotation: dict[str, Any]
+
+
+def place(point: tuple[float, float], text: str, size: float, sides: Sides, taken: Sequence[Box], frame: Box) -> Spot:
+    """The spot beside `point` (pixels) at which a line of text covers least of the boxes taken; earlier sides win."""
+    width, height = CHARACTER * size * len(text) + 4, 1.3 * size
+    spots = [_spot(point, width, height, side, gap, taken, frame) for gap in GAPS for side in sides]
+    return min(spots, key=lambda spot: spot.covered)
+
+
+def _spot(
+    point: tuple[float, float],
+    width: float,
+    height: float,
+    side: tuple[int, int],
+    gap: float,
+    taken: Sequence[Box],
+    frame: Box,
+) -> Spot:
+    right, up = side
+    shift = gap if 0 in side else 0.65 * gap
+    left = point[0] + right * shift + (right - 1) / 2 * width
+    top = point[1] - up * shift - (up + 1) / 2 * height
+    box = (left, top, left + width, top + height)
+    outside = width * height - shared(box, frame)
+    return Spot(
+        box=box,
+        covered=round(sum(shared(box, other) for other in taken) + OUTSIDE * outside),
+        annotation={
+            "xanchor": ("center", "left", "right")[right],
+            "yanchor": ("middle", "bottom", "top")[up],
+            "xshift": right * shift,
+            "yshift": up * shift,
+            "showarrow": False,
+            "borderpad": 0,
+        },
+    )
+
+
+def shared(a: Box, b: Box) -> float:
+    """Pixels that two boxes share."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return width * height if width > 0 and height > 0 else 0.0

@@ -1,0 +1,61 @@
+"""The studies of a storage at a glance."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import optuna
+
+from search.records import SPEC, records
+from studies.front import front_of
+from studies.storage import open_storage
+from studies.study import load
+from threshnet.errors import InputError
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One study in a list."""
+
+    name: str
+    # Number of trials per state, see search.records.State.
+    states: dict[str, int]
+    # In ms x percent; None while nothing is trained.
+    hypervolume: float | None
+    # Local time of the last start or end of a trial.
+    last_activity: str | None
+
+
+def list_studies(url: str) -> list[Listed]:
+    """Every study of a storage, by name; those not launched by this project have no hypervolume."""
+    storage = open_storage(url, create=False)
+    listed = []
+    for name in sorted(optuna.get_all_study_names(storage)):
+        study = optuna.load_study(study_name=name, storage=storage)
+        trials = study.get_trials(deepcopy=False)
+        times = [time for trial in trials for time in (trial.datetime_start, trial.datetime_complete) if time]
+        ours = SPEC in study.user_attrs
+        listed.append(
+            Listed(
+                name=name,
+                states=dict(Counter(record.state for record in records(study))) if ours else {},
+                hypervolume=_hypervolume(name, url) if ours else None,
+                last_activity=f"{max(times):%Y-%m-%d %H:%M}" if times else None,
+            )
+        )
+    return listed
+
+
+def copy_study(name: str, source: str, target: str) -> None:
+    """Copy a study with all its trials to another storage; InputError where it is not there, or is there already."""
+    load(name, source)
+    into = open_storage(target, create=True)
+    if name in optuna.get_all_study_names(into):
+        raise InputError(f"storage {target!r} already has a study named {name!r}")
+    optuna.copy_study(from_study_name=name, from_storage=open_storage(source, create=False), to_storage=into)
+
+
+def _hypervolume(name: str, url: str) -> float | None:
+    try:
+        return front_of(load(name, url)).hypervolume
+    except InputError:
+        return None

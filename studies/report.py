@@ -1,0 +1,147 @@
+"""What a study leaves behind: pictures, tables, and a results folder with the conditions it was taken under."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from studies.front import Front, front_json, reading, title, verdict
+from studies.plots import NoChrome, write_html, write_png
+from studies.study import Loaded
+from threshnet.errors import InputError
+
+SHOWN = 20  # most networks of the front that the results page lists
+
+
+def write(
+    loaded: Loaded,
+    front: Front,
+    *,
+    html: Path | None = None,
+    png: Path | None = None,
+    csv: Path | None = None,
+    results: Path | None = None,
+) -> Iterator[str]:
+    """Write what is asked for; yields a line for each file, and one where a picture could not be made."""
+    try:
+        if html:
+            html.parent.mkdir(parents=True, exist_ok=True)
+            write_html(front, html)
+            yield f"wrote {html}"
+        if csv:
+            csv.parent.mkdir(parents=True, exist_ok=True)
+            trials_table(loaded).to_csv(csv, index=False)
+            yield f"wrote {csv}"
+        if png:
+            png.parent.mkdir(parents=True, exist_ok=True)
+            yield _picture(front, png)
+        if results:
+            results.mkdir(parents=True, exist_ok=True)
+            trials_table(loaded).to_csv(results / "trials.csv", index=False)
+            (results / "front.json").write_text(json.dumps(front_json(front), indent=2) + "\n")
+            conditions = {"spec": loaded.spec.to_json(), "launches": loaded.environments}
+            (results / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
+            (results / "README.md").write_text(results_page(loaded, front))
+            yield _picture(front, results / "figure.png")
+            yield f"wrote {results}"
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
+
+
+def trials_table(loaded: Loaded) -> pd.DataFrame:
+    """One row per trial, in order, `state` as in search.records.State; empty where a trial has no such value."""
+    rows = []
+    for record in loaded.records:
+        row: dict[str, object] = {
+            "trial": record.number,
+            "state": record.state,
+            "name": title(record) if record.named else "",
+            "error_percent": record.error if record.trained else None,
+            "latency_ms": record.latency_ms if record.trained else None,
+        }
+        for runtime, latency in record.latency.items():
+            row |= {
+                f"{runtime}_median_ms": latency.median_ms,
+                f"{runtime}_low_ms": latency.low_ms,
+                f"{runtime}_high_ms": latency.high_ms,
+                f"{runtime}_iqr_ms": latency.iqr_ms,
+                f"{runtime}_runs": len(latency.samples_ms),
+                f"{runtime}_warnings": "; ".join(latency.warnings),
+            }
+        row |= {key: record.costs.get(key) for key in ("params", "macs", "memory_bytes")}
+        row |= {
+            "image_passes": record.image_passes or None,
+            "seconds": record.seconds,
+            "schedule": record.schedule,
+            "fingerprint": record.fingerprint,
+            "duplicate_of": record.duplicate_of,
+            "reason": record.reason,
+        }
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    whole = ("params", "macs", "memory_bytes", "image_passes", "duplicate_of")
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def results_page(loaded: Loaded, front: Front) -> str:
+    """The README.md of a results folder: what was searched, under which conditions, and the front; at most 60 lines."""
+    spec, recipe = loaded.spec, loaded.spec.recipe
+    conditions = loaded.environments[-1]
+    states = pd.Series([record.state for record in loaded.records]).value_counts()
+    discovered = [record for record in front.trained if not record.named]
+    example = reading(front.trained[0])
+    versions = ", ".join(f"{package} {version}" for package, version in conditions["versions"].items() if version)
+    latency_of = f"{example.runtime} {example.runtime_version}, {example.precision}, batch {example.batch}"
+    lines = [
+        f"# {spec.name}",
+        "",
+        f"{spec.about}.",
+        *([f"**{front.caveat[0].upper()}{front.caveat[1:]}.**"] if front.caveat else []),
+        "",
+        f"![the front of {spec.name}](figure.png)",
+        "",
+        f"- Networks: {len(front.trained)} trained, {len(discovered)} of them discovered; "
+        + ", ".join(f"{count} {state}" for state, count in states.items())
+        + ".",
+        f"- Error: on {spec.data.validation or 'a fifth of the'} validation images taken from the training split; "
+        f"n = 1 training per network, seed {spec.seed}, so differences of a point or so may be luck. "
+        f"No test image was used.",
+        f"- Training: recipe `{recipe.name}`, {recipe.epochs} epochs of {spec.data.train or 'all other'} images, "
+        f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
+        f"- Latency: median of up to {spec.protocol.max_runs} runs, {latency_of}, {example.threads} thread(s), in a "
+        f"process of its own; the interval is that of the median within one pass.",
+        f"- Device: {conditions['processor']}, {conditions['cores']} cores, {conditions['system']}, "
+        f"Python {conditions['python']}, {versions}.",
+        f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %.",
+        "",
+        "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
+        "|---|---|---|---|---|",
+    ]
+    for record in front.front[:SHOWN]:
+        latency = reading(record)
+        lines.append(
+            f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} | "
+            f"{record.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}) | "
+            f"{record.costs['params'] / 1e6:.3f} | {record.costs['macs'] / 1e6:.1f} |"
+        )
+    if len(front.front) > SHOWN:
+        lines.append(f"| and {len(front.front) - SHOWN} more in front.json | | | | |")
+    lines += ["", "| named network | error % | latency ms | where it stands |", "|---|---|---|---|"]
+    lines += [
+        f"| {title(p.record)} | {p.record.error:.2f} | {p.record.latency_ms:.3f} | {verdict(p)} |" for p in front.named
+    ]
+    lines += [
+        "",
+        f"Made by `threshnet launch {spec.name}` and `threshnet pareto {spec.name} --results DIR`.",
+        "Every trial: trials.csv. Conditions and settings: environment.json.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _picture(front: Front, file: Path) -> str:
+    try:
+        write_png(front, file)
+    except NoChrome as reason:
+        return f"{file} not written: {reason}"
+    return f"wrote {file}"

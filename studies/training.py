@@ -1,0 +1,111 @@
+"""`threshnet train`: one network, the whole training split, resumable after every epoch."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from search.data import DATASETS, DataSettings, Split, class_names, load_search, load_test
+from search.evaluate import error_percent
+from search.recipes import Recipe, recipe_named
+from search.train import Training, TrainingFailed, memory_errors
+from studies.card import Story
+from studies.networks import read_network
+from studies.ship import export_model
+from threshnet.errors import InputError
+from threshnet.spec import NetworkSpec
+
+CHECKPOINT = "checkpoint.pt"  # the training under way; only ever read back with weights_only
+HISTORY = "history.json"
+
+
+def data_settings(data: str) -> DataSettings:
+    """The data set of that name, or the ImageFolder tree at that path."""
+    if data in DATASETS and data != "folder":
+        return DataSettings(data)
+    if Path(data).is_dir():
+        return DataSettings("folder", Path(data))
+    names = ", ".join(name for name in DATASETS if name != "folder")
+    raise InputError(f"no data {data!r}: neither a folder nor one of {names}")
+
+
+def train_network(
+    network: str, data: str, recipe_name: str, epochs: int | None, seed: int, size: int, output: Path
+) -> Iterator[str]:
+    """Train and export a network to `output`; yields a line per epoch and one with the test error."""
+    settings = data_settings(data)
+    classes = class_names(settings)
+    title, spec = read_network(network, len(classes))
+    if spec.classes != len(classes):
+        raise InputError(f"{network} has {spec.classes} classes, {data} has {len(classes)}")
+    recipe = recipe_named(recipe_name)
+    recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    conditions = _conditions(spec, settings, recipe, seed, size)
+    images = load_search(settings, size)
+    # Nothing is chosen here, so the validation images serve the training as well.
+    whole = Split(*(torch.cat(parts) for parts in zip(_parts(images.train), _parts(images.validation), strict=True)))
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with memory_errors():
+            training = Training(spec, whole, recipe, flip=images.mirror, seed=seed)
+            yield from _resume(training, output / CHECKPOINT, conditions)
+            while not training.finished:
+                epoch = training.step_epoch()
+                _save(training, output / CHECKPOINT, conditions)
+                yield f"epoch {epoch.number:>3} of {recipe.epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
+    except TrainingFailed as failure:
+        raise InputError(f"training {title} failed: {failure}") from None
+    (output / HISTORY).write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
+    model = training.result()
+    error = error_percent(model, load_test(settings, size))
+    story = Story(
+        title=title,
+        origin=f"Trained by `threshnet train`, seed {seed}",
+        input_size=size,
+        classes=classes,
+        recipe=recipe,
+        trained_on=f"{settings.name}: {len(whole):,} images",
+        test_error=error,
+        caveat=images.caveat,
+    )
+    export_model(model, output, story, lambda file: None)
+    yield f"{title}: test error {error:.2f} % after {recipe.epochs} epochs of {len(whole):,} images; files in {output}"
+
+
+def _parts(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    return split.images, split.labels
+
+
+def _conditions(spec: NetworkSpec, data: DataSettings, recipe: Recipe, seed: int, size: int) -> dict[str, Any]:
+    """What a checkpoint and a new run must agree on."""
+    return {
+        "network": spec.fingerprint(),
+        "data": data.name,
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "input size": size,
+    }
+
+
+def _save(training: Training, file: Path, conditions: dict[str, Any]) -> None:
+    partial = file.with_name(file.name + ".partial")
+    torch.save({"conditions": conditions, "training": training.state_dict()}, partial)
+    partial.replace(file)
+
+
+def _resume(training: Training, file: Path, conditions: dict[str, Any]) -> Iterator[str]:
+    if not file.exists():
+        return
+    try:
+        saved = torch.load(file, weights_only=True)
+        before, state = saved["conditions"], saved["training"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(f"{file}: damaged ({str(error).splitlines()[0]}); delete it to start anew") from None
+    changed = [key for key in conditions if before.get(key) != conditions[key]]
+    if changed:
+        raise InputError(f"{file}: belongs to a training with another {changed[0]}; choose another output folder")
+    training.load_state_dict(state)
+    yield f"going on after epoch {len(training.epochs)}"

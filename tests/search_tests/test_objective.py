@@ -1,0 +1,303 @@
+"""The score of a candidate: what is measured and trained when, what is written down, and what fails a trial."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna import Study
+from optuna.artifacts import FileSystemArtifactStore, download_artifact
+from optuna.trial import FrozenTrial, TrialState
+from search_tests.tiny import (
+    LARGEST,
+    QUICK,
+    SIZE,
+    SMALLEST,
+    SPACE,
+    Measuring,
+    Teaching,
+    failing,
+    params_of,
+    tiny_data,
+    tiny_task,
+)
+
+from search import records
+from search.data import SearchData
+from search.latency.timing import MeasurementError
+from search.objective import FAILURES, Silent, Task, scorer
+from search.records import record
+from search.train import TrainingFailed
+from space import Limits, encode
+from threshnet.checkpoint import load_weights
+from threshnet.costs import count
+from threshnet.spec import NetworkSpec, StemSpec
+
+MIDDLE = (params_of(SMALLEST) + params_of(LARGEST)) / 2
+
+
+class Scoring:
+    """A study in memory whose measuring and training are stood in for; `log` tells what they were asked, in order."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        self.measuring, self.teaching = Measuring(self.log), Teaching(self.log)
+        monkeypatch.setattr("search.objective.measure_on", self.measuring)
+        monkeypatch.setattr("search.objective.train", self.teaching)
+        self.study: Study = optuna.create_study(directions=["minimize", "minimize"])
+        self.weights = FileSystemArtifactStore(folder)
+
+    def score(self, spec: NetworkSpec, task: Task, named: str | None = None) -> FrozenTrial:
+        """Score one network and give its trial back."""
+        self.log.clear()
+        self.study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: named} if named else None)
+        objective = scorer(task, tiny_data(), self.weights, Silent())
+        self.study.optimize(objective, n_trials=1, catch=FAILURES)
+        return self.study.trials[-1]
+
+
+@pytest.fixture
+def scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scoring:
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    return Scoring(tmp_path, monkeypatch)
+
+
+def done(scoring: Scoring) -> list[str]:
+    """What was asked of the stand-ins, without the networks."""
+    return [entry.split()[0] for entry in scoring.log]
+
+
+def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_path: Path) -> None:
+    task = tiny_task(Limits(params=1e6, latency_ms=100.0), runtimes=("onnxruntime", "torch"))
+    trial = scoring.score(LARGEST, task, named="largest")
+    assert trial.state is TrialState.COMPLETE
+    documented = {
+        value
+        for name, value in vars(records).items()
+        if name.isupper() and name not in ("SPEC", "CLASSES", "CONDITIONS")
+    }
+    absent = {records.REASON, records.DUPLICATE_OF, records.RETRY_OF, records.INTERRUPTED}
+    assert trial.user_attrs.keys() == documented - absent
+
+    read = record(trial)
+    assert (read.number, read.state, read.trained, read.named) == (0, "finished", True, "largest")
+    assert read.network == LARGEST
+    assert read.fingerprint == LARGEST.fingerprint()
+    assert read.error == 1e5 / params_of(LARGEST)
+    assert read.latency_ms == params_of(LARGEST) / 1000
+    assert read.point == (read.latency_ms, read.error)
+    assert list(read.latency) == ["onnxruntime", "torch"]
+    assert read.latency["torch"].median_ms == 2 * read.latency_ms
+    counted = count(LARGEST, SIZE)
+    assert read.costs == {field.name: getattr(counted, field.name) for field in fields(counted)[1:]}
+    assert read.epochs == ({"number": 1, "loss": 0.5, "seconds": 0.25},)
+    assert read.image_passes == 80
+    assert read.constraints.keys() == {"input_size", "params", "latency_ms"}
+    assert read.constraints["params"] == params_of(LARGEST) / 1e6 - 1
+    assert (read.reason, read.duplicate_of) == (None, None)
+    assert read.schedule == trial.user_attrs[records.SCHEDULE] == "dense"
+    assert read.seconds is not None
+    assert read.seconds > 0
+    assert trial.user_attrs[records.WORKER].keys() == {"host", "pid"}
+
+    assert read.weights is not None
+    download_artifact(artifact_store=scoring.weights, artifact_id=read.weights, file_path=str(tmp_path / "model"))
+    assert load_weights(tmp_path / "model").spec == LARGEST
+
+
+def test_latency_is_measured_through_every_runtime_before_training(scoring: Scoring) -> None:
+    scoring.score(LARGEST, tiny_task(runtimes=("torch", "onnxruntime")))
+    name = LARGEST.fingerprint()
+    assert scoring.log == [f"measure {name} torch", f"measure {name} onnxruntime", f"train {name}"]
+    assert record(scoring.study.trials[0]).latency_ms == 2 * params_of(LARGEST) / 1000  # the first runtime's
+
+
+@pytest.mark.parametrize("limit", ["params", "macs", "memory_bytes"])
+def test_over_a_counted_limit_nothing_is_measured_or_trained(scoring: Scoring, limit: str) -> None:
+    actual = getattr(count(LARGEST, SIZE), limit)
+    read = record(scoring.score(LARGEST, tiny_task(Limits(**{limit: actual / 2}))))
+    assert scoring.log == []
+    assert (read.state, read.trained, read.reason) == ("not trained", False, f"100 % over the limit of {limit}")
+    assert read.constraints == {"input_size": pytest.approx(read.constraints["input_size"]), limit: 1.0}
+    assert read.network == LARGEST
+    assert read.costs[limit] == actual
+    assert (read.error, read.latency_ms, read.weights) == (None, None, None)
+    with pytest.raises(ValueError, match="trial 0 was not trained"):
+        _ = read.point
+
+
+def test_just_at_its_limits_a_network_is_trained(scoring: Scoring) -> None:
+    limits = Limits(params=params_of(LARGEST), latency_ms=params_of(LARGEST) / 1000)
+    assert record(scoring.score(LARGEST, tiny_task(limits))).state == "finished"
+
+
+def test_over_the_latency_limit_it_is_measured_once_and_not_trained(scoring: Scoring) -> None:
+    task = tiny_task(Limits(latency_ms=params_of(LARGEST) / 4000), runtimes=("onnxruntime", "torch"))
+    read = record(scoring.score(LARGEST, task))
+    assert done(scoring) == ["measure"]
+    assert (read.state, read.reason) == ("not trained", "300 % over the limit of latency_ms")
+    assert read.constraints["latency_ms"] == 3.0
+    assert list(read.latency) == ["onnxruntime"]
+
+
+def test_only_the_first_runtime_is_limited(scoring: Scoring) -> None:
+    task = tiny_task(Limits(latency_ms=1.5 * params_of(LARGEST) / 1000), runtimes=("onnxruntime", "torch"))
+    assert record(scoring.score(LARGEST, task)).state == "finished"
+
+
+@pytest.mark.parametrize("limits", [Limits(params=MIDDLE), Limits(latency_ms=MIDDLE / 1000)])
+def test_a_named_network_is_trained_though_it_breaks_a_limit(scoring: Scoring, limits: Limits) -> None:
+    trial = scoring.score(LARGEST, tiny_task(limits), named="largest")
+    read = record(trial)
+    assert done(scoring) == ["measure", "train"]
+    assert trial.state is TrialState.COMPLETE
+    assert (read.state, read.trained, read.reason) == ("infeasible", True, None)
+    assert max(read.constraints.values()) == pytest.approx(params_of(LARGEST) / MIDDLE - 1)
+    assert scoring.study.best_trials == []  # Optuna agrees
+
+
+@pytest.mark.parametrize("named", [None, "pooling"])
+def test_a_network_that_pools_the_image_away_is_never_built(scoring: Scoring, named: str | None) -> None:
+    stem = StemSpec((4, 8), stride=2, pool=True)
+    space = replace(SPACE, stems=(stem,), pools=(True,))
+    spec = replace(LARGEST, stem=stem, blocks=(replace(LARGEST.blocks[0], pool=True),))
+    read = record(scoring.score(spec, replace(tiny_task(space=space), input_size=4), named))
+    assert scoring.log == []
+    assert (read.state, read.reason, read.costs) == ("not trained", "pools the image away", {})
+    assert read.constraints["input_size"] > 0
+
+
+def test_a_task_tells_what_fits() -> None:
+    task = tiny_task(Limits(params=MIDDLE))
+    assert task.fits(SMALLEST)
+    assert not task.fits(LARGEST)
+    assert not replace(tiny_task(), input_size=2).fits(
+        replace(SMALLEST, blocks=(replace(SMALLEST.blocks[0], pool=True),))
+    )
+    assert task.protocol == QUICK
+
+
+def test_a_duplicate_repeats_the_earlier_values_and_is_not_trained(scoring: Scoring) -> None:
+    task = tiny_task(Limits(latency_ms=100.0))
+    first = record(scoring.score(LARGEST, task))
+    second = record(scoring.score(LARGEST, task))
+    assert scoring.log == []
+    assert (second.state, second.duplicate_of, second.trained) == ("duplicate", 0, False)
+    assert (second.error, second.latency_ms) == (first.error, first.latency_ms)
+    assert second.constraints == first.constraints
+    assert second.fingerprint == first.fingerprint
+    third = record(scoring.score(LARGEST, task))
+    assert third.duplicate_of == 0
+
+
+def test_a_duplicate_of_an_untrained_or_failed_network_has_no_values(scoring: Scoring) -> None:
+    task = tiny_task(Limits(params=MIDDLE))
+    scoring.score(LARGEST, task)
+    scoring.measuring.fail = failing(MeasurementError("no answer"))
+    scoring.score(SMALLEST, task)
+    for number, spec in enumerate((LARGEST, SMALLEST)):
+        trial = scoring.score(spec, task)
+        assert scoring.log == []
+        assert trial.state is TrialState.PRUNED
+        assert (record(trial).state, record(trial).duplicate_of) == ("duplicate", number)
+        assert trial.constraints == scoring.study.trials[number].constraints
+
+
+def test_a_network_that_gets_a_name_is_trained_though_it_was_turned_away_before(scoring: Scoring) -> None:
+    task = tiny_task(Limits(params=MIDDLE))
+    scoring.score(LARGEST, task)
+    assert record(scoring.score(LARGEST, task, named="largest")).state == "infeasible"
+
+
+def test_a_failed_training_keeps_its_measurement_and_says_why(scoring: Scoring) -> None:
+    scoring.teaching.fail = failing(TrainingFailed("out of memory (CPU)"))
+    read = record(scoring.score(LARGEST, tiny_task()))
+    assert (read.state, read.reason, read.error) == ("failed", "out of memory (CPU)", None)
+    assert read.latency["onnxruntime"].median_ms == params_of(LARGEST) / 1000
+
+
+def test_a_failed_measurement_is_not_trained_and_says_why(scoring: Scoring) -> None:
+    scoring.measuring.fail = failing(MeasurementError("the probe died"))
+    read = record(scoring.score(LARGEST, tiny_task()))
+    assert (read.state, read.reason) == ("failed", "the probe died")
+    assert done(scoring) == ["measure"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes")])
+def test_a_programming_error_is_not_swallowed(scoring: Scoring, error: Exception) -> None:
+    scoring.teaching.fail = failing(error)
+    with pytest.raises(type(error)):
+        scoring.score(LARGEST, tiny_task())
+    assert scoring.study.trials[0].state is TrialState.FAIL
+
+
+def test_an_interruption_is_written_down_and_goes_on(scoring: Scoring) -> None:
+    scoring.teaching.fail = failing(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        scoring.score(LARGEST, tiny_task())
+    assert record(scoring.study.trials[0]).reason == records.INTERRUPTED
+    scoring.teaching.fail = lambda spec: None
+    assert record(scoring.score(LARGEST, tiny_task())).state == "finished"  # no duplicate
+
+
+def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    teach = scoring.teaching
+
+    def spy(spec: NetworkSpec, train: object, validation: object, recipe: object, **others: object) -> object:
+        asked.update(others, train=train, validation=validation, recipe=recipe)
+        return teach(spec, train, validation, recipe, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("search.objective.train", spy)
+    task = replace(tiny_task(), flip=False, seed=7)
+    data = tiny_data()
+    scoring.study.enqueue_trial(encode(SPACE, LARGEST))
+    scoring.study.optimize(scorer(task, data, scoring.weights, Silent()), n_trials=1)
+    assert asked["train"] is data.train
+    assert asked["validation"] is data.validation
+    assert (asked["recipe"], asked["flip"], asked["seed"], asked["device"]) == (task.recipe, False, 7, "cpu")
+    assert {field.name for field in fields(SearchData)} == {
+        "name",
+        "classes",
+        "train",
+        "validation",
+        "mirror",
+        "caveat",
+    }
+    assert not any("test" in field.name for field in fields(Task))
+
+
+def test_a_watch_hears_of_every_stage(scoring: Scoring) -> None:
+    heard: list[str] = []
+
+    class Listening(Silent):
+        def stage(self, number: int, text: str) -> None:
+            heard.append(f"{number} {text}")
+
+        def progress(self, done: int, total: int) -> None:
+            heard.append(f"{done}/{total}")
+
+    scoring.study.enqueue_trial(encode(SPACE, LARGEST))
+    scoring.study.optimize(scorer(tiny_task(), tiny_data(), scoring.weights, Listening()), n_trials=1)
+    latency = f"{params_of(LARGEST) / 1000:.2f}"
+    assert heard == ["0 proposing", "0 measuring with onnxruntime", f"0 training, {latency} ms", "1/1"]
+
+
+def test_every_state_of_optuna_has_its_word() -> None:
+    values = (1.0, 2.0)
+    cases: list[tuple[str, dict[str, object]]] = [
+        ("finished", {"state": TrialState.COMPLETE, "values": values, "constraints": {"params": 0.0}}),
+        ("infeasible", {"state": TrialState.COMPLETE, "values": values, "constraints": {"params": 0.1, "macs": -1.0}}),
+        ("not trained", {"state": TrialState.PRUNED}),
+        ("failed", {"state": TrialState.FAIL}),
+        ("running", {"state": TrialState.RUNNING}),
+        ("waiting", {"state": TrialState.WAITING}),
+        ("duplicate", {"state": TrialState.COMPLETE, "values": values, "user_attrs": {records.DUPLICATE_OF: 0}}),
+        ("duplicate", {"state": TrialState.PRUNED, "user_attrs": {records.DUPLICATE_OF: 0}}),
+    ]
+    assert {case["state"] for _, case in cases} == set(TrialState)
+    for word, case in cases:
+        read = record(optuna.create_trial(**case))  # type: ignore[arg-type]
+        assert read.state == word
+        assert read.trained == (word in ("finished", "infeasible"))
+        assert (read.network, read.schedule, read.latency, read.epochs) == (None, "", {}, ())

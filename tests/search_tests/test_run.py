@@ -1,0 +1,393 @@
+"""Running a study, on each kind of storage: what comes first, what counts, and how it ends and goes on."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna import Study
+from optuna.artifacts import FileSystemArtifactStore, download_artifact
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from search_tests.tiny import (
+    FEW,
+    LARGEST,
+    SMALLEST,
+    SPACE,
+    Measuring,
+    Teaching,
+    failing,
+    params_of,
+    tiny_data,
+    tiny_task,
+)
+from sqlalchemy import event
+
+from search import records, samplers
+from search import run as module
+from search.latency.timing import MeasurementError
+from search.objective import Task
+from search.records import Record
+from search.run import Outcome, counted, counts, fail_abandoned, run
+from search.samplers import sampler_named
+from search.train import TrainingFailed
+from space import Limits, encode
+from threshnet.checkpoint import load_weights
+from threshnet.spec import NetworkSpec
+
+NAMED = {"smallest": SMALLEST, "largest": LARGEST}
+
+
+class Running:
+    """A study on a file, opened anew for each run as a new process would; `log` tells what the stand-ins did."""
+
+    def __init__(self, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.kind, self.folder = kind, folder
+        self.log: list[str] = []
+        self.heard: list[Record] = []
+        self.measuring, self.teaching = Measuring(self.log), Teaching(self.log)
+        monkeypatch.setattr("search.objective.measure_on", self.measuring)
+        monkeypatch.setattr("search.objective.train", self.teaching)
+        (folder / "weights").mkdir()
+        self.weights = FileSystemArtifactStore(folder / "weights")
+        self.opened: list[BaseStorage] = []
+
+    def study(self) -> Study:
+        """The study, as a process that has just started sees it."""
+        storage: BaseStorage
+        match self.kind:
+            case "sqlite":
+                storage = RDBStorage(f"sqlite:///{self.folder / 'study.db'}")
+                # Waiting for the disk, commit by commit, would take most of the time of these tests.
+                event.listen(storage.engine, "connect", lambda sqlite, _: sqlite.execute("PRAGMA synchronous = OFF"))
+                storage.engine.dispose()
+            case _:
+                storage = JournalStorage(JournalFileBackend(str(self.folder / "study.journal")))
+        self.opened.append(storage)
+        return optuna.create_study(
+            study_name="tiny", storage=storage, directions=["minimize", "minimize"], load_if_exists=True
+        )
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for storage in self.opened:
+            storage.remove_session()
+            if isinstance(storage, RDBStorage):
+                storage.engine.dispose()
+
+    def run(
+        self,
+        trials: int,
+        task: Task | None = None,
+        named: Mapping[str, NetworkSpec] | None = None,
+        timeout_s: float | None = None,
+        sampler: str = "random",
+    ) -> Outcome:
+        """Run the study in a new process, as far as the study can tell."""
+        return run(
+            self.study(),
+            task or tiny_task(),
+            tiny_data(),
+            NAMED if named is None else named,
+            sampler_named(sampler, 0),
+            self.weights,
+            trials=trials,
+            timeout_s=timeout_s,
+            finished=self.heard.append,
+        )
+
+    def records(self) -> list[Record]:
+        """What another process reads."""
+        return records.records(self.study())
+
+    def trained(self) -> list[str]:
+        """Fingerprints of the networks that were trained, in order."""
+        return [entry.split()[1] for entry in self.log if entry.startswith("train")]
+
+
+@pytest.fixture(params=["sqlite", "journal"])
+def running(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    running = Running(request.param, tmp_path, monkeypatch)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def gone() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def nth(n: int, error: BaseException) -> Callable[[NetworkSpec], None]:
+    """Something that raises `error` the n-th time."""
+    calls = 0
+
+    def fail(_spec: NetworkSpec) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == n:
+            raise error
+
+    return fail
+
+
+def after_interruption(running: Running) -> None:
+    """Run the interrupted study to its end, and see that the interrupted network was repeated."""
+    interrupted = [r for r in running.records() if r.reason == records.INTERRUPTED]
+    assert len(interrupted) == 1
+    assert running.run(4) == Outcome(4, "enough")
+    repeated = [r for r in running.records() if r.fingerprint == interrupted[0].fingerprint and r.trained]
+    assert len(repeated) == 1
+    assert repeated[0].named == interrupted[0].named
+
+
+# The order of things
+
+
+def test_named_networks_come_first_and_the_study_ends_with_enough(running: Running) -> None:
+    assert running.run(5) == Outcome(5, "enough")
+    read = running.records()
+    assert [r.number for r in read] == list(range(len(read)))
+    assert [r.named for r in read] == ["smallest", "largest", None, None, None]
+    assert [r.network for r in read[:2]] == [SMALLEST, LARGEST]
+    assert {r.state for r in read} == {"finished"}
+    assert running.trained() == [r.fingerprint for r in read]
+    assert len({r.fingerprint for r in read}) == 5
+    assert running.heard == read
+
+
+def test_a_named_network_is_trained_though_infeasible_and_a_proposal_is_not(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samplers, "COSTLY_DRAWS", 0)  # so that proposals break the limit too
+    limit = (params_of(SMALLEST) + params_of(LARGEST)) / 2
+    running.run(6, tiny_task(Limits(params=limit)))
+    read = running.records()
+    states = [r.state for r in read]
+    assert states[:2] == ["finished", "infeasible"]
+    assert set(states[2:]) == {"finished", "not trained"}
+    assert states.count("not trained") == len(read) - 6  # they do not count
+    for r in read[2:]:
+        assert r.network is not None
+        over = params_of(r.network) / limit - 1
+        assert (r.state == "not trained") == (over > 0) == (r.fingerprint not in running.trained())
+        assert r.constraints["params"] == pytest.approx(over)
+        if over > 0:
+            assert r.reason == f"{100 * over:.0f} % over the limit of params"
+
+
+def test_weights_are_kept_and_load_to_their_network(running: Running) -> None:
+    running.run(3)
+    for r in running.records():
+        assert r.weights is not None
+        file = running.folder / "model.safetensors"
+        download_artifact(artifact_store=running.weights, artifact_id=r.weights, file_path=str(file))
+        assert load_weights(file).spec == r.network
+        file.unlink()
+    assert len(list((running.folder / "weights").iterdir())) == 3
+
+
+def test_duplicates_repeat_the_values_and_do_not_count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samplers, "KNOWN_DRAWS", 0)
+    assert running.run(6, tiny_task(space=FEW), named={}) == Outcome(6, "enough")  # the whole space
+    read = running.records()
+    twice = [r for r in read if r.state == "duplicate"]
+    assert len(read) - len(twice) == len(running.trained()) == 6
+    assert twice
+    for r in twice:
+        assert r.duplicate_of is not None
+        first = read[r.duplicate_of]
+        assert (r.error, r.latency_ms, r.fingerprint) == (first.error, first.latency_ms, first.fingerprint)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+def test_every_quick_sampler_runs_a_study(running: Running, sampler: str) -> None:
+    assert running.run(16, sampler=sampler) == Outcome(16, "enough")
+
+
+# Failures
+
+
+def test_failures_fail_their_trial_count_and_the_study_goes_on(running: Running) -> None:
+    running.measuring.fail = nth(1, MeasurementError("the probe died"))
+    running.teaching.fail = nth(2, TrainingFailed("diverged"))
+    assert running.run(5) == Outcome(5, "enough")
+    read = running.records()
+    assert [(r.state, r.reason) for r in read] == [
+        ("failed", "the probe died"),
+        ("finished", None),
+        ("failed", "diverged"),
+        ("finished", None),
+        ("finished", None),
+    ]
+    assert running.run(6).trials == 6
+    assert [r.fingerprint for r in running.records()].count(read[0].fingerprint) == 1  # failures are not repeated
+
+
+def test_a_programming_error_is_not_swallowed(running: Running) -> None:
+    running.teaching.fail = nth(2, ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        running.run(5)
+    assert [r.state for r in running.records()] == ["finished", "failed"]
+
+
+def test_a_study_gives_up_where_nothing_can_be_trained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FRUITLESS", 4)
+    monkeypatch.setattr(samplers, "COSTLY_DRAWS", 3)
+    assert running.run(5, tiny_task(Limits(params=1))) == Outcome(2, "fruitless")
+    assert [r.state for r in running.records()] == ["infeasible"] * 2 + ["not trained"] * 4
+
+
+# Ending and going on
+
+
+def test_a_resumed_study_goes_on_to_the_same_total(running: Running) -> None:
+    assert running.run(3) == Outcome(3, "enough")
+    assert running.run(6) == Outcome(6, "enough")
+    read = running.records()
+    assert len(read) == len(running.trained()) == len({r.fingerprint for r in read}) == 6
+    assert [r.named for r in read].count("smallest") == 1
+
+
+def test_enough_trials_are_no_work(running: Running) -> None:
+    running.run(4)
+    running.log.clear()
+    running.heard.clear()
+    assert running.run(4) == running.run(3) == Outcome(4, "enough")
+    assert (running.log, running.heard) == ([], [])
+    assert len(running.records()) == 4
+
+
+def test_a_timeout_ends_a_study_that_can_go_on(running: Running) -> None:
+    assert running.run(5, timeout_s=0.0) == Outcome(0, "timeout")
+    assert running.trained() == []
+    running.teaching.fail = lambda spec: time.sleep(2.0)
+    assert running.run(5, timeout_s=1.5) == Outcome(1, "timeout")  # the network in training is finished
+    running.teaching.fail = lambda spec: None
+    assert running.run(5) == Outcome(5, "enough")
+    assert [r.named for r in running.records()] == ["smallest", "largest", None, None, None]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3], ids=["first named", "second named", "proposed"])
+@pytest.mark.parametrize("where", ["measuring", "teaching"])
+def test_an_interrupted_network_is_repeated_by_the_next_run(running: Running, n: int, where: str) -> None:
+    stand_in = getattr(running, where)
+    stand_in.fail = nth(n, KeyboardInterrupt())
+    assert running.run(4) == Outcome(n - 1, "interrupted")
+    last = running.records()[n - 1]
+    assert (last.state, last.reason) == ("failed", records.INTERRUPTED)
+    assert last.network is not None
+    stand_in.fail = lambda spec: None
+    after_interruption(running)
+    assert running.run(4) == Outcome(4, "enough")
+    assert sum(r.state == "waiting" for r in running.records()) == 0
+
+
+def test_a_network_interrupted_twice_is_repeated_once_more(running: Running) -> None:
+    for _ in range(2):
+        running.teaching.fail = failing(KeyboardInterrupt())
+        assert running.run(4) == Outcome(0, "interrupted")
+    running.teaching.fail = lambda spec: None
+    assert running.run(4) == Outcome(4, "enough")
+    assert sorted(r.named or "" for r in running.records() if r.trained) == ["", "", "largest", "smallest"]
+
+
+def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, gone: int) -> None:
+    study = running.study()
+    study.enqueue_trial(encode(SPACE, LARGEST), user_attrs={records.NAMED: "largest"})
+    trial = study.ask()
+    for name, d in SPACE.distributions().items():
+        trial.suggest_int(name, d.low, d.high)
+    trial.set_user_attr(records.FINGERPRINT, LARGEST.fingerprint())
+    trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": gone})
+    assert running.run(4) == Outcome(4, "enough")
+    read = running.records()
+    assert (read[0].state, read[0].reason) == ("failed", records.INTERRUPTED)
+    assert sorted(r.named or "" for r in read if r.trained) == ["", "", "largest", "smallest"]
+    again = next(t for t in running.study().trials if records.RETRY_OF in t.user_attrs)
+    assert (again.user_attrs[records.RETRY_OF], again.user_attrs[records.NAMED]) == (0, "largest")
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_process_that_died_amid_its_proposal(running: Running, gone: int, queued: bool) -> None:
+    """Only the first parameter was written down: a queued network is repeated whole, an unknown one is forgotten."""
+    study = running.study()
+    if queued:
+        study.enqueue_trial(encode(SPACE, LARGEST), user_attrs={records.NAMED: "largest"})
+    trial = study.ask()
+    name, distribution = next(iter(SPACE.distributions().items()))
+    trial.suggest_int(name, distribution.low, distribution.high)
+    trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": gone})
+    assert running.run(4) == Outcome(4, "enough")
+    assert {r.named: r.network for r in running.records() if r.trained and r.named} == NAMED
+    assert len([t for t in running.study().trials if records.RETRY_OF in t.user_attrs]) == int(queued)
+
+
+@pytest.mark.parametrize("other_host", [False, True])
+def test_the_trial_of_a_living_or_distant_process_is_left_alone(running: Running, gone: int, other_host: bool) -> None:
+    worker = {"host": "elsewhere", "pid": gone} if other_host else {"host": socket.gethostname(), "pid": os.getpid()}
+    study = running.study()
+    study.enqueue_trial(encode(SPACE, SMALLEST), user_attrs={records.NAMED: "smallest"})
+    study.ask().set_user_attr(records.WORKER, worker)
+    assert running.run(3) == Outcome(3, "enough")
+    read = running.records()
+    assert [r.state for r in read] == ["running", "finished", "finished", "finished"]
+    assert "smallest" not in [r.named for r in read[1:]]
+
+
+def test_only_trials_that_were_trained_or_failed_to_count(running: Running) -> None:
+    study = running.study()
+    cases = [
+        (TrialState.COMPLETE, {}, True),
+        (TrialState.FAIL, {}, True),
+        (TrialState.FAIL, {records.REASON: "diverged"}, True),
+        (TrialState.FAIL, {records.REASON: records.INTERRUPTED}, False),
+        (TrialState.COMPLETE, {records.DUPLICATE_OF: 0}, False),
+        (TrialState.PRUNED, {records.REASON: "12 % over the limit of params"}, False),
+        (TrialState.PRUNED, {records.DUPLICATE_OF: 5}, False),
+        (TrialState.RUNNING, {}, False),
+        (TrialState.WAITING, {}, False),
+    ]
+    for state, attrs, _ in cases:
+        values = (1.0, 2.0) if state is TrialState.COMPLETE else None
+        study.add_trial(optuna.create_trial(state=state, values=values, user_attrs=attrs))
+    assert [counts(trial) for trial in study.trials] == [expected for _, _, expected in cases]
+    assert counted(study) == 3
+    fail_abandoned(study)  # a running trial of nobody is left alone
+    assert study.trials[7].state is TrialState.RUNNING
+
+
+# Everything together
+
+
+def test_a_true_search_end_to_end(tmp_path: Path) -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    outcome = run(
+        study,
+        tiny_task(Limits(params=10_000), runtimes=("onnxruntime", "torch")),
+        tiny_data(),
+        {"smallest": SMALLEST},
+        sampler_named("tpe", 0),
+        FileSystemArtifactStore(tmp_path),
+        trials=2,
+    )
+    assert outcome == Outcome(2, "enough")
+    named, found = records.records(study)
+    assert (named.named, named.network, found.named) == ("smallest", SMALLEST, None)
+    for r in (named, found):
+        assert r.state == "finished"
+        assert r.error is not None
+        assert 0 <= r.error <= 100
+        assert r.latency_ms == r.latency["onnxruntime"].median_ms > 0
+        assert r.latency["torch"].input_size == 16
+        assert [epoch["number"] for epoch in r.epochs] == [1, 2]
+        assert r.image_passes == 80
+    assert len(list(tmp_path.iterdir())) == 2

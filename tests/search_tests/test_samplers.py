@@ -1,0 +1,151 @@
+"""Samplers: every name proposes networks of the space, no known one while there are others, none over a limit."""
+
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna import Study, Trial
+from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from search_tests.tiny import FEW, SMALLEST, SPACE, params_of
+
+from search import records, samplers
+from search.samplers import KNOWN_DRAWS, SAMPLERS, DistinctSampler, known_trials, sampler_named
+from space import Space, decode, encode, size, suggest
+from threshnet.errors import InputError
+from threshnet.spec import NetworkSpec
+
+CHEAP = 3000  # trainable numbers, about the middle of the space
+
+
+@pytest.fixture(autouse=True)
+def _silence() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def everything_fits(_spec: NetworkSpec) -> bool:
+    return True
+
+
+def is_cheap(spec: NetworkSpec) -> bool:
+    return params_of(spec) <= CHEAP
+
+
+def new_study(name: str, space: Space, fits: Callable[[NetworkSpec], bool] = everything_fits, seed: int = 0) -> Study:
+    sampler = DistinctSampler(sampler_named(name, seed), space, fits)
+    return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+
+
+def search(study: Study, space: Space, trials: int) -> list[str]:
+    """Score networks by their size and by a conflicting number, and give their fingerprints."""
+
+    def score(trial: Trial) -> tuple[float, float]:
+        spec = suggest(space, trial)
+        trial.set_user_attr(records.FINGERPRINT, spec.fingerprint())
+        trial.set_constraint("params", params_of(spec) / CHEAP - 1)
+        return 1e4 / params_of(spec), float(params_of(spec))
+
+    study.optimize(score, n_trials=trials)
+    return [trial.user_attrs[records.FINGERPRINT] for trial in study.trials[-trials:]]
+
+
+def test_each_name_has_its_sampler() -> None:
+    kinds = {"tpe": TPESampler, "gp": GPSampler, "nsga2": NSGAIISampler, "random": RandomSampler}
+    assert {name: type(sampler_named(name, 0)) for name in SAMPLERS} == kinds
+
+
+def test_an_unknown_name_is_told_the_others() -> None:
+    with pytest.raises(InputError, match="'grid'; the samplers are tpe, gp, nsga2, random"):
+        sampler_named("grid", 0)
+
+
+# A Gaussian process takes about a second a proposal, so that it gets fewer.
+@pytest.mark.parametrize(("name", "trials"), [("tpe", 60), ("gp", 18), ("nsga2", 60), ("random", 60)])
+def test_no_network_is_proposed_twice_and_a_seed_repeats_the_search(name: str, trials: int) -> None:
+    assert size(SPACE).networks >= 200
+    found = search(new_study(name, SPACE), SPACE, trials)
+    assert len(set(found)) == trials
+    if name != "gp":
+        assert search(new_study(name, SPACE), SPACE, trials) == found
+        assert search(new_study(name, SPACE, seed=1), SPACE, trials) != found
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
+def test_without_it_networks_are_proposed_twice(name: str) -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler_named(name, 0))
+    assert len(set(search(study, SPACE, 60))) < 60
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
+def test_a_space_that_is_used_up_lets_duplicates_through(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = new_study(name, FEW)
+    draws = 0
+    draw = DistinctSampler._draw
+
+    def counting(*args: object) -> object:
+        nonlocal draws
+        draws += 1
+        return draw(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DistinctSampler, "_draw", counting)
+    found = search(study, FEW, 14)
+    assert size(FEW).networks == 6
+    assert len(set(found)) == 6
+    draws = 0
+    search(study, FEW, 2)
+    assert draws == 2 * (KNOWN_DRAWS + 1)
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
+def test_networks_that_do_not_fit_are_avoided(name: str) -> None:
+    study = new_study(name, SPACE, is_cheap)
+    found = search(study, SPACE, 30)
+    assert len(set(found)) == 30
+    assert all(is_cheap(decode(SPACE, trial.params)) for trial in study.trials)
+    free = new_study(name, SPACE)
+    search(free, SPACE, 30)
+    assert not all(is_cheap(decode(SPACE, trial.params)) for trial in free.trials)
+
+
+def test_where_nothing_fits_the_last_draw_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[NetworkSpec] = []
+    monkeypatch.setattr(samplers, "COSTLY_DRAWS", 7)
+    study = new_study("random", SPACE, lambda spec: bool(asked.append(spec)))
+    search(study, SPACE, 1)
+    assert len(asked) == 8
+    assert decode(SPACE, study.trials[0].params) == asked[-1]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_enqueued_trials_keep_their_parameters(name: str) -> None:
+    study = new_study(name, SPACE, lambda spec: spec != SMALLEST)
+    wanted = [encode(SPACE, SMALLEST), {key: d.high for key, d in SPACE.distributions().items()}]
+    for params in (*wanted, wanted[0]):  # though it does not fit, and though it is known
+        study.enqueue_trial(params)
+    search(study, SPACE, 4)
+    assert [trial.params for trial in study.trials[:3]] == [*wanted, wanted[0]]
+    assert study.trials[3].params not in wanted
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_relative_space_is_the_whole_space(name: str) -> None:
+    study = new_study(name, SPACE)
+    for _ in range(2):
+        trial = study.ask()
+        assert trial.relative_params.keys() == SPACE.distributions().keys()
+        assert suggest(SPACE, trial) == decode(SPACE, trial.relative_params)
+        study.tell(trial, (1.0, 1.0))
+    frozen: FrozenTrial = study.trials[0]
+    assert study.sampler.infer_relative_search_space(study, frozen) == SPACE.distributions()
+
+
+def test_interrupted_trials_are_forgotten_and_the_first_of_equals_is_known() -> None:
+    study = new_study("random", SPACE)
+    for fingerprint, reason in (("a", "interrupted"), ("a", "diverged"), ("a", None), ("b", None), (None, None)):
+        trial = study.ask()
+        if fingerprint:
+            trial.set_user_attr(records.FINGERPRINT, fingerprint)
+        if reason:
+            trial.set_user_attr(records.REASON, reason)
+        study.tell(trial, state=TrialState.FAIL)
+    assert {key: trial.number for key, trial in known_trials(study).items()} == {"a": 1, "b": 3}

@@ -1,0 +1,138 @@
+"""Networks, images and tasks so small that a search takes seconds, and stand-ins for measuring and training."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from search.data import SearchData, Split
+from search.latency.timing import Latency, Protocol, summarise
+from search.objective import Task
+from search.recipes import FAST, Recipe
+from search.train import Epoch, Trained
+from space import Limits, Space, decode
+from threshnet.costs import count
+from threshnet.network import build
+from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
+
+SIZE = 16  # pixels
+STEM = StemSpec((4, 8), stride=2, pool=False)
+NETWORK = NetworkSpec((BlockSpec(links=((0,), (0, 1)), growth=4, transition=8),), stem=STEM, classes=2)
+DROPPING = replace(NETWORK, block_dropout=0.3, head_dropout=0.3)
+QUICK = Protocol(warmup_s=0.0, min_runs=3, max_runs=5, max_s=0.1)
+RECIPE: Recipe = replace(FAST, name="tiny", epochs=2, batch=8, shift=1)
+
+SPACE = Space(  # 6 schedules x 6 growths x 6 transitions = 216 networks
+    name="tiny",
+    classes=2,
+    granularity="block",
+    stems=(STEM,),
+    activations=("relu",),
+    blocks=(1,),
+    layers=(1, 2, 3),
+    thresholds=(0, 2, 3),
+    width_thresholds=(64,),
+    units=("conv",),
+    bottleneck_widths=(8,),
+    multipliers=(1.0,),
+    outputs=("all",),
+    growths=(2, 4, 6, 8, 10, 12),
+    transitions=(4, 6, 8, 10, 12, 14),
+    pools=(False,),
+    block_dropouts=(0.0,),
+    head_dropouts=(0.0,),
+)
+FEW = replace(SPACE, name="few", growths=(2,), transitions=(4,))  # 6 networks
+# The cheapest network of the space and the costliest one.
+SMALLEST = decode(SPACE, {"block1_layers": 1, "block1_threshold": 2, "block1_growth": 0, "block1_transition": 0})
+LARGEST = decode(SPACE, {"block1_layers": 3, "block1_threshold": 0, "block1_growth": 5, "block1_transition": 5})
+
+
+def params_of(spec: NetworkSpec) -> int:
+    """Trainable numbers of a network."""
+    return count(spec, SIZE).params
+
+
+def dark_and_bright(n: int, seed: int = 0, size: int = SIZE) -> Split:
+    """Noise images (n, 3, size, size) of two classes, told apart by their brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 2
+    images = torch.randint(0, 128, (n, 3, size, size), generator=generator) + 127 * labels[:, None, None, None]
+    return Split(images.to(torch.uint8), labels)
+
+
+def tiny_data() -> SearchData:
+    """Forty images to train on and twenty to validate with."""
+    return SearchData("tiny", ("dark", "bright"), dark_and_bright(40), dark_and_bright(20, seed=1), mirror=True)
+
+
+def tiny_task(limits: Limits | None = None, space: Space = SPACE, runtimes: tuple[str, ...] = ("onnxruntime",)) -> Task:
+    """A task on the tiny space."""
+    return Task(
+        space=space,
+        input_size=SIZE,
+        limits=limits or Limits(),
+        recipe=RECIPE,
+        flip=True,
+        seed=0,
+        device="cpu",
+        runtimes=runtimes,
+        protocol=QUICK,
+    )
+
+
+class Measuring:
+    """A stand-in for measure_on: a microsecond per parameter; remembers whom it measured, and may fail first."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+        self.fail: Callable[[NetworkSpec], None] = lambda spec: None
+
+    def __call__(self, device: str, spec: NetworkSpec, input_size: int, runtime: str, protocol: Protocol) -> Latency:
+        self.log.append(f"measure {spec.fingerprint()} {runtime}")
+        self.fail(spec)
+        milliseconds = params_of(spec) / 1000 * (1 if runtime == "onnxruntime" else 2)
+        return summarise(
+            [milliseconds] * 3,
+            protocol,
+            device=device,
+            processor="abacus",
+            runtime=runtime,
+            runtime_version="1",
+            input_size=input_size,
+        )
+
+
+class Teaching:
+    """A stand-in for train: an error that falls with the parameters; remembers whom it trained, and may fail first."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+        self.fail: Callable[[NetworkSpec], None] = lambda spec: None
+
+    def __call__(
+        self,
+        spec: NetworkSpec,
+        split: Split,
+        validation: Split,
+        recipe: Recipe,
+        *,
+        flip: bool,
+        seed: int,
+        device: str,
+        progress: Callable[[int, int], None],
+    ) -> Trained:
+        self.log.append(f"train {spec.fingerprint()}")
+        self.fail(spec)
+        progress(1, 1)
+        model = build(spec).eval()
+        return Trained(model, (Epoch(1, 0.5, 0.25),), 1e5 / params_of(spec), recipe.epochs * len(split))
+
+
+def failing(error: BaseException) -> Callable[[NetworkSpec], None]:
+    """Something that raises `error` whatever the network."""
+
+    def fail(_spec: NetworkSpec) -> None:
+        raise error
+
+    return fail

@@ -1,0 +1,106 @@
+"""A small finished study in memory, and its front, for the tests of what is made of a study."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import optuna
+
+from search import records
+from search.latency.timing import Latency, Protocol, summarise
+from space import Limits
+from studies.front import Front, front_of
+from studies.spec import StudySpec
+from studies.study import Loaded
+from threshnet import NAMED, NetworkSpec
+from threshnet.costs import count
+from threshnet.schedules import schedule
+from threshnet.spec import BlockSpec, StemSpec
+
+INPUT_SIZE = 32
+LIMITS = Limits(params=2_500_000, latency_ms=3.0)
+CAVEAT = "Made-up numbers: nothing was trained, nothing was measured"
+
+
+def sample_loaded(
+    discovered: int = 12, named: Sequence[str] = ("threshnet28", "threshnet79"), limits: Limits = LIMITS, seed: int = 0
+) -> Loaded:
+    """A study of `named` published networks, which come first, and `discovered` random ones; no number is real."""
+    rng = np.random.default_rng(seed)
+    study = optuna.create_study(study_name="sample", directions=["minimize", "minimize"])
+    for name in named:
+        spec = replace(NAMED[name], classes=10)
+        _add(study, spec, name, limits, float(rng.uniform(28, 34)), float(rng.uniform(0.6, 0.8)))
+    for _ in range(discovered):
+        spec = random_network(rng)
+        error = 20 + 60 * (count(spec, INPUT_SIZE).macs / 1e6) ** -0.5 + rng.uniform(0, 4)
+        _add(study, spec, None, limits, float(error), float(rng.uniform(0.4, 0.6)))
+    study_spec = StudySpec(name="sample", trials=discovered + len(named), about="A sample study", caveat=CAVEAT)
+    return Loaded(
+        study=study,
+        spec=replace(study_spec, limits=limits),
+        records=records.records(study),
+        classes=tuple("0123456789"),
+        environments=[],
+        weights=Path("runs/sample/weights"),
+    )
+
+
+def sample_front(
+    discovered: int = 12, named: Sequence[str] = ("threshnet28", "threshnet79"), limits: Limits = LIMITS, seed: int = 0
+) -> Front:
+    """The front of sample_loaded's study."""
+    return front_of(sample_loaded(discovered, named, limits, seed))
+
+
+def random_network(rng: np.random.Generator) -> NetworkSpec:
+    """A small network of three or four blocks, each with a schedule of its own."""
+    scale = float(rng.uniform(0.2, 1.2))
+    blocks = [
+        BlockSpec(
+            links=schedule(tuple(sorted(int(t) for t in rng.integers(0, 4, size=rng.integers(2, 9))))),
+            growth=2 + int(scale * rng.integers(4, 20)) * 2,
+            transition=int(scale * rng.integers(16, 40)) * 4,
+            unit="conv" if rng.random() < 0.6 else "bottleneck",
+            bottleneck_width=int(48 * scale),
+            pool=number > 0,
+        )
+        for number in range(int(rng.integers(3, 5)))
+    ]
+    return NetworkSpec(blocks=tuple(blocks), stem=StemSpec(widths=(32, 64), stride=2, pool=False))
+
+
+def sample_latency(centre_ms: float, rng: np.random.Generator) -> Latency:
+    """A reading of 50 skewed samples around `centre_ms`."""
+    return summarise(
+        [float(x) for x in centre_ms * (1 + 0.05 * rng.exponential(size=50))],
+        Protocol(),
+        device="cpu",
+        processor="Imaginary CPU @ 3 GHz",
+        runtime="onnxruntime",
+        runtime_version="1.22.0",
+        input_size=INPUT_SIZE,
+    )
+
+
+def _add(
+    study: optuna.Study, spec: NetworkSpec, name: str | None, limits: Limits, error: float, ms_per_10m: float
+) -> None:
+    """One ended trial, told as search.objective tells it."""
+    costs = count(spec, INPUT_SIZE)
+    rng = np.random.default_rng(costs.params)
+    latency = sample_latency(0.1 + ms_per_10m * costs.macs / 1e7, rng)
+    trial = study.ask()
+    trial.set_user_attr(records.FINGERPRINT, spec.fingerprint())
+    trial.set_user_attr(records.NETWORK, spec.to_json())
+    if name:
+        trial.set_user_attr(records.NAMED, name)
+    columns = ("params", "macs", "flops", "madd", "memory_bytes")
+    trial.set_user_attr(records.COSTS, {column: getattr(costs, column) for column in columns})
+    trial.set_user_attr(records.LATENCY, {"onnxruntime": latency.to_json()})
+    trial.set_user_attr(records.IMAGE_PASSES, 60_000)
+    trial.set_user_attr(records.EPOCHS, [{"number": 1, "loss": 1.5, "seconds": 2.0}])
+    for constraint, value in (limits.of_costs(costs) | limits.of_latency(latency.median_ms)).items():
+        trial.set_constraint(constraint, value)
+    study.tell(trial, (error, latency.median_ms))
