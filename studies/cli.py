@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from studies.card import Story
 
 STORAGE = "sqlite:///threshnet.db"
-OUT = Console()
+OUT = Console(width=None if sys.stdout.isatty() else 110)  # characters; a pipe has no width of its own
 ERR = Console(stderr=True, highlight=False)
 
 Command = Callable[..., Any]

@@ -15,17 +15,17 @@ def front_table(front: Front) -> Table:
     """The front, quickest first."""
     table = _table(f"Pareto front of {front.study}: {len(front.front)} of {len(front.trained)} trained networks")
     table.add_column("network", no_wrap=True)
-    for name in ("error %", "ms", "95 % interval", "params M", "MACs M"):
+    for name in ("error %", "ms (95 % interval)", "params M", "MACs M"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("schedule of each block", overflow="fold")
+    table.add_column("schedules")
+    table.caption = "* the knee; the interval is that of the median within one pass"
     for record in front.front:
         latency = reading(record)
-        mark = "  (knee)" if record is front.knee else ""
+        mark = " *" if record is front.knee else ""
         table.add_row(
             title(record) + mark,
             f"{record.error:.2f}",
-            f"{record.latency_ms:.3f}",
-            f"{latency.low_ms:.3f}-{latency.high_ms:.3f}",
+            f"{record.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f})",
             f"{record.costs['params'] / 1e6:.3f}",
             f"{record.costs['macs'] / 1e6:.1f}",
             record.schedule.replace(" | ", ", "),
@@ -91,14 +91,15 @@ def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
     """The studies of a storage."""
     table = _table(f"Studies in {storage}")
     table.add_column("study", style="bold", no_wrap=True)
-    for name in ("finished", "over limit", "untrained", "failed", "repeated", "volume"):
+    for name in ("trained", "untrained", "failed", "repeated", "volume"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last activity", no_wrap=True)
     for study in listed:
         states = study.states
         table.add_row(
             study.name,
-            *(str(states.get(s, 0)) for s in ("finished", "infeasible", "not trained", "failed", "duplicate")),
+            str(states.get("finished", 0) + states.get("infeasible", 0)),
+            *(str(states.get(state, 0)) for state in ("not trained", "failed", "duplicate")),
             "-" if study.hypervolume is None else f"{study.hypervolume:.2f}",
             study.last_activity or "-",
         )
@@ -107,4 +108,12 @@ def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", caption_justify="left", box=box.SIMPLE_HEAD)
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
