@@ -70,6 +70,12 @@ class Watch(Interface):
     def progress(self, done: int, total: int) -> None:
         """Training has come so many steps."""
 
+    def counted(self, trials: int) -> None:
+        """So many trials count towards the study."""
+
+    def finished(self, record: records.Record) -> None:
+        """A trial has ended."""
+
 
 class Silent:
     """A Watch that looks away."""
@@ -78,6 +84,12 @@ class Silent:
         """Do nothing."""
 
     def progress(self, done: int, total: int) -> None:
+        """Do nothing."""
+
+    def counted(self, trials: int) -> None:
+        """Do nothing."""
+
+    def finished(self, record: records.Record) -> None:
         """Do nothing."""
 
 

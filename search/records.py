@@ -33,7 +33,7 @@ SPEC = "study_spec"  # the study spec as JSON
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CONDITIONS = "environment"  # device, processor and versions of each launch
 
-State = Literal["finished", "infeasible", "not trained", "failed", "duplicate", "running", "waiting"]
+State = Literal["finished", "infeasible", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _state(trial: FrozenTrial) -> State:
         case TrialState.PRUNED:
             return "not trained"
         case TrialState.FAIL:
-            return "failed"
+            return "interrupted" if trial.user_attrs.get(REASON) == INTERRUPTED else "failed"
         case TrialState.RUNNING:
             return "running"
         case TrialState.WAITING:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import optuna
@@ -43,23 +43,24 @@ def run(
     trials: int,
     timeout_s: float | None = None,
     watch: Watch | None = None,
-    finished: Callable[[records.Record], None] = lambda record: None,
 ) -> Outcome:
     """Go on with `study` until it has `trials` trained or failed networks, named ones included.
 
-    Duplicates and networks that break a limit before training do not count. `finished` hears of every ended trial.
+    Duplicates and networks that break a limit before training do not count. `watch` looks on.
     Ctrl-C ends the run; the network in training is then repeated by the next run.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study.sampler = DistinctSampler(sampler, task.space, task.fits)
     fail_abandoned(study)
     enqueue(study, task, named)
+    watch = watch or Silent()
     ended = "timeout"
     fruitless = 0
 
     def after(study: Study, trial: FrozenTrial) -> None:
         nonlocal ended, fruitless
-        finished(records.record(trial))
+        watch.finished(records.record(trial))
+        watch.counted(counted(study))
         fruitless = 0 if counts(trial) else fruitless + 1
         if counted(study) >= trials:
             ended = "enough"
@@ -70,7 +71,8 @@ def run(
 
     if counted(study) >= trials:
         return Outcome(counted(study), "enough")
-    score = scorer(task, data, weights, watch or Silent())
+    watch.counted(counted(study))
+    score = scorer(task, data, weights, watch)
     try:
         study.optimize(score, timeout=timeout_s, callbacks=[after], catch=FAILURES)
     except KeyboardInterrupt:

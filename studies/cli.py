@@ -133,7 +133,6 @@ def launch(
             timeout_s=timeout,
             runs=runs,
             watch=screen,
-            finished=screen.finished,
             progress=screen.loading,
         )
     OUT.print(closing(loaded, outcome, storage), highlight=False)
@@ -341,7 +340,9 @@ def train(network: str, data: str, recipe: str, epochs: int | None, seed: int, s
 
     Stopped at any time, the same command goes on after the last finished epoch.
     """
+    from studies.progress import Screen
     from studies.training import train_network
 
-    for line in train_network(network, data, recipe, epochs, seed, size, output):
-        OUT.print(line, highlight=False, soft_wrap=True)
+    with Screen(OUT, network) as screen:
+        for line in train_network(network, data, recipe, epochs, seed, size, output, screen):
+            OUT.print(line, highlight=False, soft_wrap=True)

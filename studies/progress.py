@@ -1,7 +1,9 @@
 """What a launch shows while it runs: a bar for the study, a bar for the network in training, a line per ended trial."""
 
+import signal
 import time
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -15,10 +17,14 @@ REFRESH_S = 0.2  # least time between two updates of a bar
 
 
 class Screen:
-    """A Watch on a terminal; where there is none, only the lines are printed."""
+    """A Watch on a terminal, and the place where Ctrl-C arrives; where there is no terminal, only lines are printed.
 
-    def __init__(self, console: Console, name: str, trials: int) -> None:
-        self.console, self.trials = console, trials
+    The first Ctrl-C stops at the next safe moment, by KeyboardInterrupt out of whatever reports here; a second one at
+    once. `trials` is the size of the study, None where there is no study.
+    """
+
+    def __init__(self, console: Console, name: str, trials: int | None = None) -> None:
+        self.console = console
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -28,11 +34,13 @@ class Screen:
             transient=True,
             disable=not console.is_terminal,
         )
-        self.study = self.bars.add_task(name, total=trials)
-        self.work = self.bars.add_task("", total=1)
+        self.study = self.bars.add_task(name, total=trials, visible=trials is not None)
+        self.work = self.bars.add_task("starting", total=None)
         self.updated = 0.0
+        self.stopping = False
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> Self:
+        self.before = signal.signal(signal.SIGINT, self._stop)
         self.bars.start()
         return self
 
@@ -40,31 +48,46 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.bars.stop()
+        signal.signal(signal.SIGINT, self.before)
 
     def loading(self, what: str, done: int, total: int) -> None:
         """Images are being read."""
-        self.bars.update(self.work, description=f"reading {what}", completed=done, total=total)
+        self._show(f"reading {what}", done, total)
 
     def stage(self, number: int, text: str) -> None:
         """Trial `number` begins something."""
-        self.bars.reset(self.work, description=f"trial {number}: {text}", total=1)
+        self.doing = f"trial {number}: {text}"
+        self._show(self.doing, 0, None)
 
     def progress(self, done: int, total: int) -> None:
         """Training has come so many steps."""
-        now = time.monotonic()
-        if done == total or now - self.updated > REFRESH_S:
-            self.bars.update(self.work, completed=done, total=total)
-            self.updated = now
+        self._show(self.doing, done, total)
 
-    def count(self, done: int) -> None:
+    def epoch(self, number: int, done: int, total: int) -> None:
+        """An epoch of a single training has come so many steps."""
+        self._show(f"epoch {number}", done, total)
+
+    def counted(self, trials: int) -> None:
         """So many trials count towards the study."""
-        self.bars.update(self.study, completed=done)
+        self.bars.update(self.study, completed=trials)
 
     def finished(self, record: Record) -> None:
-        """A trial has ended: print what came of it; untrained proposals only on a terminal."""
+        """A trial has ended: print what came of it."""
         self.console.print(line(record), highlight=False)
-        if record.trained or record.state == "failed":
-            self.bars.advance(self.study)
+
+    def _show(self, what: str, done: int, total: int | None) -> None:
+        if self.stopping:
+            raise KeyboardInterrupt
+        now = time.monotonic()
+        if done in (0, total) or now - self.updated > REFRESH_S:
+            self.bars.update(self.work, description=what, completed=done, total=total)
+            self.updated = now
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        if self.stopping:
+            raise KeyboardInterrupt
+        self.stopping = True
+        self.console.print("stopping; press Ctrl-C again to stop at once", highlight=False)
 
 
 def line(record: Record) -> str:
@@ -77,6 +100,8 @@ def line(record: Record) -> str:
         return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {params:6.2f} M params{name}{over}"
     if record.state == "duplicate":
         return f"{start}the network of trial {record.duplicate_of} again"
+    if record.state == "interrupted":
+        return f"{start}interrupted; the next launch repeats it"
     return f"{start}{record.state}: {record.reason}"
 
 

@@ -1,7 +1,6 @@
 """Launching a study and loading it again: spec, storage and data brought together."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,12 +51,11 @@ def launch(
     timeout_s: float | None = None,
     runs: Path = RUNS,
     watch: Watch | None = None,
-    finished: Callable[[records.Record], None] = lambda record: None,
     progress: Progress = quiet,
 ) -> tuple[Loaded, Outcome]:
     """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
 
-    `trials` and `timeout_s` override the spec; `finished` hears of every ended trial, `progress` of loading images.
+    `trials` and `timeout_s` override the spec; `watch` looks on, `progress` hears of images being read.
     InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
     """
     if isinstance(spec, str):
@@ -97,7 +95,6 @@ def launch(
             trials=spec.trials,
             timeout_s=timeout_s,
             watch=watch,
-            finished=finished,
         )
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"storage {storage!r} cannot be written: {reason(error)}") from None

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from search.recipes import Recipe, recipe_named
 from search.train import Training, TrainingFailed, memory_errors
 from studies.card import Story
 from studies.networks import read_network
+from studies.progress import Screen
 from studies.ship import export_model
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
@@ -33,7 +35,14 @@ def data_settings(data: str) -> DataSettings:
 
 
 def train_network(
-    network: str, data: str, recipe_name: str, epochs: int | None, seed: int, size: int, output: Path
+    network: str,
+    data: str,
+    recipe_name: str,
+    epochs: int | None,
+    seed: int,
+    size: int,
+    output: Path,
+    screen: Screen,
 ) -> Iterator[str]:
     """Train and export a network to `output`; yields a line per epoch and one with the test error."""
     settings = data_settings(data)
@@ -44,7 +53,7 @@ def train_network(
     recipe = recipe_named(recipe_name)
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
     conditions = _conditions(spec, settings, recipe, seed, size)
-    images = load_search(settings, size)
+    images = load_search(settings, size, screen.loading)
     # Nothing is chosen here, so the validation images serve the training as well.
     whole = Split(*(torch.cat(parts) for parts in zip(_parts(images.train), _parts(images.validation), strict=True)))
     output.mkdir(parents=True, exist_ok=True)
@@ -53,14 +62,15 @@ def train_network(
             training = Training(spec, whole, recipe, flip=images.mirror, seed=seed)
             yield from _resume(training, output / CHECKPOINT, conditions)
             while not training.finished:
-                epoch = training.step_epoch()
+                number = len(training.epochs) + 1
+                epoch = training.step_epoch(partial(screen.epoch, number))
                 _save(training, output / CHECKPOINT, conditions)
                 yield f"epoch {epoch.number:>3} of {recipe.epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
     except TrainingFailed as failure:
         raise InputError(f"training {title} failed: {failure}") from None
     (output / HISTORY).write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
     model = training.result()
-    error = error_percent(model, load_test(settings, size))
+    error = error_percent(model, load_test(settings, size, screen.loading))
     story = Story(
         title=title,
         origin=f"Trained by `threshnet train`, seed {seed}",
@@ -91,9 +101,9 @@ def _conditions(spec: NetworkSpec, data: DataSettings, recipe: Recipe, seed: int
 
 
 def _save(training: Training, file: Path, conditions: dict[str, Any]) -> None:
-    partial = file.with_name(file.name + ".partial")
-    torch.save({"conditions": conditions, "training": training.state_dict()}, partial)
-    partial.replace(file)
+    unfinished = file.with_name(file.name + ".partial")
+    torch.save({"conditions": conditions, "training": training.state_dict()}, unfinished)
+    unfinished.replace(file)
 
 
 def _resume(training: Training, file: Path, conditions: dict[str, Any]) -> Iterator[str]:

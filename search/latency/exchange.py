@@ -55,6 +55,7 @@ def ask(probe: str, model: object, input_size: int, protocol: Protocol) -> Answe
             timeout=protocol.timeout_s,
             env=_environment(protocol.threads),
             check=False,
+            start_new_session=True,  # Ctrl-C is for us: the child finishes its reading
         )
     except subprocess.TimeoutExpired as late:
         stderr = late.stderr.decode(errors="replace") if isinstance(late.stderr, bytes) else late.stderr or ""
