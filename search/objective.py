@@ -102,11 +102,13 @@ def scorer(
         trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": os.getpid()})
         try:
             return _score(trial, task, data, weights, watch)
-        except KeyboardInterrupt:
-            trial.set_user_attr(records.REASON, records.INTERRUPTED)
+        except TrialPruned:
             raise
         except FAILURES as failure:
             trial.set_user_attr(records.REASON, str(failure))
+            raise
+        except BaseException:  # Ctrl-C, a full disk, a fault of ours: the network is not to blame
+            trial.set_user_attr(records.REASON, records.INTERRUPTED)
             raise
 
     return score

@@ -1,5 +1,6 @@
 """How a candidate is trained: recipes are data."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +36,14 @@ class Recipe:
             value = getattr(self, name)
             if type(value) is not int or value < low:
                 raise InputError(f"training {name} = {value!r}: must be a whole number, at least {low}")
+        for name, ok, allowed in (
+            ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
+            ("weight_decay", 0 <= self.weight_decay < math.inf, "a number, 0 or more"),
+            ("label_smoothing", 0 <= self.label_smoothing <= 1, "a number from 0 to 1"),
+            ("shift", self.shift >= 0, "a whole number of pixels, 0 or more"),
+        ):
+            if not ok:
+                raise InputError(f"training {name} = {getattr(self, name)!r}: must be {allowed}")
 
 
 # The training published with ThreshNet: Adam, batch 100, 200 epochs, flips only, images in [0, 1], full precision.

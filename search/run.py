@@ -4,22 +4,24 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import optuna
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore
-from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
 from search.data import SearchData
 from search.objective import FAILURES, Silent, Task, Watch, scorer
-from search.samplers import DistinctSampler
+from search.samplers import DistinctSampler, sampler_named
 from space import encode
 from threshnet.spec import NetworkSpec
 
 # A study gives up after this many proposals in a row that were not trained.
 FRUITLESS = 500
+# A trial whose sampler takes longer than this has lost its process.
+PROPOSING = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ def run(
     task: Task,
     data: SearchData,
     named: Mapping[str, NetworkSpec],
-    sampler: BaseSampler,
+    sampler: str,
     weights: FileSystemArtifactStore,
     *,
     trials: int,
@@ -50,7 +52,8 @@ def run(
     Ctrl-C ends the run; the network in training is then repeated by the next run.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study.sampler = DistinctSampler(sampler, task.space, task.fits)
+    seed = task.seed + len(study.get_trials(deepcopy=False))  # a resumed sampler must not repeat its first draws
+    study.sampler = DistinctSampler(sampler_named(sampler, seed), task.space, task.fits, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
     watch = watch or Silent()
@@ -93,10 +96,15 @@ def counted(study: Study) -> int:
 
 
 def fail_abandoned(study: Study) -> None:
-    """Fail the running trials whose process on this host is gone, as interrupted."""
+    """Fail the running trials whose process on this host is gone, or that never came to name one, as interrupted."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        worker = trial.user_attrs.get(records.WORKER, {})
-        if worker.get("host") == socket.gethostname() and not _alive(worker["pid"]):
+        worker = trial.user_attrs.get(records.WORKER)
+        if worker is None:
+            started = trial.datetime_start or datetime.min
+            gone = datetime.now() - started > PROPOSING
+        else:
+            gone = worker["host"] == socket.gethostname() and not _alive(worker["pid"])
+        if gone:
             study._storage.set_trial_user_attr(trial._trial_id, records.REASON, records.INTERRUPTED)
             study.tell(trial.number, state=TrialState.FAIL)
 

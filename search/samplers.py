@@ -1,6 +1,7 @@
 """Who proposes the next network: Optuna's samplers, kept from proposing a network that the study already has."""
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from optuna import Study
@@ -15,6 +16,7 @@ from threshnet.spec import NetworkSpec
 
 SAMPLERS = ("tpe", "gp", "nsga2", "random")
 KNOWN_DRAWS = 20  # how often a known network is drawn again before it is let through as a duplicate
+OWN_DRAWS = 10  # how many of these draws are the sampler's own; the rest are random, as some samplers repeat themselves
 COSTLY_DRAWS = 200  # how often a network that breaks a limit on sight is drawn again before it is let through
 
 
@@ -37,11 +39,12 @@ class DistinctSampler(BaseSampler):
     """Any sampler, its proposals drawn again while the study knows them or they do not fit.
 
     `fits` tells by counting alone whether a network keeps the study's limits. Known networks are drawn again up to
-    KNOWN_DRAWS times, costly ones up to COSTLY_DRAWS times.
+    KNOWN_DRAWS times, costly ones up to COSTLY_DRAWS times, after OWN_DRAWS of either at random.
     """
 
-    def __init__(self, inner: BaseSampler, space: Space, fits: Callable[[NetworkSpec], bool]) -> None:
+    def __init__(self, inner: BaseSampler, space: Space, fits: Callable[[NetworkSpec], bool], seed: int | None) -> None:
         self.inner, self.space, self.fits = inner, space, fits
+        self.random = RandomSampler(seed)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
@@ -55,22 +58,25 @@ class DistinctSampler(BaseSampler):
             return {}
         known = set(known_trials(study))
         left_known, left_costly = KNOWN_DRAWS, COSTLY_DRAWS
-        while True:
-            params = self._draw(study, trial, search_space)
+        for draw in count():
+            params = self._draw(self.inner if draw < OWN_DRAWS else self.random, study, trial, search_space)
             spec = decode(self.space, params)
             if spec.fingerprint() in known and left_known:
                 left_known -= 1
             elif not self.fits(spec) and left_costly:
                 left_costly -= 1
             else:
-                return params
+                break
+        return params
 
-    def _draw(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """One proposal of the inner sampler, with a value for every parameter."""
-        params = self.inner.sample_relative(study, trial, search_space)
+    def _draw(
+        self, sampler: BaseSampler, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """One proposal of a sampler, with a value for every parameter."""
+        params = sampler.sample_relative(study, trial, search_space)
         rest = {name: distribution for name, distribution in search_space.items() if name not in params}
         return params | {
-            name: self.inner.sample_independent(study, trial, name, distribution) for name, distribution in rest.items()
+            name: sampler.sample_independent(study, trial, name, distribution) for name, distribution in rest.items()
         }
 
     def sample_independent(
@@ -90,6 +96,7 @@ class DistinctSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Pass on to the inner sampler."""
         self.inner.reseed_rng()
+        self.random.reseed_rng()
 
 
 def known_trials(study: Study) -> dict[str, FrozenTrial]:

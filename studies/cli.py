@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from studies.card import Story
 
 STORAGE = "sqlite:///threshnet.db"
-OUT = Console(width=None if sys.stdout.isatty() else 110)  # characters; a pipe has no width of its own
-ERR = Console(stderr=True, highlight=False)
+# Names and paths may hold brackets, so nothing is markup. Width in characters; a pipe has none of its own.
+OUT = Console(width=None if sys.stdout.isatty() else 110, markup=False)
+ERR = Console(stderr=True, highlight=False, markup=False)
 
 Command = Callable[..., Any]
 
@@ -24,7 +25,7 @@ Command = Callable[..., Any]
 def main() -> None:
     """Entry point: bad input ends in one line and exit status 2, Ctrl-C in status 130."""
     try:
-        cli(standalone_mode=False)
+        cli(sys.argv[1:] or ["--help"], standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -39,7 +40,7 @@ def main() -> None:
 
 
 def _fail(message: str) -> None:
-    ERR.print(f"error: {' '.join(message.split())}", markup=False, soft_wrap=True)
+    ERR.print(f"error: {' '.join(message.split())}", soft_wrap=True)
     sys.exit(2)
 
 
@@ -69,7 +70,7 @@ class _Duration(click.ParamType[float]):
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        number, unit = (value[:-1], value[-1]) if value[-1:] in "smh" else (value, "s")
+        number, unit = (value[:-1], value[-1]) if value.endswith(("s", "m", "h")) else (value, "s")
         try:
             seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
         except ValueError:

@@ -40,7 +40,9 @@ def write(
             results.mkdir(parents=True, exist_ok=True)
             trials_table(loaded).to_csv(results / "trials.csv", index=False)
             (results / "front.json").write_text(json.dumps(front_json(front), indent=2) + "\n")
-            conditions = {"spec": loaded.spec.to_json(), "launches": loaded.environments}
+            settings = loaded.spec.to_json()
+            settings["data"].pop("path", None)  # names the machine's folders
+            conditions = {"spec": settings, "launches": loaded.environments}
             (results / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
             (results / "README.md").write_text(results_page(loaded, front))
             yield _picture(front, results / "figure.png")
@@ -80,7 +82,8 @@ def trials_table(loaded: Loaded) -> pd.DataFrame:
         }
         rows.append(row)
     table = pd.DataFrame(rows)
-    whole = ("params", "macs", "memory_bytes", "image_passes", "duplicate_of")
+    runs = [f"{runtime}_runs" for runtime in loaded.spec.runtimes if f"{runtime}_runs" in table]
+    whole = ("params", "macs", "memory_bytes", "image_passes", "duplicate_of", *runs)
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
@@ -91,6 +94,9 @@ def results_page(loaded: Loaded, front: Front) -> str:
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
+    held_out = f"{spec.data.validation:,}" if spec.data.validation else "a fifth of the"
+    trained_on = f"{spec.data.train:,}" if spec.data.train else "all other"
+    source = " --data DIR" if spec.data.name == "folder" else ""
     versions = ", ".join(f"{package} {version}" for package, version in conditions["versions"].items() if version)
     latency_of = f"{example.runtime} {example.runtime_version}, {example.precision}, batch {example.batch}"
     lines = [
@@ -104,10 +110,9 @@ def results_page(loaded: Loaded, front: Front) -> str:
         f"- Networks: {len(front.trained)} trained, {len(discovered)} of them discovered; "
         + ", ".join(f"{count} {state}" for state, count in states.items())
         + ".",
-        f"- Error: on {spec.data.validation or 'a fifth of the'} validation images taken from the training split; "
-        f"n = 1 training per network, seed {spec.seed}, so differences of a point or so may be luck. "
-        f"No test image was used.",
-        f"- Training: recipe `{recipe.name}`, {recipe.epochs} epochs of {spec.data.train or 'all other'} images, "
+        f"- Error: on {held_out} images held out of the training split; n = 1 training per network, seed {spec.seed}, "
+        f"so differences of a point or so may be luck. No test image was used.",
+        f"- Training: recipe `{recipe.name}`, {recipe.epochs} epochs of {trained_on} images, "
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
         f"- Latency: median of up to {spec.protocol.max_runs} runs, {latency_of}, {example.threads} thread(s), in a "
         f"process of its own; the interval is that of the median within one pass.",
@@ -133,7 +138,7 @@ def results_page(loaded: Loaded, front: Front) -> str:
     ]
     lines += [
         "",
-        f"Made by `threshnet launch {spec.name}` and `threshnet pareto {spec.name} --results DIR`.",
+        f"Made by `threshnet launch {spec.name}{source}` and `threshnet pareto {spec.name} --results DIR`.",
         "Every trial: trials.csv. Conditions and settings: environment.json.",
     ]
     return "\n".join(lines) + "\n"

@@ -1,10 +1,11 @@
 """From a study, a name or a file to a model folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from search.data import DataSettings, load_test
 from search.evaluate import error_percent
@@ -120,7 +121,14 @@ def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
         raise InputError(f"{weights}: no such weights file") from None
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError(f"{weights}: damaged or not a state_dict ({str(error).splitlines()[0]})") from None
-    return import_original(spec, state.get("state_dict", state)).float()
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{weights}: holds no state_dict, tensors by name")
+    try:
+        return import_original(spec, state).float()
+    except InputError as error:
+        raise InputError(f"{weights}: {error}") from None
 
 
 def _test_error(model: ThreshNet, data: DataSettings, input_size: int) -> tuple[float | None, str]:

@@ -72,7 +72,7 @@ class StudySpec:
 def find_spec(name: str) -> StudySpec:
     """The study spec in the TOML file `name`, or the built-in one of that name; InputError where there is neither."""
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or path.is_file():
         return read_spec(path)
     built_in = BUILT_IN / f"{name}.toml"
     if not built_in.is_file():
@@ -139,7 +139,7 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
 def _space(table: dict[str, Any]) -> Space:
     _known(table, ("base", "granularity", *CHOICES), "space.")
     base = table.pop("base", DEFAULT.name)
-    if base not in SPACES:
+    if not isinstance(base, str) or base not in SPACES:
         raise InputError(f"space.base = {base!r}: must be one of {', '.join(SPACES)}")
     kinds = get_type_hints(Space)
     for key in CHOICES:
@@ -180,9 +180,10 @@ def _data(table: dict[str, Any]) -> tuple[DataSettings, bool | None, str]:
         raise InputError(f"data.flip = {flip!r}: must be true or false")
     if not isinstance(caveat, str):
         raise InputError(f"data.caveat = {caveat!r}: must be text")
+    for key in ("name", "path"):
+        if not isinstance(table.get(key, ""), str):
+            raise InputError(f"data.{key} = {table[key]!r}: must be text")
     if "path" in table:
-        if not isinstance(table["path"], str):
-            raise InputError(f"data.path = {table['path']!r}: must be text")
         table["path"] = Path(table["path"])
     return DataSettings(**{"name": "digits", **table}), flip, caveat
 
@@ -190,7 +191,10 @@ def _data(table: dict[str, Any]) -> tuple[DataSettings, bool | None, str]:
 def _recipe(table: dict[str, Any]) -> Recipe:
     names = tuple(f.name for f in fields(Recipe) if f.name != "name")
     _known(table, ("recipe", *names), "training.")
-    base = recipe_named(table.pop("recipe", FAST.name))
+    name = table.pop("recipe", FAST.name)
+    if not isinstance(name, str):
+        raise InputError(f"training.recipe = {name!r}: must be text")
+    base = recipe_named(name)
     kinds = get_type_hints(Recipe)
     for key, value in table.items():
         allowed = getattr(kinds[key], "__args__", None)

@@ -33,12 +33,15 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
         return RDBStorage(url)
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         raise InputError(f"storage {url!r} cannot be used: {reason(error)}") from None
+    except (KeyError, TypeError, AttributeError):  # what optuna makes of JSON lines of another kind
+        raise InputError(f"storage {url!r} cannot be used: its lines are not those of an Optuna journal") from None
 
 
 def reason(error: BaseException) -> str:
     """The first line of what went wrong in a storage."""
     original = getattr(error, "orig", None) or error.__cause__ or error
-    return str(getattr(original, "orig", original)).strip().splitlines()[0]
+    original = getattr(original, "orig", original)
+    return (str(original).strip() or type(original).__name__).splitlines()[0]
 
 
 def _file(url: str) -> Path | None:

@@ -9,13 +9,13 @@ import optuna
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import ExperimentalWarning
+from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
 from search.data import DATASETS, Progress, class_names, load_search, quiet
 from search.objective import Task, Watch
 from search.run import Outcome, run
-from search.samplers import sampler_named
 from space import contains
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, parse_spec
@@ -84,13 +84,12 @@ def launch(
         )
         folder = _weights(runs, spec.name)
         folder.mkdir(parents=True, exist_ok=True)
-        seed = spec.seed + len(study.get_trials(deepcopy=False))  # a resumed sampler must not repeat its first draws
         outcome = run(
             study,
             task,
             data,
             named_in(spec),
-            sampler_named(spec.sampler, seed),
+            spec.sampler,
             FileSystemArtifactStore(folder),
             trials=spec.trials,
             timeout_s=timeout_s,
@@ -128,7 +127,7 @@ def _create(spec: StudySpec, classes: tuple[str, ...], storage: optuna.storages.
     )
     stored = study.user_attrs.get(records.SPEC)
     if stored is None:
-        if study.get_trials(deepcopy=False):
+        if study.get_trials(deepcopy=False) or study.directions != [StudyDirection.MINIMIZE] * 2:
             raise InputError(f"study {spec.name!r} was not made by threshnet launch; choose another name")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)

@@ -18,6 +18,7 @@ from studies.networks import read_network
 from studies.progress import Screen
 from studies.ship import export_model
 from threshnet.errors import InputError
+from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
 CHECKPOINT = "checkpoint.pt"  # the training under way; only ever read back with weights_only
@@ -50,13 +51,17 @@ def train_network(
     title, spec = read_network(network, len(classes))
     if spec.classes != len(classes):
         raise InputError(f"{network} has {spec.classes} classes, {data} has {len(classes)}")
+    walk(spec, size)  # refuses a size that is too small before any image is read
     recipe = recipe_named(recipe_name)
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
     conditions = _conditions(spec, settings, recipe, seed, size)
     images = load_search(settings, size, screen.loading)
     # Nothing is chosen here, so the validation images serve the training as well.
     whole = Split(*(torch.cat(parts) for parts in zip(_parts(images.train), _parts(images.validation), strict=True)))
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
     try:
         with memory_errors():
             training = Training(spec, whole, recipe, flip=images.mirror, seed=seed)

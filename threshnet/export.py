@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.network import ThreshNet
+from threshnet.shapes import walk
 
 CONFIG, WEIGHTS, ONNX, PT2 = "config.json", "model.safetensors", "model.onnx", "model.pt2"
 INPUT, OUTPUT = "images", "logits"
@@ -47,8 +48,10 @@ def export_folder(
 ) -> Exported:
     """Write config.json, model.safetensors, model.onnx and model.pt2; `config` adds entries to config.json.
 
-    `done` hears of each file that was written, reloaded and found equal. Raises ExportError where one differs.
+    `done` hears of each file that was written, reloaded and found equal. Raises ExportError where one differs, and
+    InputError where the network's pools leave nothing of an image of `input_size`.
     """
+    walk(model.spec, input_size)
     model = model.cpu().float().eval()
     folder.mkdir(parents=True, exist_ok=True)
     probes = torch.rand(PROBES, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))

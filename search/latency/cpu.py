@@ -12,6 +12,7 @@ from search.latency.timing import DEFAULT_PROTOCOL, Latency, Protocol, summarise
 from threshnet.errors import InputError
 from threshnet.export import export_onnx
 from threshnet.network import build
+from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
 RUNTIMES = ("onnxruntime", "torch")
@@ -23,10 +24,10 @@ def measure(
 ) -> Latency:
     """Measure the network of a spec, untrained (weights do not change fp32 latency), on (batch, 3, size, size).
 
-    Raises InputError for an unknown runtime or a size below 1, MeasurementError when the measurement fails. The
-    global random state and threads of torch are left alone.
+    Raises InputError for an unknown runtime or a size that the network pools away, MeasurementError when the
+    measurement fails. The global random state and threads of torch are left alone.
     """
-    _check_size(input_size)
+    walk(spec, input_size)  # refuses a size that is too small
     match runtime:
         case "torch":
             return _reading(runtime, spec.to_json(), input_size, protocol)

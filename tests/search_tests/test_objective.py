@@ -290,6 +290,7 @@ def test_every_state_of_optuna_has_its_word() -> None:
         ("infeasible", {"state": TrialState.COMPLETE, "values": values, "constraints": {"params": 0.1, "macs": -1.0}}),
         ("not trained", {"state": TrialState.PRUNED}),
         ("failed", {"state": TrialState.FAIL}),
+        ("interrupted", {"state": TrialState.FAIL, "user_attrs": {records.REASON: records.INTERRUPTED}}),
         ("running", {"state": TrialState.RUNNING}),
         ("waiting", {"state": TrialState.WAITING}),
         ("duplicate", {"state": TrialState.COMPLETE, "values": values, "user_attrs": {records.DUPLICATE_OF: 0}}),

@@ -92,7 +92,8 @@ def test_hypervolume_of_a_staircase(steps: int) -> None:
 
 def test_hypervolume_is_in_the_units_of_the_points() -> None:
     assert hypervolume([(0.5, 90.0)], (2.0, 100.0)) == 15.0
-    assert hypervolume([(2.0, 0.0), (0.0, 100.0), (3.0, 3.0)], (2.0, 100.0)) == 0.0  # on the edge or outside
+    # on the edge or outside
+    assert hypervolume([(2.0, 0.0), (2.5, 0.0), (0.0, 100.0), (1.0, 100.5)], (2.0, 100.0)) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -32,10 +32,9 @@ from sqlalchemy import event
 from search import records, samplers
 from search import run as module
 from search.latency.timing import MeasurementError
-from search.objective import Task
+from search.objective import Silent, Task
 from search.records import Record
 from search.run import Outcome, counted, counts, fail_abandoned, run
-from search.samplers import sampler_named
 from search.train import TrainingFailed
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
@@ -44,13 +43,27 @@ from threshnet.spec import NetworkSpec
 NAMED = {"smallest": SMALLEST, "largest": LARGEST}
 
 
+class Listening(Silent):
+    """A Watch that remembers which trials ended and how many counted."""
+
+    def __init__(self) -> None:
+        self.ended: list[Record] = []
+        self.counts: list[int] = []
+
+    def counted(self, trials: int) -> None:
+        self.counts.append(trials)
+
+    def finished(self, record: Record) -> None:
+        self.ended.append(record)
+
+
 class Running:
     """A study on a file, opened anew for each run as a new process would; `log` tells what the stand-ins did."""
 
     def __init__(self, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kind, self.folder = kind, folder
         self.log: list[str] = []
-        self.heard: list[Record] = []
+        self.listening = Listening()
         self.measuring, self.teaching = Measuring(self.log), Teaching(self.log)
         monkeypatch.setattr("search.objective.measure_on", self.measuring)
         monkeypatch.setattr("search.objective.train", self.teaching)
@@ -95,11 +108,11 @@ class Running:
             task or tiny_task(),
             tiny_data(),
             NAMED if named is None else named,
-            sampler_named(sampler, 0),
+            sampler,
             self.weights,
             trials=trials,
             timeout_s=timeout_s,
-            finished=self.heard.append,
+            watch=self.listening,
         )
 
     def records(self) -> list[Record]:
@@ -161,7 +174,8 @@ def test_named_networks_come_first_and_the_study_ends_with_enough(running: Runni
     assert {r.state for r in read} == {"finished"}
     assert running.trained() == [r.fingerprint for r in read]
     assert len({r.fingerprint for r in read}) == 5
-    assert running.heard == read
+    assert running.listening.ended == read
+    assert running.listening.counts == [0, 1, 2, 3, 4, 5]
 
 
 def test_a_named_network_is_trained_though_infeasible_and_a_proposal_is_not(
@@ -236,7 +250,7 @@ def test_a_programming_error_is_not_swallowed(running: Running) -> None:
     running.teaching.fail = nth(2, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         running.run(5)
-    assert [r.state for r in running.records()] == ["finished", "failed"]
+    assert [r.state for r in running.records()] == ["finished", "interrupted"]
 
 
 def test_a_study_gives_up_where_nothing_can_be_trained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,9 +274,9 @@ def test_a_resumed_study_goes_on_to_the_same_total(running: Running) -> None:
 def test_enough_trials_are_no_work(running: Running) -> None:
     running.run(4)
     running.log.clear()
-    running.heard.clear()
+    running.listening.ended.clear()
     assert running.run(4) == running.run(3) == Outcome(4, "enough")
-    assert (running.log, running.heard) == ([], [])
+    assert (running.log, running.listening.ended) == ([], [])
     assert len(running.records()) == 4
 
 
@@ -283,7 +297,7 @@ def test_an_interrupted_network_is_repeated_by_the_next_run(running: Running, n:
     stand_in.fail = nth(n, KeyboardInterrupt())
     assert running.run(4) == Outcome(n - 1, "interrupted")
     last = running.records()[n - 1]
-    assert (last.state, last.reason) == ("failed", records.INTERRUPTED)
+    assert (last.state, last.reason) == ("interrupted", records.INTERRUPTED)
     assert last.network is not None
     stand_in.fail = lambda spec: None
     after_interruption(running)
@@ -310,7 +324,7 @@ def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, go
     trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": gone})
     assert running.run(4) == Outcome(4, "enough")
     read = running.records()
-    assert (read[0].state, read[0].reason) == ("failed", records.INTERRUPTED)
+    assert (read[0].state, read[0].reason) == ("interrupted", records.INTERRUPTED)
     assert sorted(r.named or "" for r in read if r.trained) == ["", "", "largest", "smallest"]
     again = next(t for t in running.study().trials if records.RETRY_OF in t.user_attrs)
     assert (again.user_attrs[records.RETRY_OF], again.user_attrs[records.NAMED]) == (0, "largest")
@@ -375,7 +389,7 @@ def test_a_true_search_end_to_end(tmp_path: Path) -> None:
         tiny_task(Limits(params=10_000), runtimes=("onnxruntime", "torch")),
         tiny_data(),
         {"smallest": SMALLEST},
-        sampler_named("tpe", 0),
+        "tpe",
         FileSystemArtifactStore(tmp_path),
         trials=2,
     )

@@ -32,7 +32,7 @@ def is_cheap(spec: NetworkSpec) -> bool:
 
 
 def new_study(name: str, space: Space, fits: Callable[[NetworkSpec], bool] = everything_fits, seed: int = 0) -> Study:
-    sampler = DistinctSampler(sampler_named(name, seed), space, fits)
+    sampler = DistinctSampler(sampler_named(name, seed), space, fits, seed)
     return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
 
 

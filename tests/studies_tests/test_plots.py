@@ -138,14 +138,10 @@ def test_html_is_one_file_that_needs_no_network(front: Front, tmp_path: Path) ->
     assert '"showSendToCloud": false' in rest
 
 
+@pytest.mark.services
 def test_png_is_drawn_at_twice_the_size(tmp_path: Path) -> None:
-    if Chromium.find_browser(skip_local=False) is None:
-        pytest.skip(NO_CHROME)
     file = tmp_path / "front.png"
-    try:
-        write_png(FRONTS["usual"], file)
-    except NoChrome as reason:
-        pytest.skip(str(reason))
+    write_png(FRONTS["usual"], file)
     data = file.read_bytes()
     assert data.startswith(b"\x89PNG\r\n")
     assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (SCALE * WIDTH, SCALE * HEIGHT)

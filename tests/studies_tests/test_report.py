@@ -1,0 +1,172 @@
+"""What a study leaves behind: tables, pictures and a results folder."""
+
+import csv
+import getpass
+import json
+import os
+import platform
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from studies_tests.sample import CAVEAT, sample_loaded
+
+from search.data import DataSettings
+from studies import report
+from studies.environment import PACKAGES, environment
+from studies.front import front_json, front_of, title, verdict
+from studies.plots import NoChrome
+from studies.study import Loaded
+from threshnet import NAMED, InputError
+
+FILES = ["README.md", "environment.json", "front.json", "trials.csv"]
+
+
+@pytest.fixture(scope="module")
+def study() -> Loaded:
+    """The sample study as launched, with images from a folder and a trial of each other state."""
+    loaded = sample_loaded(discovered=40, named=tuple(NAMED))
+    first = loaded.records[0]
+    number = len(loaded.records)
+    untrained = replace(first, error=None, latency_ms=None, named=None, latency={}, epochs=(), image_passes=0)
+    others = [
+        replace(untrained, number=number, state="not trained", reason="12 % over the limit of params"),
+        replace(untrained, number=number + 1, state="failed", reason="diverged, alas"),
+        replace(first, number=number + 2, state="duplicate", duplicate_of=3, named=None),
+        replace(untrained, number=number + 3, state="waiting", network=None, costs={}, fingerprint=None),
+    ]
+    data = DataSettings("folder", Path.home() / "images", train=800, validation=400)
+    return replace(
+        loaded,
+        records=[*loaded.records, *others],
+        spec=replace(loaded.spec, data=data),
+        environments=[environment(), environment()],
+    )
+
+
+@pytest.fixture
+def results(study: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A results folder, drawn without a browser."""
+    monkeypatch.setattr(report, "write_png", lambda front, file: file.write_bytes(b"a picture"))
+    list(report.write(study, front_of(study), results=tmp_path / "deep" / "results"))
+    return tmp_path / "deep" / "results"
+
+
+def test_a_results_folder_is_complete(results: Path) -> None:
+    assert sorted(file.name for file in results.iterdir()) == sorted([*FILES, "figure.png"])
+
+
+def test_every_trial_is_in_the_table(results: Path, study: Loaded) -> None:
+    with (results / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["state"] for row in rows] == [record.state for record in study.records]
+    assert [int(row["trial"]) for row in rows] == [record.number for record in study.records]
+    for row, record in zip(rows, study.records, strict=True):
+        assert row["name"] == (title(record) if record.named else "")
+        if record.trained:
+            assert float(row["error_percent"]) == record.error
+            assert float(row["latency_ms"]) == record.latency_ms
+            assert float(row["onnxruntime_low_ms"]) <= float(row["latency_ms"]) <= float(row["onnxruntime_high_ms"])
+            assert row["onnxruntime_runs"] == "50"
+        else:
+            assert row["error_percent"] == row["latency_ms"] == ""
+        assert row["params"] == str(record.costs.get("params", ""))  # whole, without a point
+    assert rows[-3]["reason"] == "diverged, alas"
+    assert rows[-2]["duplicate_of"] == "3"
+
+
+def test_the_front_is_written_as_the_command_prints_it(results: Path, study: Loaded) -> None:
+    assert json.loads((results / "front.json").read_text()) == front_json(front_of(study))
+
+
+def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machine(results: Path, study: Loaded) -> None:
+    text = (results / "environment.json").read_text()
+    told = json.loads(text)
+    assert told["launches"] == study.environments
+    for launch in told["launches"]:
+        assert set(launch["versions"]) == set(PACKAGES)
+        assert launch["processor"]
+        assert launch["cores"] == os.cpu_count()
+    assert told["spec"]["data"]["train"] == 800
+    assert told["spec"]["latency"]["device"] == "cpu"
+    for private in (str(Path.home()), str(Path.cwd()), "/images", socket.gethostname(), platform.node()):
+        assert private not in text
+    assert f'"{getpass.getuser()}"' not in text
+    assert study.spec.data.path is not None  # it was there to be left out
+
+
+def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, study: Loaded) -> None:
+    page = (results / "README.md").read_text()
+    front = front_of(study)
+    assert len(page.splitlines()) <= 60
+    for part in (
+        CAVEAT,
+        "figure.png",
+        "45 trained, 40 of them discovered",
+        "1 failed",
+        "n = 1 training per network",
+        "400 images held out of the training split",
+        "No test image was used",
+        "95 % interval",
+        f"{study.environments[-1]['processor']}, {os.cpu_count()} cores",
+        f"torch {study.environments[-1]['versions']['torch']}",
+        "onnxruntime 1.22.0, fp32, batch 1, 1 thread(s)",
+        "32x32",
+        f"{front.hypervolume:.2f} ms x %",
+    ):
+        assert part in page
+    for record in front.front[: report.SHOWN]:
+        assert f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} |" in page
+    for point in front.named:
+        assert verdict(point) in page
+    assert str(Path.home()) not in page
+
+
+def test_a_long_front_is_cut_and_still_fits(study: Loaded) -> None:
+    first = front_of(study).front[0]
+    line = [replace(first, number=n, latency_ms=1 + n, error=90.0 - n) for n in range(60)]
+    named = [replace(first, number=60 + n, named=name, latency_ms=100.0, error=99.0) for n, name in enumerate(NAMED)]
+    long = replace(study, records=[*line, *named])
+    page = report.results_page(long, front_of(long))
+    assert "| and 40 more in front.json |" in page
+    assert len(page.splitlines()) <= 60
+
+
+def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
+    study: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(front: object, file: Path) -> None:
+        raise NoChrome("no Chrome or Chromium found")
+
+    monkeypatch.setattr(report, "write_png", fail)
+    lines = list(report.write(study, front_of(study), results=tmp_path, png=tmp_path / "front.png"))
+    assert lines == [
+        f"{tmp_path / 'front.png'} not written: no Chrome or Chromium found",
+        f"{tmp_path / 'figure.png'} not written: no Chrome or Chromium found",
+        f"wrote {tmp_path}",
+    ]
+    assert sorted(file.name for file in tmp_path.iterdir()) == FILES
+
+
+def test_the_table_alone_is_the_table_of_the_folder(study: Loaded, results: Path, tmp_path: Path) -> None:
+    file = tmp_path / "new" / "all.csv"
+    assert list(report.write(study, front_of(study), csv=file)) == [f"wrote {file}"]
+    assert file.read_text() == (results / "trials.csv").read_text()
+    assert len(pd.read_csv(file)) == len(study.records)
+
+
+@pytest.mark.parametrize("kind", ["html", "csv", "png", "results"])
+def test_a_place_that_cannot_be_written_is_named(kind: str, study: Loaded, tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    with pytest.raises(InputError, match=f"{blocker}.*cannot be written") as caught:
+        list(report.write(study, front_of(study), **{kind: blocker / "inside"}))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_environment_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment()["python"] == platform.python_version()
+    monkeypatch.setattr("studies.environment.PACKAGES", ("torch", "not-installed-here"))
+    assert environment()["versions"]["not-installed-here"] is None

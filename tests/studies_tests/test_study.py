@@ -1,0 +1,292 @@
+"""Launching and loading: what comes first, what is remembered, how a study goes on, and which one is refused."""
+
+import importlib
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from search_tests.tiny import LARGEST, SMALLEST, SPACE
+from studies_tests.small import small_spec, write_tree
+
+import studies.study
+from search.data import DataSettings
+from search.objective import Silent
+from search.records import Record
+from search.run import Outcome
+from space import Limits
+from studies import launch, load
+from studies.environment import PACKAGES
+from studies.listing import copy_study, list_studies
+from studies.spec import StudySpec
+from studies.storage import open_storage
+from studies.study import named_in
+from threshnet import NAMED, InputError
+from threshnet.checkpoint import load_weights
+from threshnet.spec import NetworkSpec
+
+Launch = Callable[..., tuple[Any, Outcome]]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"journal:{tmp_path / 'studies.log'}"  # quicker than SQLite
+
+
+@pytest.fixture
+def start(log: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
+    """Launch with stand-ins for measuring and training, and with two named networks, `smallest` and `largest`."""
+    networks = {"smallest": SMALLEST, "largest": LARGEST}
+    monkeypatch.setattr("studies.study.NAMED", networks)
+
+    def start(spec: StudySpec | str, storage: str = url, **options: Any) -> tuple[Any, Outcome]:  # noqa: ANN401
+        return launch(spec, storage, runs=tmp_path / "runs", **options)
+
+    return start
+
+
+class Listening(Silent):
+    """A Watch that remembers what ended."""
+
+    def __init__(self) -> None:
+        self.heard: list[Record] = []
+        self.trials: list[int] = []
+
+    def counted(self, trials: int) -> None:
+        self.trials.append(trials)
+
+    def finished(self, record: Record) -> None:
+        self.heard.append(record)
+
+
+def refused(call: Callable[[], object]) -> str:
+    """The one line with which bad input is refused."""
+    with pytest.raises(InputError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def with_classes(network: NetworkSpec) -> NetworkSpec:
+    """A named network as a study of the ten digits has it."""
+    return replace(network, classes=10)
+
+
+# What is launched
+
+
+def test_named_networks_come_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
+    watch = Listening()
+    loaded, outcome = start(small_spec(), watch=watch)
+    assert outcome == Outcome(3, "enough")
+    assert [record.named for record in loaded.records] == ["smallest", "largest", None]
+    assert [record.network for record in loaded.records[:2]] == [with_classes(SMALLEST), with_classes(LARGEST)]
+    assert watch.heard == loaded.records
+    assert watch.trials == [0, 1, 2, 3]
+    assert [entry.split()[0] for entry in log] == ["measure", "train"] * 3
+
+
+def test_load_gives_what_launch_gave(start: Launch, url: str, tmp_path: Path) -> None:
+    launched, _ = start(small_spec(caveat="A test"))
+    loaded = load("small", url, runs=tmp_path / "runs")
+    assert loaded.records == launched.records
+    assert loaded.spec == launched.spec
+    assert loaded.classes == tuple("0123456789")
+    assert loaded.spec.space.classes == 10
+    assert loaded.spec.caveat == "A test"
+    (conditions,) = loaded.environments
+    assert set(conditions["versions"]) == set(PACKAGES)
+    assert all(conditions["versions"].values())
+    assert loaded.study.metric_names == ["error (%)", "latency (ms)"]
+    assert [direction.name for direction in loaded.study.directions] == ["MINIMIZE"] * 2
+
+
+def test_the_weights_of_every_trained_network_are_kept(start: Launch) -> None:
+    loaded, _ = start(small_spec())
+    for record in loaded.records:
+        assert load_weights(loaded.weights / record.weights).spec == record.network
+    assert len(list(loaded.weights.iterdir())) == 3
+
+
+def test_the_caveat_of_a_data_set_is_said_unless_the_spec_has_one(start: Launch) -> None:
+    assert "smoke test" in start(small_spec())[0].spec.caveat
+    assert start(small_spec(name="other", caveat="Mine"))[0].spec.caveat == "Mine"
+
+
+def test_a_folder_names_the_classes(start: Launch, tree: Path) -> None:
+    loaded, _ = start(small_spec(tree))
+    assert loaded.classes == ("bright", "dark")
+    assert {record.network.classes for record in loaded.records} == {2}
+    assert loaded.spec.data.path == tree
+
+
+def test_a_file_and_a_name_are_launched_too(start: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\ntrials = 1\ninput_size = 32\n[data]\ntrain = 20\nvalidation = 10\n')
+    assert start(str(file))[0].spec.name == "mine"
+    assert "'unheard_of'" in refused(lambda: start("unheard_of"))
+
+
+def test_named_networks_outside_the_space_are_left_out() -> None:
+    everything = StudySpec(name="mine", trials=1)
+    assert named_in(everything) == {name: with_classes(network) for name, network in NAMED.items()}
+    relu = replace(everything, space=replace(everything.space, activations=("relu",)))
+    assert list(named_in(relu)) == ["threshnet28", "threshnet79", "threshnet95"]
+    assert named_in(replace(everything, space=SPACE)) == {}
+
+
+# Going on
+
+
+@pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
+def test_a_resumed_study_goes_on_to_the_total(start: Launch, tmp_path: Path, kind: str) -> None:
+    url = f"{kind}{tmp_path / 'resumed'}"
+    assert start(small_spec(), url)[1] == Outcome(3, "enough")
+    loaded, outcome = start(small_spec(), url, trials=5)
+    assert outcome == Outcome(5, "enough")
+    assert [record.named for record in loaded.records] == ["smallest", "largest", None, None, None]
+    assert len({record.fingerprint for record in loaded.records}) == 5
+    assert len(loaded.environments) == 2
+    assert loaded.spec.trials == 5
+    assert start(small_spec(), url, trials=5)[1] == Outcome(5, "enough")
+
+
+def test_a_timeout_leaves_a_study_that_goes_on(start: Launch) -> None:
+    assert start(small_spec(), timeout_s=0.0)[1] == Outcome(0, "timeout")
+    assert start(small_spec())[1] == Outcome(3, "enough")
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"seed": 1}, "seed was 0 and is now 1"),
+        ({"sampler": "tpe"}, "sampler was 'random' and is now 'tpe'"),
+        ({"input_size": 20}, "input_size was 16 and is now 20"),
+        ({"space": replace(SPACE, growths=(2, 4))}, "space.growths was"),
+        ({"space": replace(SPACE, granularity="layer")}, "space.granularity was 'block' and is now 'layer'"),
+        ({"limits": Limits(params=9e9)}, "limits.params was None and is now"),
+        ({"data": DataSettings("digits", train=50, validation=20)}, "data.train was 40 and is now 50"),
+        ({"flip": True}, "data.flip was None and is now True"),
+        ({"caveat": "Mine"}, "data.caveat was"),
+        ({"recipe": replace(small_spec().recipe, epochs=2)}, "training.epochs was 1 and is now 2"),
+        ({"runtimes": ("torch",)}, "latency.runtimes was ['onnxruntime'] and is now ['torch']"),
+        ({"protocol": replace(small_spec().protocol, threads=2)}, "latency.threads was 1 and is now 2"),
+    ],
+)
+def test_other_settings_are_refused_by_name(start: Launch, log: list[str], changes: dict[str, Any], key: str) -> None:
+    start(small_spec(trials=1))
+    log.clear()
+    said = refused(lambda: start(small_spec(trials=1, **changes)))
+    assert said.startswith("study 'small' was launched with other settings: ")
+    assert key in said
+    assert log == []
+    assert start(small_spec(trials=2))[1] == Outcome(2, "enough")  # the study took no harm
+
+
+def test_trials_words_and_the_place_of_the_data_may_change(start: Launch, tree: Path, tmp_path: Path) -> None:
+    start(small_spec(tree, trials=1))
+    moved = write_tree(tmp_path / "moved")
+    loaded, outcome = start(small_spec(moved, trials=2, about="The same in other words"))
+    assert outcome == Outcome(2, "enough")
+    assert (loaded.spec.about, loaded.spec.data.path) == ("The same in other words", moved)
+
+
+def test_no_trials_are_refused(start: Launch, log: list[str]) -> None:
+    assert refused(lambda: start(small_spec(), trials=0)) == "trials = 0: must be at least 1"
+    assert log == []
+
+
+# Foreign and missing studies
+
+
+def test_loading_an_unknown_study_lists_those_there_are(start: Launch, url: str) -> None:
+    start(small_spec(trials=1))
+    start(small_spec(name="another", trials=1))
+    assert refused(lambda: load("smal", url)) == f"no study is named 'smal' in {url!r}; it has another, small"
+
+
+def test_loading_from_an_empty_or_missing_storage_is_refused(url: str, tmp_path: Path) -> None:
+    assert "there is no file" in refused(lambda: load("small", url))
+    (tmp_path / "empty.log").touch()
+    assert refused(lambda: load("small", f"journal:{tmp_path / 'empty.log'}")).endswith("it has none")
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "minimize"], ["maximize", "minimize"]])
+@pytest.mark.parametrize("trials", [0, 1])
+def test_a_study_of_plain_optuna_is_refused(start: Launch, url: str, directions: list[str], trials: int) -> None:
+    plain = optuna.create_study(study_name="small", storage=open_storage(url, create=True), directions=directions)
+    for _ in range(trials):
+        plain.add_trial(optuna.create_trial(values=[1.0] * len(directions)))
+    assert refused(lambda: load("small", url)) == "study 'small' was not made by threshnet launch"
+    if trials or directions != ["minimize", "minimize"]:
+        assert "'small' was not made by threshnet launch" in refused(lambda: start(small_spec()))
+        assert len(optuna.load_study(study_name="small", storage=open_storage(url, create=True)).trials) == trials
+    else:  # an empty one of the right kind, as `optuna create-study` makes it, is taken
+        assert start(small_spec())[1] == Outcome(3, "enough")
+
+
+def test_a_missing_data_set_is_refused_before_anything_is_written(start: Launch, url: str, tmp_path: Path) -> None:
+    assert "no such folder" in refused(lambda: start(small_spec(tmp_path / "gone")))
+    assert not (tmp_path / "studies.log").exists()
+
+
+# Lists and copies
+
+
+def test_studies_are_listed_with_their_states(start: Launch, url: str) -> None:
+    start(small_spec(limits=Limits(params=9e9)))
+    optuna.create_study(study_name="plain", storage=open_storage(url, create=True))
+    plain, small = list_studies(url)
+    assert (plain.name, plain.states, plain.hypervolume, plain.last_activity) == ("plain", {}, None, None)
+    assert (small.name, small.states) == ("small", {"finished": 3})
+    assert small.hypervolume is not None
+    assert small.hypervolume > 0
+    assert small.last_activity is not None
+
+
+def test_a_copy_there_and_back_is_the_same_study(start: Launch, url: str, tmp_path: Path) -> None:
+    original, _ = start(small_spec())
+    sqlite, back = f"sqlite:///{tmp_path / 'copy.db'}", f"journal:{tmp_path / 'back.log'}"
+    copy_study("small", url, sqlite)
+    copy_study("small", sqlite, back)
+    for storage in (sqlite, back):
+        copied = load("small", storage, runs=tmp_path / "runs")
+        assert copied.records == original.records
+        assert copied.spec == original.spec
+        assert copied.environments == original.environments
+        assert copied.study.user_attrs == original.study.user_attrs
+        assert copied.study.metric_names == original.study.metric_names
+        for ours, theirs in zip(copied.study.trials, original.study.trials, strict=True):
+            assert (ours.params, ours.values, ours.state) == (theirs.params, theirs.values, theirs.state)
+            assert (ours.user_attrs, ours.system_attrs) == (theirs.user_attrs, theirs.system_attrs)
+            assert (ours.datetime_start, ours.datetime_complete) == (theirs.datetime_start, theirs.datetime_complete)
+    assert start(small_spec(), back, trials=4)[1] == Outcome(4, "enough")
+    assert "already has a study named 'small'" in refused(lambda: copy_study("small", url, sqlite))
+    assert "no study is named 'large'" in refused(lambda: copy_study("large", url, sqlite))
+
+
+# Importing
+
+
+def run_python(code: str, folder: Path) -> str:
+    """What a fresh process prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_studies_and_its_command_line_loads_no_torch(tmp_path: Path) -> None:
+    code = "import sys, studies, studies.cli; print([m for m in ('torch', 'optuna', 'pandas') if m in sys.modules])"
+    assert run_python(code, tmp_path) == "[]\n"
+
+
+def test_launch_and_load_are_functions_however_often_they_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        monkeypatch.delitem(vars(studies), "launch", raising=False)
+        for name in ("launch", "load"):
+            assert getattr(importlib.import_module("studies"), name) is getattr(studies.study, name)
+    assert not hasattr(studies, "lanch")
