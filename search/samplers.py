@@ -44,7 +44,8 @@ class DistinctSampler(BaseSampler):
 
     def __init__(self, inner: BaseSampler, space: Space, fits: Callable[[NetworkSpec], bool], seed: int | None) -> None:
         self.inner, self.space, self.fits = inner, space, fits
-        self.random = RandomSampler(seed)
+        # Its own seed: with the inner sampler's it would draw that one's first proposals once more.
+        self.random = RandomSampler(None if seed is None else seed + 1_000_003)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
