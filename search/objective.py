@@ -45,8 +45,6 @@ class Task:
     device: str
     runtimes: tuple[str, ...]
     protocol: Protocol
-    # Where training runs: "cpu" or a torch device.
-    train_device: str = "cpu"
 
     def counted(self, spec: NetworkSpec) -> tuple[Costs | None, dict[str, float]]:
         """Costs of a network, None where its pools leave no pixel, and the constraints that counting can tell."""
@@ -107,8 +105,11 @@ def scorer(
         except FAILURES as failure:
             trial.set_user_attr(records.REASON, str(failure))
             raise
-        except BaseException:  # Ctrl-C, a full disk, a fault of ours: the network is not to blame
+        except KeyboardInterrupt:
             trial.set_user_attr(records.REASON, records.INTERRUPTED)
+            raise
+        except Exception as fault:  # a full disk, a fault of ours: the study stops, the network is not to blame
+            trial.set_user_attr(records.REASON, f"{records.LOST}: {type(fault).__name__}: {fault}")
             raise
 
     return score
@@ -147,7 +148,6 @@ def _score(
         task.recipe,
         flip=task.flip,
         seed=task.seed,
-        device=task.train_device,
         progress=watch.progress,
     )
     trial.set_user_attr(records.EPOCHS, [asdict(epoch) for epoch in trained.epochs])

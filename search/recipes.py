@@ -1,7 +1,7 @@
 """How a candidate is trained: recipes are data."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from threshnet.errors import InputError
@@ -30,6 +30,14 @@ class Recipe:
     averaged: bool
     # Whether to use channels_last memory and, where the device computes it natively, bf16 autocast.
     mixed: bool
+
+    @property
+    def title(self) -> str:
+        """The recipe's name, with whatever was changed in it but the epochs."""
+        known = RECIPES[self.name]
+        names = [field.name for field in fields(self) if field.name != "epochs"]
+        changed = [f"{name} {getattr(self, name)}" for name in names if getattr(self, name) != getattr(known, name)]
+        return f"{self.name} with {', '.join(changed)}" if changed else self.name
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch", 2)):

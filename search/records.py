@@ -19,17 +19,20 @@ NAMED = "named"  # the name of a named network; absent for a discovered one
 COSTS = "costs"  # {"params", "macs", "flops", "madd", "memory_bytes"} at the study's input size
 LATENCY = "latency"  # {runtime: Latency.to_json()}; the first runtime is the objective
 EPOCHS = "epochs"  # [{"number", "loss", "seconds"}]
-IMAGE_PASSES = "image_passes"  # training images times epochs
+IMAGE_PASSES = "image_passes"  # training images seen, repetitions counted
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
 REASON = "reason"  # why a trial failed or was not trained
 DUPLICATE_OF = "duplicate_of"  # number of the earlier trial with the same network
 WORKER = "worker"  # {"host", "pid"} of the process that runs the trial
-RETRY_OF = "retry_of"  # number of the interrupted trial that this one repeats
+RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this one repeats
+PROPOSAL = "proposal"  # {"by": sampler, "draws": n}: who drew the network, after how many draws; absent if queued
 
-INTERRUPTED = "interrupted"  # the reason of a trial whose process was stopped
+INTERRUPTED = "interrupted"  # the reason of a trial that a user stopped
+LOST = "lost"  # how the reason begins of a trial that died with its process or of a fault of the program
 
 # The user attributes of a study.
 SPEC = "study_spec"  # the study spec as JSON
+IMAGES = "images"  # {"train", "validation": number of images, "labels": hash of both splits' labels}
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CONDITIONS = "environment"  # device, processor and versions of each launch
 
@@ -116,6 +119,12 @@ def record(trial: FrozenTrial) -> Record:
     )
 
 
+def unfinished(trial: FrozenTrial) -> bool:
+    """Whether a trial was interrupted or lost: its network is not to blame and may be tried again."""
+    reason = str(trial.user_attrs.get(REASON, ""))
+    return reason == INTERRUPTED or reason.startswith(LOST)
+
+
 def _state(trial: FrozenTrial) -> State:
     if DUPLICATE_OF in trial.user_attrs:
         return "duplicate"
@@ -125,7 +134,7 @@ def _state(trial: FrozenTrial) -> State:
         case TrialState.PRUNED:
             return "not trained"
         case TrialState.FAIL:
-            return "interrupted" if trial.user_attrs.get(REASON) == INTERRUPTED else "failed"
+            return "interrupted" if unfinished(trial) else "failed"
         case TrialState.RUNNING:
             return "running"
         case TrialState.WAITING:

@@ -2,11 +2,10 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import optuna
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial, TrialState
@@ -20,8 +19,11 @@ from threshnet.spec import NetworkSpec
 
 # A study gives up after this many proposals in a row that were not trained.
 FRUITLESS = 500
-# A trial whose sampler takes longer than this has lost its process.
+# A trial whose sampler takes longer than this has lost its process; so has one that another host began this long ago.
 PROPOSING = timedelta(minutes=10)
+ELSEWHERE = timedelta(days=1)
+# How often a lost trial is repeated: a network that kills its process must not stop a study for good.
+RETRIES = 2
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ def run(
 ) -> Outcome:
     """Go on with `study` until it has `trials` trained or failed networks, named ones included.
 
+    A trial fails, and the study goes on, where training or measuring does; any other exception ends the run.
     Duplicates and networks that break a limit before training do not count. `watch` looks on.
     Ctrl-C ends the run; the network in training is then repeated by the next run.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     seed = task.seed + len(study.get_trials(deepcopy=False))  # a resumed sampler must not repeat its first draws
     study.sampler = DistinctSampler(sampler_named(sampler, seed), task.space, task.fits, seed)
     fail_abandoned(study)
@@ -87,7 +89,7 @@ def counts(trial: FrozenTrial) -> bool:
     """Whether a trial counts towards the size of a study: its network was trained, or failed to."""
     attrs = trial.user_attrs
     ended = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
-    return ended and records.DUPLICATE_OF not in attrs and attrs.get(records.REASON) != records.INTERRUPTED
+    return ended and records.DUPLICATE_OF not in attrs and not records.unfinished(trial)
 
 
 def counted(study: Study) -> int:
@@ -96,21 +98,23 @@ def counted(study: Study) -> int:
 
 
 def fail_abandoned(study: Study) -> None:
-    """Fail the running trials whose process on this host is gone, or that never came to name one, as interrupted."""
+    """Fail the running trials whose process is gone as lost, so that they are repeated."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(records.WORKER)
+        age = datetime.now() - (trial.datetime_start or datetime.min)
         if worker is None:
-            started = trial.datetime_start or datetime.min
-            gone = datetime.now() - started > PROPOSING
+            gone = age > PROPOSING
+        elif worker["host"] == socket.gethostname():
+            gone = worker["pid"] == os.getpid() or not _alive(worker["pid"])
         else:
-            gone = worker["host"] == socket.gethostname() and not _alive(worker["pid"])
+            gone = age > ELSEWHERE
         if gone:
-            study._storage.set_trial_user_attr(trial._trial_id, records.REASON, records.INTERRUPTED)
+            study._storage.set_trial_user_attr(trial._trial_id, records.REASON, f"{records.LOST}: its process is gone")
             study.tell(trial.number, state=TrialState.FAIL)
 
 
 def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
-    """Queue the named networks that the study has not seen, and the networks whose trials were interrupted."""
+    """Queue the named networks that the study has not seen, and the networks whose trials were interrupted or lost."""
     seen = study.get_trials(deepcopy=False)
     names = {trial.user_attrs.get(records.NAMED) for trial in seen}
     for name, spec in named.items():
@@ -120,9 +124,17 @@ def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
     for trial in seen:
         # A trial stopped amid its proposal has only some of its parameters: all of them if it was queued, else none.
         params = trial.params if records.FINGERPRINT in trial.user_attrs else trial.system_attrs.get("fixed_params")
-        if trial.user_attrs.get(records.REASON) == records.INTERRUPTED and trial.number not in retried and params:
+        again = records.unfinished(trial) and trial.number not in retried and _losses(trial, seen) <= RETRIES
+        if again and params:
             kept = {key: trial.user_attrs[key] for key in (records.NAMED,) if key in trial.user_attrs}
             study.enqueue_trial(params, user_attrs=kept | {records.RETRY_OF: trial.number})
+
+
+def _losses(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """How often the network of a trial was lost so far, the trials that this one repeats included."""
+    before = trial.user_attrs.get(records.RETRY_OF)
+    lost = trial.user_attrs.get(records.REASON) != records.INTERRUPTED
+    return lost + (0 if before is None else _losses(trials[before], trials))
 
 
 def _alive(pid: int) -> bool:

@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.records import FINGERPRINT, INTERRUPTED, REASON
+from search.records import FINGERPRINT, PROPOSAL, unfinished
 from space import Space, decode
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
@@ -59,8 +59,9 @@ class DistinctSampler(BaseSampler):
             return {}
         known = set(known_trials(study))
         left_known, left_costly = KNOWN_DRAWS, COSTLY_DRAWS
-        for draw in count():
-            params = self._draw(self.inner if draw < OWN_DRAWS else self.random, study, trial, search_space)
+        for draw in count(1):
+            sampler = self.inner if draw <= OWN_DRAWS else self.random
+            params = self._draw(sampler, study, trial, search_space)
             spec = decode(self.space, params)
             if spec.fingerprint() in known and left_known:
                 left_known -= 1
@@ -68,6 +69,8 @@ class DistinctSampler(BaseSampler):
                 left_costly -= 1
             else:
                 break
+        proposal = {"by": type(sampler).__name__, "draws": draw}
+        study._storage.set_trial_user_attr(trial._trial_id, PROPOSAL, proposal)
         return params
 
     def _draw(
@@ -101,10 +104,10 @@ class DistinctSampler(BaseSampler):
 
 
 def known_trials(study: Study) -> dict[str, FrozenTrial]:
-    """The first trial of each fingerprint; interrupted trials are forgotten, so that they can be repeated."""
+    """The first trial of each fingerprint; interrupted and lost trials are forgotten, so that they can be repeated."""
     known: dict[str, FrozenTrial] = {}
     for trial in study.get_trials(deepcopy=False):
         fingerprint = trial.user_attrs.get(FINGERPRINT)
-        if fingerprint is not None and trial.user_attrs.get(REASON) != INTERRUPTED:
+        if fingerprint is not None and not unfinished(trial):
             known.setdefault(fingerprint, trial)
     return known

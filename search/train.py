@@ -206,7 +206,7 @@ def memory_errors() -> Iterator[None]:
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise TrainingFailed(f"out of memory ({error})") from error
     except RuntimeError as error:
-        if "not enough memory" in str(error):  # torch's CPU allocator has no exception of its own
+        if "DefaultCPUAllocator" in str(error):  # torch's CPU allocator has no exception of its own
             raise TrainingFailed("out of memory (CPU)") from error
         raise
 

@@ -25,7 +25,7 @@ Command = Callable[..., Any]
 def main() -> None:
     """Entry point: bad input ends in one line and exit status 2, Ctrl-C in status 130."""
     try:
-        cli(sys.argv[1:] or ["--help"], standalone_mode=False)
+        cli(sys.argv[1:] or ["--help"], prog_name="threshnet", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -94,6 +94,7 @@ def results_page(loaded: Loaded, front: Front) -> str:
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
+    flagged = sum(bool(reading(record).warnings) for record in front.trained)
     held_out = f"{spec.data.validation:,}" if spec.data.validation else "a fifth of the"
     trained_on = f"{spec.data.train:,}" if spec.data.train else "all other"
     source = " --data DIR" if spec.data.name == "folder" else ""
@@ -115,7 +116,8 @@ def results_page(loaded: Loaded, front: Front) -> str:
         f"- Training: recipe `{recipe.name}`, {recipe.epochs} epochs of {trained_on} images, "
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
         f"- Latency: median of up to {spec.protocol.max_runs} runs, {latency_of}, {example.threads} thread(s), in a "
-        f"process of its own; the interval is that of the median within one pass.",
+        f"process of its own; the interval is that of the median within one pass. "
+        f"{flagged} of {len(front.trained)} readings are flagged as spread wide or unsteady (trials.csv).",
         f"- Device: {conditions['processor']}, {conditions['cores']} cores, {conditions['system']}, "
         f"Python {conditions['python']}, {versions}.",
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %.",

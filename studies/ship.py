@@ -14,6 +14,7 @@ from studies.card import Story, card
 from studies.environment import environment
 from studies.front import title
 from studies.networks import read_network
+from studies.storage import reason
 from studies.study import Loaded
 from threshnet.checkpoint import import_original, load_weights
 from threshnet.errors import InputError
@@ -120,7 +121,7 @@ def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
     except FileNotFoundError:
         raise InputError(f"{weights}: no such weights file") from None
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{weights}: damaged or not a state_dict ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{weights}: damaged or not a state_dict ({reason(error)})") from None
     if isinstance(state, Mapping):
         state = state.get("state_dict", state)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):

@@ -119,7 +119,7 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
     _within("trials", values["trials"], 1, 1_000_000)
     _within("seed", values.get("seed", 0), 0, 2**31 - 1)
     _within("input_size", values.get("input_size", 32), 1, MAX_INPUT)
-    if not values["name"] or not all(c.isalnum() or c in "-_." for c in values["name"]):
+    if not values["name"].strip(".") or not all(c.isalnum() or c in "-_." for c in values["name"]):
         raise InputError(f"name = {values['name']!r}: must be letters, digits, '-', '_' and '.'")
     if values.get("sampler", "tpe") not in SAMPLERS:
         raise InputError(f"sampler = {values['sampler']!r}: must be one of {', '.join(SAMPLERS)}")

@@ -38,7 +38,7 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what went wrong in a storage."""
+    """The first line of what went wrong; the kind of the error where it says nothing."""
     original = getattr(error, "orig", None) or error.__cause__ or error
     original = getattr(original, "orig", original)
     return (str(original).strip() or type(original).__name__).splitlines()[0]

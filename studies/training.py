@@ -17,6 +17,7 @@ from studies.card import Story
 from studies.networks import read_network
 from studies.progress import Screen
 from studies.ship import export_model
+from studies.storage import reason
 from threshnet.errors import InputError
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
@@ -118,7 +119,7 @@ def _resume(training: Training, file: Path, conditions: dict[str, Any]) -> Itera
         saved = torch.load(file, weights_only=True)
         before, state = saved["conditions"], saved["training"]
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{file}: damaged ({str(error).splitlines()[0]}); delete it to start anew") from None
+        raise InputError(f"{file}: damaged ({reason(error)}); delete it to start anew") from None
     changed = [key for key in conditions if before.get(key) != conditions[key]]
     if changed:
         raise InputError(f"{file}: belongs to a training with another {changed[0]}; choose another output folder")

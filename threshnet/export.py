@@ -129,10 +129,11 @@ def run_onnx(path: Path, images: Tensor) -> NDArray[np.float32]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the exporters, which warn about their own internals."""
-    logging.disable(logging.WARNING)
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(before)

@@ -72,7 +72,7 @@ def test_built_in_specs_survive_json(file: Path) -> None:
 
 SPECS = st.builds(
     StudySpec,
-    name=st.text("abcXYZ019-_.", min_size=1),
+    name=st.text("abcXYZ019-_.", min_size=1).filter(lambda name: name.strip(".")),
     trials=st.integers(1, 1_000_000),
     about=st.text(),
     seed=st.integers(0, 2**31 - 1),
@@ -155,6 +155,7 @@ def test_an_unknown_key_is_named_with_its_file(toml: Callable[[str], Path], text
         ("name = 'mine'\n", ["'trials' is missing"]),
         ("name = 3\ntrials = 3\n", ["name = 3", "text"]),
         ("name = ''\ntrials = 3\n", ["name = ''", "letters, digits"]),
+        ("name = '..'\ntrials = 3\n", ["name = '..'", "letters, digits"]),
         ("name = 'a/b'\ntrials = 3\n", ["name = 'a/b'", "letters, digits"]),
         ("name = 'mine'\ntrials = 3.5\n", ["trials = 3.5", "whole number"]),
         ("name = 'mine'\ntrials = true\n", ["trials = True", "whole number"]),

@@ -284,9 +284,8 @@ def test_importing_studies_and_its_command_line_loads_no_torch(tmp_path: Path) -
     assert run_python(code, tmp_path) == "[]\n"
 
 
-def test_launch_and_load_are_functions_however_often_they_are_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launch_and_load_are_functions_however_often_they_are_imported() -> None:
     for _ in range(2):
-        monkeypatch.delitem(vars(studies), "launch", raising=False)
         for name in ("launch", "load"):
             assert getattr(importlib.import_module("studies"), name) is getattr(studies.study, name)
     assert not hasattr(studies, "lanch")
