@@ -1,8 +1,10 @@
 """Images for a search: a train and a validation split for choosing networks, and a test split kept away from it."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ __all__ = [
     "SearchData",
     "Split",
     "class_names",
+    "identity",
     "load_search",
     "load_test",
     "quiet",
@@ -80,6 +83,15 @@ class SearchData:
     validation: Split
     mirror: bool  # a horizontal flip keeps the class
     caveat: str = ""  # to be said beside every number made with these images; empty if there is nothing to say
+
+
+def identity(data: SearchData) -> dict[str, Any]:
+    """Which images these are, JSON-ready: how many in each split, and a hash of their pixels and labels."""
+    digest = hashlib.blake2b(digest_size=8)
+    for split in (data.train, data.validation):
+        digest.update(split.labels.numpy().tobytes())
+        digest.update(split.images.numpy().tobytes())
+    return {"train": len(data.train), "validation": len(data.validation), "hash": digest.hexdigest()}
 
 
 def class_names(settings: DataSettings) -> tuple[str, ...]:

@@ -32,9 +32,9 @@ LOST = "lost"  # how the reason begins of a trial that died with its process or 
 
 # The user attributes of a study.
 SPEC = "study_spec"  # the study spec as JSON
-IMAGES = "images"  # {"train", "validation": number of images, "labels": hash of both splits' labels}
+IMAGES = "images"  # {"train", "validation": number of images, "hash": of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
-CONDITIONS = "environment"  # device, processor and versions of each launch
+CONDITIONS = "environment"  # processor, threads and versions under which trials ran, without repetitions
 
 State = Literal["finished", "infeasible", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"]
 

@@ -25,7 +25,7 @@ class Story:
     # Percent; None where it is not known.
     validation_error: float | None = None
     test_error: float | None = None
-    # Why there is no test error, where there is none.
+    # Why there is no test error, where there is none; told to the user, not written down, as it may name a path.
     no_test: str = ""
     latency: Sequence[Latency] = ()
     caveat: str = ""
@@ -48,7 +48,7 @@ def card(spec: NetworkSpec, story: Story) -> str:
         f"| fingerprint | {spec.fingerprint()} |",
         f"| weights | {_weights(story)} |",
         f"| validation error | {_percent(story.validation_error, 'one training, one seed')} |",
-        f"| test error | {_percent(story.test_error, 'scored once, at export')}{story.no_test} |",
+        f"| test error | {_percent(story.test_error, 'scored at export')} |",
     ]
     lines += [f"| latency, {reading.runtime} | {_latency(reading)} |" for reading in story.latency]
     lines += [
@@ -69,7 +69,7 @@ def card(spec: NetworkSpec, story: Story) -> str:
 def _weights(story: Story) -> str:
     if not story.trained_on:
         return "random: this network is untrained"
-    recipe = f", recipe {story.recipe.name}, {story.recipe.epochs} epochs" if story.recipe else ""
+    recipe = f", recipe {story.recipe.title}, {story.recipe.epochs} epochs" if story.recipe else ""
     return story.trained_on + recipe
 
 

@@ -1,83 +1,40 @@
-"""The command line: each command parses its options, calls one function and prints what came of it."""
+"""The command line: its entry point, and the commands about studies."""
 
 import json
+import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
+from studies.cli_models import costs, export, measure, train
+from studies.options import ERR, OUT, CommandFailed, Duration, as_json_option, file_option, runs_option, storage_option
 from threshnet.errors import InputError
 
-if TYPE_CHECKING:
-    from studies.card import Story
-
-STORAGE = "sqlite:///threshnet.db"
-# Names and paths may hold brackets, so nothing is markup. Width in characters; a pipe has none of its own.
-OUT = Console(width=None if sys.stdout.isatty() else 110, markup=False)
-ERR = Console(stderr=True, highlight=False, markup=False)
-
-Command = Callable[..., Any]
+OTHER_IMAGES = "images from a folder, which may not be those of the data set that the study is named after"
 
 
 def main() -> None:
-    """Entry point: bad input ends in one line and exit status 2, Ctrl-C in status 130."""
+    """Entry point: bad input ends in one line and exit status 2, a failure in one line and 1, Ctrl-C in status 130."""
+    logging.disable(logging.WARNING)  # Optuna's and the exporters' own talk
     try:
-        cli(sys.argv[1:] or ["--help"], prog_name="threshnet", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(cli(sys.argv[1:] or ["--help"], prog_name="threshnet", standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
         ERR.print("interrupted")
         sys.exit(130)
+    except CommandFailed as failure:
+        _fail(failure.message, 1)
     except click.ClickException as error:
-        _fail(error.format_message())
+        _fail(error.format_message(), 2)
     except InputError as error:
-        _fail(str(error))
+        _fail(str(error), 2)
     except BrokenPipeError:
         sys.exit(1)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int) -> None:
     ERR.print(f"error: {' '.join(message.split())}", soft_wrap=True)
-    sys.exit(2)
-
-
-def _storage(command: Command) -> Command:
-    text = "Optuna URL or journal:PATH."
-    return click.option("--storage", default=STORAGE, show_default=True, help=text)(command)
-
-
-def _runs(command: Command) -> Command:
-    text = "Folder that holds the studies' weights."
-    return click.option("--runs", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help=text)(
-        command
-    )
-
-
-def _json(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
-
-
-def _file(flag: str, text: str) -> Callable[[Command], Command]:
-    return click.option(flag, type=click.Path(dir_okay=False, path_type=Path), help=text)
-
-
-class _Duration(click.ParamType[float]):
-    """A time such as 90s, 15m or 2h; a bare number is seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        number, unit = (value[:-1], value[-1]) if value.endswith(("s", "m", "h")) else (value, "s")
-        try:
-            seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
-        except ValueError:
-            seconds = 0.0
-        if not seconds > 0:
-            self.fail(f"{value!r}: must be a time such as 90s, 15m or 2h", param, ctx)
-        return seconds
+    sys.exit(status)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -91,14 +48,16 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("spec")
-@_storage
-@click.option("--trials", type=click.IntRange(min=1), help="Stop at so many trained networks, named ones included.")
-@click.option("--timeout", type=_Duration(), help="Start no new network after this time, e.g. 2h.")
+@storage_option
+@click.option("--trials", type=click.IntRange(min=1), help="Trained or failed networks at which to stop.")
+@click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Read an ImageFolder tree instead of the spec's data set."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Read an ImageFolder tree instead of the spec's data set, mirrored in training where that one is.",
 )
 @click.option("--caveat", help="Said beside every number, with --data.")
-@_runs
+@runs_option
 def launch(
     spec: str,
     storage: str,
@@ -123,7 +82,7 @@ def launch(
     if data is not None:
         given = found.data
         settings = DataSettings("folder", data, given.train, given.validation, given.seed)
-        found = replace(found, data=settings, flip=study.mirrors(found), caveat=caveat or found.caveat)
+        found = replace(found, data=settings, flip=study.mirrors(found), caveat=caveat or OTHER_IMAGES)
     elif caveat is not None:
         raise InputError("--caveat goes with --data")
     with Screen(OUT, found.name, trials or found.trials) as screen:
@@ -139,11 +98,13 @@ def launch(
     OUT.print(closing(loaded, outcome, storage), highlight=False)
     if outcome.ended == "interrupted":
         sys.exit(130)
+    if not any(record.trained for record in loaded.records):
+        raise CommandFailed(f"study {found.name!r}: no network was trained; see the reasons above")
 
 
 @cli.group(invoke_without_command=True)
-@_storage
-@_json
+@storage_option
+@as_json_option
 @click.pass_context
 def studies(context: click.Context, storage: str, as_json: bool) -> None:
     """List the studies of a storage: trials by state, hypervolume, last activity."""
@@ -175,13 +136,13 @@ def copy(study: str, source: str, target: str) -> None:
 
 @cli.command()
 @click.argument("study")
-@_storage
-@_file("--html", "Write the front as one interactive page.")
-@_file("--png", "Write the front as a picture; needs a Chrome or Chromium.")
-@_file("--csv", "Write every trial as a table.")
+@storage_option
+@file_option("--html", "Write the front as one interactive page.")
+@file_option("--png", "Write the front as a picture; needs a Chrome or Chromium.")
+@file_option("--csv", "Write every trial as a table.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Write a results folder.")
-@_json
-@_runs
+@as_json_option
+@runs_option
 def pareto(
     study: str,
     storage: str,
@@ -212,138 +173,5 @@ def pareto(
         ERR.print(line, soft_wrap=True)
 
 
-@cli.command()
-@click.argument("study", required=False)
-@click.option("--trial", type=int, help="Number of a trained trial of STUDY.")
-@click.option("--knee", is_flag=True, help="The knee of STUDY's front.")
-@click.option("--named", help="A named network, e.g. threshnet79.")
-@_file("--config", "A network as JSON.")
-@_file("--weights", "With --named or --config: a .safetensors of ours or an original repository's .pth.")
-@click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
-)
-@click.option("--input", "size", type=click.IntRange(min=1), help="With --named or --config: image size [32].")
-@click.option("--classes", type=click.IntRange(min=2), help="With --named: number of classes [10].")
-@_storage
-@_runs
-def export(
-    study: str | None,
-    trial: int | None,
-    knee: bool,
-    named: str | None,
-    config: Path | None,
-    weights: Path | None,
-    output: Path,
-    size: int | None,
-    classes: int | None,
-    storage: str,
-    runs: Path,
-) -> None:
-    """Write a model folder that runs without this project, each file reloaded and compared.
-
-    The network is a trial of STUDY (--trial N or --knee), a named one, or one in a JSON file.
-    """
-    ways = [study is not None, named is not None, config is not None]
-    if sum(ways) != 1 or (study is not None and (trial is None) == (not knee)):
-        raise InputError("export what? STUDY --trial N, STUDY --knee, --named NAME or --config F.json")
-    if study is not None and (weights or size or classes):
-        raise InputError("--weights, --input and --classes go with --named or --config, not with a study")
-
-    def done(file: str) -> None:
-        OUT.print(f"{output / file}", highlight=False, soft_wrap=True)
-
-    if study is not None:
-        from studies.front import front_of
-        from studies.ship import export_trial
-        from studies.study import load
-
-        loaded = load(study, storage, runs=runs)
-        number = front_of(loaded).knee.number if trial is None else trial
-        exported, story = export_trial(loaded, number, output, done)
-    else:
-        from studies.ship import export_network
-
-        exported, story = export_network(str(named or config), weights, size or 32, classes, output, done)
-    _tell_export(story, max(exported.differences.values()))
-
-
-def _tell_export(story: "Story", difference: float) -> None:
-    errors = [
-        f"{kind} error {value:.2f} %"
-        for kind, value in (("validation", story.validation_error), ("test", story.test_error))
-        if value is not None
-    ]
-    what = ", ".join(errors) if story.trained_on else "untrained, random weights"
-    OUT.print(f"{story.title}: {what}; every file agrees within {difference:.1g}", highlight=False)
-
-
-@cli.command()
-@click.argument("network")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--runtime", default="onnxruntime", show_default=True, help="onnxruntime or torch.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--input", "size", type=click.IntRange(min=1), default=32, show_default=True)
-@_json
-def measure(network: str, device: str, runtime: str, batch: int, threads: int, size: int, as_json: bool) -> None:
-    """Measure the latency of NETWORK, a name or a JSON file, in a process of its own."""
-    from search.latency.devices import measure_on
-    from search.latency.timing import MeasurementError, Protocol
-    from studies.networks import read_network
-    from studies.tables import latency_table
-
-    name, spec = read_network(network, classes=10)
-    try:
-        reading = measure_on(device, spec, size, runtime, Protocol(threads=threads, batch=batch))
-    except MeasurementError as error:
-        raise click.ClickException(f"could not measure {name}: {error}") from None
-    if as_json:
-        interval = {"low_ms": reading.low_ms, "high_ms": reading.high_ms}
-        click.echo(json.dumps({"network": name, **reading.to_json(), **interval}, indent=2))
-    else:
-        OUT.print(latency_table(name, reading))
-
-
-@cli.command()
-@click.argument("networks", nargs=-1)
-@click.option("--input", "size", type=click.IntRange(min=1), default=224, show_default=True)
-@click.option("--classes", type=click.IntRange(min=2), help="Instead of each network's own number.")
-@_json
-def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
-    """Count what NETWORKS cost (names or JSON files; all named ones if none), torchstat's columns included."""
-    from dataclasses import asdict
-
-    from studies.networks import read_network
-    from studies.tables import costs_table
-    from threshnet.costs import count
-    from threshnet.named import NAMED
-
-    found = [read_network(network, classes) for network in networks or tuple(NAMED)]
-    rows = [(name, spec.classes, count(spec, size)) for name, spec in found]
-    if as_json:
-        click.echo(json.dumps([{"network": n, "classes": k, **asdict(c)} for n, k, c in rows], indent=2))
-    else:
-        OUT.print(costs_table(rows))
-
-
-@cli.command()
-@click.argument("network")
-@click.option("--data", required=True, help="digits, cifar10, svhn, or the path of an ImageFolder tree.")
-@click.option("--recipe", default="fast", show_default=True, help="published or fast.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--input", "size", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write."
-)
-def train(network: str, data: str, recipe: str, epochs: int | None, seed: int, size: int, output: Path) -> None:
-    """Train NETWORK, a name or a JSON file, on the whole training split; test error at the end.
-
-    Stopped at any time, the same command goes on after the last finished epoch.
-    """
-    from studies.progress import Screen
-    from studies.training import train_network
-
-    with Screen(OUT, network) as screen:
-        for line in train_network(network, data, recipe, epochs, seed, size, output, screen):
-            OUT.print(line, highlight=False, soft_wrap=True)
+for command in (export, measure, costs, train):
+    cli.add_command(command)

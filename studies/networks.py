@@ -1,37 +1,60 @@
 """A network that a user names: a name, or a JSON file that holds a spec."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from threshnet.errors import InputError
 from threshnet.named import ABOUT, NAMED, named
 from threshnet.spec import NetworkSpec
 
+INPUT_SIZE = 32  # pixels, where nothing else is said
 
-def read_network(text: str, classes: int | None = None) -> tuple[str, NetworkSpec]:
-    """Title and spec of a named network or of a JSON file: a NetworkSpec, or an exported folder's config.json.
 
-    `classes` replaces a named network's class count; a file keeps its own. InputError names the file and key.
+@dataclass(frozen=True)
+class Given:
+    """A network as a user gave it."""
+
+    title: str
+    # Where its layers come from, a sentence without its full stop.
+    origin: str
+    spec: NetworkSpec
+    # Pixels: what the file says, or INPUT_SIZE.
+    input_size: int = INPUT_SIZE
+
+
+def read_network(text: str, classes: int | None = None) -> Given:
+    """The named network or the one in a JSON file; `classes` replaces a named one's, a file keeps its own.
+
+    InputError names the file and key.
     """
     if text.lower() in NAMED or not (text.endswith(".json") or Path(text).exists()):
-        spec = named(text)
-        return ABOUT[text.lower()].title, spec if classes is None else replace(spec, classes=classes)
-    path = Path(text)
-    return path.stem, read_spec_file(path)
+        return named_network(text, classes)
+    return read_spec_file(Path(text))
 
 
-def read_spec_file(path: Path) -> NetworkSpec:
-    """The network in a JSON file; InputError names the file and the key that is wrong."""
+def named_network(name: str, classes: int | None = None) -> Given:
+    """The named network, with its own number of classes or with `classes`."""
+    spec = named(name)
+    about = ABOUT[name.lower()]
+    origin = about.origin[0].upper() + about.origin[1:]
+    return Given(about.title, origin, spec if classes is None else replace(spec, classes=classes))
+
+
+def read_spec_file(path: Path) -> Given:
+    """The network in a JSON file, a NetworkSpec or an exported folder's config.json."""
     try:
         document = json.loads(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from None
+    size = INPUT_SIZE
     if isinstance(document, dict) and "spec" in document:
-        document = document["spec"]
+        size, document = document.get("input_size", INPUT_SIZE), document["spec"]
+    if type(size) is not int or size < 1:
+        raise InputError(f"{path}: input_size = {size!r}: must be a whole number of pixels, at least 1")
     try:
-        return NetworkSpec.from_json(document)
+        return Given(path.stem, f"The network of {path.name}", NetworkSpec.from_json(document), size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -10,7 +10,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from search.records import Record
 from search.run import FRUITLESS, Outcome
-from studies.storage import DEFAULT_STORAGE
+from space import size
+from studies.defaults import DEFAULT_STORAGE
 from studies.study import Loaded
 
 REFRESH_S = 0.2  # least time between two updates of a bar
@@ -100,8 +101,6 @@ def line(record: Record) -> str:
         return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {params:6.2f} M params{name}{over}"
     if record.state == "duplicate":
         return f"{start}the network of trial {record.duplicate_of} again"
-    if record.state == "interrupted":
-        return f"{start}interrupted; the next launch repeats it"
     return f"{start}{record.state}: {record.reason}"
 
 
@@ -109,12 +108,17 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
     """What a launch says at its end: how it went and what to type next."""
     spec = loaded.spec
     ended = {
-        "enough": f"{spec.name}: {outcome.trials} trials done.",
-        "timeout": f"{spec.name}: time is up after {outcome.trials} of {spec.trials} trials; launch again to go on.",
-        "interrupted": f"{spec.name}: stopped after {outcome.trials} of {spec.trials} trials; launch again to go on.",
-        "fruitless": f"{spec.name}: gave up after {outcome.trials} of {spec.trials} trials: "
-        f"{FRUITLESS} proposals in a row were known or broke a limit.",
+        "enough": "done.",
+        "timeout": "time is up; launch again to go on.",
+        "interrupted": "stopped; launch again to go on.",
+        "fruitless": f"gave up: {FRUITLESS} proposals in a row were known or broke a limit.",
     }[outcome.ended]
+    trained = sum(record.trained for record in loaded.records)
+    failed = outcome.trials - trained
+    so_far = f"{trained} networks trained" + (f", {failed} failed" if failed else "")
+    so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
     option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
-    trained = any(record.trained for record in loaded.records)
-    return ended + (f"\nNext: threshnet pareto {spec.name}{option} --html front.html" if trained else "")
+    counted = size(spec.space)
+    room = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
+    following = f"\nNext: threshnet pareto {spec.name}{option} --html front.html" if trained else ""
+    return f"{room}{spec.name}: {so_far}: {ended}{following}"

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from space import size
 from studies.front import Front, front_json, reading, title, verdict
 from studies.plots import NoChrome, write_html, write_png
 from studies.study import Loaded
@@ -90,7 +92,6 @@ def trials_table(loaded: Loaded) -> pd.DataFrame:
 def results_page(loaded: Loaded, front: Front) -> str:
     """The README.md of a results folder: what was searched, under which conditions, and the front; at most 60 lines."""
     spec, recipe = loaded.spec, loaded.spec.recipe
-    conditions = loaded.environments[-1]
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
@@ -98,28 +99,29 @@ def results_page(loaded: Loaded, front: Front) -> str:
     held_out = f"{spec.data.validation:,}" if spec.data.validation else "a fifth of the"
     trained_on = f"{spec.data.train:,}" if spec.data.train else "all other"
     source = " --data DIR" if spec.data.name == "folder" else ""
-    versions = ", ".join(f"{package} {version}" for package, version in conditions["versions"].items() if version)
+    counted = size(spec.space)
     latency_of = f"{example.runtime} {example.runtime_version}, {example.precision}, batch {example.batch}"
     lines = [
         f"# {spec.name}",
         "",
-        f"{spec.about}.",
+        *([f"{spec.about}."] if spec.about else []),
         *([f"**{front.caveat[0].upper()}{front.caveat[1:]}.**"] if front.caveat else []),
         "",
         f"![the front of {spec.name}](figure.png)",
         "",
+        f"- Space: {counted.points:.1e} parameter points, {counted.networks:.1e} distinct networks, granularity "
+        f"{spec.space.granularity}; sampler {spec.sampler}, seed {spec.seed}.",
         f"- Networks: {len(front.trained)} trained, {len(discovered)} of them discovered; "
         + ", ".join(f"{count} {state}" for state, count in states.items())
         + ".",
         f"- Error: on {held_out} images held out of the training split; n = 1 training per network, seed {spec.seed}, "
         f"so differences of a point or so may be luck. No test image was used.",
-        f"- Training: recipe `{recipe.name}`, {recipe.epochs} epochs of {trained_on} images, "
+        f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {trained_on} images, "
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
         f"- Latency: median of up to {spec.protocol.max_runs} runs, {latency_of}, {example.threads} thread(s), in a "
         f"process of its own; the interval is that of the median within one pass. "
         f"{flagged} of {len(front.trained)} readings are flagged as spread wide or unsteady (trials.csv).",
-        f"- Device: {conditions['processor']}, {conditions['cores']} cores, {conditions['system']}, "
-        f"Python {conditions['python']}, {versions}.",
+        *(f"- Device: {_conditions(environment)}." for environment in loaded.environments),
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %.",
         "",
         "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
@@ -144,6 +146,15 @@ def results_page(loaded: Loaded, front: Front) -> str:
         "Every trial: trials.csv. Conditions and settings: environment.json.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _conditions(environment: dict[str, Any]) -> str:
+    """Where and with what trials ran, in words."""
+    versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items() if version)
+    return (
+        f"{environment['processor']}, {environment['cores']} cores, training in {environment['training']['threads']} "
+        f"thread(s), {environment['system']}, Python {environment['python']}, {versions}"
+    )
 
 
 def _picture(front: Front, file: Path) -> str:

@@ -1,8 +1,9 @@
 """From a study, a name or a file to a model folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,13 +14,12 @@ from search.records import Record
 from studies.card import Story, card
 from studies.environment import environment
 from studies.front import title
-from studies.networks import read_network
+from studies.networks import Given
 from studies.storage import reason
 from studies.study import Loaded
 from threshnet.checkpoint import import_original, load_weights
 from threshnet.errors import InputError
 from threshnet.export import Exported, export_folder
-from threshnet.named import ABOUT
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 
@@ -36,7 +36,38 @@ def trial_record(loaded: Loaded, number: int) -> Record:
     return found
 
 
-def export_trial(loaded: Loaded, number: int, folder: Path, done: Callable[[str], None]) -> tuple[Exported, Story]:
+@dataclass(frozen=True)
+class Shipped:
+    """An exported folder and its story."""
+
+    exported: Exported
+    story: Story
+
+    def told(self) -> str:
+        """What came of it, in a line, and why there is no test error, in another."""
+        story, largest = self.story, max(self.exported.differences.values())
+        errors = [
+            f"{kind} error {value:.2f} %"
+            for kind, value in (("validation", story.validation_error), ("test", story.test_error))
+            if value is not None
+        ]
+        what = (", ".join(errors) or story.trained_on) if story.trained_on else "untrained, random weights"
+        missing = f"\nno test error: {story.no_test}" if story.no_test else ""
+        return f"{story.title}: {what}; every file agrees within {largest:.1g}{missing}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for scripts."""
+        return {
+            "folder": str(self.exported.folder),
+            "title": self.story.title,
+            "trained_on": self.story.trained_on,
+            "validation_error_percent": self.story.validation_error,
+            "test_error_percent": self.story.test_error,
+            "largest_differences": self.exported.differences,
+        }
+
+
+def export_trial(loaded: Loaded, number: int, folder: Path, done: Callable[[str], None]) -> Shipped:
     """Export the trained network of a trial, scored on the test split; see `export_folder` for the files."""
     record = trial_record(loaded, number)
     model = trial_weights(loaded, record)
@@ -48,29 +79,22 @@ def export_trial(loaded: Loaded, number: int, folder: Path, done: Callable[[str]
         input_size=loaded.spec.input_size,
         classes=loaded.classes,
         recipe=loaded.spec.recipe,
-        trained_on=f"{loaded.spec.data.name}: {record.image_passes // loaded.spec.recipe.epochs:,} images",
+        trained_on=f"{loaded.images['train']:,} images of {loaded.spec.data.name}",
         validation_error=record.error,
         test_error=test_error,
         no_test=no_test,
         latency=tuple(record.latency.values()),
         caveat=loaded.spec.caveat,
     )
-    return export_model(model, folder, story, done), story
+    return Shipped(export_model(model, folder, story, done), story)
 
 
-def export_network(
-    network: str, weights: Path | None, size: int, classes: int | None, folder: Path, done: Callable[[str], None]
-) -> tuple[Exported, Story]:
-    """Export a named network or one in a JSON file, with given weights or random ones."""
-    name, spec = read_network(network, classes or 10)
-    model = network_weights(spec, weights)
-    story = Story(
-        title=name,
-        origin=ABOUT[network.lower()].origin.capitalize() if network.lower() in ABOUT else f"The network of {network}",
-        input_size=size,
-        trained_on=f"from {weights.name}" if weights else "",
-    )
-    return export_model(model, folder, story, done), story
+def export_network(given: Given, weights: Path | None, size: int, folder: Path, done: Callable[[str], None]) -> Shipped:
+    """Export a network that a user gave, with weights from a file or random ones."""
+    model = network_weights(given.spec, weights)
+    trained_on = f"as in {weights.name}" if weights else ""
+    story = Story(title=given.title, origin=given.origin, input_size=size, trained_on=trained_on)
+    return Shipped(export_model(model, folder, story, done), story)
 
 
 def export_model(model: ThreshNet, folder: Path, story: Story, done: Callable[[str], None]) -> Exported:
@@ -89,9 +113,9 @@ def export_model(model: ThreshNet, folder: Path, story: Story, done: Callable[[s
     }
     try:
         exported = export_folder(model, story.input_size, folder, config, done)
+        (folder / CARD).write_text(card(model.spec, story))
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
-    (folder / CARD).write_text(card(model.spec, story))
     done(CARD)
     return exported
 
@@ -137,7 +161,7 @@ def _test_error(model: ThreshNet, data: DataSettings, input_size: int) -> tuple[
     try:
         return error_percent(model, load_test(data, input_size)), ""
     except InputError as error:
-        return None, f" ({error})"
+        return None, str(error)
 
 
 def _summary(latency: dict[str, object]) -> dict[str, object]:

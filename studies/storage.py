@@ -3,7 +3,6 @@
 import logging
 from pathlib import Path
 
-import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
@@ -11,12 +10,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from threshnet.errors import InputError
 
-DEFAULT_STORAGE = "sqlite:///threshnet.db"
-
 
 def open_storage(url: str, *, create: bool) -> BaseStorage:
     """Open a storage; without `create`, a file that does not exist is an InputError, as is one that cannot be used."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     file = _file(url)
     if file is not None:

@@ -13,18 +13,18 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
-from search.data import DATASETS, Progress, class_names, load_search, quiet
+from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, quiet
 from search.objective import Task, Watch
-from search.run import Outcome, run
+from search.run import Outcome, counted, run
 from space import contains
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, parse_spec
-from studies.storage import DEFAULT_STORAGE, open_storage, reason
+from studies.storage import open_storage, reason
 from threshnet.errors import InputError
 from threshnet.named import NAMED
 from threshnet.spec import NetworkSpec
 
-RUNS = Path("runs")  # where studies keep trained weights, below the working directory
 OBJECTIVES = ["error (%)", "latency (ms)"]
 
 
@@ -37,7 +37,9 @@ class Loaded:
     records: list[records.Record]
     # Names of the classes, in the order of the logits.
     classes: tuple[str, ...]
-    # Conditions of every launch, oldest first.
+    # How many images each split has, and their hash.
+    images: dict[str, Any]
+    # The conditions under which trials ran, oldest first, without repetitions.
     environments: list[dict[str, Any]]
     # Folder of the trained weights.
     weights: Path
@@ -49,7 +51,7 @@ def launch(
     *,
     trials: int | None = None,
     timeout_s: float | None = None,
-    runs: Path = RUNS,
+    runs: Path = DEFAULT_RUNS,
     watch: Watch | None = None,
     progress: Progress = quiet,
 ) -> tuple[Loaded, Outcome]:
@@ -66,11 +68,18 @@ def launch(
         spec = replace(spec, trials=trials)
     spec = _with_classes(spec, len(class_names(spec.data)))
     opened = open_storage(storage, create=True)
+    folder = _weights(runs, spec.name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
     data = load_search(spec.data, spec.input_size, progress)
     if data.caveat and not spec.caveat:
         spec = replace(spec, caveat=data.caveat)
     try:
-        study = _create(spec, data.classes, opened)
+        study = _create(spec, data, opened)
+        if counted(study) < spec.trials:
+            _note_conditions(study)
         task = Task(
             space=spec.space,
             input_size=spec.input_size,
@@ -82,8 +91,6 @@ def launch(
             runtimes=spec.runtimes,
             protocol=spec.protocol,
         )
-        folder = _weights(runs, spec.name)
-        folder.mkdir(parents=True, exist_ok=True)
         outcome = run(
             study,
             task,
@@ -100,7 +107,7 @@ def launch(
     return _loaded(study, runs), outcome
 
 
-def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = RUNS) -> Loaded:
+def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> Loaded:
     """The study called `name`; InputError lists the studies there are."""
     opened = open_storage(storage, create=False)
     names = optuna.get_all_study_names(opened)
@@ -111,7 +118,7 @@ def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = RUNS) -> Loa
 
 
 def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
-    """The named networks, with the study's classes, that its space contains and its images are large enough for."""
+    """The named networks, with the study's classes, that its space contains."""
     adapted = {name: replace(network, classes=spec.space.classes) for name, network in NAMED.items()}
     return {name: network for name, network in adapted.items() if contains(spec.space, network)}
 
@@ -121,7 +128,7 @@ def mirrors(spec: StudySpec) -> bool:
     return DATASETS[spec.data.name].mirror if spec.flip is None else spec.flip
 
 
-def _create(spec: StudySpec, classes: tuple[str, ...], storage: optuna.storages.BaseStorage) -> Study:
+def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStorage) -> Study:
     study = optuna.create_study(
         storage=storage, study_name=spec.name, directions=["minimize", "minimize"], load_if_exists=True
     )
@@ -139,10 +146,19 @@ def _create(spec: StudySpec, classes: tuple[str, ...], storage: optuna.storages.
                 f"study {spec.name!r} was launched with other settings: {difference}; "
                 f"give the changed study another name"
             )
-    study.set_user_attr(records.SPEC, spec.to_json())
-    study.set_user_attr(records.CLASSES, list(classes))
-    study.set_user_attr(records.CONDITIONS, [*study.user_attrs.get(records.CONDITIONS, []), environment()])
+    attrs = {records.CLASSES: list(data.classes), records.IMAGES: identity(data)}
+    if any(study.user_attrs.get(key, value) != value for key, value in attrs.items()):
+        raise InputError(f"study {spec.name!r} was launched with other images; give the changed study another name")
+    for key, value in {records.SPEC: spec.to_json(), **attrs}.items():
+        study.set_user_attr(key, value)
     return study
+
+
+def _note_conditions(study: Study) -> None:
+    """Add the conditions of this process to those under which the study's trials ran."""
+    before, now = study.user_attrs.get(records.CONDITIONS, []), environment()
+    if now not in before:
+        study.set_user_attr(records.CONDITIONS, [*before, now])
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
@@ -171,7 +187,8 @@ def _loaded(study: Study, runs: Path) -> Loaded:
         spec=_with_classes(parse_spec(attrs[records.SPEC]), len(classes)),
         records=records.records(study),
         classes=classes,
-        environments=attrs[records.CONDITIONS],
+        images=attrs.get(records.IMAGES, {}),
+        environments=attrs.get(records.CONDITIONS, []),
         weights=_weights(runs, study.study_name),
     )
 

@@ -91,7 +91,7 @@ def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
     """The studies of a storage."""
     table = _table(f"Studies in {storage}")
     table.add_column("study", style="bold", no_wrap=True)
-    for name in ("trained", "untrained", "failed", "repeated", "volume"):
+    for name in ("trained", "untrained", "failed", "repeated", "open", "volume"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last activity", no_wrap=True)
     for study in listed:
@@ -100,10 +100,14 @@ def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
             study.name,
             str(states.get("finished", 0) + states.get("infeasible", 0)),
             *(str(states.get(state, 0)) for state in ("not trained", "failed", "duplicate")),
+            str(sum(states.get(state, 0) for state in ("interrupted", "running", "waiting"))),
             "-" if study.hypervolume is None else f"{study.hypervolume:.2f}",
             study.last_activity or "-",
         )
-    table.caption = "volume: hypervolume in ms x percent, below 1.1 x the worst trained network of the study"
+    table.caption = (
+        "open: interrupted, running or waiting; "
+        "volume: hypervolume in ms x percent, below 1.1 x the worst trained network of the study"
+    )
     return table
 
 

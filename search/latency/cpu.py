@@ -1,14 +1,13 @@
 """Latency on this machine's CPU, taken in a child process with fixed threads."""
 
-import os
 import tempfile
 from pathlib import Path
 
 import torch
 
 from search.latency.exchange import ask
-from search.latency.processor import processor_name
-from search.latency.timing import DEFAULT_PROTOCOL, Latency, Protocol, summarise
+from search.latency.processor import processor_name, usable_processors
+from search.latency.timing import DEFAULT_PROTOCOL, Latency, MeasurementError, Protocol, summarise
 from threshnet.errors import InputError
 from threshnet.export import export_onnx
 from threshnet.network import build
@@ -34,8 +33,7 @@ def measure(
         case "onnxruntime":
             with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
                 path = Path(folder) / "model.onnx"
-                with torch.random.fork_rng(devices=[]):
-                    export_onnx(build(spec), input_size, path, protocol.batch)
+                _export(spec, input_size, path, protocol.batch)
                 return measure_onnx_file(path, input_size, protocol)
         case _:
             raise InputError(f"runtime {runtime!r}, must be one of {', '.join(RUNTIMES)}")
@@ -52,9 +50,18 @@ def measure_onnx_file(path: Path, input_size: int, protocol: Protocol = DEFAULT_
     return _reading("onnxruntime", str(path.resolve()), input_size, protocol)
 
 
+def _export(spec: NetworkSpec, input_size: int, path: Path, batch: int) -> None:
+    try:
+        with torch.random.fork_rng(devices=[]):
+            export_onnx(build(spec), input_size, path, batch)
+    except Exception as error:  # memory, disk, or torch's exporter, whose errors have no common kind
+        first = str(error).strip().splitlines() or [""]
+        raise MeasurementError(f"the ONNX export failed: {type(error).__name__}: {first[0]}") from error
+
+
 def _reading(runtime: str, model: object, input_size: int, protocol: Protocol) -> Latency:
     answer = ask(PROBES[runtime], model, input_size, protocol)
-    processors = os.cpu_count() or 1
+    processors = usable_processors()
     crowded = f"{protocol.threads} threads on {processors} processors"
     return summarise(
         answer.samples_ms,

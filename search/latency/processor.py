@@ -1,5 +1,6 @@
 """Which processor this machine has."""
 
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -17,3 +18,10 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     else:
         named = platform.processor()
     return named or platform.machine() or "unknown"
+
+
+def usable_processors() -> int:
+    """How many processors this process may run on, which can be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -74,9 +74,16 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     documented = {
         value
         for name, value in vars(records).items()
-        if name.isupper() and name not in ("SPEC", "CLASSES", "CONDITIONS")
+        if name.isupper() and name not in ("SPEC", "IMAGES", "CLASSES", "CONDITIONS")
     }
-    absent = {records.REASON, records.DUPLICATE_OF, records.RETRY_OF, records.INTERRUPTED}
+    absent = {
+        records.REASON,
+        records.DUPLICATE_OF,
+        records.RETRY_OF,
+        records.INTERRUPTED,
+        records.LOST,
+        records.PROPOSAL,
+    }
     assert trial.user_attrs.keys() == documented - absent
 
     read = record(trial)
@@ -255,7 +262,7 @@ def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch
     scoring.study.optimize(scorer(task, data, scoring.weights, Silent()), n_trials=1)
     assert asked["train"] is data.train
     assert asked["validation"] is data.validation
-    assert (asked["recipe"], asked["flip"], asked["seed"], asked["device"]) == (task.recipe, False, 7, "cpu")
+    assert (asked["recipe"], asked["flip"], asked["seed"]) == (task.recipe, False, 7)
     assert {field.name for field in fields(SearchData)} == {
         "name",
         "classes",

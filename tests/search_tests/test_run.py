@@ -31,6 +31,7 @@ from sqlalchemy import event
 
 from search import records, samplers
 from search import run as module
+from search import run as run_module
 from search.latency.timing import MeasurementError
 from search.objective import Silent, Task
 from search.records import Record
@@ -314,6 +315,20 @@ def test_a_network_interrupted_twice_is_repeated_once_more(running: Running) -> 
     assert sorted(r.named or "" for r in running.records() if r.trained) == ["", "", "largest", "smallest"]
 
 
+def test_a_network_that_breaks_the_program_is_given_up_in_the_end(running: Running) -> None:
+    def breaks(spec: NetworkSpec) -> None:
+        if spec == LARGEST:
+            raise ZeroDivisionError("a fault of ours")
+
+    running.teaching.fail = breaks
+    for _ in range(1 + run_module.RETRIES):
+        with pytest.raises(ZeroDivisionError):
+            running.run(4)
+    assert running.run(4) == Outcome(4, "enough")
+    lost = [r for r in running.records() if r.named == "largest"]
+    assert [r.reason for r in lost] == ["lost: ZeroDivisionError: a fault of ours"] * (1 + run_module.RETRIES)
+
+
 def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, gone: int) -> None:
     study = running.study()
     study.enqueue_trial(encode(SPACE, LARGEST), user_attrs={records.NAMED: "largest"})
@@ -324,7 +339,7 @@ def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, go
     trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": gone})
     assert running.run(4) == Outcome(4, "enough")
     read = running.records()
-    assert (read[0].state, read[0].reason) == ("interrupted", records.INTERRUPTED)
+    assert (read[0].state, read[0].reason) == ("interrupted", "lost: its process is gone")
     assert sorted(r.named or "" for r in read if r.trained) == ["", "", "largest", "smallest"]
     again = next(t for t in running.study().trials if records.RETRY_OF in t.user_attrs)
     assert (again.user_attrs[records.RETRY_OF], again.user_attrs[records.NAMED]) == (0, "largest")
@@ -347,7 +362,7 @@ def test_a_process_that_died_amid_its_proposal(running: Running, gone: int, queu
 
 @pytest.mark.parametrize("other_host", [False, True])
 def test_the_trial_of_a_living_or_distant_process_is_left_alone(running: Running, gone: int, other_host: bool) -> None:
-    worker = {"host": "elsewhere", "pid": gone} if other_host else {"host": socket.gethostname(), "pid": os.getpid()}
+    worker = {"host": "elsewhere", "pid": gone} if other_host else {"host": socket.gethostname(), "pid": os.getppid()}
     study = running.study()
     study.enqueue_trial(encode(SPACE, SMALLEST), user_attrs={records.NAMED: "smallest"})
     study.ask().set_user_attr(records.WORKER, worker)

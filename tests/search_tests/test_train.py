@@ -277,7 +277,6 @@ def test_a_training_that_diverges_fails() -> None:
     [
         MemoryError("no room"),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: not enough memory: you tried"),
     ],
 )
 @pytest.mark.parametrize("where", ["build", "augment", "error_percent"])
@@ -371,3 +370,9 @@ def test_error_is_the_share_of_wrong_answers(n: int, wrong: int) -> None:
     assert set(model.modes) == {False}
     assert model.training
     assert logits(model, images).shape == (n, 6)
+
+
+def test_an_allocation_that_the_processor_cannot_hold_fails_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "build", lambda _spec: torch.empty(10**15))
+    with pytest.raises(TrainingFailed, match="out of memory"):
+        train(NETWORK, dark_and_bright(8), dark_and_bright(8), PLAIN, flip=True, seed=0)

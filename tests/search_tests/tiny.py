@@ -119,7 +119,6 @@ class Teaching:
         *,
         flip: bool,
         seed: int,
-        device: str,
         progress: Callable[[int, int], None],
     ) -> Trained:
         self.log.append(f"train {spec.fingerprint()}")

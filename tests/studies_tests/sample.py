@@ -42,6 +42,7 @@ def sample_loaded(
         spec=replace(study_spec, limits=limits),
         records=records.records(study),
         classes=tuple("0123456789"),
+        images={"train": 1000, "validation": 200, "hash": "0"},
         environments=[],
         weights=Path("runs/sample/weights"),
     )

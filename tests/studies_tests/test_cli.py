@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
@@ -231,14 +232,13 @@ def test_a_download_without_a_network_is_one_line(run: Run, monkeypatch: pytest.
         assert part in said.err
 
 
-def test_a_failed_measurement_is_one_line(
-    refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, files: None
-) -> None:
+def test_a_failed_measurement_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, files: None) -> None:
     def fail(*_arguments: object) -> Latency:
         raise MeasurementError("the probe died")
 
     monkeypatch.setattr("search.latency.devices.measure_on", fail)
-    assert refused("measure", "tree.json") == "could not measure tree: the probe died"
+    said = run("measure", "tree.json")
+    assert (said.status, said.out, said.err) == (1, "", "error: could not measure tree: the probe died\n")
 
 
 def test_other_settings_of_a_study_are_refused(refused: Callable[..., str], run: Run, log: list[str]) -> None:
@@ -289,13 +289,17 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     Path("mine.toml").write_text(TOML)
     said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
     assert (said.status, said.err) == (0, "")
-    *trials, done, following = said.out.splitlines()
+    *trials, room, done, following = said.out.splitlines()
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
-    assert done == "mine: 3 trials done."
+    assert done == "mine: 3 networks trained: done."
+    assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
     assert len(list(Path("runs/mine/weights").iterdir())) == 3
-    assert "mine: 3 trials done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
-    assert "mine: 5 trials done." in run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "5").out
+    assert "mine: 3 networks trained: done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
+    assert (
+        "mine: 5 networks trained: done."
+        in run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "5").out
+    )
 
 
 def test_a_launch_reads_a_folder_instead(run: Run, log: list[str], tree: Path) -> None:
@@ -315,7 +319,7 @@ def test_an_interrupted_launch_says_so(run: Run, log: list[str], monkeypatch: py
     monkeypatch.setattr("search.objective.train", interrupt)
     said = run("launch", "mine.toml", "--storage", "journal:x.log")
     assert said.status == 130
-    assert "mine: stopped after 0 of 2 trials; launch again to go on." in said.out
+    assert "mine: 0 networks trained, of 2: stopped; launch again to go on." in said.out
 
 
 def test_studies_are_listed(run: Run, storage: str) -> None:
@@ -421,4 +425,4 @@ def test_a_network_is_trained(run: Run, tree: Path, monkeypatch: pytest.MonkeyPa
     assert first.startswith("epoch   1 of 2  loss ")
     assert second.startswith("epoch   2 of 2  loss ")
     assert last.startswith("tree: test error ")
-    assert run(*command).out.splitlines() == ["going on after epoch 2", last]
+    assert not Path("model/checkpoint.pt").exists()

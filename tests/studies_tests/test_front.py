@@ -70,7 +70,7 @@ def reading_of(latency_ms: float) -> dict[str, object]:
 
 def loaded(study: optuna.Study) -> Loaded:
     spec = StudySpec(name="made-up", trials=1, about="Numbers", caveat="Nothing is real")
-    return Loaded(study, spec, records.records(study), ("a", "b"), [], Path("weights"))
+    return Loaded(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
 
 
 def numbers(found: Sequence[Record]) -> list[int]:

@@ -3,7 +3,6 @@
 import csv
 import getpass
 import json
-import os
 import platform
 import re
 import socket
@@ -15,6 +14,7 @@ import pytest
 from studies_tests.sample import CAVEAT, sample_loaded
 
 from search.data import DataSettings
+from search.latency.processor import usable_processors
 from studies import report
 from studies.environment import PACKAGES, environment
 from studies.front import front_json, front_of, title, verdict
@@ -89,7 +89,7 @@ def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machin
     for launch in told["launches"]:
         assert set(launch["versions"]) == set(PACKAGES)
         assert launch["processor"]
-        assert launch["cores"] == os.cpu_count()
+        assert launch["cores"] == usable_processors()
     assert told["spec"]["data"]["train"] == 800
     assert told["spec"]["latency"]["device"] == "cpu"
     for private in (str(Path.home()), str(Path.cwd()), "/images"):
@@ -113,7 +113,7 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
         "400 images held out of the training split",
         "No test image was used",
         "95 % interval",
-        f"{study.environments[-1]['processor']}, {os.cpu_count()} cores",
+        f"{study.environments[-1]['processor']}, {usable_processors()} cores",
         f"torch {study.environments[-1]['versions']['torch']}",
         "onnxruntime 1.22.0, fp32, batch 1, 1 thread(s)",
         "32x32",

@@ -16,6 +16,7 @@ from search.data import load_test
 from search.evaluate import error_percent
 from studies import launch, load, ship
 from studies.card import Story
+from studies.networks import read_network
 from studies.ship import export_network, export_trial
 from studies.study import Loaded
 from threshnet import NAMED, InputError, NetworkSpec
@@ -132,13 +133,13 @@ def test_the_card_tells_errors_latency_and_caveat(study: Loaded, exported: tuple
         "# small, trial 0",
         f"> {CAVEAT}.",
         f"| validation error | {record.error:.2f} % (one training, one seed) |",
-        f"| test error | {config['test_error_percent']:.2f} % (scored once, at export) |",
+        f"| test error | {config['test_error_percent']:.2f} % (scored at export) |",
         f"{reading.median_ms:.3f} ms median ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval)",
         f"n = {len(reading.samples_ms)}, batch 1, 1 thread(s), fp32, {reading.processor}",
         f"onnxruntime {onnxruntime.__version__}",
         "logits (n, 2): bright, dark",
         f"{record.costs['params']:,}",
-        "recipe fast, 1 epochs",
+        "recipe fast with batch",
         str(record.fingerprint),
     ):
         assert part in page
@@ -157,13 +158,13 @@ def test_without_test_images_the_card_says_why(
         case "one image":
             (tree / "test" / "dark" / "000.png").write_bytes(b"damaged")
     moved = replace(study, spec=replace(study.spec, data=replace(study.spec.data, path=tree)))
-    _, story = export_trial(moved, 0, tmp_path / "model", quietly)
+    story = export_trial(moved, 0, tmp_path / "model", quietly).story
     assert len(models) == 1
     assert story.test_error is None
     page = (tmp_path / "model" / "README.md").read_text()
     (row,) = [row for row in page.splitlines() if row.startswith("| test error |")]
-    assert row.startswith("| test error | not known (")
-    assert str(tree) in row
+    assert row == "| test error | not known |"
+    assert str(tree) in story.no_test
     assert json.loads((tmp_path / "model" / "config.json").read_text())["test_error_percent"] is None
 
 
@@ -196,7 +197,7 @@ def test_a_folder_that_cannot_be_written_is_named(study: Loaded, network: str) -
 
 
 def test_an_untrained_network_says_so(models: list[ThreshNet], tmp_path: Path) -> None:
-    _, story = export_network("ThreshNet28", None, 32, None, tmp_path / "model", quietly)
+    story = export_network(read_network("ThreshNet28", 10), None, 32, tmp_path / "model", quietly).story
     page = (tmp_path / "model" / "README.md").read_text()
     assert "# ThreshNet28\n\nA reconstruction" in page
     assert "| weights | random: this network is untrained |" in page
@@ -209,10 +210,10 @@ def test_an_untrained_network_says_so(models: list[ThreshNet], tmp_path: Path) -
 def test_a_named_network_takes_the_weights_of_an_original_repository(models: list[ThreshNet], tmp_path: Path) -> None:
     original = build(replace(NAMED["threshnet28"], classes=3))
     torch.save({"epoch": 7, "state_dict": originally_named(original)}, tmp_path / "original.pth")
-    export_network("threshnet28", tmp_path / "original.pth", 32, 3, tmp_path / "model", quietly)
+    export_network(read_network("threshnet28", 3), tmp_path / "original.pth", 32, tmp_path / "model", quietly)
     (model,) = models
     assert equal(model, original)
-    assert "| weights | from original.pth |" in (tmp_path / "model" / "README.md").read_text()
+    assert "| weights | as in original.pth |" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_a_network_in_a_file_takes_weights_of_both_kinds(models: list[ThreshNet], network: str, tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_a_network_in_a_file_takes_weights_of_both_kinds(models: list[ThreshNet]
     torch.save(originally_named(original), tmp_path / "plain.pth")
     save_weights(original, tmp_path / "ours.safetensors")
     for number, file in enumerate(("plain.pth", "ours.safetensors")):
-        export_network(network, tmp_path / file, SIZE, None, tmp_path / f"model{number}", quietly)
+        export_network(read_network(network), tmp_path / file, SIZE, tmp_path / f"model{number}", quietly)
         assert equal(models[number], original)
 
 
@@ -228,7 +229,9 @@ def test_an_exported_config_is_a_network_too(
     exported: tuple[Path, list[str]], study: Loaded, models: list[ThreshNet], tmp_path: Path
 ) -> None:
     folder = exported[0]
-    export_network(str(folder / "config.json"), folder / "model.safetensors", SIZE, None, tmp_path / "again", quietly)
+    export_network(
+        read_network(str(folder / "config.json")), folder / "model.safetensors", SIZE, tmp_path / "again", quietly
+    )
     assert models[0].spec == study.records[0].network
 
 
@@ -249,22 +252,23 @@ def test_weights_that_are_none_are_named(network: str, tmp_path: Path, content: 
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    said = refused(lambda: export_network(network, file, SIZE, None, tmp_path / "model", quietly))
+    said = refused(lambda: export_network(read_network(network), file, SIZE, tmp_path / "model", quietly))
     assert said.startswith(f"{file}: ")
     assert message in said
 
 
 def test_missing_weights_and_those_of_another_network_are_named(network: str, tmp_path: Path) -> None:
-    for name in ("gone.pth", "gone.safetensors"):
-        said = refused(lambda name=name: export_network(network, tmp_path / name, SIZE, None, tmp_path / "m", quietly))  # type: ignore[misc]
-        assert said == f"{tmp_path / name}: no such weights file"
+    given = read_network(network)
+    for file in (tmp_path / "gone.pth", tmp_path / "gone.safetensors"):
+        with pytest.raises(InputError, match="no such weights file"):
+            export_network(given, file, SIZE, tmp_path / "m", quietly)
     save_weights(build(replace(SMALLEST, head_dropout=0.5)), tmp_path / "other.safetensors")
-    said = refused(lambda: export_network(network, tmp_path / "other.safetensors", SIZE, None, tmp_path / "m", quietly))
-    assert said == f"{tmp_path / 'other.safetensors'}: holds the weights of another network"
+    with pytest.raises(InputError, match="holds the weights of another network"):
+        export_network(given, tmp_path / "other.safetensors", SIZE, tmp_path / "m", quietly)
 
 
 def test_an_input_too_small_is_refused(tmp_path: Path) -> None:
-    said = refused(lambda: export_network("threshnet79", None, 8, None, tmp_path / "model", quietly))
+    said = refused(lambda: export_network(read_network("threshnet79"), None, 8, tmp_path / "model", quietly))
     assert said.startswith("input size 8 is too small: ")
     assert not (tmp_path / "model").exists()
 

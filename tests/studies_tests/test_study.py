@@ -14,7 +14,7 @@ from search_tests.tiny import LARGEST, SMALLEST, SPACE
 from studies_tests.small import small_spec, write_tree
 
 import studies.study
-from search.data import DataSettings
+from search.data import DataSettings, SearchData
 from search.objective import Silent
 from search.records import Record
 from search.run import Outcome
@@ -150,7 +150,7 @@ def test_a_resumed_study_goes_on_to_the_total(start: Launch, tmp_path: Path, kin
     assert outcome == Outcome(5, "enough")
     assert [record.named for record in loaded.records] == ["smallest", "largest", None, None, None]
     assert len({record.fingerprint for record in loaded.records}) == 5
-    assert len(loaded.environments) == 2
+    assert len(loaded.environments) == 1  # the same conditions are noted once
     assert loaded.spec.trials == 5
     assert start(small_spec(), url, trials=5)[1] == Outcome(5, "enough")
 
@@ -289,3 +289,20 @@ def test_launch_and_load_are_functions_however_often_they_are_imported() -> None
         for name in ("launch", "load"):
             assert getattr(importlib.import_module("studies"), name) is getattr(studies.study, name)
     assert not hasattr(studies, "lanch")
+
+
+def test_other_images_are_refused(start: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'images.db'}"
+    start(small_spec(), url)
+    whole = studies.study.load_search
+
+    def changed(*arguments: object, **options: object) -> SearchData:
+        data = whole(*arguments, **options)  # type: ignore[arg-type]
+        data.train.images[0, 0, 0, 0] += 1
+        return data
+
+    monkeypatch.setattr("studies.study.load_search", changed)
+    with pytest.raises(InputError, match="was launched with other images"):
+        start(small_spec(), url, trials=5)
+    monkeypatch.undo()
+    assert len(load("small", url).records) == 3

@@ -1,0 +1,163 @@
+"""The commands about single networks: export, measure, costs, train."""
+
+import json
+from pathlib import Path
+
+import click
+
+from studies.options import (
+    MAX_SEED,
+    OUT,
+    CommandFailed,
+    as_json_option,
+    file_option,
+    input_option,
+    output_option,
+    runs_option,
+    storage_option,
+)
+from threshnet.errors import InputError
+
+
+@click.command()
+@click.argument("study", required=False)
+@click.option("--trial", type=int, help="Number of a trained trial of STUDY.")
+@click.option("--knee", is_flag=True, help="The knee of STUDY's front.")
+@click.option("--named", help="A named network, e.g. threshnet79.")
+@file_option("--config", "A network as JSON.")
+@file_option("--weights", "With --named or --config: a .safetensors of ours or an original repository's .pth.")
+@output_option
+@input_option(None, "With --named or --config: image size, pixels [the file's, or 32].")
+@click.option("--classes", type=click.IntRange(min=2), help="With --named: number of classes [10].")
+@storage_option
+@runs_option
+@as_json_option
+def export(
+    study: str | None,
+    trial: int | None,
+    knee: bool,
+    named: str | None,
+    config: Path | None,
+    weights: Path | None,
+    output: Path,
+    size: int | None,
+    classes: int | None,
+    storage: str,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Write a model folder that runs without this project, each file reloaded and compared.
+
+    The network is a trial of STUDY (--trial N or --knee), a named one, or one in a JSON file.
+    """
+    ways = [study is not None, named is not None, config is not None]
+    if sum(ways) != 1 or (trial is not None) + knee != (study is not None):
+        raise InputError("export what? STUDY --trial N, STUDY --knee, --named NAME or --config F.json")
+    if study is not None and (weights or size or classes):
+        raise InputError("--weights, --input and --classes go with --named or --config, not with a study")
+    if config is not None and classes:
+        raise InputError("--classes goes with --named: the network of a JSON file has its own number")
+
+    from studies.networks import named_network, read_spec_file
+    from studies.ship import export_network, export_trial
+    from threshnet.export import ExportError
+
+    def done(file: str) -> None:
+        if not as_json:
+            OUT.print(f"{output / file}", highlight=False, soft_wrap=True)
+
+    try:
+        if study is not None:
+            from studies.front import front_of
+            from studies.study import load
+
+            loaded = load(study, storage, runs=runs)
+            number = front_of(loaded).knee.number if trial is None else trial
+            shipped = export_trial(loaded, number, output, done)
+        else:
+            given = named_network(named, classes or 10) if named is not None else read_spec_file(config or Path())
+            shipped = export_network(given, weights, size or given.input_size, output, done)
+    except ExportError as error:
+        raise CommandFailed(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(shipped.to_json(), indent=2))
+    else:
+        OUT.print(shipped.told(), highlight=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("network")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--runtime", default="onnxruntime", show_default=True, help="onnxruntime or torch.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@input_option(None, "Image size, pixels [the file's, or 32].")
+@as_json_option
+def measure(network: str, device: str, runtime: str, batch: int, threads: int, size: int | None, as_json: bool) -> None:
+    """Measure the latency of NETWORK, a name or a JSON file, in a process of its own."""
+    from search.latency.devices import measure_on
+    from search.latency.timing import MeasurementError, Protocol
+    from studies.networks import read_network
+    from studies.tables import latency_table
+
+    given = read_network(network, classes=10)
+    protocol = Protocol(threads=threads, batch=batch)
+    try:
+        reading = measure_on(device, given.spec, size or given.input_size, runtime, protocol)
+    except MeasurementError as error:
+        raise CommandFailed(f"could not measure {given.title}: {error}") from None
+    if as_json:
+        interval = {"low_ms": reading.low_ms, "high_ms": reading.high_ms}
+        click.echo(json.dumps({"network": given.title, **reading.to_json(), **interval}, indent=2))
+    else:
+        OUT.print(latency_table(given.title, reading))
+
+
+@click.command()
+@click.argument("networks", nargs=-1)
+@input_option(224)
+@click.option("--classes", type=click.IntRange(min=2), help="Instead of each network's own number.")
+@as_json_option
+def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
+    """Count what NETWORKS cost (names or JSON files; all named ones if none), torchstat's columns included."""
+    from dataclasses import asdict, replace
+
+    from studies.networks import read_network
+    from studies.tables import costs_table
+    from threshnet.costs import count
+    from threshnet.named import NAMED
+
+    rows = []
+    for network in networks or tuple(NAMED):
+        given = read_network(network)
+        spec = given.spec if classes is None else replace(given.spec, classes=classes)
+        rows.append((given.title, spec.classes, count(spec, size)))
+    if as_json:
+        click.echo(json.dumps([{"network": n, "classes": k, **asdict(c)} for n, k, c in rows], indent=2))
+    else:
+        OUT.print(costs_table(rows))
+
+
+@click.command()
+@click.argument("network")
+@click.option("--data", required=True, help="digits, cifar10, svhn, or the path of an ImageFolder tree.")
+@click.option("--recipe", default="fast", show_default=True, help="published or fast.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
+@input_option(32)
+@output_option
+def train(network: str, data: str, recipe: str, epochs: int | None, seed: int, size: int, output: Path) -> None:
+    """Train NETWORK, a name or a JSON file, on the whole training split; test error at the end.
+
+    Stopped at any time, the same command goes on after the last finished epoch.
+    """
+    from search.train import TrainingFailed
+    from studies.progress import Screen
+    from studies.training import train_network
+
+    try:
+        with Screen(OUT, network) as screen:
+            for line in train_network(network, data, recipe, epochs, seed, size, output, screen):
+                OUT.print(line, highlight=False, soft_wrap=True)
+    except TrainingFailed as failure:
+        raise CommandFailed(f"training {network} failed: {failure}") from None
