@@ -58,6 +58,7 @@ def cli() -> None:
 )
 @click.option("--caveat", help="Said beside every number, with --data.")
 @runs_option
+@as_json_option
 def launch(
     spec: str,
     storage: str,
@@ -66,6 +67,7 @@ def launch(
     data: Path | None,
     caveat: str | None,
     runs: Path,
+    as_json: bool,
 ) -> None:
     """Create or resume the study of SPEC, a TOML file or the name of a built-in one.
 
@@ -85,7 +87,7 @@ def launch(
         found = replace(found, data=settings, flip=study.mirrors(found), caveat=caveat or OTHER_IMAGES)
     elif caveat is not None:
         raise InputError("--caveat goes with --data")
-    with Screen(OUT, found.name, trials or found.trials) as screen:
+    with Screen(ERR if as_json else OUT, found.name, trials or found.trials) as screen:
         loaded, outcome = study.launch(
             found,
             storage,
@@ -95,10 +97,15 @@ def launch(
             watch=screen,
             progress=screen.loading,
         )
-    OUT.print(closing(loaded, outcome, storage), highlight=False)
+    if as_json:
+        trained = sum(record.trained for record in loaded.records)
+        told = {"study": found.name, "ended": outcome.ended, "trained": trained, "failed": outcome.trials - trained}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        OUT.print(closing(loaded, outcome, storage), highlight=False)
     if outcome.ended == "interrupted":
         sys.exit(130)
-    if not any(record.trained for record in loaded.records):
+    if outcome.ended != "timeout" and not any(record.trained for record in loaded.records):
         raise CommandFailed(f"study {found.name!r}: no network was trained; see the reasons above")
 
 

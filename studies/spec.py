@@ -59,7 +59,8 @@ class StudySpec:
             "seed": self.seed,
             "sampler": self.sampler,
             "input_size": self.input_size,
-            "space": {key: _plain(space[key]) for key in ("granularity", *CHOICES)},
+            "space": ({"base": self.space.name} if self.space.name in SPACES else {})
+            | {key: _plain(space[key]) for key in ("granularity", *CHOICES)},
             "limits": {key: value for key, value in asdict(self.limits).items() if value is not None},
             "data": {key: _plain(value) for key, value in data.items() if value is not None}
             | ({} if self.flip is None else {"flip": self.flip})

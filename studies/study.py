@@ -163,7 +163,7 @@ def _note_conditions(study: Study) -> None:
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     """The first setting in which two specs differ, in words; '' where they agree on all that decides a study."""
-    free = ("trials", "about", "data.path")
+    free = ("trials", "about", "data.path", "space.base")  # of a space, its values count
     for key in old | new:
         name, before, after = prefix + key, old.get(key), new.get(key)
         if before == after or name in free:

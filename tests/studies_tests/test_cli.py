@@ -302,6 +302,13 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     )
 
 
+def test_a_launch_tells_a_script(run: Run, log: list[str]) -> None:
+    Path("mine.toml").write_text(TOML)
+    said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3", "--json")
+    assert json.loads(said.out) == {"study": "mine", "ended": "enough", "trained": 3, "failed": 0}
+    assert [line.split()[0] for line in said.err.splitlines()] == ["trial"] * 3
+
+
 def test_a_launch_reads_a_folder_instead(run: Run, log: list[str], tree: Path) -> None:
     Path("mine.toml").write_text(TOML)
     said = run("launch", "mine.toml", "--storage", "journal:x.log", "--data", tree, "--caveat", "Noise")
