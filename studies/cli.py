@@ -102,7 +102,7 @@ def launch(
         told = {"study": found.name, "ended": outcome.ended, "trained": trained, "failed": outcome.trials - trained}
         click.echo(json.dumps(told, indent=2))
     else:
-        OUT.print(closing(loaded, outcome, storage), highlight=False)
+        OUT.print(closing(loaded, outcome, storage), highlight=False, soft_wrap=True)
     if outcome.ended == "interrupted":
         sys.exit(130)
     if outcome.ended != "timeout" and not any(record.trained for record in loaded.records):

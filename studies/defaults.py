@@ -1,6 +1,7 @@
-"""Where things are kept unless the user says otherwise; below the working directory."""
+"""Where things are kept unless the user says otherwise, below the working directory; and limits of all commands."""
 
 from pathlib import Path
 
 DEFAULT_STORAGE = "sqlite:///threshnet.db"
 DEFAULT_RUNS = Path("runs")  # trained weights, in RUNS/STUDY/weights
+MAX_INPUT = 1024  # pixels

@@ -81,16 +81,21 @@ def title(record: Record) -> str:
 
 def verdict(point: NamedPoint) -> str:
     """Where a named network stands, in words."""
-    if point.dominated_by:
-        return "dominated by " + ", ".join(title(record) for record in point.dominated_by)
-    place = "on the front" if point.on_front else "not on the front"
     over = "" if point.record.state == "finished" else " (over a limit)"
+    if point.dominated_by:
+        return "dominated by " + ", ".join(title(record) for record in point.dominated_by) + over
+    place = "on the front" if point.on_front else "not on the front"
     return f"{place}{over}; no discovered network dominates it"
 
 
 def reading(record: Record) -> Latency:
     """The latency reading that is the objective."""
     return next(iter(record.latency.values()))
+
+
+def flag(record: Record) -> str:
+    """An exclamation mark where the latency is to be distrusted, as its spread was wide or it never became steady."""
+    return " !" if reading(record).warnings else ""
 
 
 def front_json(front: Front) -> dict[str, Any]:
@@ -130,6 +135,7 @@ def _entry(record: Record) -> dict[str, Any]:
         "latency_ms": record.latency_ms,
         "latency_interval_ms": [latency.low_ms, latency.high_ms],
         "latency_iqr_ms": latency.iqr_ms,
+        "latency_warnings": list(latency.warnings),
         "params": record.costs["params"],
         "macs": record.costs["macs"],
         "schedule": record.schedule,

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from studies.defaults import MAX_INPUT
 from threshnet.errors import InputError
 from threshnet.named import ABOUT, NAMED, named
 from threshnet.spec import NetworkSpec
@@ -49,12 +50,13 @@ def read_spec_file(path: Path) -> Given:
         raise InputError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error})") from None
-    size = INPUT_SIZE
+    size, title = INPUT_SIZE, path.stem
     if isinstance(document, dict) and "spec" in document:
-        size, document = document.get("input_size", INPUT_SIZE), document["spec"]
-    if type(size) is not int or size < 1:
-        raise InputError(f"{path}: input_size = {size!r}: must be a whole number of pixels, at least 1")
+        size, title = document.get("input_size", INPUT_SIZE), str(document.get("title", path.stem))
+        document = document["spec"]
+    if type(size) is not int or not 1 <= size <= MAX_INPUT:
+        raise InputError(f"{path}: input_size = {size!r}: must be a whole number of pixels from 1 to {MAX_INPUT}")
     try:
-        return Given(path.stem, f"The network of {path.name}", NetworkSpec.from_json(document), size)
+        return Given(title, f"The network of {path.name}", NetworkSpec.from_json(document), size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

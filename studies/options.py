@@ -8,13 +8,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, MAX_INPUT
 
 # Names and paths may hold brackets, so nothing is markup. Width in characters; a pipe has none of its own.
 OUT = Console(width=None if sys.stdout.isatty() else 110, markup=False)
 ERR = Console(stderr=True, highlight=False, markup=False)
 
-MAX_INPUT = 1024  # pixels
 MAX_SEED = 2**31 - 1
 
 Command = Callable[..., Any]

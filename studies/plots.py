@@ -52,7 +52,8 @@ def figure(front: Front) -> go.Figure:
     """Latency against validation error of every trained network, the front as a staircase, named networks labelled."""
     latencies = [x for r in front.trained for x in (r.point[0], reading(r).low_ms, reading(r).high_ms)]
     xs = _axis(latencies, log=max(latencies) > LOG_RANGE * min(latencies))
-    ys = _axis([record.point[1] for record in front.trained], log=False)
+    errors = [record.point[1] for record in front.trained]
+    ys = _axis(errors, log=0 < LOG_RANGE * min(errors) < max(errors))
     chart = go.Figure()
     on_front = {record.number for record in front.front}
     quiet = [record for record in front.trained if record.number not in on_front and not record.named]
@@ -73,8 +74,8 @@ def figure(front: Front) -> go.Figure:
     heading = _heading(front)
     top = 108 + 19 * heading.count("<br>")
     for label, spot in _placed(_labels(front), front, xs, ys, top):
-        x, y = label.record.point
-        chart.add_annotation(x=math.log10(x) if xs.log else x, y=y, text=label.text, font=label.font, **spot)
+        x, y = (math.log10(at) if axis.log else at for at, axis in zip(label.record.point, (xs, ys), strict=True))
+        chart.add_annotation(x=x, y=y, text=label.text, font=label.font, **spot)
     chart.update_layout(
         title={
             "text": f"<b>Pareto front of {html.escape(front.study)}</b>",

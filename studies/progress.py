@@ -25,7 +25,7 @@ class Screen:
     """
 
     def __init__(self, console: Console, name: str, trials: int | None = None) -> None:
-        self.console = console
+        self.console, self.trials = console, trials
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -39,6 +39,7 @@ class Screen:
         self.work = self.bars.add_task("starting", total=None)
         self.updated = 0.0
         self.stopping = False
+        self.begun = False
 
     def __enter__(self) -> Self:
         self.before = signal.signal(signal.SIGINT, self._stop)
@@ -69,7 +70,10 @@ class Screen:
         self._show(f"epoch {number}", done, total)
 
     def counted(self, trials: int) -> None:
-        """So many trials count towards the study."""
+        """So many trials count towards the study; said in a line when it begins."""
+        if not self.begun:
+            self.console.print(f"{trials} of {self.trials} networks so far; Ctrl-C stops", highlight=False)
+            self.begun = True
         self.bars.update(self.study, completed=trials)
 
     def finished(self, record: Record) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from space import size
-from studies.front import Front, front_json, reading, title, verdict
+from studies.front import Front, flag, front_json, reading, title, verdict
 from studies.plots import NoChrome, write_html, write_png
 from studies.study import Loaded
 from threshnet.errors import InputError
@@ -33,14 +33,14 @@ def write(
             yield f"wrote {html}"
         if csv:
             csv.parent.mkdir(parents=True, exist_ok=True)
-            trials_table(loaded).to_csv(csv, index=False)
+            trials_table(loaded).to_csv(csv, index=False, float_format="%.10g")
             yield f"wrote {csv}"
         if png:
             png.parent.mkdir(parents=True, exist_ok=True)
             yield _picture(front, png)
         if results:
             results.mkdir(parents=True, exist_ok=True)
-            trials_table(loaded).to_csv(results / "trials.csv", index=False)
+            trials_table(loaded).to_csv(results / "trials.csv", index=False, float_format="%.10g")
             (results / "front.json").write_text(json.dumps(front_json(front), indent=2) + "\n")
             settings = loaded.spec.to_json()
             settings["data"].pop("path", None)  # names the machine's folders
@@ -98,8 +98,10 @@ def results_page(loaded: Loaded, front: Front) -> str:
     flagged = sum(bool(reading(record).warnings) for record in front.trained)
     held_out = f"{spec.data.validation:,}" if spec.data.validation else "a fifth of the"
     trained_on = f"{spec.data.train:,}" if spec.data.train else "all other"
-    source = " --data DIR" if spec.data.name == "folder" else ""
+    source = f' --data DIR --caveat "{spec.caveat}"' if spec.data.name == "folder" else ""
     counted = size(spec.space)
+    several = len(loaded.environments) > 1
+    launches = [(f", launch {n}" if several else "", one) for n, one in enumerate(loaded.environments, start=1)]
     latency_of = f"{example.runtime} {example.runtime_version}, {example.precision}, batch {example.batch}"
     lines = [
         f"# {spec.name}",
@@ -120,8 +122,8 @@ def results_page(loaded: Loaded, front: Front) -> str:
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
         f"- Latency: median of up to {spec.protocol.max_runs} runs, {latency_of}, {example.threads} thread(s), in a "
         f"process of its own; the interval is that of the median within one pass. "
-        f"{flagged} of {len(front.trained)} readings are flagged as spread wide or unsteady (trials.csv).",
-        *(f"- Device: {_conditions(environment)}." for environment in loaded.environments),
+        f"{flagged} of {len(front.trained)} readings are flagged (!) as spread wide or unsteady.",
+        *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %.",
         "",
         "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
@@ -131,14 +133,15 @@ def results_page(loaded: Loaded, front: Front) -> str:
         latency = reading(record)
         lines.append(
             f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} | "
-            f"{record.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}) | "
+            f"{record.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)} | "
             f"{record.costs['params'] / 1e6:.3f} | {record.costs['macs'] / 1e6:.1f} |"
         )
     if len(front.front) > SHOWN:
         lines.append(f"| and {len(front.front) - SHOWN} more in front.json | | | | |")
     lines += ["", "| named network | error % | latency ms | where it stands |", "|---|---|---|---|"]
     lines += [
-        f"| {title(p.record)} | {p.record.error:.2f} | {p.record.latency_ms:.3f} | {verdict(p)} |" for p in front.named
+        f"| {title(p.record)} | {p.record.error:.2f} | {p.record.latency_ms:.3f}{flag(p.record)} | {verdict(p)} |"
+        for p in front.named
     ]
     lines += [
         "",
@@ -152,7 +155,7 @@ def _conditions(environment: dict[str, Any]) -> str:
     """Where and with what trials ran, in words."""
     versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items() if version)
     return (
-        f"{environment['processor']}, {environment['cores']} cores, training in {environment['training']['threads']} "
+        f"{environment['processor']}, {environment['cores']} core(s), training in {environment['training']['threads']} "
         f"thread(s), {environment['system']}, Python {environment['python']}, {versions}"
     )
 

@@ -14,11 +14,11 @@ from search.recipes import FAST, Recipe, recipe_named
 from search.samplers import SAMPLERS
 from space import DEFAULT, SPACES, Limits, Space
 from space.definition import CHOICES
+from studies.defaults import MAX_INPUT
 from threshnet.errors import InputError
 from threshnet.spec import StemSpec
 
 BUILT_IN = Path(__file__).parent
-MAX_INPUT = 1024  # pixels
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,8 @@ def _latency(table: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"latency.device = {device!r}: must be one of {', '.join(DEVICES)}")
     if not isinstance(runtimes, list) or not runtimes or not all(r in RUNTIMES for r in runtimes):
         raise InputError(f"latency.runtimes = {runtimes!r}: must be a list of {', '.join(RUNTIMES)}")
+    if len(set(runtimes)) < len(runtimes):
+        raise InputError(f"latency.runtimes = {runtimes!r}: must name each runtime once")
     kinds = get_type_hints(Protocol)
     for key, value in table.items():
         if type(value) not in ((int, float) if kinds[key] is float else (int,)):

@@ -107,6 +107,9 @@ def export_onnx(model: nn.Module, input_size: int, path: Path, batch: int | None
             dynamic_shapes=shapes,
             verbose=False,
         )
+    model_file = onnx.load(path)
+    _forget(model_file)
+    onnx.save(model_file, path)
     onnx.checker.check_model(path)
 
 
@@ -115,7 +118,18 @@ def export_pt2(model: nn.Module, input_size: int, path: Path) -> None:
     example = torch.zeros(2, 3, input_size, input_size)
     with _quiet():
         program = torch.export.export(model.eval(), (example,), dynamic_shapes={"images": {0: torch.export.Dim("n")}})
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # would name folders of this machine
         torch.export.save(program, path)
+
+
+def _forget(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes, which name folders of this machine."""
+    graph = model.graph
+    noted = [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
+    for item in [*noted, *model.functions, *(node for function in model.functions for node in function.node)]:
+        del item.metadata_props[:]
+        item.doc_string = ""
 
 
 def run_onnx(path: Path, images: Tensor) -> NDArray[np.float32]:

@@ -289,7 +289,8 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     Path("mine.toml").write_text(TOML)
     said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
     assert (said.status, said.err) == (0, "")
-    *trials, room, done, following = said.out.splitlines()
+    opening, *trials, room, done, following = said.out.splitlines()
+    assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
@@ -306,7 +307,7 @@ def test_a_launch_tells_a_script(run: Run, log: list[str]) -> None:
     Path("mine.toml").write_text(TOML)
     said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3", "--json")
     assert json.loads(said.out) == {"study": "mine", "ended": "enough", "trained": 3, "failed": 0}
-    assert [line.split()[0] for line in said.err.splitlines()] == ["trial"] * 3
+    assert [line.split()[0] for line in said.err.splitlines()] == ["0", "trial", "trial", "trial"]
 
 
 def test_a_launch_reads_a_folder_instead(run: Run, log: list[str], tree: Path) -> None:

@@ -67,8 +67,8 @@ def test_every_trial_is_in_the_table(results: Path, study: Loaded) -> None:
     for row, record in zip(rows, study.records, strict=True):
         assert row["name"] == (title(record) if record.named else "")
         if record.trained:
-            assert float(row["error_percent"]) == record.error
-            assert float(row["latency_ms"]) == record.latency_ms
+            assert float(row["error_percent"]) == pytest.approx(record.error)
+            assert float(row["latency_ms"]) == pytest.approx(record.latency_ms)
             assert float(row["onnxruntime_low_ms"]) <= float(row["latency_ms"]) <= float(row["onnxruntime_high_ms"])
             assert row["onnxruntime_runs"] == "50"
         else:
@@ -113,7 +113,7 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
         "400 images held out of the training split",
         "No test image was used",
         "95 % interval",
-        f"{study.environments[-1]['processor']}, {usable_processors()} cores",
+        f"{study.environments[-1]['processor']}, {usable_processors()} core(s)",
         f"torch {study.environments[-1]['versions']['torch']}",
         "onnxruntime 1.22.0, fp32, batch 1, 1 thread(s)",
         "32x32",

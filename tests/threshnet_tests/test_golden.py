@@ -79,7 +79,7 @@ def test_costs_are_the_published_ones(name: str) -> None:
     assert sum(row.op == "conv" for row in walk(NAMED[name], 224)) == published.convolutions
 
 
-# kind x layers (growth) -> transition, * = pooled after: the tables of shared/reference/README.md.
+# kind x layers (growth) -> transition, * = pooled after: the published tables.
 BLOCKS = {
     "threshnet28": "dense x6 (32) -> 128*, harmonic x2 (16) -> 480, harmonic x2 (16) -> 512*, "
     "harmonic x2 (80) -> 576*, harmonic x3 (320) -> 1024",
