@@ -332,7 +332,7 @@ def test_a_named_network_is_measured_and_the_global_random_state_is_left_alone(r
 
 
 def test_more_threads_than_processors_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("search.latency.cpu.usable_processors", lambda: 1)
     latency = measure_onnx_file(conv_file(tmp_path / "conv.onnx"), 8, dataclasses.replace(QUICK, threads=2))
     assert "2 threads on 1 processors" in latency.warnings
 
