@@ -65,18 +65,20 @@ def run(
     def after(study: Study, trial: FrozenTrial) -> None:
         nonlocal ended, fruitless
         watch.finished(records.record(trial))
-        watch.counted(counted(study))
+        done = counted(study)
+        watch.counted(done)
         fruitless = 0 if counts(trial) else fruitless + 1
-        if counted(study) >= trials:
+        if done >= trials:
             ended = "enough"
             study.stop()
         elif fruitless >= FRUITLESS:
             ended = "fruitless"
             study.stop()
 
-    if counted(study) >= trials:
-        return Outcome(counted(study), "enough")
-    watch.counted(counted(study))
+    done = counted(study)
+    if done >= trials:
+        return Outcome(done, "enough")
+    watch.counted(done)
     score = scorer(task, data, weights, watch)
     try:
         study.optimize(score, timeout=timeout_s, callbacks=[after], catch=FAILURES)

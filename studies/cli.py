@@ -98,14 +98,14 @@ def launch(
             progress=screen.loading,
         )
     if as_json:
-        trained = sum(record.trained for record in loaded.records)
-        told = {"study": found.name, "ended": outcome.ended, "trained": trained, "failed": outcome.trials - trained}
+        failed = outcome.trials - loaded.trained
+        told = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained, "failed": failed}
         click.echo(json.dumps(told, indent=2))
     else:
         OUT.print(closing(loaded, outcome, storage), highlight=False, soft_wrap=True)
     if outcome.ended == "interrupted":
         sys.exit(130)
-    if outcome.ended != "timeout" and not any(record.trained for record in loaded.records):
+    if outcome.ended != "timeout" and not loaded.trained:
         raise CommandFailed(f"study {found.name!r}: no network was trained; see the reasons above")
 
 

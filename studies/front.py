@@ -98,6 +98,12 @@ def flag(record: Record) -> str:
     return " !" if reading(record).warnings else ""
 
 
+def latency_text(record: Record) -> str:
+    """The latency in ms with the interval of its median, flagged where it is to be distrusted."""
+    latency = reading(record)
+    return f"{latency.median_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)}"
+
+
 def front_json(front: Front) -> dict[str, Any]:
     """The front as JSON-ready values: what `threshnet pareto --json` prints and front.json holds."""
     return {

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import optuna
 
-from search.records import SPEC, records
 from studies.front import front_of
 from studies.storage import open_storage
-from studies.study import load
+from studies.study import Loaded, load, read_study
 from threshnet.errors import InputError
 
 
@@ -26,19 +25,19 @@ class Listed:
 
 
 def list_studies(url: str) -> list[Listed]:
-    """Every study of a storage, by name; those not launched by this project have no hypervolume."""
+    """Every study of a storage, by name; those not launched by this project have no states and no hypervolume."""
     storage = open_storage(url, create=False)
     listed = []
     for name in sorted(optuna.get_all_study_names(storage)):
         study = optuna.load_study(study_name=name, storage=storage)
         trials = study.get_trials(deepcopy=False)
         times = [time for trial in trials for time in (trial.datetime_start, trial.datetime_complete) if time]
-        ours = SPEC in study.user_attrs
+        loaded = _readable(study)
         listed.append(
             Listed(
                 name=name,
-                states=dict(Counter(record.state for record in records(study))) if ours else {},
-                hypervolume=_hypervolume(name, url) if ours else None,
+                states=dict(Counter(record.state for record in loaded.records)) if loaded else {},
+                hypervolume=front_of(loaded).hypervolume if loaded and loaded.trained else None,
                 last_activity=f"{max(times):%Y-%m-%d %H:%M}" if times else None,
             )
         )
@@ -54,8 +53,9 @@ def copy_study(name: str, source: str, target: str) -> None:
     optuna.copy_study(from_study_name=name, from_storage=open_storage(source, create=False), to_storage=into)
 
 
-def _hypervolume(name: str, url: str) -> float | None:
+def _readable(study: optuna.Study) -> Loaded | None:
+    """The study as ours; None where it is not, so that one foreign study does not hide the others."""
     try:
-        return front_of(load(name, url)).hypervolume
+        return read_study(study)
     except InputError:
         return None

@@ -117,12 +117,11 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
         "interrupted": "stopped; launch again to go on.",
         "fruitless": f"gave up: {FRUITLESS} proposals in a row were known or broke a limit.",
     }[outcome.ended]
-    trained = sum(record.trained for record in loaded.records)
-    failed = outcome.trials - trained
-    so_far = f"{trained} networks trained" + (f", {failed} failed" if failed else "")
+    failed = outcome.trials - loaded.trained
+    so_far = f"{loaded.trained} networks trained" + (f", {failed} failed" if failed else "")
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
     option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
     counted = size(spec.space)
     room = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
-    following = f"\nNext: threshnet pareto {spec.name}{option} --html front.html" if trained else ""
+    following = f"\nNext: threshnet pareto {spec.name}{option} --html front.html" if loaded.trained else ""
     return f"{room}{spec.name}: {so_far}: {ended}{following}"

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from space import size
-from studies.front import Front, flag, front_json, reading, title, verdict
+from studies.front import Front, flag, front_json, latency_text, reading, title, verdict
 from studies.plots import NoChrome, write_html, write_png
 from studies.study import Loaded
 from threshnet.errors import InputError
@@ -129,13 +129,11 @@ def results_page(loaded: Loaded, front: Front) -> str:
         "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
         "|---|---|---|---|---|",
     ]
-    for record in front.front[:SHOWN]:
-        latency = reading(record)
-        lines.append(
-            f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} | "
-            f"{record.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)} | "
-            f"{record.costs['params'] / 1e6:.3f} | {record.costs['macs'] / 1e6:.1f} |"
-        )
+    lines += [
+        f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} | {latency_text(record)} | "
+        f"{record.costs['params'] / 1e6:.3f} | {record.costs['macs'] / 1e6:.1f} |"
+        for record in front.front[:SHOWN]
+    ]
     if len(front.front) > SHOWN:
         lines.append(f"| and {len(front.front) - SHOWN} more in front.json | | | | |")
     lines += ["", "| named network | error % | latency ms | where it stands |", "|---|---|---|---|"]

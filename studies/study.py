@@ -44,6 +44,11 @@ class Loaded:
     # Folder of the trained weights.
     weights: Path
 
+    @property
+    def trained(self) -> int:
+        """How many networks were trained."""
+        return sum(record.trained for record in self.records)
+
 
 def launch(
     spec: StudySpec | str,
@@ -104,7 +109,7 @@ def launch(
         )
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"storage {storage!r} cannot be written: {reason(error)}") from None
-    return _loaded(study, runs), outcome
+    return read_study(study, runs), outcome
 
 
 def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> Loaded:
@@ -114,7 +119,7 @@ def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS
     if name not in names:
         there = f"it has {', '.join(sorted(names))}" if names else "it has none"
         raise InputError(f"no study is named {name!r} in {storage!r}; {there}")
-    return _loaded(optuna.load_study(study_name=name, storage=opened), runs)
+    return read_study(optuna.load_study(study_name=name, storage=opened), runs)
 
 
 def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
@@ -177,7 +182,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
     return ""
 
 
-def _loaded(study: Study, runs: Path) -> Loaded:
+def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> Loaded:
+    """An open study, read once; InputError where it is not one of ours."""
     attrs = study.user_attrs
     if records.SPEC not in attrs:
         raise InputError(f"study {study.study_name!r} was not made by threshnet launch")

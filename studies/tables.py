@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 
 from search.latency.timing import Latency
-from studies.front import Front, flag, reading, title, verdict
+from studies.front import Front, flag, latency_text, title, verdict
 from studies.listing import Listed
 from threshnet.costs import Costs
 
@@ -20,12 +20,11 @@ def front_table(front: Front) -> Table:
     table.add_column("schedules")
     table.caption = "* the knee; the interval is that of the median within one pass; ! spread wide or unsteady"
     for record in front.front:
-        latency = reading(record)
         mark = " *" if record is front.knee else ""
         table.add_row(
             title(record) + mark,
             f"{record.error:.2f}",
-            f"{record.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)}",
+            latency_text(record),
             f"{record.costs['params'] / 1e6:.3f}",
             f"{record.costs['macs'] / 1e6:.1f}",
             record.schedule.replace(" | ", ", "),

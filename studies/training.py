@@ -59,6 +59,8 @@ def train_network(
     walk(spec, size)  # refuses a size that is too small before any image is read
     recipe = recipe_named(recipe_name)
     recipe = replace(recipe, epochs=epochs or recipe.epochs)
+    if (output / WEIGHTS).exists() and not (output / CHECKPOINT).exists():
+        raise InputError(f"{output} already holds a model; choose another output folder")
     images = load_search(settings, size, screen.loading)
     test = load_test(settings, size, screen.loading)  # scored at the end; read now, so that it is known to be there
     conditions = {
@@ -70,8 +72,6 @@ def train_network(
     }
     # Nothing is chosen here, so the validation images serve the training as well.
     whole = Split(*(torch.cat(parts) for parts in zip(_parts(images.train), _parts(images.validation), strict=True)))
-    if (output / WEIGHTS).exists() and not (output / CHECKPOINT).exists():
-        raise InputError(f"{output} already holds a model; choose another output folder")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as problem:

@@ -31,7 +31,6 @@ from sqlalchemy import event
 
 from search import records, samplers
 from search import run as module
-from search import run as run_module
 from search.latency.timing import MeasurementError
 from search.objective import Silent, Task
 from search.records import Record
@@ -321,12 +320,12 @@ def test_a_network_that_breaks_the_program_is_given_up_in_the_end(running: Runni
             raise ZeroDivisionError("a fault of ours")
 
     running.teaching.fail = breaks
-    for _ in range(1 + run_module.RETRIES):
+    for _ in range(1 + module.RETRIES):
         with pytest.raises(ZeroDivisionError):
             running.run(4)
     assert running.run(4) == Outcome(4, "enough")
     lost = [r for r in running.records() if r.named == "largest"]
-    assert [r.reason for r in lost] == ["lost: ZeroDivisionError: a fault of ours"] * (1 + run_module.RETRIES)
+    assert [r.reason for r in lost] == ["lost: ZeroDivisionError: a fault of ours"] * (1 + module.RETRIES)
 
 
 def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, gone: int) -> None:

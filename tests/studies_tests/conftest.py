@@ -4,20 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from optuna.storages import RDBStorage
 from search_tests.tiny import Measuring, Teaching
 from sqlalchemy import event
 from studies_tests.small import write_tree
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Run torch in one thread: tiny networks gain nothing by more, and on a busy machine wait for them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
