@@ -1,5 +1,8 @@
 """What a network answers, and how often it is wrong."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -13,19 +16,27 @@ def scaled(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
-def logits(model: nn.Module, images: Tensor) -> Tensor:
-    """Logits (n, classes) on the CPU for (n, 3, h, w) uint8 images, in eval mode and fp32, on the model's device."""
+def logits(model: nn.Module, images: Tensor, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> Tensor:
+    """Logits (n, classes) on the CPU for (n, 3, h, w) uint8 images, in eval mode and fp32, on the model's device.
+
+    Each batch runs inside a `turn`.
+    """
     device = next(model.parameters()).device
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            return torch.cat([model(scaled(part.to(device))).float().cpu() for part in images.split(BATCH)])
+        parts = []
+        for part in images.split(BATCH):
+            with turn(), torch.inference_mode():
+                parts.append(model(scaled(part.to(device))).float().cpu())
+        return torch.cat(parts)
     finally:
         model.train(training)
 
 
-def error_percent(model: nn.Module, split: Split) -> float:
-    """Percentage of the split's images whose largest logit is not their class."""
-    wrong = logits(model, split.images).argmax(dim=1) != split.labels
+def error_percent(
+    model: nn.Module, split: Split, turn: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> float:
+    """Percentage of the split's images whose largest logit is not their class; each batch runs inside a `turn`."""
+    wrong = logits(model, split.images, turn).argmax(dim=1) != split.labels
     return 100 * float(wrong.double().mean())

@@ -5,6 +5,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol as Interface
 
@@ -14,8 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import records
 from search.data import SearchData
-from search.latency.devices import measure_on
-from search.latency.timing import Latency, MeasurementError, Protocol
+from search.latency.devices import device_named, measure_on
+from search.latency.lease import shared
+from search.latency.protocol import MeasurementError, Protocol
+from search.latency.reading import Latency
 from search.recipes import Recipe
 from search.samplers import known_trials
 from search.train import TrainingFailed, train
@@ -41,7 +44,9 @@ class Task:
     flip: bool
     # Seed of the weights and the order of the images, the same for every candidate.
     seed: int
-    # Where latency is measured, and through which runtimes; the first one's median is the objective.
+    # What trains: "cpu", "cuda", "cuda:1".
+    trains_on: str
+    # Where latency is measured, and through which runtimes; the first one's reading is the objective.
     device: str
     runtimes: tuple[str, ...]
     protocol: Protocol
@@ -135,10 +140,11 @@ def _score(
     for runtime in task.runtimes:
         watch.stage(trial.number, f"measuring with {runtime}")
         readings[runtime] = measure_on(task.device, spec, task.input_size, runtime, task.protocol)
-        trial.set_user_attr(records.LATENCY, {name: reading.to_json() for name, reading in readings.items()})
+        taken = {reading.backend: reading.to_json() for reading in readings.values()}
+        trial.set_user_attr(records.LATENCY, taken)
         if runtime == task.runtimes[0]:
-            _require(trial, task.limits.of_latency(readings[runtime].median_ms), always)
-    latency_ms = readings[task.runtimes[0]].median_ms
+            _require(trial, task.limits.of_latency(readings[runtime].latency_ms), always)
+    latency_ms = readings[task.runtimes[0]].latency_ms
 
     watch.stage(trial.number, f"training, {latency_ms:.2f} ms")
     trained = train(
@@ -148,6 +154,8 @@ def _score(
         task.recipe,
         flip=task.flip,
         seed=task.seed,
+        device=task.trains_on,
+        turn=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
         progress=watch.progress,
     )
     trial.set_user_attr(records.EPOCHS, [asdict(epoch) for epoch in trained.epochs])

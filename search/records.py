@@ -1,13 +1,14 @@
 """What a study remembers of a trial: the names of its user attributes, and a record read back from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.latency.timing import Latency
+from search.latency.reading import Latency
 from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
 
@@ -17,7 +18,7 @@ NETWORK = "network"  # NetworkSpec.to_json()
 SCHEDULE = "schedule"  # the connection schedule of each block, in words
 NAMED = "named"  # the name of a named network; absent for a discovered one
 COSTS = "costs"  # {"params", "macs", "flops", "madd", "memory_bytes"} at the study's input size
-LATENCY = "latency"  # {runtime: Latency.to_json()}; the first runtime is the objective
+LATENCY = "latency"  # {backend: Latency.to_json()}; the first backend, see Latency.backend, is the objective
 EPOCHS = "epochs"  # [{"number", "loss", "seconds"}]
 IMAGE_PASSES = "image_passes"  # training images seen, repetitions counted
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
@@ -35,6 +36,7 @@ SPEC = "study_spec"  # the study spec as JSON
 IMAGES = "images"  # {"train", "validation": number of images, "hash": of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CONDITIONS = "environment"  # processor, threads and versions under which trials ran, without repetitions
+REMEASURED = "remeasured"  # "remeasured NUMBER BACKEND": Latency.to_json() of a trial's network, taken after the study
 
 State = Literal["finished", "infeasible", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"]
 
@@ -52,7 +54,7 @@ class Record:
     # Validation error in percent and latency in milliseconds; absent unless trained.
     error: float | None
     latency_ms: float | None
-    # Readings per runtime, the objective's first.
+    # Readings per backend (device and runtime), the objective's first, those taken after the study last.
     latency: dict[str, Latency]
     costs: dict[str, int]
     epochs: tuple[dict[str, float], ...]
@@ -92,11 +94,16 @@ def schedule_of(network: NetworkSpec) -> str:
 
 def records(study: Study) -> list[Record]:
     """Every trial of the study in order."""
-    return [record(trial) for trial in study.get_trials(deepcopy=False)]
+    later: dict[int, dict[str, Any]] = {}
+    for key, value in study.user_attrs.items():
+        if key.startswith(f"{REMEASURED} "):
+            _, number, backend = key.split(" ", 2)
+            later.setdefault(int(number), {})[backend] = value
+    return [record(trial, later.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
 
 
-def record(trial: FrozenTrial) -> Record:
-    """One trial of a study, its attributes parsed."""
+def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
+    """One trial of a study, its attributes parsed, with the readings taken after the study (as JSON per backend)."""
     attrs: dict[str, Any] = trial.user_attrs
     values: Sequence[float | None] = trial.values or (None, None)
     return Record(
@@ -106,7 +113,10 @@ def record(trial: FrozenTrial) -> Record:
         named=attrs.get(NAMED),
         error=values[0],
         latency_ms=values[1],
-        latency={runtime: Latency.from_json(data) for runtime, data in attrs.get(LATENCY, {}).items()},
+        latency={
+            backend: Latency.from_json(data, f"trial {trial.number}, {backend}")
+            for backend, data in {**attrs.get(LATENCY, {}), **remeasured}.items()
+        },
         costs=attrs.get(COSTS, {}),
         epochs=tuple(attrs.get(EPOCHS, ())),
         image_passes=attrs.get(IMAGE_PASSES, 0),

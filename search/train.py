@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -21,7 +21,12 @@ from threshnet.spec import NetworkSpec
 
 AVERAGE_SHARE = 0.04  # horizon of the averaged weights, as a share of all steps
 WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
+GPU_STRIDE = 20  # steps after which a GPU is waited for
+TURN_S = 0.2  # seconds of steps in one turn: a measurement waits no longer, and taking turns costs little
 DIVERGED = 3.0  # an epoch whose mean loss exceeds this many times a blind guess's has diverged
+
+
+Turn = Callable[[], AbstractContextManager[None]]  # entered before the machine is loaded for a moment
 
 
 class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of the search, not a fault of the program
@@ -56,42 +61,42 @@ class Training:
         self.images, self.labels = split.images.to(self.device), split.labels.to(self.device)
         self.mixed = recipe.mixed and computes_bf16(self.device)
         layout = torch.channels_last if recipe.mixed else torch.contiguous_format
-        with _seeded(seed):
+        with _seeded(seed, self.device):
             self.model = _placed(build(spec), self.device, layout)
         self.steps = len(split) // recipe.batch
         self.average = _averaged(self.model, self.steps * recipe.epochs) if recipe.averaged else None
         self.optimiser = _optimiser(self.model, recipe)
         self.epochs: list[Epoch] = []
+        self.stride = GPU_STRIDE if self.device.type == "cuda" else 1
 
     @property
     def finished(self) -> bool:
         """Whether every epoch of the recipe is done."""
         return len(self.epochs) >= self.recipe.epochs
 
-    def step_epoch(self, progress: Callable[[int, int], None] = lambda done, total: None) -> Epoch:
-        """Train one epoch; `progress` hears (steps done, steps). TrainingFailed where the loss leaves all bounds."""
-        recipe, number, started = self.recipe, len(self.epochs) + 1, time.perf_counter()
+    def step_epoch(
+        self, progress: Callable[[int, int], None] = lambda done, total: None, turn: Turn = nullcontext
+    ) -> Epoch:
+        """Train one epoch; `progress` hears (steps done, steps); steps run inside a `turn`, TURN_S at a time.
+
+        TrainingFailed where the loss leaves all bounds.
+        """
+        number, started = len(self.epochs) + 1, time.perf_counter()
         total = torch.zeros((), device=self.device)
         self.model.train()
-        with _seeded(self.seed * 1_000_003 + number):
+        with _seeded(self.seed * 1_000_003 + number, self.device):
             order = torch.randperm(len(self.labels)).to(self.device)
-            for step in range(self.steps):
-                for group in self.optimiser.param_groups:
-                    group["lr"] = learning_rate(recipe, number, step, self.steps)
-                chosen = order[step * recipe.batch : (step + 1) * recipe.batch]
-                images = scaled(augment(self.images[chosen], flip=self.flip, shift=recipe.shift))
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-                    logits = self.model(images)
-                loss = functional.cross_entropy(
-                    logits.float(), self.labels[chosen], label_smoothing=recipe.label_smoothing
-                )
-                self.optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                self.optimiser.step()
-                if self.average is not None:
-                    self.average.update_parameters(self.model)
-                total += loss.detach()
-                progress(step + 1, self.steps)
+            done = 0
+            while done < self.steps:
+                with turn():
+                    until = time.perf_counter() + TURN_S
+                    while True:
+                        stop = min(done + self.stride, self.steps)
+                        total += self._steps(order, done, stop)
+                        done = stop
+                        progress(done, self.steps)
+                        if done == self.steps or time.perf_counter() >= until:
+                            break
         mean = float(total) / self.steps
         blind = math.log(self.model.spec.classes)
         if not math.isfinite(mean):
@@ -103,10 +108,38 @@ class Training:
         self.epochs.append(Epoch(number, mean, time.perf_counter() - started))
         return self.epochs[-1]
 
+    def _steps(self, order: Tensor, first: int, stop: int) -> Tensor:
+        """The optimiser steps from `first` to before `stop`, done when this returns; the sum of their losses."""
+        batch = self.recipe.batch
+        losses = [self._step(step, order[step * batch : (step + 1) * batch]) for step in range(first, stop)]
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return torch.stack(losses).sum()
+
+    def _step(self, step: int, chosen: Tensor) -> Tensor:
+        """One optimiser step on the chosen images; its loss."""
+        recipe, number = self.recipe, len(self.epochs) + 1
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(recipe, number, step, self.steps)
+        images = scaled(augment(self.images[chosen], flip=self.flip, shift=recipe.shift))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            logits = self.model(images)
+        loss = functional.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=recipe.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss.detach()
+
+    @property
+    def current(self) -> ThreshNet:
+        """The network as it stands (averaged, where the recipe averages), on the training's device."""
+        return self.model if self.average is None else cast(ThreshNet, self.average.module)
+
     def result(self) -> ThreshNet:
-        """The network as it stands (averaged, where the recipe averages), on the CPU in eval mode; a copy."""
-        model = self.model if self.average is None else cast(ThreshNet, self.average.module)
-        return _placed(copy.deepcopy(model), torch.device("cpu"), torch.contiguous_format).eval()
+        """A copy of the network as it stands, on the CPU in eval mode."""
+        return _placed(copy.deepcopy(self.current), torch.device("cpu"), torch.contiguous_format).eval()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last finished epoch."""
@@ -181,21 +214,29 @@ def train(
     flip: bool,
     seed: int,
     device: str = "cpu",
+    turn: Turn = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """Train a fresh network to the end of the recipe and score it on the validation images.
 
-    `flip` says whether the data set allows mirroring; `progress` hears (steps done, steps in all). TrainingFailed
-    gives the reason where there is no score, lack of memory included.
+    `flip` says whether the data set allows mirroring; whatever loads the machine runs inside a `turn`, for a moment at
+    a time; `progress` hears (steps done, steps in all). TrainingFailed gives the reason where there is no score, lack
+    of memory included.
     """
     with memory_errors():
         training = Training(spec, split, recipe, flip=flip, seed=seed, device=device)
         while not training.finished:
             before = len(training.epochs)
-            training.step_epoch(lambda done, steps: progress(before * steps + done, recipe.epochs * steps))  # noqa: B023
+            training.step_epoch(lambda done, steps: progress(before * steps + done, recipe.epochs * steps), turn)  # noqa: B023
+        # A GPU scores itself: the CPU, which may be under measurement, would take long.
         model = training.result()
+        error = error_percent(model if training.device.type == "cpu" else training.current, validation, turn)
         passes = recipe.epochs * training.steps * training.recipe.batch
-        return Trained(model, tuple(training.epochs), error_percent(model, validation), passes)
+        trained = Trained(model, tuple(training.epochs), error, passes)
+        if training.device.type == "cuda":
+            del training
+            torch.cuda.empty_cache()  # a probe needs room beside this process
+        return trained
 
 
 @contextmanager
@@ -238,9 +279,9 @@ def _placed(model: ThreshNet, device: torch.device, layout: torch.memory_format)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Run a block under a seed of its own and leave torch's random state as it was."""
-    with torch.random.fork_rng():
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Run a block on a device under a seed of its own and leave torch's random state as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 

@@ -1,80 +1,69 @@
-"""Latency on this machine's CPU, taken in a child process with fixed threads."""
+"""Devices of this machine: the CPU, measured in a child process with fixed threads."""
 
-import tempfile
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-
-from search.latency.exchange import ask
-from search.latency.processor import processor_name, usable_processors
-from search.latency.timing import DEFAULT_PROTOCOL, Latency, MeasurementError, Protocol, summarise
+from search.latency.conversation import Conversation, probe
+from search.latency.lease import CPU
+from search.latency.onnx_files import onnx_files
+from search.latency.protocol import Protocol
 from threshnet.errors import InputError
-from threshnet.export import export_onnx
-from threshnet.network import build
-from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
-RUNTIMES = ("onnxruntime", "torch")
-PROBES = {runtime: f"search.latency.{runtime}_probe" for runtime in RUNTIMES}
+ROOT = Path(__file__).resolve().parents[2]  # the folder from which `search` and `threshnet` are imported
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+FROM_FILES = ("onnxruntime", "openvino")  # runtimes that take ONNX files; the others build the network
 
 
-def measure(
-    spec: NetworkSpec, input_size: int, runtime: str = "onnxruntime", protocol: Protocol = DEFAULT_PROTOCOL
-) -> Latency:
-    """Measure the network of a spec, untrained (weights do not change fp32 latency), on (batch, 3, size, size).
+@dataclass(frozen=True)
+class Cpu:
+    """The CPU of this machine."""
 
-    Raises InputError for an unknown runtime or a size that the network pools away, MeasurementError when the
-    measurement fails. The global random state and threads of torch are left alone.
-    """
-    walk(spec, input_size)  # refuses a size that is too small
-    match runtime:
-        case "torch":
-            return _reading(runtime, spec.to_json(), input_size, protocol)
-        case "onnxruntime":
-            with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
-                path = Path(folder) / "model.onnx"
-                _export(spec, input_size, path, protocol.batch)
-                return measure_onnx_file(path, input_size, protocol)
-        case _:
-            raise InputError(f"runtime {runtime!r}, must be one of {', '.join(RUNTIMES)}")
+    name: str = CPU
+    runtimes: tuple[str, ...] = ("onnxruntime", "torch", "torch-compiled", "openvino")
+    lease: str = CPU
+    far_lease: str = ""
+    tries: int = 1
 
+    def check(self, runtime: str, protocol: Protocol) -> None:
+        """InputError where the protocol asks for what this device has not."""
+        if protocol.precision != "fp32":
+            raise InputError(f"precision {protocol.precision!r}: the device 'cpu' measures fp32 only")
+        if protocol.channels_last and runtime in FROM_FILES:
+            raise InputError(f"channels_last: goes with torch, not with {runtime!r}")
+        if runtime == "openvino" and find_spec("openvino") is None:
+            raise InputError("runtime 'openvino' is not installed; pip install 'threshnet-nas[openvino]'")
 
-def measure_onnx_file(path: Path, input_size: int, protocol: Protocol = DEFAULT_PROTOCOL) -> Latency:
-    """Measure an ONNX file in ONNX Runtime; its one input takes float32 (batch, 3, size, size).
+    @contextlib.contextmanager
+    def probe(self, runtime: str, protocol: Protocol) -> Iterator[Conversation]:
+        """A probe for the runtime, in a process of its own."""
+        module = {"onnxruntime": "probe", "openvino": "openvino_probe"}.get(runtime, "torch_probe")
+        hidden = {"CUDA_VISIBLE_DEVICES": ""}
+        with child(f"search.latency.{module}", f"{runtime} on {self.name}", protocol.threads, hidden) as talk:
+            yield talk
 
-    Raises InputError when there is no such file, MeasurementError when the measurement fails.
-    """
-    _check_size(input_size)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file, must be an ONNX file")
-    return _reading("onnxruntime", str(path.resolve()), input_size, protocol)
-
-
-def _export(spec: NetworkSpec, input_size: int, path: Path, batch: int) -> None:
-    try:
-        with torch.random.fork_rng(devices=[]):
-            export_onnx(build(spec), input_size, path, batch)
-    except Exception as error:  # memory, disk, or torch's exporter, whose errors have no common kind
-        first = str(error).strip().splitlines() or [""]
-        raise MeasurementError(f"the ONNX export failed: {type(error).__name__}: {first[0]}") from error
+    @contextlib.contextmanager
+    def models(
+        self, talk: Conversation, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
+    ) -> Iterator[Sequence[object]]:
+        """The networks as the runtime's probe takes them."""
+        if runtime not in FROM_FILES:
+            yield [spec.to_json() for spec in specs]
+            return
+        with onnx_files(specs, input_size, protocol.batch) as paths:
+            yield [str(path) for path in paths]
 
 
-def _reading(runtime: str, model: object, input_size: int, protocol: Protocol) -> Latency:
-    answer = ask(PROBES[runtime], model, input_size, protocol)
-    processors = usable_processors()
-    crowded = f"{protocol.threads} threads on {processors} processors"
-    return summarise(
-        answer.samples_ms,
-        protocol,
-        device="cpu",
-        processor=processor_name(),
-        runtime=runtime,
-        runtime_version=answer.runtime_version,
-        input_size=input_size,
-        warnings=(*answer.warnings, *([crowded] if protocol.threads > processors else [])),
-    )
-
-
-def _check_size(input_size: int) -> None:
-    if input_size < 1:
-        raise InputError(f"input size {input_size!r}, must be at least 1 pixel")
+def child(
+    module: str, name: str, threads: int, variables: dict[str, str]
+) -> contextlib.AbstractContextManager[Conversation]:
+    """A probe module as a child process with fixed threads; our packages are importable there from anywhere."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    fixed = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **dict.fromkeys(THREAD_VARIABLES, str(threads))}
+    command = [sys.executable, "-P", "-m", module]  # -P: a folder `search` in the user's working directory is not ours
+    return probe(name, command, {**os.environ, **fixed, **variables})

@@ -8,6 +8,7 @@ import pytest
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore, download_artifact
 from optuna.trial import FrozenTrial, TrialState
+from search_tests.leases import busy
 from search_tests.tiny import (
     LARGEST,
     QUICK,
@@ -24,10 +25,11 @@ from search_tests.tiny import (
 
 from search import records
 from search.data import SearchData
-from search.latency.timing import MeasurementError
+from search.latency.devices import device_named
+from search.latency.protocol import MeasurementError
 from search.objective import FAILURES, Silent, Task, scorer
 from search.records import record
-from search.train import TrainingFailed
+from search.train import TrainingFailed, Turn
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
 from threshnet.costs import count
@@ -74,7 +76,7 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     documented = {
         value
         for name, value in vars(records).items()
-        if name.isupper() and name not in ("SPEC", "IMAGES", "CLASSES", "CONDITIONS")
+        if name.isupper() and name not in ("SPEC", "IMAGES", "CLASSES", "CONDITIONS", "REMEASURED")
     }
     absent = {
         records.REASON,
@@ -93,8 +95,8 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     assert read.error == 1e5 / params_of(LARGEST)
     assert read.latency_ms == params_of(LARGEST) / 1000
     assert read.point == (read.latency_ms, read.error)
-    assert list(read.latency) == ["onnxruntime", "torch"]
-    assert read.latency["torch"].median_ms == 2 * read.latency_ms
+    assert list(read.latency) == ["cpu onnxruntime", "cpu torch"]
+    assert read.latency["cpu torch"].latency_ms == 2 * read.latency_ms
     counted = count(LARGEST, SIZE)
     assert read.costs == {field.name: getattr(counted, field.name) for field in fields(counted)[1:]}
     assert read.epochs == ({"number": 1, "loss": 0.5, "seconds": 0.25},)
@@ -144,7 +146,7 @@ def test_over_the_latency_limit_it_is_measured_once_and_not_trained(scoring: Sco
     assert done(scoring) == ["measure"]
     assert (read.state, read.reason) == ("not trained", "300 % over the limit of latency_ms")
     assert read.constraints["latency_ms"] == 3.0
-    assert list(read.latency) == ["onnxruntime"]
+    assert list(read.latency) == ["cpu onnxruntime"]
 
 
 def test_only_the_first_runtime_is_limited(scoring: Scoring) -> None:
@@ -220,7 +222,7 @@ def test_a_failed_training_keeps_its_measurement_and_says_why(scoring: Scoring) 
     scoring.teaching.fail = failing(TrainingFailed("out of memory (CPU)"))
     read = record(scoring.score(LARGEST, tiny_task()))
     assert (read.state, read.reason, read.error) == ("failed", "out of memory (CPU)", None)
-    assert read.latency["onnxruntime"].median_ms == params_of(LARGEST) / 1000
+    assert read.latency["cpu onnxruntime"].latency_ms == params_of(LARGEST) / 1000
 
 
 def test_a_failed_measurement_is_not_trained_and_says_why(scoring: Scoring) -> None:
@@ -263,6 +265,7 @@ def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch
     assert asked["train"] is data.train
     assert asked["validation"] is data.validation
     assert (asked["recipe"], asked["flip"], asked["seed"]) == (task.recipe, False, 7)
+    assert asked["device"] == "cpu"
     assert {field.name for field in fields(SearchData)} == {
         "name",
         "classes",
@@ -272,6 +275,27 @@ def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch
         "caveat",
     }
     assert not any("test" in field.name for field in fields(Task))
+
+
+@pytest.mark.parametrize(("trains_on", "held"), [("cpu", ["cpu"]), ("cuda:1", ["cpu", "cuda:1"])])
+def test_training_waits_while_what_it_loads_is_measured(
+    scoring: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trains_on: str, held: list[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    teach, seen = scoring.teaching, []
+    leases = [device_named(name).lease for name in ("cpu", "cuda:0", "cuda:1")]
+
+    def spy(*arguments: object, device: str, turn: Turn, **others: object) -> object:
+        assert device == trains_on
+        with turn():
+            seen.append(busy(leases))
+        seen.append(busy(leases))
+        return teach(*arguments, device=device, turn=turn, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("search.objective.train", spy)
+    assert record(scoring.score(LARGEST, replace(tiny_task(), trains_on=trains_on))).state == "finished"
+    assert seen == [[device_named(name).lease for name in held], []]
 
 
 def test_a_watch_hears_of_every_stage(scoring: Scoring) -> None:

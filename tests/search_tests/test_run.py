@@ -31,7 +31,7 @@ from sqlalchemy import event
 
 from search import records, samplers
 from search import run as module
-from search.latency.timing import MeasurementError
+from search.latency.protocol import MeasurementError
 from search.objective import Silent, Task
 from search.records import Record
 from search.run import Outcome, counted, counts, fail_abandoned, run
@@ -414,8 +414,8 @@ def test_a_true_search_end_to_end(tmp_path: Path) -> None:
         assert r.state == "finished"
         assert r.error is not None
         assert 0 <= r.error <= 100
-        assert r.latency_ms == r.latency["onnxruntime"].median_ms > 0
-        assert r.latency["torch"].input_size == 16
+        assert r.latency_ms == r.latency["cpu onnxruntime"].latency_ms > 0
+        assert r.latency["cpu torch"].input_size == 16
         assert [epoch["number"] for epoch in r.epochs] == [1, 2]
         assert r.image_passes == 80
     assert len(list(tmp_path.iterdir())) == 2

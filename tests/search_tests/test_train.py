@@ -2,7 +2,8 @@
 
 import copy
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -220,6 +221,78 @@ def test_a_split_smaller_than_the_batch_is_one_batch() -> None:
     assert [len(images) for images in seen] == [6]
     done = train(NETWORK, dark_and_bright(6), dark_and_bright(4), replace(PLAIN, batch=128), flip=False, seed=0)
     assert done.image_passes == 12
+
+
+# Taking turns with measurements
+
+
+class Turns:
+    """A turn that remembers what happened in it."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        assert "in" not in self.log[-1:], "turns do not nest"
+        self.log.append("in")
+        try:
+            yield
+        finally:
+            self.log.append("out")
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 3), (60.0, 1)], ids=["as short as can be", "long"])
+def test_a_turn_lasts_some_steps(monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int) -> None:
+    monkeypatch.setattr("search.train.TURN_S", seconds)
+    turns, training = Turns(), start(images=24)
+    training.model.register_forward_pre_hook(lambda *_: turns.log.append("step"))
+    training.step_epoch(lambda done, steps: turns.log.append(f"{done}/{steps}"), turns)
+    steps = [["step", f"{step}/3"] for step in (1, 2, 3)]
+    if expected == 1:
+        assert turns.log == ["in", *steps[0], *steps[1], *steps[2], "out"]
+    else:
+        assert turns.log == ["in", *steps[0], "out", "in", *steps[1], "out", "in", *steps[2], "out"]
+
+
+def test_every_validation_batch_is_a_turn() -> None:
+    turns, model = Turns(), Dictated(2)
+    images = torch.zeros(501, 3, 2, 2, dtype=torch.uint8)
+    model.register_forward_pre_hook(lambda _, inputs: turns.log.append(str(len(inputs[0]))))
+    error_percent(model, Split(images, torch.zeros(501, dtype=torch.long)), turns)
+    assert turns.log == ["in", "250", "out", "in", "250", "out", "in", "1", "out"]
+
+
+def test_training_and_its_validation_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.train.TURN_S", 0.0)
+    turns = Turns()
+    done = train(NETWORK, dark_and_bright(24), dark_and_bright(20), RECIPE, flip=True, seed=0, turn=turns)
+    assert turns.log == ["in", "out"] * (2 * 3 + 1)  # two epochs of three steps, one validation batch
+    assert done.error <= 100
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), KeyboardInterrupt(), ZeroDivisionError()])
+def test_an_error_inside_a_turn_leaves_it(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def wrong(*_args: object, **_kwargs: object) -> None:
+        raise error
+
+    turns = Turns()
+    monkeypatch.setattr(module, "augment", wrong)
+    with pytest.raises((TrainingFailed, type(error))):
+        train(NETWORK, dark_and_bright(8), dark_and_bright(8), PLAIN, flip=True, seed=0, turn=turns)
+    assert turns.log == ["in", "out"]
+
+
+def test_turns_change_nothing_bit_for_bit() -> None:
+    plain, turned = finish(start(DROPPING)), start(DROPPING)
+    while not turned.finished:
+        turned.step_epoch(turn=Turns())
+    assert_equal(plain, turned)
+    data = dark_and_bright(24), dark_and_bright(20)
+    alone, taken = (train(DROPPING, *data, RECIPE, flip=True, seed=0, **options) for options in ({}, {"turn": Turns()}))
+    assert alone.error == taken.error
+    for mine, theirs in zip(alone.model.parameters(), taken.model.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 # Going on after an interruption

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from search.data import SearchData, Split
-from search.latency.timing import Latency, Protocol, summarise
+from search.latency.devices import Device
+from search.latency.protocol import Protocol
+from search.latency.reading import Latency
 from search.objective import Task
 from search.recipes import FAST, Recipe
-from search.train import Epoch, Trained
+from search.train import Epoch, Trained, Turn
 from space import Limits, Space, decode
 from threshnet.costs import count
 from threshnet.network import build
@@ -19,7 +22,7 @@ SIZE = 16  # pixels
 STEM = StemSpec((4, 8), stride=2, pool=False)
 NETWORK = NetworkSpec((BlockSpec(links=((0,), (0, 1)), growth=4, transition=8),), stem=STEM, classes=2)
 DROPPING = replace(NETWORK, block_dropout=0.3, head_dropout=0.3)
-QUICK = Protocol(warmup_s=0.0, min_runs=3, max_runs=5, max_s=0.1)
+QUICK = Protocol(warmup_s=0.0, min_s=0.0, max_s=0.0)  # six cycles
 RECIPE: Recipe = replace(FAST, name="tiny", epochs=2, batch=8, shift=1)
 
 SPACE = Space(  # 6 schedules x 6 growths x 6 transitions = 216 networks
@@ -75,10 +78,29 @@ def tiny_task(limits: Limits | None = None, space: Space = SPACE, runtimes: tupl
         recipe=RECIPE,
         flip=True,
         seed=0,
+        trains_on="cpu",
         device="cpu",
         runtimes=runtimes,
         protocol=QUICK,
     )
+
+
+def steady_latency(milliseconds: float, **changes: Any) -> Latency:  # noqa: ANN401 - any field's value
+    """A reading of runs that all took the same time, on an abacus whose reference network takes a millisecond."""
+    latency = Latency(
+        rounds_ms=((milliseconds,) * 16,) * 6,
+        reference_rounds_ms=((1.0,) * 16,) * 6,
+        reference_ms=1.0,
+        ended="precise",
+        device="cpu",
+        processor="abacus",
+        runtime="onnxruntime",
+        runtime_version="1",
+        threads=1,
+        batch=1,
+        input_size=SIZE,
+    )
+    return replace(latency, **changes)
 
 
 class Measuring:
@@ -88,18 +110,26 @@ class Measuring:
         self.log = log
         self.fail: Callable[[NetworkSpec], None] = lambda spec: None
 
-    def __call__(self, device: str, spec: NetworkSpec, input_size: int, runtime: str, protocol: Protocol) -> Latency:
+    def __call__(
+        self,
+        device: Device | str,
+        spec: NetworkSpec,
+        input_size: int,
+        runtime: str,
+        protocol: Protocol,
+        *,
+        anew: bool = False,
+    ) -> Latency:
         self.log.append(f"measure {spec.fingerprint()} {runtime}")
         self.fail(spec)
         milliseconds = params_of(spec) / 1000 * (1 if runtime == "onnxruntime" else 2)
-        return summarise(
-            [milliseconds] * 3,
-            protocol,
-            device=device,
-            processor="abacus",
+        return steady_latency(
+            milliseconds,
+            device=getattr(device, "name", device),
             runtime=runtime,
-            runtime_version="1",
             input_size=input_size,
+            batch=protocol.batch,
+            threads=protocol.threads,
         )
 
 
@@ -119,6 +149,8 @@ class Teaching:
         *,
         flip: bool,
         seed: int,
+        device: str,
+        turn: Turn,
         progress: Callable[[int, int], None],
     ) -> Trained:
         self.log.append(f"train {spec.fingerprint()}")

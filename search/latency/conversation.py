@@ -1,0 +1,141 @@
+"""A conversation with a probe: a process, here or elsewhere, that answers one JSON line with another."""
+
+import contextlib
+import json
+import os
+import queue
+import secrets
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from search.latency.protocol import ConnectionLost, MeasurementError
+
+LONGEST = 64 << 20  # characters of a line that are read; no answer is longer
+SHOWN = 200  # characters of foreign text in a message
+CUT_OFF = 255  # ssh's exit status when it, and not the far side, failed
+
+
+@dataclass
+class Conversation:
+    """A running probe; `ask` it, then leave the `probe` block."""
+
+    name: str  # how messages call it
+    process: "subprocess.Popen[str]"
+    token: str  # marks its answers
+    errors: IO[bytes]  # what it says on standard error
+    remote: bool  # whether an exit status may be ssh's
+    lines: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
+
+    def ask(self, command: str, body: object, timeout_s: float) -> Any:  # noqa: ANN401 - JSON
+        """The answer to a command. MeasurementError where it fails, dies or gives none for timeout_s."""
+        assert self.process.stdin
+        with contextlib.suppress(BrokenPipeError):  # its end is read below
+            self.process.stdin.write(json.dumps({command: body}) + "\n")
+            self.process.stdin.flush()
+        try:
+            line = self.lines.get(timeout=timeout_s)
+        except queue.Empty:
+            raise MeasurementError(f"{self.name} took more than {timeout_s:g} s: {self._last_words()}") from None
+        if line is None:
+            raise self._ended()
+        return self._answer(line.removeprefix(self.token))
+
+    def _answer(self, line: str) -> Any:  # noqa: ANN401 - JSON
+        try:
+            ((kind, value),) = json.loads(line).items()
+        except (ValueError, AttributeError, RecursionError):
+            raise MeasurementError(f"{self.name} answered nonsense: {clean(line)!r}") from None
+        if kind == "failed":
+            raise MeasurementError(f"{self.name} failed: {clean(str(value))}")
+        return value
+
+    def _ended(self) -> MeasurementError:
+        """Why the probe ended before its answer."""
+        try:
+            status = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return MeasurementError(f"{self.name} closed its output: {self._last_words()}")
+        if self.remote and status == CUT_OFF:
+            return ConnectionLost(f"{self.name} lost its connection: {self._last_words()}")
+        return MeasurementError(f"{self.name} died ({ending(status)}): {self._last_words()}")
+
+    def _last_words(self) -> str:
+        self.errors.seek(0, os.SEEK_END)
+        self.errors.seek(max(0, self.errors.tell() - 4096))
+        lines = self.errors.read().decode(errors="replace").splitlines()
+        return clean(next((line for line in reversed(lines) if line.strip()), "it said nothing"))
+
+
+@contextlib.contextmanager
+def probe(
+    name: str, command: Sequence[str], environment: Mapping[str, str] | None = None, *, remote: bool = False
+) -> Iterator[Conversation]:
+    """Run a probe's command, to which a token is added, and end it with the block."""
+    token = secrets.token_hex(8)
+    with tempfile.TemporaryFile() as errors:
+        try:
+            process = subprocess.Popen(
+                [*command, token],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for us: we end the child
+            )
+        except OSError as error:
+            raise MeasurementError(f"{name} cannot be started: {error.strerror}: {error.filename}") from None
+        talk = Conversation(name, process, token, errors, remote)
+        reader = threading.Thread(target=_listen, args=(process.stdout, token + " ", talk.lines), daemon=True)
+        reader.start()
+        try:
+            yield talk
+        finally:
+            _end(process)
+            reader.join(timeout=10)
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words; a shell gives 128 + the signal that killed its command."""
+    number = -status if status < 0 else status - 128
+    with contextlib.suppress(ValueError):
+        if number > 0:
+            return signal.Signals(number).name
+    return f"exit status {status}"
+
+
+def clean(text: str) -> str:
+    """Foreign text as one line without control characters, not too long."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= SHOWN else line[:SHOWN] + "..."
+
+
+def _listen(stream: IO[str], mark: str, lines: "queue.SimpleQueue[str | None]") -> None:
+    """Hand on the lines with the mark, then None; endless chatter neither fills the memory nor puts off a timeout."""
+    with contextlib.suppress(ValueError):  # closed meanwhile
+        while line := stream.readline(LONGEST):
+            if line.startswith(mark):
+                lines.put(line)
+    lines.put(None)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """End a process and all it started; one that waits for a command ends by itself."""
+    assert process.stdin
+    assert process.stdout
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    try:
+        process.wait(timeout=0.5)
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    process.stdout.close()

@@ -1,0 +1,413 @@
+"""The instrument: a program that loads networks, times them in rounds and tells the machine's state.
+
+It needs Python 3.9, numpy and, for ONNX files, onnxruntime, and nothing of this project: the file is copied to the
+machine that it measures. It reads one JSON command a line and answers each with one line, marked with the token of its
+first command, so that whatever else ends up on standard output is no answer. Other runtimes import it and give `serve`
+a loader of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import gc
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import select
+import shutil
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+with contextlib.suppress(ImportError):  # without numpy, "about" can still tell that it is missing
+    import numpy as np
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95  # of the interval of a median
+STEADY_CHANGE = 0.05  # steady: the medians of the middle and the last third of the warm-up differ by at most this share
+WARMUP_RUNS = 6  # fewest warm-up runs: two in each third, the least by which steadiness can be judged
+WARMUP_PATIENCE = 4.0  # an unsteady warm-up is given up after this many times its time
+MIN_CYCLES = 6  # fewest cycles: with less there is no 95 % interval of a median
+LEASE_POLL_S = 0.1  # between two looks whether a machine that others measure is free
+QUIET_SHARE = 1 / 3  # of the cycles are kept, the quietest: interference only ever adds time
+
+
+Timer = Callable[[], float]  # runs a network once and returns milliseconds
+Rounds = Sequence[Sequence[Sequence[float]]]  # [network][cycle][run], milliseconds
+
+
+class Loaded:
+    """Networks ready to run: their timers in the order of the request, and what is known of runtime and processor.
+
+    notes are reasons to distrust the readings, one line each; state tells how the machine fares.
+    """
+
+    def __init__(
+        self,
+        timers: Iterable[Timer],
+        runtime_version: str,
+        processor: str = "",
+        notes: Iterable[str] = (),
+        state: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self.timers = list(timers)
+        self.runtime_version = runtime_version
+        self.processor = processor or processor_name()
+        self.notes = list(notes)
+        self.state = state or machine_state
+
+
+def median_interval(values: Iterable[float]) -> tuple[float, float]:
+    """Return the 95 % confidence interval of the median of n values, whatever their distribution.
+
+    It is [x_(k), x_(n+1-k)] with the largest k for which P(Binomial(n, 1/2) < k) <= 2.5 % (Conover, Practical
+    Nonparametric Statistics, 3rd ed., section 3.2). With n < 6 there is none: minimum and maximum are returned.
+    """
+    ordered = sorted(values)
+    n = len(ordered)
+    k, tail, mass = 0, 0, 1  # tail: 2^n P(Binomial < k), mass: 2^n P(Binomial = k), exact integers
+    while (tail + mass) / (1 << n) <= (1 - CONFIDENCE) / 2:
+        tail += mass
+        mass = mass * (n - k) // (k + 1)
+        k += 1
+    return ordered[max(k, 1) - 1], ordered[n - max(k, 1)]
+
+
+def round_medians(rounds: Rounds) -> NDArray[np.float64]:
+    """Medians (networks, cycles) in ms of rounds[network][cycle][run]."""
+    return np.array([[np.median(one) for one in network] for network in rounds])
+
+
+def quiet_cycles(medians: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of the quietest third of the cycles, MIN_CYCLES at least, of medians (networks, cycles) in ms.
+
+    A cycle is judged by all its networks together, by the sum of their log times. Of a machine that drifts, its first
+    or last cycles are kept, an even number, so that as many went forwards as backwards.
+    """
+    loudness = np.log(medians).sum(axis=0)
+    kept = max(MIN_CYCLES, 2 * round(len(loudness) * QUIET_SHARE / 2))
+    return np.sort(np.argsort(loudness, kind="stable")[:kept])
+
+
+def ratio_interval(medians: NDArray[np.float64], network: int) -> tuple[float, float, float]:
+    """(median, low, high) of a network's latency over that of network 0, cycle by cycle, in the quiet cycles.
+
+    Of network 0 itself it is (median, low, high) in ms.
+    """
+    quiet = medians[:, quiet_cycles(medians)]
+    values = quiet[network] / quiet[0] if network else quiet[0]
+    low, high = median_interval(values.tolist())
+    return float(np.median(values)), low, high
+
+
+def precise(medians: NDArray[np.float64], tolerance: float) -> bool:
+    """Whether every network's ratio to network 0 (its own latency, if it is alone) is known within `tolerance`."""
+    for network in range(1, len(medians)) if len(medians) > 1 else (0,):
+        middle, low, high = ratio_interval(medians, network)
+        if max(high / middle - 1, 1 - low / middle) > tolerance:
+            return False
+    return True
+
+
+def host_timer(run: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns) -> Timer:
+    """Milliseconds of one call of run, by the host's clock (in ns)."""
+
+    def timer() -> float:
+        start = clock()
+        run()
+        return (clock() - start) / 1e6
+
+    return timer
+
+
+def warm_up(timer: Timer, warmup_s: float) -> bool:
+    """Run untimed until steady and return whether it got there.
+
+    At least WARMUP_RUNS runs; then it ends as soon as warmup_s has passed and the runs are steady (STEADY_CHANGE), or
+    unsteady after WARMUP_PATIENCE x warmup_s.
+    """
+    samples: list[float] = []
+    passed = 0.0
+    while True:
+        samples.append(timer())
+        passed += samples[-1] / 1e3
+        if len(samples) < WARMUP_RUNS or passed < warmup_s:
+            continue
+        third = len(samples) // 3
+        middle, last = np.median(samples[-2 * third : -third]), np.median(samples[-third:])
+        if abs(last - middle) <= STEADY_CHANGE * middle:
+            return True
+        if passed >= WARMUP_PATIENCE * warmup_s:
+            return False
+
+
+def take(
+    timers: Sequence[Timer], plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
+) -> tuple[list[list[list[float]]], str]:
+    """Time the networks in rounds; (rounds[network][cycle][run] in ms, "precise" or "time").
+
+    A cycle is one round of each network, round_runs consecutive runs of which the first `discard` do not count; every
+    second cycle goes backwards, so that a drift cancels. Ends when the ratios are known within the tolerance, not
+    before min_s and MIN_CYCLES, or after max_s.
+    """
+    rounds: list[list[list[float]]] = [[] for _ in timers]
+    order, began = list(range(len(timers))), clock()
+    with no_garbage_collection():
+        while True:
+            for network in order:
+                runs = [timers[network]() for _ in range(plan["round_runs"])]
+                rounds[network].append([round(ms, 6) for ms in runs[plan["discard"] :]])
+            order.reverse()
+            cycles, passed = len(rounds[0]), clock() - began
+            if cycles >= MIN_CYCLES and passed >= plan["min_s"]:
+                if precise(round_medians(rounds), plan["tolerance"]):
+                    return rounds, "precise"
+                if passed >= plan["max_s"]:
+                    return rounds, "time"
+
+
+@contextlib.contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Keep Python's collector from running in between."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def measure(loaded: Loaded, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """One measurement of the networks in plan["order"], as the answer to a command."""
+    timers = [loaded.timers[network] for network in plan["order"]]
+    with leased(plan["lease"]):
+        before = loaded.state()
+        warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
+        rounds, ended = take(timers, plan)
+        after = loaded.state()
+    return {"rounds_ms": rounds, "ended": ended, "steady": all(warm), "before": before, "after": after}
+
+
+@contextlib.contextmanager
+def leased(path: str) -> Iterator[None]:
+    """Hold the lock file at path, '' for none: one measurement at a time on this machine, whoever asks."""
+    if not path:
+        yield
+        return
+    descriptor = lock_file(path)
+    try:
+        if not locked(descriptor):
+            sys.stderr.write(f"waits for another measurement on this machine, which holds {path}\n")
+            while not locked(descriptor):
+                if select.select([0], [], [], LEASE_POLL_S)[0]:  # no command comes now: standard input has ended
+                    raise EOFError("who asked is gone")
+            sys.stderr.write("waited long enough\n")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def locked(descriptor: int) -> bool:
+    """Lock an open file unless another process does."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_file(path: str) -> int:
+    """A descriptor of a file to lock, made where there is none; anybody's does, so it is opened for reading only.
+
+    O_CREAT comes second: Linux refuses it for another user's file in /tmp (fs.protected_regular).
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+    with contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags)
+    with contextlib.suppress(FileExistsError):  # made by another meanwhile
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL)
+        os.fchmod(descriptor, 0o644)  # whatever the umask
+        return descriptor
+    return os.open(path, flags)
+
+
+def processor_name(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
+    """The processor's model name, as Linux or macOS states it, else the machine's architecture."""
+    named = ""
+    if platform.system() == "Darwin":
+        named = output_of("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
+    elif Path(cpuinfo).is_file():
+        lines = [line.partition(":") for line in Path(cpuinfo).read_text(errors="replace").splitlines()]
+        stated = {key.strip(): value.strip() for key, _, value in lines}
+        named = stated.get("model name") or stated.get("Model") or ""  # "Model": the board, on a Raspberry Pi
+    return named or platform.machine() or "unknown"
+
+
+def usable_processors() -> int:
+    """How many processors this process may run on, which can be fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
+    """Temperature, clock, governor and throttling as far as the machine tells, else None; load: of the last minute."""
+    cpu = Path(root) / "devices/system/cpu/cpu0/cpufreq"
+    heat = [number_in(zone) for zone in sorted(Path(root).glob("class/thermal/thermal_zone*/temp"))]
+    hertz = number_in(cpu / "scaling_cur_freq")
+    throttled = output_of("vcgencmd", "get_throttled").partition("=")[2]
+    return {
+        "temperature_c": next((degrees / 1000 for degrees in heat if degrees), None),
+        "clock_mhz": hertz / 1000 if hertz else None,
+        "governor": text_in(cpu / "scaling_governor"),
+        "throttled": int(throttled, 16) if throttled.startswith("0x") else None,
+        "load": round(os.getloadavg()[0], 2),
+    }
+
+
+def text_in(path: Path) -> str | None:
+    """The text of a small file, None where it cannot be read."""
+    try:
+        return Path(path).read_text(errors="replace").strip() or None
+    except OSError:
+        return None
+
+
+def number_in(path: Path) -> float | None:
+    """The number in a small file, None where there is none."""
+    try:
+        return float(text_in(path) or "")
+    except ValueError:
+        return None
+
+
+def output_of(*command: str) -> str:
+    """What a command prints, '' where it cannot be run."""
+    if not shutil.which(command[0]):
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def session_options(threads: int) -> Any:  # noqa: ANN401 - an onnxruntime.SessionOptions
+    """Return the options every network is measured with: sequential, all optimisations, spinning as by default.
+
+    Denormals count as zero, so that weights cannot change the latency: under torch's default initialisation a ReLU
+    layer scales activations by 1 / sqrt(6), so an untrained chain of about 97 falls below 1.2e-38, where some CPUs are
+    many times slower (no difference on the AMD EPYC tried).
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    options.log_severity_level = 3  # errors only: the last line of stderr belongs to the reason of a failure
+    return options
+
+
+def load_onnxruntime(
+    paths: Sequence[str], settings: Mapping[str, Any], provider: str = "CPUExecutionProvider"
+) -> Loaded:
+    """Load ONNX files whose one input takes float32 (batch, 3, size, size); ValueError if one takes another."""
+    import onnxruntime
+
+    shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
+    timers, notes = [], []
+    for path in paths:
+        session = onnxruntime.InferenceSession(path, session_options(settings["threads"]), [provider])
+        if provider not in session.get_providers():
+            raise RuntimeError(f"{provider} is not available in this onnxruntime")
+        name, dynamic = input_of(path, session, shape)
+        if dynamic:
+            notes.append(f"dynamic shape: {Path(path).name} has a free batch, a static one may be faster")
+        feed = {name: np.random.default_rng(0).random(shape, dtype=np.float32)}
+        timers.append(host_timer(functools.partial(session.run, None, feed)))
+    return Loaded(timers, onnxruntime.__version__, notes=notes)
+
+
+def input_of(path: str, session: Any, shape: tuple[int, ...]) -> tuple[str, bool]:  # noqa: ANN401
+    """(name, whether a size is free) of the one input of an ONNX session; ValueError where it takes another shape."""
+    inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
+    if len(inputs) != 1 or inputs[0][1] != "tensor(float)":
+        raise ValueError(f"{path} has the inputs {inputs}, must have one of float32")
+    name, _, sizes = inputs[0]
+    if len(sizes) != 4 or any(isinstance(size, int) and size != n for size, n in zip(sizes, shape)):
+        raise ValueError(f"{path} takes an input of {sizes}, not the {list(shape)} asked for")
+    return name, not all(isinstance(size, int) for size in sizes)
+
+
+def about() -> dict[str, Any]:
+    """What a user should know of this machine before measuring on it; imports no runtime, which might kill us."""
+    versions: dict[str, str | None] = {}
+    for package in ("numpy", "onnxruntime"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    memory = [line.split()[1] for line in (text_in(Path("/proc/meminfo")) or "").splitlines() if "MemAvailable" in line]
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "bits": 64 if sys.maxsize > 2**32 else 32,
+        "processor": processor_name(),
+        "processors": usable_processors(),
+        "versions": versions,
+        "free_mib": int(memory[0]) // 1024 if memory else None,
+        "state": machine_state(),
+    }
+
+
+def present(folder: str, names: Sequence[str]) -> list[str]:
+    """Those of the files, named HASH.SUFFIX, that the folder holds whole; HASH is the SHA-256 of the content."""
+    files = [Path(folder).expanduser() / name for name in names]
+    return [f.name for f in files if f.is_file() and hashlib.sha256(f.read_bytes()).hexdigest() == f.stem]
+
+
+def serve(load: Callable[[Sequence[Any], Mapping[str, Any]], Loaded]) -> None:
+    """Answer commands until standard input ends; `load(models, settings)` makes networks ready.
+
+    A command is a JSON object of one entry: {"about": {}}, {"present": {"folder", "names"}}, {"load": {"models",
+    "settings"}} or {"measure": plan}. An answer is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}.
+    """
+    token, loaded = sys.argv[1], None
+    for line in sys.stdin:
+        try:
+            ((command, body),) = json.loads(line).items()
+            if command == "about":
+                done: object = about()
+            elif command == "present":
+                done = present(body["folder"], body["names"])
+            elif command == "load":
+                loaded = load(body["models"], body["settings"])
+                for timer in loaded.timers:
+                    timer()
+                facts = {name: getattr(loaded, name) for name in ("runtime_version", "processor", "notes")}
+                done = {**facts, "pid": os.getpid(), "processors": usable_processors()}
+            elif command == "measure" and loaded:
+                done = measure(loaded, body)
+            else:
+                raise ValueError(f"cannot {command}")
+            answer = {"done": done}
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
+        sys.stdout.write(f"\n{token} {json.dumps(answer)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve(load_onnxruntime)

@@ -1,0 +1,67 @@
+"""How a latency is taken: in rounds, until it is known well enough or time is up."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+from search.latency import strict
+from threshnet.errors import InputError
+
+Precision = Literal["fp32", "fp16", "bf16"]
+
+
+class MeasurementError(RuntimeError):
+    """A latency could not be taken: the probe died, ran out of time or answered nonsense; the message is one line."""
+
+
+class ConnectionLost(MeasurementError):  # noqa: N818 - what happened, not what is wrong
+    """The machine that measures could not be reached, or not any more; another try may succeed."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a latency is taken: threads, batch, precision, rounds and when to stop.
+
+    A cycle is a round of the network and one of the reference network; the quietest third of the cycles, six at least,
+    make the reading. The defaults take 1 to 4 s for a network of 1 ms. Raises InputError for a value out of range.
+    """
+
+    threads: int = 1  # of the runtime's own pool, >= 1; a GPU does not care
+    batch: int = 1  # images in one run, >= 1
+    precision: Precision = "fp32"  # of weights and activations; other than fp32 only on a GPU
+    channels_last: bool = False  # memory layout NHWC; only for torch
+    round_runs: int = 20  # consecutive runs of one network, >= 20 so that caches are its own
+    discard: int = 4  # runs at the start of a round that do not count, >= 1 and fewer than round_runs
+    warmup_s: float = 0.3  # seconds of untimed runs before the first round, of each network; 4 times that if unsteady
+    min_s: float = 1.0  # seconds before which the rounds do not end
+    max_s: float = 4.0  # seconds after which they end, once there are six cycles
+    tolerance: float = 0.02  # they end as soon as the 95 % interval of the median is within this share of it
+    timeout_s: float = 300.0  # seconds after which a silent probe is given up
+
+    def __post_init__(self) -> None:
+        least = {"threads": 1, "batch": 1, "round_runs": 20, "discard": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise InputError(f"protocol: {name} = {getattr(self, name)!r}, must be at least {low}")
+        if self.discard >= self.round_runs:
+            raise InputError(f"protocol: discard = {self.discard}, must be below round_runs = {self.round_runs}")
+        if self.precision not in get_args(Precision):
+            raise InputError(
+                f"protocol: precision = {self.precision!r}, must be one of {', '.join(get_args(Precision))}"
+            )
+        for name in ("warmup_s", "min_s", "max_s", "timeout_s", "tolerance"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                unit = "a share" if name == "tolerance" else "a number of seconds"
+                raise InputError(f"protocol: {name} = {getattr(self, name)!r}, must be {unit}, 0 or more")
+
+    def to_json(self) -> dict[str, object]:
+        """Return the protocol as a dict that json.dumps takes."""
+        return strict.plain(self)
+
+    @classmethod
+    def from_json(cls, document: object, source: str = "protocol") -> Self:
+        """Read a protocol back; raises InputError, naming source, for unknown or missing keys and wrong types."""
+        return strict.read(document, cls, source)
+
+
+DEFAULT_PROTOCOL = Protocol()

@@ -1,0 +1,144 @@
+"""Who may use a device: between processes, as nothing else can tell."""
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from search_tests.leases import busy, holding, running, said
+
+from search.latency.lease import exclusive, lease_file, shared
+from search.latency.protocol import MeasurementError
+
+GREEDY = """\
+print("ready", flush=True)
+while True:
+    with lease.shared():
+        time.sleep(0.02)
+"""
+MEASURING = """\
+print("ready", flush=True)
+while True:
+    with lease.exclusive("cpu"):
+        time.sleep(0.05)
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Leases of this test alone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path / "threshnet-leases"
+
+
+@pytest.mark.parametrize("how", ["exclusive", "shared"])
+def test_a_measurement_waits_for_whoever_has_the_device(how: str) -> None:
+    with holding(how, "cpu") as other:
+        began = time.monotonic()
+        with (
+            pytest.raises(MeasurementError, match=r"cpu: still measured by others after 0\.3 s"),
+            exclusive("cpu", 0.3),
+        ):
+            pass
+        assert 0.25 < time.monotonic() - began < 10
+        other.communicate()  # closes its standard input: it lets go
+        with exclusive("cpu", 10.0):
+            pass
+
+
+def test_training_waits_while_the_cpu_is_measured() -> None:
+    entering = "with lease.shared(): print('in', flush=True)"
+    with holding("exclusive", "cpu"), running(entering) as training, pytest.raises(subprocess.TimeoutExpired):
+        training.wait(timeout=1.5)
+    with running(entering) as training:
+        assert said(training) == "in"
+
+
+def test_trainings_are_many() -> None:
+    with holding("shared"), holding("shared"), shared():
+        assert busy(["cpu"]) == ["cpu"]
+    assert busy(["cpu"]) == []
+
+
+def test_one_device_is_not_another() -> None:
+    with exclusive("cpu"), exclusive("cuda0"), exclusive("ssh://pi@host/a?b"):
+        assert busy(["cuda1", "ssh://pi@host/a"]) == []
+        assert busy(["cpu", "cuda0", "ssh://pi@host/a?b"]) == ["cpu", "cuda0", "ssh://pi@host/a?b"]
+
+
+def test_a_training_elsewhere_loads_the_cpu_too() -> None:
+    with shared("cuda0"):
+        assert busy(["cpu", "cuda0", "cuda1"]) == ["cpu", "cuda0"]
+    assert busy(["cpu", "cuda0"]) == []
+
+
+def test_a_measurement_is_not_starved_by_trainings_that_never_stop() -> None:
+    with running(GREEDY) as one, running(GREEDY) as two:
+        assert (said(one), said(two)) == ("ready", "ready")
+        for _ in range(3):
+            with exclusive("cpu", 10.0):  # they hold it all the time, in turns
+                pass
+        assert (one.poll(), two.poll()) == (None, None)
+
+
+def test_trainings_go_on_between_measurements() -> None:
+    with running(MEASURING) as other:
+        assert said(other) == "ready"
+        for _ in range(3):
+            with shared():
+                pass
+
+
+def test_a_killed_holder_frees_its_device() -> None:
+    for how in ("exclusive", "shared"):
+        with holding(how, "cpu") as other:
+            assert busy(["cpu"]) == ["cpu"]
+            os.kill(other.pid, signal.SIGKILL)
+            other.wait()
+            with exclusive("cpu", 10.0):
+                pass
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_in_the_block_frees_the_device(error: type[BaseException]) -> None:
+    for lease in (exclusive("cpu"), shared("cuda0")):
+        with pytest.raises(error), lease:
+            raise error
+    assert busy(["cpu", "cuda0"]) == []
+
+
+def test_a_measurement_that_gave_up_is_not_in_the_way() -> None:
+    with holding("shared"):
+        with contextlib.suppress(MeasurementError), exclusive("cpu", 0.1):
+            pass
+        with shared():
+            pass
+
+
+def test_every_user_of_the_machine_may_use_the_files(folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with exclusive("cpu"), exclusive("ssh://pi"):
+            pass
+    finally:
+        os.umask(before)
+    assert lease_file("cpu") == folder / "cpu.lock"
+    assert lease_file("ssh://pi").parent == folder
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777
+    files = sorted(folder.glob("*.lock"))
+    assert len(files) == 2
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o666}
+
+
+def test_a_name_of_a_device_stays_in_the_folder(folder: Path) -> None:
+    for name in ("../../x", "ssh://pi@host/a", "a/b", "", ".", "cuda:0"):
+        file = lease_file(name)
+        assert file.parent == folder
+        assert file.resolve().parent == folder.resolve()
+    assert lease_file("a/b") != lease_file("a/c")
