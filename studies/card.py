@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.latency.timing import Latency
+from search.latency.reading import Latency
 from search.recipes import Recipe
 from threshnet.costs import count
 from threshnet.schedules import describe
@@ -50,7 +50,7 @@ def card(spec: NetworkSpec, story: Story) -> str:
         f"| validation error | {_percent(story.validation_error, 'one training, one seed')} |",
         f"| test error | {_percent(story.test_error, 'scored at export')} |",
     ]
-    lines += [f"| latency, {reading.runtime} | {_latency(reading)} |" for reading in story.latency]
+    lines += [f"| latency, {reading.backend} | {_latency(reading)} |" for reading in story.latency]
     lines += [
         "",
         "## Blocks",
@@ -80,8 +80,8 @@ def _percent(value: float | None, note: str) -> str:
 def _latency(reading: Latency) -> str:
     flags = f"; {'; '.join(reading.warnings)}" if reading.warnings else ""
     return (
-        f"{reading.median_ms:.3f} ms median ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval), "
-        f"n = {len(reading.samples_ms)}, batch {reading.batch}, {reading.threads} thread(s), {reading.precision}, "
+        f"{reading.latency_ms:.3f} ms ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval), "
+        f"n = {reading.runs} runs, batch {reading.batch}, {reading.threads} thread(s), {reading.precision}, "
         f"{reading.processor}, {reading.runtime} {reading.runtime_version}{flags}"
     )
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 
-from studies.cli_models import costs, export, measure, train
+from studies.cli_backends import remeasure
+from studies.cli_devices import device
+from studies.cli_measuring import compare, measure
+from studies.cli_models import costs, export, train
 from studies.options import ERR, OUT, CommandFailed, Duration, as_json_option, file_option, runs_option, storage_option
 from threshnet.errors import InputError
 
@@ -144,8 +147,9 @@ def copy(study: str, source: str, target: str) -> None:
 @cli.command()
 @click.argument("study")
 @storage_option
-@file_option("--html", "Write the front as one interactive page.")
-@file_option("--png", "Write the front as a picture; needs a Chrome or Chromium.")
+@click.option("--on", "backend", help="Show the front of this backend alone, e.g. 'cpu torch'.")
+@file_option("--html", "Write the fronts as one interactive page.")
+@file_option("--png", "Write the fronts as a picture; needs a Chrome or Chromium.")
 @file_option("--csv", "Write every trial as a table.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Write a results folder.")
 @as_json_option
@@ -153,6 +157,7 @@ def copy(study: str, source: str, target: str) -> None:
 def pareto(
     study: str,
     storage: str,
+    backend: str | None,
     html: Path | None,
     png: Path | None,
     csv: Path | None,
@@ -160,25 +165,34 @@ def pareto(
     as_json: bool,
     runs: Path,
 ) -> None:
-    """Show the Pareto front of STUDY, its named networks, and what dominates each."""
+    """Show the Pareto front of STUDY, its named networks, what dominates each, and what moves on other backends."""
     from studies import report
-    from studies.front import front_json, front_of
+    from studies.front import front_of, fronts_of
+    from studies.moves import moves, study_json
+    from studies.moves_told import moves_told
     from studies.study import load
     from studies.tables import front_table, named_table
 
+    if backend is not None and results is not None:
+        raise InputError("--results is about every backend of the study, so it does not go with --on")
     loaded = load(study, storage, runs=runs)
-    front = front_of(loaded)
+    fronts = fronts_of(loaded) if backend is None else (front_of(loaded, backend),)
+    first = fronts[0]
     if as_json:
-        click.echo(json.dumps(front_json(front), indent=2))
+        click.echo(json.dumps(study_json(fronts), indent=2))
     else:
-        OUT.print(front_table(front))
-        if front.named:
-            OUT.print(named_table(front))
-        if front.caveat:
-            OUT.print(f"Note: {front.caveat}.", highlight=False)
-    for line in report.write(loaded, front, html=html, png=png, csv=csv, results=results):
+        OUT.print(front_table(first))
+        if first.named:
+            OUT.print(named_table(first))
+        for front in fronts[1:]:
+            OUT.print(front_table(front))
+            for told in moves_told(moves(first, front)):
+                OUT.print(told, highlight=False)
+        if first.caveat:
+            OUT.print(f"Note: {first.caveat}.", highlight=False)
+    for line in report.write(loaded, fronts, html=html, png=png, csv=csv, results=results):
         ERR.print(line, soft_wrap=True)
 
 
-for command in (export, measure, costs, train):
+for command in (export, measure, compare, remeasure, device, costs, train):
     cli.add_command(command)

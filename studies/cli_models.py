@@ -1,4 +1,4 @@
-"""The commands about single networks: export, measure, costs, train."""
+"""The commands about single networks: export, costs, train."""
 
 import json
 from pathlib import Path
@@ -83,34 +83,6 @@ def export(
         click.echo(json.dumps(shipped.to_json(), indent=2))
     else:
         OUT.print(shipped.told(), highlight=False, soft_wrap=True)
-
-
-@click.command()
-@click.argument("network")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--runtime", default="onnxruntime", show_default=True, help="onnxruntime or torch.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
-@input_option(None, "Image size, pixels [the file's, or 32].")
-@as_json_option
-def measure(network: str, device: str, runtime: str, batch: int, threads: int, size: int | None, as_json: bool) -> None:
-    """Measure the latency of NETWORK, a name or a JSON file, in a process of its own."""
-    from search.latency.devices import measure_on
-    from search.latency.timing import MeasurementError, Protocol
-    from studies.networks import read_network
-    from studies.tables import latency_table
-
-    given = read_network(network, classes=10)
-    protocol = Protocol(threads=threads, batch=batch)
-    try:
-        reading = measure_on(device, given.spec, size or given.input_size, runtime, protocol)
-    except MeasurementError as error:
-        raise CommandFailed(f"could not measure {given.title}: {error}") from None
-    if as_json:
-        interval = {"low_ms": reading.low_ms, "high_ms": reading.high_ms}
-        click.echo(json.dumps({"network": given.title, **reading.to_json(), **interval}, indent=2))
-    else:
-        OUT.print(latency_table(given.title, reading))
 
 
 @click.command()

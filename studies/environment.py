@@ -6,21 +6,26 @@ from typing import Any
 
 import torch
 
-from search.latency.processor import processor_name, usable_processors
+from search.latency.probe import processor_name, usable_processors
 
 PACKAGES = ("torch", "torchvision", "onnxruntime", "onnx", "optuna", "numpy", "threshnet-nas")
 
 
-def environment() -> dict[str, Any]:
-    """The conditions of this process, JSON-ready."""
+def environment(trains_on: str = "cpu") -> dict[str, Any]:
+    """The conditions of this process, which trains on the given device, JSON-ready."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor_name(),
         "cores": usable_processors(),
-        "training": {"device": "cpu", "threads": torch.get_num_threads()},
+        "training": {"device": _device(trains_on), "threads": torch.get_num_threads()},
         "versions": {package: _version(package) for package in PACKAGES},
     }
+
+
+def _device(name: str) -> str:
+    """A device to train on, with its model where it is a GPU."""
+    return f"{name} ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else name
 
 
 def _version(package: str) -> str | None:

@@ -1,12 +1,12 @@
 """The front of a study: which networks nothing beats, and where the named ones stand."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from search.latency.timing import Latency
+from search.latency.reading import Latency
 from search.pareto import dominators, hypervolume, knee, non_dominated
 from search.records import Record
 from studies.study import Loaded
@@ -14,6 +14,7 @@ from threshnet.errors import InputError
 from threshnet.named import ABOUT
 
 REFERENCE_MARGIN = 0.1  # how far beyond the worst trained network the hypervolume's reference point lies
+LATENCY_LIMIT = "latency_ms"  # the constraint that holds on the study's own backend only, see space.Limits
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,14 @@ class NamedPoint:
 
 @dataclass(frozen=True)
 class Front:
-    """What a study found. Reads validation errors and measured latencies only; no test field is looked at."""
+    """What a study found, seen from one backend. Reads validation errors and measured latencies, no test field."""
 
     study: str
     about: str
     caveat: str
-    # Every trained network, in the order of the trials.
+    # Where latency was measured, see Latency.backend.
+    backend: str
+    # Every trained network that was measured there, in the order of the trials, that reading first.
     trained: tuple[Record, ...]
     # Feasible networks that no other feasible one dominates, quickest first.
     front: tuple[Record, ...]
@@ -46,25 +49,58 @@ class Front:
     hypervolume: float
 
 
-def front_of(loaded: Loaded) -> Front:
-    """The front of a study; InputError where no trial was trained."""
-    trained = tuple(record for record in loaded.records if record.trained)
-    feasible = [record for record in trained if record.state == "finished"]
-    candidates = feasible or list(trained)
-    if not candidates:
+def backends_of(loaded: Loaded) -> tuple[str, ...]:
+    """Where the trained networks of a study were measured, the objective's backend first."""
+    return tuple(dict.fromkeys(backend for record in loaded.records if record.trained for backend in record.latency))
+
+
+def fronts_of(loaded: Loaded) -> tuple[Front, ...]:
+    """The front of a study on each of its backends, the objective's first; InputError where no trial was trained."""
+    return (front_of(loaded), *(front_of(loaded, backend) for backend in backends_of(loaded)[1:]))
+
+
+def front_of(loaded: Loaded, backend: str | None = None) -> Front:
+    """The front of a study, on the objective's backend or as seen on another, where its latency limit does not hold.
+
+    InputError where no trial was trained or none measured on that backend.
+    """
+    backends = backends_of(loaded)
+    if not backends:
         raise InputError(f"study {loaded.spec.name!r} has no trained network yet; launch it again to go on")
-    front = nondominated(candidates)
+    backend = backends[0] if backend is None else backend
+    if backend not in backends:
+        there = ", ".join(map(repr, backends))
+        raise InputError(f"backend {backend!r}: study {loaded.spec.name!r} was measured on {there}")
+    trained = tuple(record for record in loaded.records if record.trained)
+    if backend != backends[0]:
+        trained = tuple(seen_on(record, backend) for record in trained if backend in record.latency)
+    feasible = [record for record in trained if record.state == "finished"]
+    front = nondominated(feasible or trained)
     reference = tuple(float(x) for x in (1 + REFERENCE_MARGIN) * np.max([record.point for record in trained], axis=0))
     return Front(
         study=loaded.spec.name,
         about=loaded.spec.about,
         caveat=loaded.spec.caveat,
+        backend=backend,
         trained=trained,
         front=tuple(front),
         named=tuple(_named_point(record, front, feasible) for record in trained if record.named),
         knee=front[knee([record.point for record in front])],
         reference=(reference[0], reference[1]),
         hypervolume=hypervolume([record.point for record in front], reference),
+    )
+
+
+def seen_on(record: Record, backend: str) -> Record:
+    """A trained record with that backend's reading as its latency, free of the study's latency limit."""
+    latency = record.latency[backend]
+    constraints = {name: value for name, value in record.constraints.items() if name != LATENCY_LIMIT}
+    return replace(
+        record,
+        state="infeasible" if any(value > 0 for value in constraints.values()) else "finished",
+        latency_ms=latency.latency_ms,
+        latency={backend: latency} | record.latency,
+        constraints=constraints,
     )
 
 
@@ -89,7 +125,7 @@ def verdict(point: NamedPoint) -> str:
 
 
 def reading(record: Record) -> Latency:
-    """The latency reading that is the objective."""
+    """The latency reading that a record's latency_ms is from."""
     return next(iter(record.latency.values()))
 
 
@@ -101,26 +137,27 @@ def flag(record: Record) -> str:
 def latency_text(record: Record) -> str:
     """The latency in ms with the interval of its median, flagged where it is to be distrusted."""
     latency = reading(record)
-    return f"{latency.median_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)}"
+    return f"{latency.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)}"
 
 
 def front_json(front: Front) -> dict[str, Any]:
-    """The front as JSON-ready values: what `threshnet pareto --json` prints and front.json holds."""
+    """One front as JSON-ready values."""
     return {
         "study": front.study,
         "about": front.about,
         "caveat": front.caveat,
+        "backend": front.backend,
         "objectives": {
             "error_percent": "validation error of one training",
-            "latency_ms": "median on the study's device, with the 95 % interval of the median in this pass",
+            "latency_ms": "ratio to the reference network times its quiet latency, with a 95 % interval",
         },
         "trained": len(front.trained),
         "hypervolume": front.hypervolume,
         "reference": {"latency_ms": front.reference[0], "error_percent": front.reference[1]},
         "knee": front.knee.number,
-        "front": [_entry(record) for record in front.front],
+        "front": [entry(record) for record in front.front],
         "named": [
-            _entry(point.record)
+            entry(point.record)
             | {
                 "on_front": point.on_front,
                 "feasible": point.record.state == "finished",
@@ -131,7 +168,8 @@ def front_json(front: Front) -> dict[str, Any]:
     }
 
 
-def _entry(record: Record) -> dict[str, Any]:
+def entry(record: Record) -> dict[str, Any]:
+    """One trained network as JSON-ready values."""
     latency = reading(record)
     return {
         "trial": record.number,
@@ -140,7 +178,7 @@ def _entry(record: Record) -> dict[str, Any]:
         "error_percent": record.error,
         "latency_ms": record.latency_ms,
         "latency_interval_ms": [latency.low_ms, latency.high_ms],
-        "latency_iqr_ms": latency.iqr_ms,
+        "latency_relative_iqr": latency.relative_iqr,
         "latency_warnings": list(latency.warnings),
         "params": record.costs["params"],
         "macs": record.costs["macs"],

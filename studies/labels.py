@@ -11,7 +11,7 @@ Box = tuple[float, float, float, float]
 Sides = tuple[tuple[int, int], ...]
 RIGHT_FIRST: Sides = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, -1), (-1, 1))
 OUTSIDE_FIRST: Sides = ((-1, -1), (-1, 0), (0, -1), (1, 1), (0, 1), (1, 0), (1, -1), (-1, 1))  # below a front first
-GAPS = (13, 24)  # pixels between a point's middle and its label, the nearest first
+GAPS = (13, 24, 38)  # pixels between a point's middle and its label, the nearest first
 CHARACTER = 0.56  # width of a character on average, a share of the font's size
 OUTSIDE = 20  # a pixel beyond the frame is as bad as so many covered ones
 

@@ -1,35 +1,38 @@
 """What a study leaves behind: pictures, tables, and a results folder with the conditions it was taken under."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from space import size
-from studies.front import Front, flag, front_json, latency_text, reading, title, verdict
-from studies.plots import NoChrome, write_html, write_png
+from studies.chrome import NoChrome
+from studies.front import Front, flag, latency_text, reading, title, verdict
+from studies.moves import change, moves, study_json
+from studies.pictures import write_html, write_png
 from studies.study import Loaded
 from threshnet.errors import InputError
 
 SHOWN = 20  # most networks of the front that the results page lists
+OTHERS = 3  # most further backends that it tells of
 
 
 def write(
     loaded: Loaded,
-    front: Front,
+    fronts: Sequence[Front],
     *,
     html: Path | None = None,
     png: Path | None = None,
     csv: Path | None = None,
     results: Path | None = None,
 ) -> Iterator[str]:
-    """Write what is asked for; yields a line for each file, and one where a picture could not be made."""
+    """Write what is asked for of a study's fronts; yields a line for each file, also for one that could not be made."""
     try:
         if html:
             html.parent.mkdir(parents=True, exist_ok=True)
-            write_html(front, html)
+            write_html(fronts, html)
             yield f"wrote {html}"
         if csv:
             csv.parent.mkdir(parents=True, exist_ok=True)
@@ -37,17 +40,17 @@ def write(
             yield f"wrote {csv}"
         if png:
             png.parent.mkdir(parents=True, exist_ok=True)
-            yield _picture(front, png)
+            yield _picture(fronts, png)
         if results:
             results.mkdir(parents=True, exist_ok=True)
             trials_table(loaded).to_csv(results / "trials.csv", index=False, float_format="%.10g")
-            (results / "front.json").write_text(json.dumps(front_json(front), indent=2) + "\n")
+            (results / "front.json").write_text(json.dumps(study_json(fronts), indent=2) + "\n")
             settings = loaded.spec.to_json()
             settings["data"].pop("path", None)  # names the machine's folders
             conditions = {"spec": settings, "launches": loaded.environments}
             (results / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
-            (results / "README.md").write_text(results_page(loaded, front))
-            yield _picture(front, results / "figure.png")
+            (results / "README.md").write_text(results_page(loaded, fronts))
+            yield _picture(fronts, results / "figure.png")
             yield f"wrote {results}"
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
@@ -64,14 +67,15 @@ def trials_table(loaded: Loaded) -> pd.DataFrame:
             "error_percent": record.error if record.trained else None,
             "latency_ms": record.latency_ms if record.trained else None,
         }
-        for runtime, latency in record.latency.items():
+        for backend, latency in record.latency.items():
             row |= {
-                f"{runtime}_median_ms": latency.median_ms,
-                f"{runtime}_low_ms": latency.low_ms,
-                f"{runtime}_high_ms": latency.high_ms,
-                f"{runtime}_iqr_ms": latency.iqr_ms,
-                f"{runtime}_runs": len(latency.samples_ms),
-                f"{runtime}_warnings": "; ".join(latency.warnings),
+                f"{backend}: ms": latency.latency_ms,
+                f"{backend}: low ms": latency.low_ms,
+                f"{backend}: high ms": latency.high_ms,
+                f"{backend}: ratio to the reference": latency.ratio[0],
+                f"{backend}: relative iqr": latency.relative_iqr,
+                f"{backend}: runs": latency.runs,
+                f"{backend}: warnings": "; ".join(latency.warnings),
             }
         row |= {key: record.costs.get(key) for key in ("params", "macs", "memory_bytes")}
         row |= {
@@ -84,14 +88,14 @@ def trials_table(loaded: Loaded) -> pd.DataFrame:
         }
         rows.append(row)
     table = pd.DataFrame(rows)
-    runs = [f"{runtime}_runs" for runtime in loaded.spec.runtimes if f"{runtime}_runs" in table]
+    runs = [column for column in map(str, table.columns) if column.endswith(": runs")]
     whole = ("params", "macs", "memory_bytes", "image_passes", "duplicate_of", *runs)
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def results_page(loaded: Loaded, front: Front) -> str:
-    """The README.md of a results folder: what was searched, under which conditions, and the front; at most 60 lines."""
-    spec, recipe = loaded.spec, loaded.spec.recipe
+def results_page(loaded: Loaded, fronts: Sequence[Front]) -> str:
+    """The README.md of a results folder: what was searched, under which conditions, and the fronts, in 60 lines."""
+    front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
@@ -120,11 +124,13 @@ def results_page(loaded: Loaded, front: Front) -> str:
         f"so differences of a point or so may be luck. No test image was used.",
         f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {trained_on} images, "
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
-        f"- Latency: median of up to {spec.protocol.max_runs} runs, {latency_of}, {example.threads} thread(s), in a "
-        f"process of its own; the interval is that of the median within one pass. "
-        f"{flagged} of {len(front.trained)} readings are flagged (!) as spread wide or unsteady.",
+        f"- Latency: {latency_of}, {example.threads} thread(s), in a process of its own, in rounds of "
+        f"{spec.protocol.round_runs} runs that alternate with the reference network's: their ratio, with its 95 % "
+        f"interval, times the reference's latency on the quiet device ({example.reference_ms:.3f} ms). "
+        f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or on a busy device.",
         *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %.",
+        *_elsewhere(fronts),
         "",
         "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
         "|---|---|---|---|---|",
@@ -158,9 +164,20 @@ def _conditions(environment: dict[str, Any]) -> str:
     )
 
 
-def _picture(front: Front, file: Path) -> str:
+def _elsewhere(fronts: Sequence[Front]) -> Iterator[str]:
+    """The fronts on further backends, a line each."""
+    for front in fronts[1 : OTHERS + 1]:
+        latency = reading(front.knee)
+        where = f"{front.backend} ({latency.processor}, {latency.runtime} {latency.runtime_version})"
+        on_front = f"{len(front.front)} of {len(front.trained)} networks on the front"
+        yield f"- On {where}: {on_front}, knee {title(front.knee)}; {change(moves(fronts[0], front))}."
+    if len(fronts) > OTHERS + 1:
+        yield f"- Further backends, {len(fronts) - OTHERS - 1} of them: front.json."
+
+
+def _picture(fronts: Sequence[Front], file: Path) -> str:
     try:
-        write_png(front, file)
+        write_png(fronts, file)
     except NoChrome as reason:
         return f"{file} not written: {reason}"
     return f"wrote {file}"

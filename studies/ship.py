@@ -107,7 +107,7 @@ def export_model(model: ThreshNet, folder: Path, story: Story, done: Callable[[s
         "trained_on": story.trained_on,
         "validation_error_percent": story.validation_error,
         "test_error_percent": story.test_error,
-        "latency": [_summary(reading.to_json()) for reading in story.latency],
+        "latency": [reading.summary() for reading in story.latency],
         "caveat": story.caveat,
         "environment": environment(),
     }
@@ -162,8 +162,3 @@ def _test_error(model: ThreshNet, data: DataSettings, input_size: int) -> tuple[
         return error_percent(model, load_test(data, input_size)), ""
     except InputError as error:
         return None, str(error)
-
-
-def _summary(latency: dict[str, object]) -> dict[str, object]:
-    """A reading without its raw samples."""
-    return {key: value for key, value in latency.items() if key != "samples_ms"}

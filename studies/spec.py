@@ -1,5 +1,6 @@
 """A study as data: read from TOML, checked key by key, and written into the study it describes."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -7,9 +8,8 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from search.data import DataSettings
-from search.latency.cpu import RUNTIMES
-from search.latency.devices import DEVICES
-from search.latency.timing import Protocol
+from search.latency.devices import device_named
+from search.latency.protocol import Protocol
 from search.recipes import FAST, Recipe, recipe_named
 from search.samplers import SAMPLERS
 from space import DEFAULT, SPACES, Limits, Space
@@ -43,6 +43,8 @@ class StudySpec:
     # To be said beside every number of the study.
     caveat: str = ""
     recipe: Recipe = FAST
+    # What trains: "cpu", "cuda" (or "cuda:1"), or "auto", a GPU where there is one.
+    trains_on: str = "auto"
     # Where latency is measured, through which runtimes (the first is the objective), and how.
     device: str = "cpu"
     runtimes: tuple[str, ...] = ("onnxruntime",)
@@ -65,7 +67,8 @@ class StudySpec:
             "data": {key: _plain(value) for key, value in data.items() if value is not None}
             | ({} if self.flip is None else {"flip": self.flip})
             | ({"caveat": self.caveat} if self.caveat else {}),
-            "training": {("recipe" if key == "name" else key): value for key, value in asdict(self.recipe).items()},
+            "training": {("recipe" if key == "name" else key): value for key, value in asdict(self.recipe).items()}
+            | {"device": self.trains_on},
             "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},
         }
 
@@ -125,6 +128,7 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
     if values.get("sampler", "tpe") not in SAMPLERS:
         raise InputError(f"sampler = {values['sampler']!r}: must be one of {', '.join(SAMPLERS)}")
     data, flip, caveat = _data(_table(document, "data"))
+    trains_on, recipe = _training(_table(document, "training"))
     return StudySpec(
         **values,
         space=_space(_table(document, "space")),
@@ -132,7 +136,8 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
         data=data,
         flip=flip,
         caveat=caveat,
-        recipe=_recipe(_table(document, "training")),
+        recipe=recipe,
+        trains_on=trains_on,
         **_latency(_table(document, "latency")),
     )
 
@@ -189,10 +194,12 @@ def _data(table: dict[str, Any]) -> tuple[DataSettings, bool | None, str]:
     return DataSettings(**{"name": "digits", **table}), flip, caveat
 
 
-def _recipe(table: dict[str, Any]) -> Recipe:
+def _training(table: dict[str, Any]) -> tuple[str, Recipe]:
     names = tuple(f.name for f in fields(Recipe) if f.name != "name")
-    _known(table, ("recipe", *names), "training.")
-    name = table.pop("recipe", FAST.name)
+    _known(table, ("recipe", "device", *names), "training.")
+    name, device = table.pop("recipe", FAST.name), table.pop("device", "auto")
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise InputError(f"training.device = {device!r}: must be 'auto', 'cpu', 'cuda' or 'cuda:N'")
     if not isinstance(name, str):
         raise InputError(f"training.recipe = {name!r}: must be text")
     base = recipe_named(name)
@@ -203,24 +210,33 @@ def _recipe(table: dict[str, Any]) -> Recipe:
         if not fits:
             want = " or ".join(map(repr, allowed)) if allowed else f"of type {kinds[key].__name__}"
             raise InputError(f"training.{key} = {value!r}: must be {want}")
-    return replace(base, **table)
+    return device, replace(base, **table)
 
 
 def _latency(table: dict[str, Any]) -> dict[str, Any]:
     names = tuple(f.name for f in fields(Protocol))
     _known(table, ("device", "runtimes", *names), "latency.")
-    device, runtimes = table.pop("device", "cpu"), table.pop("runtimes", ["onnxruntime"])
-    if device not in DEVICES:
-        raise InputError(f"latency.device = {device!r}: must be one of {', '.join(DEVICES)}")
-    if not isinstance(runtimes, list) or not runtimes or not all(r in RUNTIMES for r in runtimes):
-        raise InputError(f"latency.runtimes = {runtimes!r}: must be a list of {', '.join(RUNTIMES)}")
+    name = table.pop("device", "cpu")
+    if not isinstance(name, str):
+        raise InputError(f"latency.device = {name!r}: must be text")
+    try:
+        device = device_named(name)
+    except InputError as error:
+        raise InputError(f"latency.device: {error}") from None
+    runtimes = table.pop("runtimes", [device.runtimes[0]])
+    if not isinstance(runtimes, list) or not runtimes or not all(r in device.runtimes for r in runtimes):
+        raise InputError(f"latency.runtimes = {runtimes!r}: must be a list of {', '.join(device.runtimes)}")
     if len(set(runtimes)) < len(runtimes):
         raise InputError(f"latency.runtimes = {runtimes!r}: must name each runtime once")
     kinds = get_type_hints(Protocol)
     for key, value in table.items():
-        if type(value) not in ((int, float) if kinds[key] is float else (int,)):
-            raise InputError(f"latency.{key} = {value!r}: must be a number")
-    return {"device": device, "runtimes": tuple(runtimes), "protocol": Protocol(**table)}
+        if key == "precision":
+            continue  # Protocol itself lists what is allowed
+        if type(value) not in ((int, float) if kinds[key] is float else (kinds[key],)):
+            raise InputError(
+                f"latency.{key} = {value!r}: must be {'true or false' if kinds[key] is bool else 'a number'}"
+            )
+    return {"device": name, "runtimes": tuple(runtimes), "protocol": Protocol(**table)}
 
 
 def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:

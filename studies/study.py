@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import torch
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import ExperimentalWarning
@@ -14,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
 from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, quiet
+from search.latency.devices import device_named
 from search.objective import Task, Watch
 from search.run import Outcome, counted, run
 from space import contains
@@ -72,6 +74,9 @@ def launch(
             raise InputError(f"trials = {trials}: must be at least 1")
         spec = replace(spec, trials=trials)
     spec = _with_classes(spec, len(class_names(spec.data)))
+    trains_on = _trainer(spec.trains_on)
+    for runtime in spec.runtimes:
+        device_named(spec.device).check(runtime, spec.protocol)
     opened = open_storage(storage, create=True)
     folder = _weights(runs, spec.name)
     try:
@@ -84,8 +89,9 @@ def launch(
     try:
         study = _create(spec, data, opened)
         if counted(study) < spec.trials:
-            _note_conditions(study)
+            _note_conditions(study, trains_on)
         task = Task(
+            trains_on=trains_on,
             space=spec.space,
             input_size=spec.input_size,
             limits=spec.limits,
@@ -133,6 +139,17 @@ def mirrors(spec: StudySpec) -> bool:
     return DATASETS[spec.data.name].mirror if spec.flip is None else spec.flip
 
 
+def _trainer(name: str) -> str:
+    """The torch device that trains; InputError where there is no such GPU."""
+    gpus = torch.cuda.device_count()
+    if name == "auto":
+        return "cuda:0" if gpus else "cpu"
+    number = int(name.partition(":")[2] or 0)
+    if name != "cpu" and number >= gpus:
+        raise InputError(f"training.device = {name!r}: torch sees {gpus} CUDA device(s) here")
+    return name if name == "cpu" else f"cuda:{number}"
+
+
 def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStorage) -> Study:
     study = optuna.create_study(
         storage=storage, study_name=spec.name, directions=["minimize", "minimize"], load_if_exists=True
@@ -159,16 +176,17 @@ def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStor
     return study
 
 
-def _note_conditions(study: Study) -> None:
+def _note_conditions(study: Study, trains_on: str) -> None:
     """Add the conditions of this process to those under which the study's trials ran."""
-    before, now = study.user_attrs.get(records.CONDITIONS, []), environment()
+    before, now = study.user_attrs.get(records.CONDITIONS, []), environment(trains_on)
     if now not in before:
         study.set_user_attr(records.CONDITIONS, [*before, now])
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     """The first setting in which two specs differ, in words; '' where they agree on all that decides a study."""
-    free = ("trials", "about", "data.path", "space.base")  # of a space, its values count
+    # Of a space, its values count; what trains may change, as latency is measured elsewhere or with the lease held.
+    free = ("trials", "about", "data.path", "space.base", "training.device")
     for key in old | new:
         name, before, after = prefix + key, old.get(key), new.get(key)
         if before == after or name in free:

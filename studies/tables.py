@@ -1,11 +1,12 @@
 """Tables for the terminal, one function per command."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.table import Table
 
-from search.latency.timing import Latency
+from search.latency.compare import MARGIN, Comparison
+from search.latency.reading import Latency
 from studies.front import Front, flag, latency_text, title, verdict
 from studies.listing import Listed
 from threshnet.costs import Costs
@@ -13,12 +14,13 @@ from threshnet.costs import Costs
 
 def front_table(front: Front) -> Table:
     """The front, quickest first."""
-    table = _table(f"Pareto front of {front.study}: {len(front.front)} of {len(front.trained)} trained networks")
+    shares = f"{len(front.front)} of {len(front.trained)} trained networks"
+    table = _table(f"Pareto front of {front.study} on {front.backend}: {shares}")
     table.add_column("network", no_wrap=True)
     for name in ("error %", "ms (95 % interval)", "params M", "MACs M"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("schedules")
-    table.caption = "* the knee; the interval is that of the median within one pass; ! spread wide or unsteady"
+    table.caption = "* the knee; ! a reading to be distrusted: spread wide, unsteady, on a busy or throttled device"
     for record in front.front:
         mark = " *" if record is front.knee else ""
         table.add_row(
@@ -72,18 +74,52 @@ def latency_table(name: str, latency: Latency) -> Table:
     table.add_column("")
     table.add_column("")
     for key, value in (
-        ("median", f"{latency.median_ms:.3f} ms"),
-        ("95 % interval of the median", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms, within this pass"),
-        ("interquartile range", f"{latency.iqr_ms:.3f} ms ({100 * latency.relative_iqr:.1f} %)"),
-        ("runs", str(len(latency.samples_ms))),
+        ("latency", f"{latency.latency_ms:.3f} ms on the quiet device"),
+        ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms, {_ended(latency)}"),
+        ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
+        ("the reference", f"{latency.reference_ms:.3f} ms on the quiet device, now {latency.slowdown:.2f} times that"),
+        ("interquartile range", f"{100 * latency.relative_iqr:.1f} % of the median"),
+        ("runs", f"{latency.runs} in {len(latency.rounds_ms)} rounds, the quietest third of which counts"),
         ("device", f"{latency.device}: {latency.processor}, {latency.threads} thread(s)"),
         ("runtime", f"{latency.runtime} {latency.runtime_version}, {latency.precision}"),
         ("images", f"batch {latency.batch} of {latency.input_size}x{latency.input_size}"),
+        *_conditions(latency),
         *(("warning", text) for text in latency.warnings),
     ):
         table.add_row(key, value)
     table.show_header = False
     return table
+
+
+def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> Table:
+    """Which of several networks is faster, pair by pair."""
+    table = _table("Latency, pair by pair")
+    for name in ("network", "is", "than / as"):
+        table.add_column(name, style="bold" if name == "is" else "", no_wrap=True)
+    table.add_column("ratio (95 % interval)", justify="right", no_wrap=True)
+    table.add_column("ms now", justify="right", no_wrap=True)
+    for pair in found.pairs:
+        now = f"{found.latency_ms[pair.a]:.3f}, {found.latency_ms[pair.b]:.3f}"
+        ratio = f"{pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})"
+        table.add_row(titles[pair.a], pair.verdict, titles[pair.b], ratio, now)
+    table.caption = (
+        f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; {found.cycles} quiet cycles, one run; "
+        f"SAME: within {MARGIN:.0%}"
+    )
+    return table
+
+
+def _ended(latency: Latency) -> str:
+    return "precise enough" if latency.ended == "precise" else "when time was up"
+
+
+def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
+    """What the device told of itself before and after."""
+    for name, unit in (("temperature_c", "degrees C"), ("clock_mhz", "MHz"), ("governor", ""), ("load", "")):
+        before, after = getattr(latency.before, name), getattr(latency.after, name)
+        if before is not None:
+            shown = f"{before:g}, {after:g} after" if isinstance(before, float) else before
+            yield name.partition("_")[0], f"{shown} {unit}".strip()
 
 
 def studies_table(storage: str, listed: Sequence[Listed]) -> Table:

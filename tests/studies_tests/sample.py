@@ -1,6 +1,6 @@
 """A small finished study in memory, and its front, for the tests of what is made of a study."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 
 from search import records
-from search.latency.timing import Latency, Protocol, summarise
+from search.latency.reading import Latency
 from space import Limits
 from studies.front import Front, front_of
 from studies.spec import StudySpec
@@ -55,6 +55,18 @@ def sample_front(
     return front_of(sample_loaded(discovered, named, limits, seed))
 
 
+def remeasured(loaded: Loaded, device: str, runtime: str, missing: Collection[int] = (), seed: int = 1) -> Loaded:
+    """The study with made-up readings of another backend for its trained networks, but for those `missing`."""
+    rng = np.random.default_rng(seed)
+    for record in loaded.records:
+        if record.latency_ms and record.number not in missing:
+            latency = sample_latency(1.5 * record.latency_ms * float(rng.uniform(0.5, 1.5)), rng)
+            there = replace(latency, device=device, runtime=runtime, processor="Imaginary Arm @ 1.5 GHz")
+            key = f"{records.REMEASURED} {record.number} {there.backend}"
+            loaded.study.set_user_attr(key, there.to_json())
+    return replace(loaded, records=records.records(loaded.study))
+
+
 def random_network(rng: np.random.Generator) -> NetworkSpec:
     """A small network of three or four blocks, each with a schedule of its own."""
     scale = float(rng.uniform(0.2, 1.2))
@@ -73,14 +85,22 @@ def random_network(rng: np.random.Generator) -> NetworkSpec:
 
 
 def sample_latency(centre_ms: float, rng: np.random.Generator) -> Latency:
-    """A reading of 50 skewed samples around `centre_ms`."""
-    return summarise(
-        [float(x) for x in centre_ms * (1 + 0.05 * rng.exponential(size=50))],
-        Protocol(),
+    """A reading of twenty rounds of skewed samples around `centre_ms`."""
+
+    def rounds(milliseconds: float) -> tuple[tuple[float, ...], ...]:
+        return tuple(map(tuple, (milliseconds * (1 + 0.05 * rng.exponential(size=(20, 16)))).tolist()))
+
+    return Latency(
+        rounds_ms=rounds(centre_ms),
+        reference_rounds_ms=rounds(1.0),
+        reference_ms=1.02,
+        ended="precise",
         device="cpu",
         processor="Imaginary CPU @ 3 GHz",
         runtime="onnxruntime",
         runtime_version="1.22.0",
+        threads=1,
+        batch=1,
         input_size=INPUT_SIZE,
     )
 
@@ -99,9 +119,9 @@ def _add(
         trial.set_user_attr(records.NAMED, name)
     columns = ("params", "macs", "flops", "madd", "memory_bytes")
     trial.set_user_attr(records.COSTS, {column: getattr(costs, column) for column in columns})
-    trial.set_user_attr(records.LATENCY, {"onnxruntime": latency.to_json()})
+    trial.set_user_attr(records.LATENCY, {latency.backend: latency.to_json()})
     trial.set_user_attr(records.IMAGE_PASSES, 60_000)
     trial.set_user_attr(records.EPOCHS, [{"number": 1, "loss": 1.5, "seconds": 2.0}])
-    for constraint, value in (limits.of_costs(costs) | limits.of_latency(latency.median_ms)).items():
+    for constraint, value in (limits.of_costs(costs) | limits.of_latency(latency.latency_ms)).items():
         trial.set_constraint(constraint, value)
-    study.tell(trial, (error, latency.median_ms))
+    study.tell(trial, (error, latency.latency_ms))

@@ -15,14 +15,16 @@ import pytest
 from search_tests.tiny import LARGEST, SMALLEST, Measuring
 from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 
-from search.latency.timing import Latency, MeasurementError
+from search.latency.protocol import MeasurementError
+from search.latency.reading import Latency
 from studies import cli, launch, load
-from studies.front import front_json, front_of
+from studies.front import front_of, fronts_of
+from studies.moves import study_json
 from threshnet import NAMED
 from threshnet.costs import count
 from threshnet.shapes import smallest_input
 
-COMMANDS = ("launch", "studies", "pareto", "export", "measure", "costs", "train")
+COMMANDS = ("launch", "studies", "pareto", "remeasure", "export", "measure", "costs", "train")
 TOML = """
 name = "mine"
 trials = 2
@@ -108,7 +110,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("studies nonsense", ["No such command 'nonsense'"]),
     ("costs --colour red", ["No such option", "--colour"]),
     ("launch", ["Missing argument 'SPEC'"]),
-    ("launch cifar11", ["'cifar11'", "cifar10_cpu, digits"]),
+    ("launch cifar11", ["'cifar11'", "cifar10_cpu", "digits"]),
     ("launch gone.toml", ["gone.toml: no such file"]),
     ("launch digits --trials 0", ["--trials", "0", "x>=1"]),
     ("launch digits --trials many", ["--trials", "'many'", "integer"]),
@@ -125,11 +127,18 @@ BAD: list[tuple[str, list[str]]] = [
     ("launch digits --storage sqlite:///empty", ["storage 'sqlite:///empty' cannot be used"]),
     ("launch digits --storage journal:empty", ["storage 'journal:empty' cannot be used"]),
     ("launch key.toml", ["key.toml: unknown key 'space.depth'", "layers"]),
-    ("launch device.toml", ["device.toml: latency.device = 'tpu'", "cpu"]),
+    ("launch device.toml", ["device.toml: latency.device: device 'tpu'", "must be cpu, cuda"]),
+    ("launch gpu.toml", ["training.device = 'cuda:99'", "torch sees ", "CUDA device(s) here"]),
+    ("launch precision.toml", ["precision 'fp16'", "'cpu' measures fp32 only"]),
+    ("launch layout.toml", ["channels_last", "torch, not with 'onnxruntime'"]),
     ("launch damaged.toml --data damaged --storage journal:x.log", ["damaged/train/dark/000.png", "whole image"]),
     ("studies", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
     ("studies copy small journal:gone.log journal:x.log", ["no file gone.log"]),
     ("pareto small", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
+    ("pareto small --on torch --results out", ["--results", "does not go with --on"]),
+    ("remeasure", ["Missing argument 'STUDY'"]),
+    ("remeasure small --runtime torch", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
+    ("remeasure small --threads 0", ["--threads", "0", "x>=1"]),
     ("export -o model", ["STUDY --trial N", "--knee", "--named NAME", "--config F.json"]),
     ("export --named threshnet28 --config tree.json -o model", ["export what?"]),
     ("export small --named threshnet28 -o model", ["export what?"]),
@@ -184,6 +193,12 @@ def files(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("a network")
     (tmp_path / "key.toml").write_text('name = "mine"\ntrials = 2\n[space]\ndepth = [1]\n')
     (tmp_path / "device.toml").write_text('name = "mine"\ntrials = 2\n[latency]\ndevice = "tpu"\n')
+    for name, table in (
+        ("gpu", '[training]\ndevice = "cuda:99"\n'),
+        ("precision", '[latency]\nprecision = "fp16"\n'),
+        ("layout", "[latency]\nchannels_last = true\n"),
+    ):
+        (tmp_path / f"{name}.toml").write_text(f'name = "mine"\ntrials = 2\n{table}')
     (tmp_path / "damaged.toml").write_text('name = "mine"\ntrials = 2\n')
     image = write_tree(tmp_path / "damaged", train=4, test=1) / "train" / "dark" / "000.png"
     image.write_bytes(image.read_bytes()[:100])
@@ -233,7 +248,7 @@ def test_a_download_without_a_network_is_one_line(run: Run, monkeypatch: pytest.
 
 
 def test_a_failed_measurement_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, files: None) -> None:
-    def fail(*_arguments: object) -> Latency:
+    def fail(*_arguments: object, **_options: object) -> Latency:
         raise MeasurementError("the probe died")
 
     monkeypatch.setattr("search.latency.devices.measure_on", fail)
@@ -362,7 +377,7 @@ def test_the_front_is_written_in_every_form(run: Run, storage: str, monkeypatch:
     options = ["--html", "out/[b]front.html", "--csv", "out/trials.csv", "--results", "out/results"]
     said = run("pareto", "small", "--storage", storage, "--json", *options, "--png", "front.png")
     assert said.status == 0
-    assert json.loads(said.out) == json.loads(json.dumps(front_json(front_of(load("small", storage)))))
+    assert json.loads(said.out) == json.loads(json.dumps(study_json(fronts_of(load("small", storage)))))
     assert "wrote out/[b]front.html\n" in said.err
     assert "Pareto front" in Path("out/[b]front.html").read_text()
     with Path("out/trials.csv").open() as file:
@@ -397,8 +412,8 @@ def test_a_measurement_is_told_with_its_interval(run: Run) -> None:
     told = json.loads(said.out)
     assert (told["network"], told["device"], told["runtime"]) == ("tree", "cpu", "onnxruntime")
     assert (told["batch"], told["input_size"], told["threads"]) == (1, 16, 1)
-    assert 0 < told["low_ms"] <= told["median_ms"] <= told["high_ms"]
-    assert len(told["samples_ms"]) >= 16
+    assert 0 < told["low_ms"] <= told["latency_ms"] <= told["high_ms"]
+    assert len(told["rounds_ms"]) >= 6
     assert told["runtime_version"]
     assert told["processor"]
 
@@ -408,7 +423,14 @@ def test_a_measurement_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("search.latency.devices.measure_on", Measuring([]))
     said = run("measure", "tree.json", "--input", str(smallest_input(TREE_NETWORK)), "--batch", "4")
     assert (said.status, said.err) == (0, "")
-    for part in ("Latency of tree", "95 % interval of the median", "abacus", "batch 4", "onnxruntime 1, fp32"):
+    for part in (
+        "Latency of tree",
+        "95 % interval",
+        "ratio to the reference",
+        "abacus",
+        "batch 4",
+        "onnxruntime 1, fp32",
+    ):
         assert part in said.out
 
 

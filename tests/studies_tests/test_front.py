@@ -9,11 +9,10 @@ import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_tests.tiny import QUICK, SMALLEST
+from search_tests.tiny import SMALLEST, steady_latency
 from studies_tests.sample import sample_front
 
 from search import records
-from search.latency.timing import summarise
 from search.records import Record
 from studies.front import Front, front_json, front_of, title, verdict
 from studies.spec import StudySpec
@@ -43,7 +42,7 @@ def study_of(rows: Sequence[Row]) -> Loaded:
             records.FINGERPRINT: f"{trial.number:016d}",
             records.NETWORK: SMALLEST.to_json(),
             records.COSTS: COSTS,
-            records.LATENCY: {"onnxruntime": reading_of(row.latency_ms)},
+            records.LATENCY: {"cpu onnxruntime": reading_of(row.latency_ms)},
         }
         for key, value in attrs.items():
             trial.set_user_attr(key, value)
@@ -56,16 +55,7 @@ def study_of(rows: Sequence[Row]) -> Loaded:
 
 def reading_of(latency_ms: float) -> dict[str, object]:
     """A reading as a trial holds it."""
-    reading = summarise(
-        [latency_ms] * 3,
-        QUICK,
-        device="cpu",
-        processor="abacus",
-        runtime="onnxruntime",
-        runtime_version="1",
-        input_size=16,
-    )
-    return reading.to_json()
+    return steady_latency(latency_ms).to_json()
 
 
 def loaded(study: optuna.Study) -> Loaded:
@@ -225,6 +215,7 @@ def test_json_has_every_field() -> None:
         "study",
         "about",
         "caveat",
+        "backend",
         "objectives",
         "trained",
         "hypervolume",
@@ -234,14 +225,14 @@ def test_json_has_every_field() -> None:
         "named",
     }
     assert (told["study"], told["caveat"], told["trained"]) == (front.study, front.caveat, len(front.trained))
-    assert told["knee"] == front.knee.number
+    assert (told["knee"], told["backend"]) == (front.knee.number, "cpu onnxruntime")
     assert [entry["trial"] for entry in told["front"]] == numbers(front.front)
     for entry, record in zip(told["front"], front.front, strict=True):
         assert entry["name"] == title(record)
         assert (entry["latency_ms"], entry["error_percent"]) == record.point
         low, high = entry["latency_interval_ms"]
         assert low <= entry["latency_ms"] <= high
-        assert entry["latency_iqr_ms"] > 0
+        assert entry["latency_relative_iqr"] > 0
         assert (entry["params"], entry["macs"]) == (record.costs["params"], record.costs["macs"])
         assert (entry["fingerprint"], entry["schedule"]) == (record.fingerprint, record.schedule)
     for entry, point in zip(told["named"], front.named, strict=True):

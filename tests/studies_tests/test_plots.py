@@ -1,19 +1,24 @@
 """The figure of a front: what it tells, that it needs no network, and what happens where no Chrome is."""
 
 import re
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 from choreographer.browsers.chromium import Chromium
 from plotly.offline import get_plotlyjs
-from studies_tests.sample import CAVEAT, sample_front
+from studies_tests.sample import CAVEAT, remeasured, sample_front, sample_loaded
 
 from space import Limits
-from studies import chrome
-from studies.front import Front, title, verdict
-from studies.labels import RIGHT_FIRST, place, shared
-from studies.plots import HEIGHT, SCALE, WIDTH, NoChrome, figure, hover, write_html, write_png
+from studies import chrome, plots_backends
+from studies.chrome import NoChrome
+from studies.front import Front, fronts_of, title, verdict
+from studies.labels import CHARACTER, RIGHT_FIRST, Box, place, shared
+from studies.moves import moves
+from studies.panel import hover
+from studies.pictures import SCALE, write_html, write_png
+from studies.plots import HEIGHT, WIDTH, figure
 from threshnet import NAMED
 from threshnet.schedules import describe
 
@@ -127,7 +132,7 @@ def test_every_point_is_inside_the_axes(front: Front) -> None:
 @each_front
 def test_html_is_one_file_that_needs_no_network(front: Front, tmp_path: Path) -> None:
     file = tmp_path / "front.html"
-    write_html(front, file)
+    write_html([front], file)
     page = file.read_text()
     library = get_plotlyjs()
     assert page.count(library) == 1
@@ -141,7 +146,7 @@ def test_html_is_one_file_that_needs_no_network(front: Front, tmp_path: Path) ->
 @pytest.mark.services
 def test_png_is_drawn_at_twice_the_size(tmp_path: Path) -> None:
     file = tmp_path / "front.png"
-    write_png(FRONTS["usual"], file)
+    write_png([FRONTS["usual"]], file)
     data = file.read_bytes()
     assert data.startswith(b"\x89PNG\r\n")
     assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (SCALE * WIDTH, SCALE * HEIGHT)
@@ -152,7 +157,7 @@ def test_without_a_chrome_one_line_says_so(
 ) -> None:
     monkeypatch.setattr(Chromium, "find_browser", lambda **_: None)
     with pytest.raises(NoChrome, match=r"^no Chrome or Chromium found; install one, or name its file in BROWSER_PATH$"):
-        write_png(FRONTS["usual"], tmp_path / "front.png")
+        write_png([FRONTS["usual"]], tmp_path / "front.png")
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr() == ("", "")
 
@@ -174,7 +179,129 @@ def test_a_chrome_that_hangs_or_dies_is_one_line(
     monkeypatch.setattr(Chromium, "find_browser", lambda **_: str(browser))
     monkeypatch.setattr(chrome, "TIMEOUT_S", 1.0)
     with pytest.raises(NoChrome, match=message) as failure:
-        write_png(FRONTS["one point"], tmp_path / "front.png")
+        write_png([FRONTS["one point"]], tmp_path / "front.png")
     assert "\n" not in str(failure.value)
     assert not (tmp_path / "front.png").exists()
     assert capfd.readouterr() == ("", "")
+
+
+# Several backends
+
+PI = "ssh://pi@raspberrypi.local:2222"
+TWO = remeasured(sample_loaded(20, ALL_NAMED), "cpu", "torch")
+THREE = remeasured(remeasured(sample_loaded(20, ALL_NAMED, seed=2), "cpu", "torch"), PI, "onnxruntime", {3, 9}, seed=5)
+FOUR = remeasured(THREE, "cuda", "torch-graph", seed=6)
+STUDIES = {"two": fronts_of(TWO), "three": fronts_of(THREE)}
+each_study = pytest.mark.parametrize("fronts", STUDIES.values(), ids=STUDIES.keys())
+
+
+def across(number: int) -> str:
+    """What plotly calls the latency axis of a panel."""
+    return f"x{number}" if number > 1 else "x"
+
+
+def panel(chart: go.Figure, number: int) -> list[go.Scatter]:
+    """The traces of a panel, without the legend's."""
+    return [trace for trace in chart.data if trace.xaxis == across(number) and trace.x != (None,)]
+
+
+def labels(chart: go.Figure, number: int) -> list[str]:
+    """The texts beside the points of a panel."""
+    return [annotation.text for annotation in chart.layout.annotations if annotation.xref == across(number)]
+
+
+@each_study
+def test_each_backend_has_a_panel_with_its_own_front_and_the_errors_shared(fronts: tuple[Front, ...]) -> None:
+    chart = plots_backends.figure(fronts)
+    above = [annotation.text for annotation in chart.layout.annotations if annotation.xref == "paper"]
+    for number, front in enumerate(fronts, start=1):
+        (line,) = [trace for trace in panel(chart, number) if trace.name == "Pareto front"]
+        assert list(zip(line.x, line.y, strict=True)) == [record.point for record in front.front]
+        shown = [text for trace in panel(chart, number) for text in trace.hovertext or ()]
+        assert {hover(record, front) for record in front.trained} == set(shown)
+        assert front.backend in above[number - 1]
+        low, high = chart.layout[f"xaxis{number}"].range
+        assert 10**low < min(record.point[0] for record in front.trained)
+        assert max(record.point[0] for record in front.trained) < 10**high
+    assert {trace.yaxis or "y" for trace in chart.data} == {"y"}
+    domains = [chart.layout[f"xaxis{number}"].domain for number, _ in enumerate(fronts, start=1)]
+    assert [domains[0][0], domains[-1][1]] == [0, 1]
+    assert all(left[1] < right[0] for left, right in pairwise(domains))
+
+
+@each_study
+def test_networks_that_moved_have_the_same_symbol_and_a_label_in_every_panel(fronts: tuple[Front, ...]) -> None:
+    chart = plots_backends.figure(fronts)
+    found = [moves(fronts[0], front) for front in fronts[1:]]
+    expected = {one.here.number: "triangle-up" for one_move in found for one in one_move.joined}
+    expected |= {one.here.number: "triangle-down" for one_move in found for one in one_move.left}
+    assert {"triangle-up", "triangle-down"} <= set(expected.values())
+    for number, front in enumerate(fronts, start=1):
+        by_hover = {hover(record, front): record.number for record in front.trained}
+        symbols = {
+            by_hover[text]: symbol
+            for trace in panel(chart, number)
+            for text, symbol in zip(trace.hovertext or (), trace.marker.symbol or (), strict=False)
+        }
+        marked = {trial: symbol for trial, symbol in symbols.items() if symbol.startswith("triangle")}
+        assert marked == {trial: symbol for trial, symbol in expected.items() if trial in by_hover.values()}
+        for record in front.trained:
+            if record.number in expected and not record.named:
+                texts = (str(record.number), f"knee: trial {record.number}")
+                assert sum(label in texts for label in labels(chart, number)) == 1
+        for point in front.named:
+            assert sum(label.startswith(title(point.record)) for label in labels(chart, number)) == 1
+    told = {trace.name for trace in chart.data if trace.showlegend}
+    assert {"joined the front elsewhere", "left the front elsewhere", "Pareto front"} <= told
+
+
+def label_boxes(chart: go.Figure, width: int, number: int) -> list[Box]:
+    """Where the labels of a panel lie, in shares of the panel's width and height, y downwards."""
+    layout, axis = chart.layout, chart.layout[f"xaxis{number}"]
+    wide = (width - layout.margin.l - layout.margin.r) * (axis.domain[1] - axis.domain[0])
+    high = layout.height - layout.margin.t - layout.margin.b
+    boxes = []
+    for label in [one for one in layout.annotations if one.xref == across(number)]:
+        x = (label.x - axis.range[0]) / (axis.range[1] - axis.range[0]) + label.xshift / wide
+        y = (layout.yaxis.range[1] - label.y) / (layout.yaxis.range[1] - layout.yaxis.range[0]) - label.yshift / high
+        right, down = CHARACTER * label.font.size * len(label.text) / wide, label.font.size / high
+        left = x - right * {"left": 0.0, "center": 0.5, "right": 1.0}[label.xanchor]
+        top = y - down * {"top": 0.0, "middle": 0.5, "bottom": 1.0}[label.yanchor]
+        boxes.append((left, top, left + right, top + down))
+    return boxes
+
+
+@each_study
+def test_labels_of_a_panel_neither_overlap_nor_leave_it(fronts: tuple[Front, ...]) -> None:
+    chart = plots_backends.figure(fronts)
+    for number, _ in enumerate(fronts, start=1):
+        boxes = label_boxes(chart, plots_backends.width(fronts), number)
+        assert len(boxes) > 6
+        assert min(edge for box in boxes for edge in box) >= 0
+        assert max(edge for box in boxes for edge in box) <= 1
+        assert not any(shared(a, b) for a, b in combinations(boxes, 2))
+
+
+def test_a_fourth_backend_is_named_and_not_drawn() -> None:
+    chart = plots_backends.figure(fronts_of(FOUR))
+    assert "Not shown: cuda torch-graph" in chart.layout.title.subtitle.text
+    assert "on 4 backends" in chart.layout.title.text
+    assert {trace.xaxis for trace in chart.data if trace.x != (None,)} == {"x", "x2", "x3"}
+
+
+def test_a_page_of_several_backends_needs_no_network(tmp_path: Path) -> None:
+    file = tmp_path / "fronts.html"
+    write_html(STUDIES["three"], file)
+    rest = file.read_text().replace(get_plotlyjs(), "")
+    assert "raspberrypi.local:2222 onnxruntime" in rest
+    assert "http" not in rest
+
+
+@pytest.mark.services
+def test_a_png_of_several_backends_is_wider(tmp_path: Path) -> None:
+    file = tmp_path / "fronts.png"
+    write_png(STUDIES["two"], file)
+    data = file.read_bytes()
+    wide, high = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    assert wide == SCALE * plots_backends.width(STUDIES["two"])
+    assert high > SCALE * HEIGHT

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from studies_tests.sample import CAVEAT, sample_loaded
+from studies_tests.sample import CAVEAT, remeasured, sample_loaded
 
 from search.data import DataSettings
-from search.latency.processor import usable_processors
+from search.latency.probe import usable_processors
 from studies import report
+from studies.chrome import NoChrome
 from studies.environment import PACKAGES, environment
-from studies.front import front_json, front_of, title, verdict
-from studies.plots import NoChrome
+from studies.front import front_of, fronts_of, title, verdict
+from studies.moves import change, moves, study_json
 from studies.study import Loaded
 from threshnet import NAMED, InputError
 
@@ -51,7 +52,7 @@ def study() -> Loaded:
 def results(study: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder, drawn without a browser."""
     monkeypatch.setattr(report, "write_png", lambda front, file: file.write_bytes(b"a picture"))
-    list(report.write(study, front_of(study), results=tmp_path / "deep" / "results"))
+    list(report.write(study, fronts_of(study), results=tmp_path / "deep" / "results"))
     return tmp_path / "deep" / "results"
 
 
@@ -69,8 +70,13 @@ def test_every_trial_is_in_the_table(results: Path, study: Loaded) -> None:
         if record.trained:
             assert float(row["error_percent"]) == pytest.approx(record.error)
             assert float(row["latency_ms"]) == pytest.approx(record.latency_ms)
-            assert float(row["onnxruntime_low_ms"]) <= float(row["latency_ms"]) <= float(row["onnxruntime_high_ms"])
-            assert row["onnxruntime_runs"] == "50"
+            low, high = (float(row[f"cpu onnxruntime: {end} ms"]) for end in ("low", "high"))
+            assert low <= float(row["cpu onnxruntime: ms"]) == float(row["latency_ms"]) <= high
+            assert row["cpu onnxruntime: runs"] == "320"
+            reading = record.latency["cpu onnxruntime"]
+            assert float(row["cpu onnxruntime: ratio to the reference"]) == pytest.approx(reading.ratio[0])
+            assert float(row["cpu onnxruntime: relative iqr"]) == pytest.approx(reading.relative_iqr)
+            assert row["cpu onnxruntime: warnings"] == "; ".join(reading.warnings)
         else:
             assert row["error_percent"] == row["latency_ms"] == ""
         assert row["params"] == str(record.costs.get("params", ""))  # whole, without a point
@@ -79,7 +85,7 @@ def test_every_trial_is_in_the_table(results: Path, study: Loaded) -> None:
 
 
 def test_the_front_is_written_as_the_command_prints_it(results: Path, study: Loaded) -> None:
-    assert json.loads((results / "front.json").read_text()) == front_json(front_of(study))
+    assert json.loads((results / "front.json").read_text()) == study_json(fronts_of(study))
 
 
 def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machine(results: Path, study: Loaded) -> None:
@@ -132,9 +138,33 @@ def test_a_long_front_is_cut_and_still_fits(study: Loaded) -> None:
     line = [replace(first, number=n, latency_ms=1 + n, error=90.0 - n) for n in range(60)]
     named = [replace(first, number=60 + n, named=name, latency_ms=100.0, error=99.0) for n, name in enumerate(NAMED)]
     long = replace(study, records=[*line, *named])
-    page = report.results_page(long, front_of(long))
+    page = report.results_page(long, fronts_of(long))
     assert "| and 40 more in front.json |" in page
     assert len(page.splitlines()) <= 60
+
+
+def test_other_backends_have_their_fronts_columns_and_moves(
+    study: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    monkeypatch.setattr(report, "write_png", lambda fronts, file: drawn.append(fronts))
+    several = sample_loaded(discovered=40, named=tuple(NAMED))
+    for number, runtime in enumerate(("torch", "openvino", "tvm", "ncnn"), start=1):
+        several = remeasured(several, "cpu", runtime, missing=range(number), seed=number)
+    several = replace(several, environments=study.environments)
+    fronts = fronts_of(several)
+    list(report.write(several, fronts, results=tmp_path))
+    assert drawn == [fronts]
+    page = (tmp_path / "README.md").read_text()
+    assert len(page.splitlines()) <= 60
+    for front in fronts[1:4]:
+        where = f"- On {front.backend} (Imaginary Arm @ 1.5 GHz, {front.backend.split()[1]} 1.22.0): "
+        shares = f"{len(front.front)} of {len(front.trained)} networks on the front, knee {title(front.knee)}; "
+        assert f"{where}{shares}{change(moves(fronts[0], front))}." in page
+    assert "- Further backends, 1 of them: front.json." in page
+    assert pd.read_csv(tmp_path / "trials.csv")["cpu ncnn: ms"].notna().sum() == 41
+    told = json.loads((tmp_path / "front.json").read_text())
+    assert list(told["backends"]) == ["cpu torch", "cpu openvino", "cpu tvm", "cpu ncnn"]
 
 
 def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
@@ -144,7 +174,7 @@ def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
         raise NoChrome("no Chrome or Chromium found")
 
     monkeypatch.setattr(report, "write_png", fail)
-    lines = list(report.write(study, front_of(study), results=tmp_path, png=tmp_path / "front.png"))
+    lines = list(report.write(study, fronts_of(study), results=tmp_path, png=tmp_path / "front.png"))
     assert lines == [
         f"{tmp_path / 'front.png'} not written: no Chrome or Chromium found",
         f"{tmp_path / 'figure.png'} not written: no Chrome or Chromium found",
@@ -155,7 +185,7 @@ def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
 
 def test_the_table_alone_is_the_table_of_the_folder(study: Loaded, results: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "all.csv"
-    assert list(report.write(study, front_of(study), csv=file)) == [f"wrote {file}"]
+    assert list(report.write(study, fronts_of(study), csv=file)) == [f"wrote {file}"]
     assert file.read_text() == (results / "trials.csv").read_text()
     assert len(pd.read_csv(file)) == len(study.records)
 
@@ -165,7 +195,7 @@ def test_a_place_that_cannot_be_written_is_named(kind: str, study: Loaded, tmp_p
     blocker = tmp_path / "file"
     blocker.touch()
     with pytest.raises(InputError, match=f"{blocker}.*cannot be written") as caught:
-        list(report.write(study, front_of(study), **{kind: blocker / "inside"}))
+        list(report.write(study, fronts_of(study), **{kind: blocker / "inside"}))
     assert "\n" not in str(caught.value)
 
 

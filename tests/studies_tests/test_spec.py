@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.data import DATASETS, DataSettings
-from search.latency.timing import Protocol
+from search.latency.protocol import Protocol
 from search.recipes import RECIPES
 from search.samplers import SAMPLERS
 from space import SPACES, Limits
@@ -99,8 +99,17 @@ SPECS = st.builds(
     recipe=st.sampled_from(list(RECIPES.values())).flatmap(
         lambda recipe: st.builds(replace, st.just(recipe), epochs=st.integers(1, 300), learning_rate=st.floats(1e-5, 1))
     ),
+    trains_on=st.sampled_from(["auto", "cpu", "cuda", "cuda:1"]),
     runtimes=st.sampled_from([("onnxruntime",), ("torch", "onnxruntime")]),
-    protocol=st.builds(Protocol, threads=st.integers(1, 8), max_s=st.floats(0, 10)),
+    protocol=st.builds(
+        Protocol,
+        threads=st.integers(1, 8),
+        precision=st.sampled_from(["fp32", "fp16", "bf16"]),
+        channels_last=st.booleans(),
+        round_runs=st.integers(20, 100),
+        discard=st.integers(1, 19),
+        max_s=st.floats(0, 10),
+    ),
 )
 
 
@@ -124,6 +133,25 @@ def test_stems_are_tables(toml: Callable[[str], Path]) -> None:
     spec = find_spec(str(toml(LEAST + "[space]\nstems = [{widths = [4, 8], stride = 1, pool = false}]\n")))
     (stem,) = spec.space.stems
     assert (stem.widths, stem.stride, stem.pool) == ((4, 8), 1, False)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
+def test_a_study_says_what_trains(toml: Callable[[str], Path], device: str) -> None:
+    spec = find_spec(str(toml(LEAST + f"[training]\ndevice = '{device}'\nepochs = 3\n")))
+    assert (spec.trains_on, spec.recipe.epochs) == (device, 3)
+    assert spec.to_json()["training"]["device"] == device
+    assert find_spec(str(toml(LEAST))).trains_on == "auto"
+
+
+def test_a_study_says_how_latency_is_taken(toml: Callable[[str], Path]) -> None:
+    table = (
+        "[latency]\ndevice = 'cuda:1'\nprecision = 'bf16'\nchannels_last = true\nround_runs = 30\ntolerance = 0.01\n"
+    )
+    spec = find_spec(str(toml(LEAST + table)))
+    assert spec.protocol == Protocol(precision="bf16", channels_last=True, round_runs=30, tolerance=0.01)
+    assert (spec.device, spec.runtimes) == ("cuda:1", ("torch-graph",))  # the device's first
+    told = spec.to_json()["latency"]
+    assert (told["precision"], told["channels_last"], told["tolerance"]) == ("bf16", True, 0.01)
 
 
 # What is refused
@@ -211,7 +239,24 @@ def test_an_unknown_key_is_named_with_its_file(toml: Callable[[str], Path], text
         (LEAST + "[training]\nweight_decay = -0.1\n", ["weight_decay = -0.1", "0 or more"]),
         (LEAST + "[training]\nlabel_smoothing = 2\n", ["label_smoothing = 2", "0 to 1"]),
         (LEAST + "[training]\nshift = -1\n", ["shift = -1", "0 or more"]),
-        (LEAST + "[latency]\ndevice = 'tpu'\n", ["latency.device = 'tpu'", "cpu"]),
+        (LEAST + "[latency]\ndevice = 'tpu'\n", ["latency.device: device 'tpu'", "must be cpu"]),
+        (LEAST + "[latency]\ndevice = 3\n", ["latency.device = 3", "text"]),
+        (LEAST + "[latency]\ndevice = 'cuda:x'\n", ["latency.device: device 'cuda:x'", "cuda:N"]),
+        (LEAST + "[latency]\nprecision = 'int8'\n", ["precision = 'int8'", "fp32, fp16, bf16"]),
+        (LEAST + "[latency]\nprecision = 16\n", ["precision = 16", "fp32, fp16, bf16"]),
+        (LEAST + "[latency]\nprecision = ['fp16']\n", ["precision = ['fp16']", "fp32, fp16, bf16"]),
+        (LEAST + "[latency]\nchannels_last = 1\n", ["latency.channels_last = 1", "true or false"]),
+        (LEAST + "[latency]\nround_runs = 19\n", ["round_runs = 19", "at least 20"]),
+        (LEAST + "[latency]\ndiscard = 20\n", ["discard = 20", "below round_runs = 20"]),
+        (LEAST + "[latency]\ntolerance = -1\n", ["tolerance = -1", "share"]),
+        (
+            LEAST + "[latency]\nruntimes = ['torch-graph']\n",
+            ["latency.runtimes = ['torch-graph']", "onnxruntime, torch"],
+        ),
+        (LEAST + "[latency]\nruntimes = ['torch', 'torch']\n", ["latency.runtimes", "each runtime once"]),
+        (LEAST + "[training]\ndevice = 'gpu'\n", ["training.device = 'gpu'", "'auto', 'cpu', 'cuda' or 'cuda:N'"]),
+        (LEAST + "[training]\ndevice = 'cuda:'\n", ["training.device = 'cuda:'", "'cuda:N'"]),
+        (LEAST + "[training]\ndevice = 1\n", ["training.device = 1", "'auto', 'cpu', 'cuda' or 'cuda:N'"]),
         (LEAST + "[latency]\nruntimes = ['tf']\n", ["latency.runtimes = ['tf']", "onnxruntime, torch"]),
         (LEAST + "[latency]\nruntimes = 'torch'\n", ["latency.runtimes = 'torch'", "list"]),
         (LEAST + "[latency]\nruntimes = []\n", ["latency.runtimes = []", "onnxruntime, torch"]),

@@ -1,0 +1,103 @@
+"""Retargeting: the networks of a study measured on another device, without training them again."""
+
+from dataclasses import dataclass, replace
+
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.latency.devices import measure_on
+from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
+from search.latency.reading import Latency, backend
+from search.objective import Watch
+from search.records import REMEASURED, Record
+from studies.front import seen_on
+from studies.storage import reason
+from studies.study import Loaded
+from threshnet.errors import InputError
+from threshnet.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """What came of measuring a study's networks elsewhere; the readings are in the study."""
+
+    # How many networks were measured now, and how many had been before.
+    taken: int
+    before: int
+    # Why a network could not be measured, under the number of its first trial.
+    failed: dict[int, str]
+    # Whether a user stopped it.
+    interrupted: bool
+
+
+def remeasure(
+    loaded: Loaded, device: str, runtime: str, protocol: Protocol, watch: Watch, *, again: bool = False
+) -> Remeasured:
+    """Measure every trained network of a study on a device, storing each reading as soon as it is there.
+
+    Networks that have a reading there are passed over unless `again`; Ctrl-C ends it and keeps what there is. The
+    study's latency limit does not hold there. InputError where `elsewhere` says so or the storage cannot be written;
+    ConnectionLost when the machine that measures is gone.
+    """
+    place = elsewhere(loaded, device, runtime, protocol)
+    networks = networks_of(loaded)
+    todo = [(spec, trials) for spec, trials in networks if again or any(place not in trial.latency for trial in trials)]
+    taken, before, failed = 0, len(networks) - len(todo), dict[int, str]()
+    watch.counted(before)
+    try:
+        for spec, trials in todo:
+            first = trials[0]
+            watch.stage(first.number, f"measuring on {place}")
+            try:
+                latency = measure_on(device, spec, loaded.spec.input_size, runtime, protocol)
+            except ConnectionLost:
+                raise
+            except MeasurementError as failure:
+                failed[first.number] = str(failure)
+                watch.finished(replace(first, state="failed", reason=str(failure)))
+                continue
+            _store(loaded, trials, place, latency)
+            taken += 1
+            watch.counted(before + taken)
+            watch.finished(seen_on(replace(first, latency=first.latency | {place: latency}), place))
+    except KeyboardInterrupt:
+        return Remeasured(taken, before, failed, interrupted=True)
+    return Remeasured(taken, before, failed, interrupted=False)
+
+
+def elsewhere(loaded: Loaded, device: str, runtime: str, protocol: Protocol) -> str:
+    """The backend of these settings, see Latency.backend.
+
+    InputError where nothing was trained, or where the study measured on that backend itself: its readings decided what
+    it searched, and the values of its trials cannot change.
+    """
+    place, *own = (
+        backend(where, how, taken.threads, taken.batch, taken.precision, taken.channels_last)
+        for where, how, taken in (
+            (device, runtime, protocol),
+            *((loaded.spec.device, runtime, loaded.spec.protocol) for runtime in loaded.spec.runtimes),
+        )
+    )
+    name = loaded.spec.name
+    if place in own:
+        raise InputError(f"study {name!r} itself measured on {place!r}; name another --device or --runtime")
+    if not loaded.trained:
+        raise InputError(f"study {name!r} has no trained network yet; launch it again to go on")
+    return place
+
+
+def networks_of(loaded: Loaded) -> list[tuple[NetworkSpec, list[Record]]]:
+    """The trained networks, each with the trials that trained it: several where workers met the same one at once."""
+    found: dict[str, tuple[NetworkSpec, list[Record]]] = {}
+    for record in loaded.records:
+        if record.trained and record.network:
+            found.setdefault(record.network.fingerprint(), (record.network, []))[1].append(record)
+    return list(found.values())
+
+
+def _store(loaded: Loaded, trials: list[Record], place: str, latency: Latency) -> None:
+    try:
+        for trial in trials:
+            loaded.study.set_user_attr(f"{REMEASURED} {trial.number} {place}", latency.to_json())
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise InputError(f"study {loaded.spec.name!r} cannot be written: {reason(error)}") from None

@@ -1,0 +1,312 @@
+"""The networks of a study measured on another backend, without training, with stand-ins for measuring and training."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from search_tests.tiny import LARGEST, QUICK, SMALLEST, Measuring, failing
+from sqlalchemy.exc import OperationalError
+from studies_tests.small import small_spec
+
+from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
+from search.objective import Silent
+from search.records import REMEASURED, Record
+from space import Limits
+from studies import cli, launch, load
+from studies.front import front_of
+from studies.moves import moves
+from studies.remeasure import networks_of, remeasure
+from studies.study import Loaded
+from threshnet import InputError
+from threshnet.spec import NetworkSpec
+
+TORCH = "cpu torch"
+
+
+@dataclass
+class Seen(Silent):
+    """A Watch that remembers, and may press Ctrl-C at a stage."""
+
+    stages: list[int] = field(default_factory=list)
+    ended: list[Record] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    stop_at: int | None = None
+
+    def stage(self, number: int, text: str) -> None:
+        assert text == f"measuring on {TORCH}"
+        if len(self.stages) == self.stop_at:
+            raise KeyboardInterrupt
+        self.stages.append(number)
+
+    def counted(self, trials: int) -> None:
+        self.counts.append(trials)
+
+    def finished(self, record: Record) -> None:
+        self.ended.append(record)
+
+
+@pytest.fixture
+def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A storage with the study `small`: two named networks, over its latency limit, and two discovered ones."""
+    monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    launch(small_spec(trials=4), url, runs=tmp_path / "runs")
+    log.clear()
+    return url
+
+
+@pytest.fixture
+def measuring(log: list[str], monkeypatch: pytest.MonkeyPatch) -> Measuring:
+    """The stand-in that measures anew; torch takes twice as long."""
+    measuring = Measuring(log)
+    monkeypatch.setattr("studies.remeasure.measure_on", measuring)
+    return measuring
+
+
+def on_torch(loaded: Loaded, watch: Silent | None = None, *, again: bool = False) -> tuple[int, int, bool]:
+    done = remeasure(loaded, "cpu", "torch", QUICK, watch or Silent(), again=again)
+    assert done.failed == {}
+    return done.taken, done.before, done.interrupted
+
+
+def fails_for(unlucky: NetworkSpec, error: BaseException) -> Callable[[NetworkSpec], None]:
+    """Something that raises `error` for one network, whatever its classes."""
+
+    def fail(spec: NetworkSpec) -> None:
+        if spec.blocks == unlucky.blocks:
+            raise error
+
+    return fail
+
+
+def test_every_trained_network_is_measured_and_none_is_trained(
+    storage: str, measuring: Measuring, log: list[str]
+) -> None:
+    before = load("small", storage)
+    seen = Seen()
+    assert on_torch(before, seen) == (4, 0, False)
+    assert log == [f"measure {record.fingerprint} torch" for record in before.records]
+    assert (seen.stages, seen.counts) == ([0, 1, 2, 3], [0, 1, 2, 3, 4])
+    after = load("small", storage)
+    for old, new in zip(before.records, after.records, strict=True):
+        assert list(new.latency) == ["cpu onnxruntime", TORCH]
+        assert new.latency[TORCH].latency_ms == pytest.approx(2 * old.latency_ms)  # type: ignore[operator]
+        assert new == replace(old, latency=new.latency)
+    assert [record.latency_ms for record in seen.ended] == [r.latency[TORCH].latency_ms for r in after.records]
+    assert front_of(after, TORCH).backend == TORCH
+
+
+def test_networks_that_were_measured_there_are_passed_over_unless_again(
+    storage: str, measuring: Measuring, log: list[str]
+) -> None:
+    assert on_torch(load("small", storage)) == (4, 0, False)
+    seen = Seen()
+    assert on_torch(load("small", storage), seen) == (0, 4, False)
+    assert (len(log), seen.counts, seen.stages) == (4, [4], [])
+    assert on_torch(load("small", storage), again=True) == (4, 0, False)
+    assert len(log) == 8
+
+
+def test_ctrl_c_keeps_what_is_there_and_the_next_time_goes_on(
+    storage: str, measuring: Measuring, log: list[str]
+) -> None:
+    assert on_torch(load("small", storage), Seen(stop_at=2)) == (2, 0, True)
+    assert [TORCH in record.latency for record in load("small", storage).records] == [True, True, False, False]
+    assert on_torch(load("small", storage)) == (2, 2, False)
+    assert len(set(log)) == len(log) == 4
+
+
+def test_ctrl_c_in_a_measurement_loses_only_that_one(storage: str, measuring: Measuring) -> None:
+    measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
+    assert on_torch(load("small", storage)) == (1, 0, True)
+
+
+def test_a_network_that_fails_is_told_and_the_rest_goes_on(storage: str, measuring: Measuring) -> None:
+    measuring.fail = fails_for(LARGEST, MeasurementError("the probe died"))
+    seen = Seen()
+    done = remeasure(load("small", storage), "cpu", "torch", QUICK, seen)
+    assert (done.taken, done.before, done.failed, done.interrupted) == (3, 0, {1: "the probe died"}, False)
+    assert [(record.number, record.reason) for record in seen.ended if not record.trained] == [(1, "the probe died")]
+    measuring.fail = lambda spec: None
+    assert on_torch(load("small", storage)) == (1, 3, False)
+
+
+def test_a_machine_that_is_gone_ends_it(storage: str, measuring: Measuring, log: list[str]) -> None:
+    measuring.fail = fails_for(LARGEST, ConnectionLost("no route"))
+    with pytest.raises(ConnectionLost, match="no route"):
+        on_torch(load("small", storage))
+    assert len(log) == 2
+    assert TORCH in load("small", storage).records[0].latency
+
+
+def test_a_network_of_two_trials_is_measured_once_and_stored_for_both(
+    storage: str, measuring: Measuring, log: list[str]
+) -> None:
+    loaded = load("small", storage)
+    twin = replace(loaded.records[0], number=7)
+    untrained = replace(loaded.records[0], number=8, state="duplicate")
+    made = replace(loaded, records=[*loaded.records, twin, untrained])
+    assert [[record.number for record in trials] for _, trials in networks_of(made)] == [[0, 7], [1], [2], [3]]
+    assert on_torch(made) == (4, 0, False)
+    stored = {int(key.split()[1]) for key in loaded.study.user_attrs if key.startswith(REMEASURED)}
+    assert stored == {0, 1, 2, 3, 7}
+
+
+def test_the_latency_limit_of_the_study_does_not_hold_elsewhere(
+    log: list[str], measuring: Measuring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
+    url = f"journal:{tmp_path / 'limited.log'}"
+    launch(small_spec(trials=2, limits=Limits(latency_ms=1e-6)), url, runs=tmp_path / "runs")
+    assert on_torch(load("small", url)) == (2, 0, False)
+    loaded = load("small", url)
+    assert [record.state for record in front_of(loaded).trained] == ["infeasible"] * 2
+    assert [record.state for record in front_of(loaded, TORCH).trained] == ["finished"] * 2
+
+
+@pytest.mark.parametrize(
+    ("runtime", "protocol", "refused"),
+    [
+        ("onnxruntime", QUICK, True),
+        ("onnxruntime", replace(QUICK, tolerance=0.01), True),  # the same place, asked more precisely
+        ("onnxruntime", replace(QUICK, threads=2), False),
+        ("onnxruntime", replace(QUICK, batch=4), False),
+        ("torch", QUICK, False),
+    ],
+)
+def test_where_the_study_measured_itself_is_refused(
+    runtime: str, protocol: Protocol, refused: bool, storage: str, measuring: Measuring, log: list[str]
+) -> None:
+    if not refused:
+        assert remeasure(load("small", storage), "cpu", runtime, protocol, Silent()).taken == 4
+        return
+    with pytest.raises(InputError, match=r"^study 'small' itself measured on 'cpu onnxruntime'; name another --device"):
+        remeasure(load("small", storage), "cpu", runtime, protocol, Silent())
+    assert log == []
+
+
+def test_a_second_runtime_of_the_study_is_its_own_too(log: list[str], measuring: Measuring, tmp_path: Path) -> None:
+    url = f"journal:{tmp_path / 'two.log'}"
+    launch(small_spec(trials=1, runtimes=("onnxruntime", "torch")), url, runs=tmp_path / "runs")
+    with pytest.raises(InputError, match="itself measured on 'cpu torch'"):
+        on_torch(load("small", url))
+
+
+def test_a_study_without_trained_networks_is_refused(storage: str, measuring: Measuring) -> None:
+    with pytest.raises(InputError, match="has no trained network yet"):
+        on_torch(replace(load("small", storage), records=[]))
+
+
+def test_a_storage_that_cannot_be_written_is_one_line(
+    storage: str, measuring: Measuring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load("small", storage)
+    broken = failing(OperationalError("update", {}, Exception("attempt to write a readonly database")))
+    monkeypatch.setattr(loaded.study, "set_user_attr", lambda key, value: broken(value))
+    with pytest.raises(InputError, match=r"^study 'small' cannot be written: attempt to write a readonly database$"):
+        on_torch(loaded)
+
+
+# The command
+
+Run = Callable[..., tuple[int | str | None, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], storage: str) -> Run:
+    """Run `threshnet COMMAND small` on that storage: exit status, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str, *options: str) -> tuple[int | str | None, str, str]:
+        monkeypatch.setattr(sys, "argv", ["threshnet", command, "small", "--storage", storage, *options])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_tells_each_network_the_front_and_what_moved(run: Run, measuring: Measuring) -> None:
+    status, out, err = run("remeasure", "--runtime", "torch")
+    assert (status, err) == (0, "")
+    opening, *lines = out.splitlines()
+    assert opening == "0 of 4 networks so far; Ctrl-C stops"
+    assert [line.split()[:2] for line in lines[:4]] == [["trial", str(number)] for number in range(4)]
+    assert "Pareto front of small on cpu torch" in out
+    assert out.endswith("On cpu torch: the same networks are on the front; Kendall's tau of 4 latencies 1.00.\n")
+    assert run("remeasure", "--runtime", "torch")[1].startswith("4 of 4 networks so far")
+
+
+def test_the_command_tells_a_script(run: Run, measuring: Measuring, storage: str) -> None:
+    measuring.fail = fails_for(SMALLEST, MeasurementError("the probe died"))
+    status, out, err = run("remeasure", "--runtime", "torch", "--json")
+    assert status == 1
+    assert re.search(r"^trial +0 +failed: the probe died$", err, re.MULTILINE)
+    assert err.endswith("error: 1 of 4 networks could not be measured on cpu torch; see above\n")
+    told = json.loads(out)
+    assert (told["study"], told["backend"]) == ("small", TORCH)
+    assert (told["measured"], told["before"], told["failed"]) == (3, 0, {"0": "the probe died"})
+    loaded = load("small", storage)
+    found = moves(front_of(loaded), front_of(loaded, TORCH))
+    assert told["joined"] == [one.here.number for one in found.joined]
+    assert (told["unmeasured"], told["tau"]) == ([0], found.tau)
+
+
+def test_where_no_network_could_be_measured_there_is_no_front(run: Run, measuring: Measuring) -> None:
+    measuring.fail = failing(MeasurementError("the probe died"))
+    status, out, err = run("remeasure", "--runtime", "torch")
+    assert (status, err) == (1, "error: 4 of 4 networks could not be measured on cpu torch; see above\n")
+    assert out.count("failed: the probe died") == 4
+    assert "Pareto" not in out
+
+
+def test_an_interrupted_command_says_what_is_kept(run: Run, measuring: Measuring) -> None:
+    measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
+    status, out, err = run("remeasure", "--runtime", "torch")
+    assert (status, err) == (130, "stopped: 1 of 4 networks measured; the same command goes on\n")
+    assert "Pareto" not in out
+
+
+def test_a_lost_machine_is_one_line(run: Run, measuring: Measuring) -> None:
+    measuring.fail = failing(ConnectionLost("no route"))
+    status, _, err = run("remeasure", "--runtime", "torch")
+    assert (status, err) == (1, "error: cpu torch: no route; what was measured is kept, and the same command goes on\n")
+
+
+def test_the_study_s_own_backend_is_refused_before_anything_is_shown(run: Run, measuring: Measuring) -> None:
+    status, out, err = run("remeasure")
+    assert (status, out) == (2, "")
+    assert err == "error: study 'small' itself measured on 'cpu onnxruntime'; name another --device or --runtime\n"
+
+
+def test_pareto_shows_both_fronts_and_what_moved(run: Run, measuring: Measuring) -> None:
+    alone = run("pareto")[1]
+    assert "cpu torch" not in alone
+    run("remeasure", "--runtime", "torch")
+    status, out, err = run("pareto")
+    assert (status, err) == (0, "")
+    assert all(line.strip() in out for line in alone.splitlines())
+    for part in ("front of small on cpu onnxruntime", "front of small on cpu torch", "On cpu torch: the same"):
+        assert part in out
+    told = json.loads(run("pareto", "--json")[1])
+    assert list(told["backends"]) == [TORCH]
+    assert told["backends"][TORCH]["tau"] == pytest.approx(1)
+
+
+def test_pareto_shows_one_backend_alone(run: Run, measuring: Measuring, storage: str) -> None:
+    run("remeasure", "--runtime", "torch")
+    status, out, err = run("pareto", "--on", TORCH, "--html", "torch.html")
+    assert (status, err) == (0, "wrote torch.html\n")
+    assert "Pareto front of small on cpu torch" in out
+    assert "onnxruntime" not in out
+    told = json.loads(run("pareto", "--on", TORCH, "--json")[1])
+    assert (told["backend"], told["backends"]) == (TORCH, {})
+    assert [entry["trial"] for entry in told["front"]] == [
+        record.number for record in front_of(load("small", storage), TORCH).front
+    ]
+    assert run("pareto", "--on", "tpu")[2].startswith("error: backend 'tpu': study 'small' was measured on 'cpu onnx")
+    assert "does not go with --on" in run("pareto", "--on", TORCH, "--results", "out")[2]
