@@ -1,13 +1,14 @@
 # The environment lives in .venv; everything else is a file of the project or below runs/.
 PYTHON ?= python3
 BIN := .venv/bin
+APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 .PHONY: help demo test test-services lint wheel clean
 
 help:
 	@echo "make demo           install, search on digits, write the front, export its knee"
 	@echo "make test           install, lint, type-check and test"
-	@echo "make test-services  the tests that need a browser"
+	@echo "make test-services  the tests that need a browser or an ssh server; installs both with apt where missing"
 	@echo "make wheel          build the distribution into dist/"
 
 .venv/installed: pyproject.toml constraints.txt
@@ -29,8 +30,8 @@ test: .venv/installed lint
 	$(BIN)/python -m pytest -m 'not services'
 
 test-services: .venv/installed
-	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
-		{ apt-get update -qq && apt-get install -y -qq chromium; } >/dev/null
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { $(APT) chromium; } >/dev/null
+	@test -x /usr/sbin/sshd || { $(APT) openssh-server; } >/dev/null
 	$(BIN)/python -m pytest -m services
 
 lint: .venv/installed
