@@ -83,7 +83,7 @@ class Pauses:
 
 
 def train(worker: Worker) -> None:
-    """Train on noise for ever, one step a turn."""
+    """Train on noise for ever, in turns with measurements."""
     torch.set_num_threads(1)
     noise = Split(torch.randint(0, 256, (2_000, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (2_000,)))
     training = Training(spec_of(TRAINED), noise, FAST, flip=True, seed=0)
@@ -95,11 +95,13 @@ def train(worker: Worker) -> None:
         with shared():
             worker.waited_s.value += time.monotonic() - asked
             yield
+
+    def progress(done: int, steps: int) -> None:
         worker.images.value += training.recipe.batch
 
     while True:
         training.epochs.clear()  # the same epoch once more
-        training.step_epoch(turn=turn)
+        training.step_epoch(progress, turn)
 
 
 def beside(network: str, study: StudySpec, repeats: int, set_going: Callable[[bool], None]) -> Beside:

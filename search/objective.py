@@ -17,7 +17,7 @@ from search import records
 from search.data import SearchData
 from search.latency.devices import device_named, measure_on
 from search.latency.lease import shared
-from search.latency.protocol import MeasurementError, Protocol
+from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency
 from search.recipes import Recipe
 from search.samplers import known_trials
@@ -106,6 +106,9 @@ def scorer(
         try:
             return _score(trial, task, data, weights, watch)
         except TrialPruned:
+            raise
+        except ConnectionLost as lost:
+            trial.set_user_attr(records.REASON, f"{records.UNREACHABLE}: {lost}")
             raise
         except FAILURES as failure:
             trial.set_user_attr(records.REASON, str(failure))

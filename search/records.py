@@ -29,6 +29,7 @@ RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this one r
 PROPOSAL = "proposal"  # {"by": sampler, "draws": n}: who drew the network, after how many draws; absent if queued
 
 INTERRUPTED = "interrupted"  # the reason of a trial that a user stopped
+UNREACHABLE = "unreachable"  # how the reason begins of a trial whose device could not be reached
 LOST = "lost"  # how the reason begins of a trial that died with its process or of a fault of the program
 
 # The user attributes of a study.
@@ -131,8 +132,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
 
 def unfinished(trial: FrozenTrial) -> bool:
     """Whether a trial was interrupted or lost: its network is not to blame and may be tried again."""
-    reason = str(trial.user_attrs.get(REASON, ""))
-    return reason == INTERRUPTED or reason.startswith(LOST)
+    return str(trial.user_attrs.get(REASON, "")).startswith((INTERRUPTED, UNREACHABLE, LOST))
 
 
 def _state(trial: FrozenTrial) -> State:

@@ -24,6 +24,8 @@ PROPOSING = timedelta(minutes=10)
 ELSEWHERE = timedelta(days=1)
 # How often a lost trial is repeated: a network that kills its process must not stop a study for good.
 RETRIES = 2
+# A run ends after this many trials in a row whose device could not be reached; each of them is queued once more.
+UNREACHABLE = 3
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Outcome:
 
     # Trained or failed trials of the study, all runs together.
     trials: int
-    # "enough", "timeout", "interrupted" or "fruitless".
+    # "enough", "timeout", "interrupted", "fruitless" or "unreachable".
     ended: str
 
 
@@ -60,19 +62,25 @@ def run(
     enqueue(study, task, named)
     watch = watch or Silent()
     ended = "timeout"
-    fruitless = 0
+    fruitless = unreachable = 0
 
     def after(study: Study, trial: FrozenTrial) -> None:
-        nonlocal ended, fruitless
+        nonlocal ended, fruitless, unreachable
         watch.finished(records.record(trial))
         done = counted(study)
         watch.counted(done)
         fruitless = 0 if counts(trial) else fruitless + 1
+        unreachable = unreachable + 1 if _unreachable(trial) else 0
+        if unreachable:
+            enqueue(study, task, named)  # once more
         if done >= trials:
             ended = "enough"
             study.stop()
         elif fruitless >= FRUITLESS:
             ended = "fruitless"
+            study.stop()
+        elif unreachable >= UNREACHABLE:
+            ended = "unreachable"
             study.stop()
 
     done = counted(study)
@@ -135,8 +143,12 @@ def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
 def _losses(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
     """How often the network of a trial was lost so far, the trials that this one repeats included."""
     before = trial.user_attrs.get(records.RETRY_OF)
-    lost = trial.user_attrs.get(records.REASON) != records.INTERRUPTED
+    lost = trial.user_attrs.get(records.REASON) != records.INTERRUPTED and not _unreachable(trial)
     return lost + (0 if before is None else _losses(trials[before], trials))
+
+
+def _unreachable(trial: FrozenTrial) -> bool:
+    return str(trial.user_attrs.get(records.REASON, "")).startswith(records.UNREACHABLE)
 
 
 def _alive(pid: int) -> bool:

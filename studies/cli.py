@@ -108,6 +108,8 @@ def launch(
         OUT.print(closing(loaded, outcome, storage), highlight=False, soft_wrap=True)
     if outcome.ended == "interrupted":
         sys.exit(130)
+    if outcome.ended == "unreachable":
+        raise CommandFailed(f"study {found.name!r}: {found.device} cannot be reached; see the reasons above")
     if outcome.ended != "timeout" and not loaded.trained:
         raise CommandFailed(f"study {found.name!r}: no network was trained; see the reasons above")
 

@@ -26,6 +26,9 @@ class Setting:
     threads: int
     precision: str
     channels_last: bool
+    # See Protocol; None: as there.
+    tolerance: float | None
+    max_s: float | None
 
     def resolved(self) -> "tuple[Device, str, Protocol]":
         """Device, runtime and protocol; InputError for what there is not."""
@@ -34,14 +37,15 @@ class Setting:
 
         device = device_named(self.device)
         runtime = self.runtime or device.runtimes[0]
-        asked = {name: getattr(self, name) for name in ("batch", "threads", "precision", "channels_last")}
-        protocol = Protocol.from_json(Protocol().to_json() | asked)
+        asked = {name: value for name, value in vars(self).items() if name not in ("device", "runtime")}
+        given = {name: value for name, value in asked.items() if value is not None}
+        protocol = Protocol.from_json(Protocol().to_json() | given)
         check_runtime(device, runtime, protocol)
         return device, runtime, protocol
 
 
 def measuring_options(command: Command) -> Command:
-    """Add --device, --runtime, --batch, --threads, --precision and --channels-last, handed on as `setting`."""
+    """Add the options of a Setting, handed on as `setting`."""
 
     @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or ssh://user@host.")
     @click.option("--runtime", help="One of the device's [its first: onnxruntime on a CPU, torch-graph on a GPU].")
@@ -49,6 +53,8 @@ def measuring_options(command: Command) -> Command:
     @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
     @click.option("--precision", default="fp32", show_default=True, help="fp32; fp16 or bf16 on a GPU.")
     @click.option("--channels-last", is_flag=True, help="Memory layout NHWC, with torch.")
+    @click.option("--tolerance", type=click.FloatRange(min=0), help="Share within which the interval is to lie [0.02].")
+    @click.option("--max-s", type=click.FloatRange(min=0), help="Seconds of rounds after which to stop anyway [2].")
     @functools.wraps(command)
     def wrapped(
         device: str,
@@ -57,9 +63,12 @@ def measuring_options(command: Command) -> Command:
         threads: int,
         precision: str,
         channels_last: bool,
+        tolerance: float | None,
+        max_s: float | None,
         **others: Any,  # noqa: ANN401 - the command's own
     ) -> Any:  # noqa: ANN401 - whatever the command returns
-        return command(setting=Setting(device, runtime, batch, threads, precision, channels_last), **others)
+        setting = Setting(device, runtime, batch, threads, precision, channels_last, tolerance, max_s)
+        return command(setting=setting, **others)
 
     return wrapped
 
@@ -124,6 +133,6 @@ def compare(networks: tuple[str, ...], setting: Setting, size: int | None, as_js
         ]
         conditions = {"device": device.name, "processor": found.processor, "input_size": size or given[0].input_size}
         conditions |= {"runtime": runtime, "runtime_version": found.runtime_version, **protocol.to_json()}
-        click.echo(json.dumps({"pairs": pairs, "conditions": conditions}, indent=2))
+        click.echo(json.dumps({"pairs": pairs, "conditions": conditions, "warnings": found.warnings}, indent=2))
     else:
         OUT.print(comparison_table(titles, found, device.name))

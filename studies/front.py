@@ -80,7 +80,7 @@ def front_of(loaded: Loaded, backend: str | None = None) -> Front:
     return Front(
         study=loaded.spec.name,
         about=loaded.spec.about,
-        caveat=loaded.spec.caveat,
+        caveat=_caveat(loaded.spec.caveat, trained),
         backend=backend,
         trained=trained,
         front=tuple(front),
@@ -89,6 +89,13 @@ def front_of(loaded: Loaded, backend: str | None = None) -> Front:
         reference=(reference[0], reference[1]),
         hypervolume=hypervolume([record.point for record in front], reference),
     )
+
+
+def _caveat(given: str, trained: Sequence[Record]) -> str:
+    """The study's caveat, and a word on latencies that are not on one scale."""
+    scales = {(one.processor, one.runtime_version, one.reference_ms) for one in map(reading, trained)}
+    mixed = f"latencies are on {len(scales)} scales: processor, runtime or quiet reference changed between launches"
+    return "; ".join(filter(None, [given, mixed if len(scales) > 1 else ""]))
 
 
 def seen_on(record: Record, backend: str) -> Record:

@@ -115,6 +115,7 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
         "enough": "done.",
         "timeout": "time is up; launch again to go on.",
         "interrupted": "stopped; launch again to go on.",
+        "unreachable": "stopped, as its device cannot be reached; launch again to go on.",
         "fruitless": f"gave up: {FRUITLESS} proposals in a row were known or broke a limit.",
     }[outcome.ended]
     failed = outcome.trials - loaded.trained

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from search.data import DataSettings, load_test
 from search.evaluate import error_percent
+from search.latency.lease import shared
 from search.records import Record
 from studies.card import Story, card
 from studies.environment import environment
@@ -159,6 +160,6 @@ def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
 def _test_error(model: ThreshNet, data: DataSettings, input_size: int) -> tuple[float | None, str]:
     """The error on the test split, or why there is none."""
     try:
-        return error_percent(model, load_test(data, input_size)), ""
+        return error_percent(model, load_test(data, input_size), shared), ""
     except InputError as error:
         return None, str(error)

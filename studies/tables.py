@@ -75,7 +75,7 @@ def latency_table(name: str, latency: Latency) -> Table:
     table.add_column("")
     for key, value in (
         ("latency", f"{latency.latency_ms:.3f} ms on the quiet device"),
-        ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms, {_ended(latency)}"),
+        ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms within this pass, {_ended(latency)}"),
         ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
         ("the reference", f"{latency.reference_ms:.3f} ms on the quiet device, now {latency.slowdown:.2f} times that"),
         ("interquartile range", f"{100 * latency.relative_iqr:.1f} % of the median"),
@@ -106,6 +106,7 @@ def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> T
         f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; {found.cycles} quiet cycles, one run; "
         f"SAME: within {MARGIN:.0%}"
     )
+    table.caption += "".join(f"\nwarning: {warning}" for warning in found.warnings)
     return table
 
 

@@ -11,6 +11,7 @@ import torch
 
 from search.data import DATASETS, DataSettings, Split, class_names, identity, load_search, load_test
 from search.evaluate import error_percent
+from search.latency.lease import shared
 from search.recipes import recipe_named
 from search.train import Training, memory_errors
 from studies.card import Story
@@ -81,11 +82,11 @@ def train_network(
         yield from _resume(training, output / CHECKPOINT, conditions)
         while not training.finished:
             number = len(training.epochs) + 1
-            epoch = training.step_epoch(partial(screen.epoch, number))
+            epoch = training.step_epoch(partial(screen.epoch, number), shared)
             _save(training, output / CHECKPOINT, conditions)
             yield f"epoch {epoch.number:>3} of {recipe.epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
     model = training.result()
-    error = error_percent(model, test)
+    error = error_percent(model, test, shared)
     story = Story(
         title=title,
         origin=f"Trained by `threshnet train`, seed {seed}",

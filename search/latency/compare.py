@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from search.latency.devices import Device, Facts, bench, retried
 from search.latency.probe import quiet_cycles, round_medians
 from search.latency.protocol import Protocol
-from search.latency.reading import Rounds
+from search.latency.reading import UNSTEADY, Rounds, changes
 from threshnet.spec import NetworkSpec
 
 MARGIN = 0.02  # latencies within this share of each other are the same
@@ -57,6 +57,8 @@ class Comparison:
     processor: str
     runtime: str
     runtime_version: str
+    # Reasons to distrust the comparison, one line each.
+    warnings: tuple[str, ...]
 
 
 def compare_on(
@@ -69,15 +71,18 @@ def compare_on(
     """
     share = replace(protocol, min_s=protocol.min_s * len(specs), max_s=protocol.max_s * len(specs), tolerance=1.0)
 
-    def once(device: Device) -> tuple[Facts, list[NDArray[np.float64]]]:
+    def once(device: Device) -> tuple[Facts, list[Rounds]]:
         loads = []
         with bench(device, specs, input_size, runtime, protocol) as ready:
             for _ in range(LOADS):
                 facts = ready.load()
-                loads.append(_quiet(ready.rounds(range(len(specs)), share)))
+                loads.append(ready.rounds(range(len(specs)), share))
         return facts, loads
 
-    facts, loads = retried(device, once)
+    facts, taken = retried(device, once)
+    loads = [_quiet(rounds) for rounds in taken]
+    unsteady = [] if all(rounds.steady for rounds in taken) else [UNSTEADY]
+    told = [*facts.notes, *unsteady, *(change for one in taken for change in changes(one.before, one.after))]
     generator = np.random.default_rng(seed)
     return Comparison(
         pairs=tuple(_pair(loads, a, b, generator) for a, b in itertools.combinations(range(len(specs)), 2)),
@@ -86,6 +91,7 @@ def compare_on(
         processor=facts.processor,
         runtime=runtime,
         runtime_version=facts.runtime_version,
+        warnings=tuple(dict.fromkeys(told)),
     )
 
 

@@ -30,13 +30,13 @@ class Conversation:
     errors: IO[bytes]  # what it says on standard error
     remote: bool  # whether an exit status may be ssh's
     lines: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
+    writer: threading.Thread | None = None  # of the last command
 
     def ask(self, command: str, body: object, timeout_s: float) -> Any:  # noqa: ANN401 - JSON
         """The answer to a command. MeasurementError where it fails, dies or gives none for timeout_s."""
-        assert self.process.stdin
-        with contextlib.suppress(BrokenPipeError):  # its end is read below
-            self.process.stdin.write(json.dumps({command: body}) + "\n")
-            self.process.stdin.flush()
+        text = json.dumps({command: body}) + "\n"
+        self.writer = threading.Thread(target=_tell, args=(self.process.stdin, text), daemon=True)
+        self.writer.start()  # a probe that does not read must not hold us up
         try:
             line = self.lines.get(timeout=timeout_s)
         except queue.Empty:
@@ -47,12 +47,16 @@ class Conversation:
 
     def _answer(self, line: str) -> Any:  # noqa: ANN401 - JSON
         try:
-            ((kind, value),) = json.loads(line).items()
-        except (ValueError, AttributeError, RecursionError):
-            raise MeasurementError(f"{self.name} answered nonsense: {clean(line)!r}") from None
-        if kind == "failed":
-            raise MeasurementError(f"{self.name} failed: {clean(str(value))}")
-        return value
+            answer = json.loads(line)
+        except (ValueError, RecursionError):
+            answer = None
+        match answer:
+            case {"done": value} if len(answer) == 1:
+                return value
+            case {"failed": reason} if len(answer) == 1:
+                raise MeasurementError(f"{self.name} failed: {clean(str(reason))}")
+            case _:
+                raise MeasurementError(f"{self.name} answered nonsense: {clean(line)!r}")
 
     def _ended(self) -> MeasurementError:
         """Why the probe ended before its answer."""
@@ -98,7 +102,7 @@ def probe(
         try:
             yield talk
         finally:
-            _end(process)
+            _end(process, talk.writer)
             reader.join(timeout=10)
 
 
@@ -117,6 +121,13 @@ def clean(text: str) -> str:
     return line if len(line) <= SHOWN else line[:SHOWN] + "..."
 
 
+def _tell(stream: IO[str], text: str) -> None:
+    """Write a command; if the probe ends meanwhile, its reader will tell."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.write(text)
+        stream.flush()
+
+
 def _listen(stream: IO[str], mark: str, lines: "queue.SimpleQueue[str | None]") -> None:
     """Hand on the lines with the mark, then None; endless chatter neither fills the memory nor puts off a timeout."""
     with contextlib.suppress(ValueError):  # closed meanwhile
@@ -126,16 +137,21 @@ def _listen(stream: IO[str], mark: str, lines: "queue.SimpleQueue[str | None]") 
     lines.put(None)
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
+def _end(process: "subprocess.Popen[str]", writer: threading.Thread | None) -> None:
     """End a process and all it started; one that waits for a command ends by itself."""
     assert process.stdin
     assert process.stdout
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
-    try:
-        process.wait(timeout=0.5)
-    except subprocess.TimeoutExpired:
+    if writer is None or not writer.is_alive():
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.5)
+    if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    if writer:
+        writer.join(timeout=10)
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
     process.stdout.close()

@@ -19,7 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from search.latency.cuda import PROVIDER
-from search.latency.probe import Loaded, Timer, host_timer, input_of, machine_state, output_of, serve, session_options
+from search.latency.probe import (
+    Loaded,
+    Timer,
+    about,
+    host_timer,
+    input_of,
+    machine_state,
+    output_of,
+    serve,
+    session_options,
+)
 from search.latency.torch_probe import inference
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
@@ -201,5 +211,12 @@ def throttling(reasons: int) -> int:
     return sum({bit for reason, bit in HARMFUL_REASONS.items() if reasons & reason})
 
 
+def about_gpu() -> dict[str, Any]:
+    """What a user should know of the GPU before measuring on it, in place of the machine's own facts."""
+    gpu = torch.cuda.get_device_properties(0)
+    free_mib = torch.cuda.mem_get_info(0)[0] >> 20
+    return {**about(), "processor": gpu.name, "free_mib": free_mib, "state": gpu_state(f"GPU-{gpu.uuid}")}
+
+
 if __name__ == "__main__":
-    serve(load)
+    serve(load, about_gpu)

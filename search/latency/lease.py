@@ -6,6 +6,7 @@ CPU's lease shared, for a moment at a time, and so pauses while the CPU is measu
 
 import contextlib
 import hashlib
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +24,13 @@ def lease_file(device: str) -> Path:
     folder = Path(tempfile.gettempdir()) / "threshnet-leases"
     name = device if device.isalnum() else hashlib.sha256(device.encode()).hexdigest()[:16]
     path = folder / f"{name}.lock"
-    with contextlib.suppress(PermissionError):  # another user's, made so already
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o777)
-    if not path.exists():
-        path.touch()
-        path.chmod(0o666)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        folder.chmod(0o777)  # whatever the umask
+    with contextlib.suppress(FileExistsError):  # a link is no place to make a file
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR, 0o666)
+        os.fchmod(descriptor, 0o666)
+        os.close(descriptor)
     return path
 
 

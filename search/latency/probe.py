@@ -19,6 +19,7 @@ import os
 import platform
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +38,7 @@ WARMUP_RUNS = 6  # fewest warm-up runs: two in each third, the least by which st
 WARMUP_PATIENCE = 4.0  # an unsteady warm-up is given up after this many times its time
 MIN_CYCLES = 6  # fewest cycles: with less there is no 95 % interval of a median
 LEASE_POLL_S = 0.1  # between two looks whether a machine that others measure is free
+HUNG_S = 3600  # seconds after which a command has hung
 QUIET_SHARE = 1 / 3  # of the cycles are kept, the quietest: interference only ever adds time
 
 
@@ -159,16 +161,18 @@ def take(
     before min_s and MIN_CYCLES, or after max_s.
     """
     rounds: list[list[list[float]]] = [[] for _ in timers]
+    medians: list[list[float]] = [[] for _ in timers]
     order, began = list(range(len(timers))), clock()
     with no_garbage_collection():
         while True:
             for network in order:
                 runs = [timers[network]() for _ in range(plan["round_runs"])]
                 rounds[network].append([round(ms, 6) for ms in runs[plan["discard"] :]])
+                medians[network].append(float(np.median(rounds[network][-1])))
             order.reverse()
             cycles, passed = len(rounds[0]), clock() - began
             if cycles >= MIN_CYCLES and passed >= plan["min_s"]:
-                if precise(round_medians(rounds), plan["tolerance"]):
+                if precise(np.array(medians), plan["tolerance"]):
                     return rounds, "precise"
                 if passed >= plan["max_s"]:
                     return rounds, "time"
@@ -191,8 +195,8 @@ def measure(loaded: Loaded, plan: Mapping[str, Any]) -> dict[str, Any]:
     """One measurement of the networks in plan["order"], as the answer to a command."""
     timers = [loaded.timers[network] for network in plan["order"]]
     with leased(plan["lease"]):
-        before = loaded.state()
         warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
+        before = loaded.state()  # an idle clock is a low one
         rounds, ended = take(timers, plan)
         after = loaded.state()
     return {"rounds_ms": rounds, "ended": ended, "steady": all(warm), "before": before, "after": after}
@@ -262,7 +266,7 @@ def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
     """Temperature, clock, governor and throttling as far as the machine tells, else None; load: of the last minute."""
     cpu = Path(root) / "devices/system/cpu/cpu0/cpufreq"
     heat = [number_in(zone) for zone in sorted(Path(root).glob("class/thermal/thermal_zone*/temp"))]
-    hertz = number_in(cpu / "scaling_cur_freq")
+    hertz = max((number_in(one) or 0.0 for one in cpu.parent.parent.glob("cpu*/cpufreq/scaling_cur_freq")), default=0.0)
     throttled = output_of("vcgencmd", "get_throttled").partition("=")[2]
     return {
         "temperature_c": next((degrees / 1000 for degrees in heat if degrees), None),
@@ -377,14 +381,19 @@ def present(folder: str, names: Sequence[str]) -> list[str]:
     return [f.name for f in files if f.is_file() and hashlib.sha256(f.read_bytes()).hexdigest() == f.stem]
 
 
-def serve(load: Callable[[Sequence[Any], Mapping[str, Any]], Loaded]) -> None:
+def serve(
+    load: Callable[[Sequence[Any], Mapping[str, Any]], Loaded], about: Callable[[], dict[str, Any]] = about
+) -> None:
     """Answer commands until standard input ends; `load(models, settings)` makes networks ready.
+
+    A command that hangs, though it be in native code, ends the process after HUNG_S, and with it its leases.
 
     A command is a JSON object of one entry: {"about": {}}, {"present": {"folder", "names"}}, {"load": {"models",
     "settings"}} or {"measure": plan}. An answer is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}.
     """
     token, loaded = sys.argv[1], None
     for line in sys.stdin:
+        signal.alarm(HUNG_S)
         try:
             ((command, body),) = json.loads(line).items()
             if command == "about":
@@ -407,6 +416,7 @@ def serve(load: Callable[[Sequence[Any], Mapping[str, Any]], Loaded]) -> None:
             answer = {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
         sys.stdout.write(f"\n{token} {json.dumps(answer)}\n")
         sys.stdout.flush()
+        signal.alarm(0)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Protocol:
     """How a latency is taken: threads, batch, precision, rounds and when to stop.
 
     A cycle is a round of the network and one of the reference network; the quietest third of the cycles, six at least,
-    make the reading. The defaults take 1 to 4 s for a network of 1 ms. Raises InputError for a value out of range.
+    make the reading. The defaults take 1 to 2 s for a network of 1 ms. Raises InputError for a value out of range.
     """
 
     threads: int = 1  # of the runtime's own pool, >= 1; a GPU does not care
@@ -34,7 +34,7 @@ class Protocol:
     discard: int = 4  # runs at the start of a round that do not count, >= 1 and fewer than round_runs
     warmup_s: float = 0.3  # seconds of untimed runs before the first round, of each network; 4 times that if unsteady
     min_s: float = 1.0  # seconds before which the rounds do not end
-    max_s: float = 4.0  # seconds after which they end, once there are six cycles
+    max_s: float = 2.0  # seconds after which they end, once there are six cycles
     tolerance: float = 0.02  # they end as soon as the 95 % interval of the median is within this share of it
     timeout_s: float = 300.0  # seconds after which a silent probe is given up
 

@@ -13,7 +13,9 @@ from search.latency.probe import MIN_CYCLES, quiet_cycles, ratio_interval, round
 from threshnet.errors import InputError
 
 WIDE_SPREAD = 0.10  # a relative interquartile range above this is worth a warning
+WIDER = 2.5  # so is an interval this many times as wide as asked for
 BUSY = 1.10  # so is a reference network that took this many times its quiet latency
+UNSTEADY = "not steady: the latency still moved at the end of the warm-up"
 HOTTER_C = 10.0  # and a machine that warmed by this many degrees
 SLOWER_CLOCK = 0.95  # and a clock that fell below this share
 THROTTLED_NOW = 0xF  # of vcgencmd's bits: under-voltage, capped, throttled, soft temperature limit
@@ -56,8 +58,9 @@ class Latency:
     """One reading: the latency of one network, for one whole batch, on one device.
 
     It is measured as the ratio to a reference network, in turns with which it ran, and stated as that ratio times the
-    reference's latency on the quiet device. Interval and spread are those of the quiet cycles. Raises InputError when
-    the samples are no positive finite times.
+    reference's latency on the quiet device. Interval and spread are those of the quiet cycles of this pass: they know
+    nothing of other passes, of how the cycles were chosen, or of how well the reference's quiet latency is known.
+    Raises InputError when the samples are no positive finite times.
     """
 
     rounds_ms: RoundsMs  # [cycle][run] of the network, milliseconds
@@ -157,11 +160,11 @@ def doubts(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
     """Reasons to distrust a reading, one line each."""
     middle, low, high = latency.ratio
     if not steady:
-        yield "not steady: the latency still moved at the end of the warm-up"
+        yield UNSTEADY
     if latency.relative_iqr > WIDE_SPREAD:
         yield f"wide spread: interquartile range {latency.relative_iqr:.0%} of the median"
-    if latency.ended == "time":
-        wide = max(high / middle - 1, 1 - low / middle)
+    wide = max(high / middle - 1, 1 - low / middle)
+    if latency.ended == "time" and wide > WIDER * tolerance:
         yield f"wide interval: within {wide:.1%} when time was up, {tolerance:.1%} was asked for"
     if latency.slowdown > BUSY:
         yield f"busy device: the reference network took {latency.slowdown:.2f} times its quiet latency"
@@ -170,10 +173,10 @@ def doubts(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
             f"the reference network took only {latency.slowdown:.2f} times its recorded quiet latency, which is too "
             "long; take it anew with threshnet measure --calibrate"
         )
-    yield from _changes(latency.before, latency.after)
+    yield from changes(latency.before, latency.after)
 
 
-def _changes(before: State, after: State) -> Iterator[str]:
+def changes(before: State, after: State) -> Iterator[str]:
     """What the machine's state tells against a reading."""
     if after.throttled is not None and before.throttled is not None:
         now = (before.throttled | after.throttled) & THROTTLED_NOW

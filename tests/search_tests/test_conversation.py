@@ -257,3 +257,11 @@ def test_a_child_gets_the_threads_and_finds_this_project_from_anywhere(
     assert facts["notes"] == ["a model", "3", "3", "red"]
     assert facts["runtime_version"] == "1"
     assert facts["pid"] == talk.process.pid
+
+
+def test_a_probe_that_does_not_read_is_given_up() -> None:
+    deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
+    began = time.monotonic()
+    with pytest.raises(MeasurementError, match=r"took more than 1 s"), probe("deaf", deaf) as talk:
+        talk.ask("load", "x" * (1 << 20), 1.0)
+    assert time.monotonic() - began < 30

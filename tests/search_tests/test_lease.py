@@ -142,3 +142,11 @@ def test_a_name_of_a_device_stays_in_the_folder(folder: Path) -> None:
         assert file.parent == folder
         assert file.resolve().parent == folder.resolve()
     assert lease_file("a/b") != lease_file("a/c")
+
+
+def test_a_planted_link_makes_no_file_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = lease_file("cpu").parent
+    (folder / "cuda0.lock").symlink_to(tmp_path / "planted")
+    lease_file("cuda0")
+    assert not (tmp_path / "planted").exists()

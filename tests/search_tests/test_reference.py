@@ -131,3 +131,11 @@ def test_another_process_that_took_it_meanwhile_is_not_forgotten(file: Path) -> 
 
     quiet_latency("cpu", take)
     assert json.loads(file.read_text()) == {"cpu": 1.0, "gpu": 2.0}
+
+
+def test_who_comes_second_takes_the_record_of_who_came_first() -> None:
+    def overtaken() -> float:
+        quiet_latency("contested", lambda: 2.0)
+        return 3.0
+
+    assert quiet_latency("contested", overtaken) == 2.0

@@ -31,7 +31,7 @@ from sqlalchemy import event
 
 from search import records, samplers
 from search import run as module
-from search.latency.protocol import MeasurementError
+from search.latency.protocol import ConnectionLost, MeasurementError
 from search.objective import Silent, Task
 from search.records import Record
 from search.run import Outcome, counted, counts, fail_abandoned, run
@@ -244,6 +244,23 @@ def test_failures_fail_their_trial_count_and_the_study_goes_on(running: Running)
     ]
     assert running.run(6).trials == 6
     assert [r.fingerprint for r in running.records()].count(read[0].fingerprint) == 1  # failures are not repeated
+
+
+def test_a_network_whose_device_was_lost_is_measured_once_more(running: Running) -> None:
+    running.measuring.fail = nth(1, ConnectionLost("the cable"))
+    assert running.run(4) == Outcome(4, "enough")
+    read = running.records()
+    assert (read[0].state, read[0].named, read[0].reason) == ("interrupted", "smallest", "unreachable: the cable")
+    assert [r.named for r in read if r.trained].count("smallest") == 1
+
+
+def test_a_study_whose_device_is_gone_ends_and_loses_nothing(running: Running) -> None:
+    running.measuring.fail = failing(ConnectionLost("the cable"))
+    for _ in range(2):
+        assert running.run(4) == Outcome(0, "unreachable")
+    running.measuring.fail = lambda spec: None
+    assert running.run(4) == Outcome(4, "enough")
+    assert sorted(r.named or "" for r in running.records() if r.trained) == ["", "", "largest", "smallest"]
 
 
 def test_a_programming_error_is_not_swallowed(running: Running) -> None:

@@ -400,5 +400,6 @@ def test_a_study_goes_on_after_a_failed_measurement(
     study.optimize(score, n_trials=2, catch=FAILURES)
     first, second = study.trials
     assert first.state is TrialState.FAIL
-    assert first.user_attrs[records.REASON].startswith("onnxruntime on ssh://")
+    assert first.user_attrs[records.REASON].startswith("unreachable: onnxruntime on ssh://")
+    assert records.unfinished(first)  # so that it is queued again, see search.run
     assert second.state is TrialState.COMPLETE
