@@ -83,7 +83,7 @@ class Pauses:
 
 
 def train(worker: Worker) -> None:
-    """Train on noise for ever, in turns with measurements."""
+    """Train on noise, in turns with measurements, until the benchmark is gone."""
     torch.set_num_threads(1)
     noise = Split(torch.randint(0, 256, (2_000, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (2_000,)))
     training = Training(spec_of(TRAINED), noise, FAST, flip=True, seed=0)
@@ -99,7 +99,8 @@ def train(worker: Worker) -> None:
     def progress(done: int, steps: int) -> None:
         worker.images.value += training.recipe.batch
 
-    while True:
+    parent = multiprocessing.parent_process()
+    while parent and parent.is_alive():
         training.epochs.clear()  # the same epoch once more
         training.step_epoch(progress, turn)
 

@@ -83,10 +83,11 @@ class Cuda:
 
 
 def cuda_device(name: str) -> Cuda:
-    """The device "cuda" (the first) or "cuda:N", present or not; InputError for any other name."""
+    """The device "cuda" (the first, also as "cuda:0") or "cuda:N", present or not; InputError for any other name."""
     parsed = re.fullmatch(r"cuda(?::(0|[1-9][0-9]{0,2}))?", name)
     if not parsed:
         raise InputError(f"device {name!r}, must be cuda or cuda:N, N counted from 0")
     index = int(parsed[1] or 0)
     listed = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-    return Cuda(name, index, listed[index] if index < len(listed) and listed[index] else str(index))
+    visible = listed[index] if index < len(listed) and listed[index] else str(index)
+    return Cuda(f"cuda:{index}" if index else "cuda", index, visible)
