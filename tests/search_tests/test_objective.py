@@ -84,6 +84,7 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
         records.RETRY_OF,
         records.INTERRUPTED,
         records.LOST,
+        records.UNREACHABLE,
         records.PROPOSAL,
     }
     assert trial.user_attrs.keys() == documented - absent

@@ -26,7 +26,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "discard": 4,
         "warmup_s": 0.3,
         "min_s": 1.0,
-        "max_s": 4.0,
+        "max_s": 2.0,
         "tolerance": 0.02,
         "timeout_s": 300.0,
     }

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from search_tests.sshd import Far, far_side
 from search_tests.tiny import QUICK, SIZE
 
-from search.latency import probe
+from search.latency import probe, ssh
 from search.latency.check import check
 from search.latency.devices import device_named, measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError
@@ -72,7 +72,7 @@ def say(far: Far, script: str) -> None:
     ],
 )
 def test_names(name: str, device: dict[str, object]) -> None:
-    assert ssh_device(name) == replace(Ssh(name, "pi"), **device)
+    assert ssh_device(name) == replace(Ssh(name, "pi", far_lease=ssh.FAR_LEASE), **device)
     assert device_named(name) == ssh_device(name)
 
 
