@@ -138,7 +138,8 @@ def busy_core() -> Iterator[None]:
 
 
 def _spin() -> None:
-    while True:
+    parent = multiprocessing.parent_process()
+    while parent and parent.is_alive():
         sum(number * number for number in range(10_000))
 
 

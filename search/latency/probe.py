@@ -191,13 +191,13 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def measure(loaded: Loaded, plan: Mapping[str, Any]) -> dict[str, Any]:
+def measure(loaded: Loaded, plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
     """One measurement of the networks in plan["order"], as the answer to a command."""
     timers = [loaded.timers[network] for network in plan["order"]]
     with leased(plan["lease"]):
         warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
         before = loaded.state()  # an idle clock is a low one
-        rounds, ended = take(timers, plan)
+        rounds, ended = take(timers, plan, clock)
         after = loaded.state()
     return {"rounds_ms": rounds, "ended": ended, "steady": all(warm), "before": before, "after": after}
 
@@ -219,6 +219,13 @@ def leased(path: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def watching() -> float:
+    """Seconds of a clock that only runs while somebody waits for the answer; EOFError when standard input has ended."""
+    if select.select([0], [], [], 0)[0]:
+        raise EOFError("who asked is gone")
+    return time.monotonic()
 
 
 def locked(descriptor: int) -> bool:
@@ -407,7 +414,7 @@ def serve(
                 facts = {name: getattr(loaded, name) for name in ("runtime_version", "processor", "notes")}
                 done = {**facts, "pid": os.getpid(), "processors": usable_processors()}
             elif command == "measure" and loaded:
-                done = measure(loaded, body)
+                done = measure(loaded, body, watching)
             else:
                 raise ValueError(f"cannot {command}")
             answer = {"done": done}

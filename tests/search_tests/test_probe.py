@@ -576,3 +576,22 @@ def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
     assert np.shape(answer["rounds_ms"])[2] == 16
     assert unknown == {"failed": "ValueError: cannot shutdown"}
     assert malformed["failed"].startswith("AttributeError")
+
+
+def test_a_measurement_ends_with_who_asked_for_it(tmp_path: Path) -> None:
+    path = conv_file(tmp_path / "conv.onnx")
+    settings = {"threads": 1, "batch": 1, "input_size": 8}
+    plan = {"order": [0], "round_runs": 20, "discard": 4, "warmup_s": 0.0, "min_s": 600.0, "max_s": 600.0}
+    commands = [
+        {"load": {"models": [str(path)], "settings": settings}},
+        {"measure": plan | {"tolerance": 0, "lease": ""}},
+    ]
+    program = [sys.executable, "-m", "search.latency.probe", "token"]
+    with subprocess.Popen(program, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write("\n".join(map(json.dumps, commands)) + "\n")
+        process.stdin.close()
+        lines = [line for line in process.stdout.read().splitlines() if line.startswith("token")]
+    assert '"done"' in lines[0]
+    assert "who asked is gone" in lines[1]
