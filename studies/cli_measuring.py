@@ -39,6 +39,8 @@ class Setting:
         runtime = self.runtime or device.runtimes[0]
         asked = {name: value for name, value in vars(self).items() if name not in ("device", "runtime")}
         given = {name: value for name, value in asked.items() if value is not None}
+        if self.max_s is not None:
+            given["min_s"] = min(self.max_s, Protocol().min_s)
         protocol = Protocol.from_json(Protocol().to_json() | given)
         check_runtime(device, runtime, protocol)
         return device, runtime, protocol

@@ -7,6 +7,8 @@ from typing import Literal, Self, get_args
 from search.latency import strict
 from threshnet.errors import InputError
 
+LONGEST_S = 3600  # seconds that any part of a measurement may take
+
 Precision = Literal["fp32", "fp16", "bf16"]
 
 
@@ -39,10 +41,12 @@ class Protocol:
     timeout_s: float = 300.0  # seconds after which a silent probe is given up
 
     def __post_init__(self) -> None:
-        least = {"threads": 1, "batch": 1, "round_runs": 20, "discard": 1}
-        for name, low in least.items():
+        whole = {"threads": (1, 1024), "batch": (1, 65_536), "round_runs": (20, 10_000), "discard": (1, 9_999)}
+        for name, (low, high) in whole.items():
             if getattr(self, name) < low:
                 raise InputError(f"protocol: {name} = {getattr(self, name)!r}, must be at least {low}")
+            if getattr(self, name) > high:
+                raise InputError(f"protocol: {name} = {getattr(self, name)!r}, must be at most {high}")
         if self.discard >= self.round_runs:
             raise InputError(f"protocol: discard = {self.discard}, must be below round_runs = {self.round_runs}")
         if self.precision not in get_args(Precision):
@@ -53,6 +57,10 @@ class Protocol:
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 unit = "a share" if name == "tolerance" else "a number of seconds"
                 raise InputError(f"protocol: {name} = {getattr(self, name)!r}, must be {unit}, 0 or more")
+            if getattr(self, name) > (most := 1 if name == "tolerance" else LONGEST_S):
+                raise InputError(f"protocol: {name} = {getattr(self, name)!r}, must be at most {most}")
+        if self.min_s > self.max_s:
+            raise InputError(f"protocol: min_s = {self.min_s!r}, must be at most max_s = {self.max_s!r}")
 
     def to_json(self) -> dict[str, object]:
         """Return the protocol as a dict that json.dumps takes."""

@@ -42,7 +42,11 @@ def test_the_defaults_are_the_documented_ones() -> None:
         channels_last=st.booleans(),
         round_runs=st.integers(20, 200),
         discard=st.integers(1, 19),
-        **{name: st.floats(0, 1e6) for name in (*SECONDS, "tolerance")},
+        warmup_s=st.floats(0, 3600),
+        min_s=st.floats(0, 5),
+        max_s=st.floats(5, 3600),
+        timeout_s=st.floats(0, 3600),
+        tolerance=st.floats(0, 1),
     )
 )
 def test_json_round_trip_is_exact(protocol: Protocol) -> None:
@@ -117,3 +121,20 @@ def test_json_that_is_no_protocol_is_refused() -> None:
 def test_whole_numbers_are_taken_for_seconds() -> None:
     read = Protocol.from_json(Protocol().to_json() | {"max_s": 2})
     assert (read.max_s, type(read.max_s)) == (2.0, float)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threads": 100_000},
+        {"round_runs": 10**9},
+        {"max_s": 1e12},
+        {"timeout_s": 1e12},
+        {"tolerance": 2.0},
+        {"min_s": 3.0},
+    ],
+)
+def test_what_could_never_end_is_refused(change: dict[str, float]) -> None:
+    (name,) = change
+    with pytest.raises(InputError, match=rf"protocol: {name} = .*, must be at most"):
+        Protocol.from_json(Protocol().to_json() | change)
