@@ -544,10 +544,18 @@ def test_the_probe_and_the_records_load_no_torch() -> None:
 
 def served(*commands: object) -> list[Any]:
     """What the probe answers to commands, by itself in a process."""
-    lines = "".join(f"{json.dumps(command)}\n" for command in commands)
     program = [sys.executable, str(probe.__file__), "token"]  # as a file, as on a far side
-    done = subprocess.run(program, input=lines, capture_output=True, text=True, check=True, timeout=60)
-    return [json.loads(line.removeprefix("token ")) for line in done.stdout.splitlines() if line.startswith("token ")]
+    answers = []
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        for command in commands:
+            process.stdin.write(f"{json.dumps(command)}\n")
+            process.stdin.flush()
+            marked = (line for line in process.stdout if line.startswith("token "))
+            answers.append(json.loads(next(marked).removeprefix("token ")))
+        process.stdin.close()
+    return answers
 
 
 def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
