@@ -94,7 +94,7 @@ def study(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
         flip=False,
         caveat=CAVEAT,
         recipe=replace(FAST, epochs=6, batch=50, learning_rate=4e-3, mixed=False),
-        protocol=Protocol(warmup_s=0.1, max_s=0.3),
+        protocol=Protocol(warmup_s=0.1, min_s=0.0, max_s=0.3),
     )
     loaded, outcome = launch(spec, f"journal:{folder / 'study.log'}", runs=folder / "runs")
     assert (outcome.trials, outcome.ended) == (1, "enough")

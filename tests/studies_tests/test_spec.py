@@ -108,7 +108,7 @@ SPECS = st.builds(
         channels_last=st.booleans(),
         round_runs=st.integers(20, 100),
         discard=st.integers(1, 19),
-        max_s=st.floats(0, 10),
+        max_s=st.floats(1, 10),
     ),
 )
 
