@@ -13,7 +13,7 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.cells import INPUT_SIZE, Cell, measured, ratio, remarks, spec_of
-from benchmarks.report import conditions, digits, options, table, write
+from benchmarks.report import conditions, digits, options, publish, table
 from search.latency.cuda import Cuda, cuda_device
 from search.latency.cuda_probe import nvidia_smi
 from search.latency.protocol import DEFAULT_PROTOCOL, Precision, Protocol
@@ -124,9 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     protocol = replace(QUICK if given.quick else FULL, precision=given.precision)
     cells = measure_all(device, facts, protocol, (given.output or OUTPUT).with_suffix(".jsonl"))
     page = markdown(cells, facts, given.precision)
-    sys.stdout.write(page + "\n")
-    if given.output:
-        write(given.output, page, {**facts, "protocol": protocol.to_json(), "cells": [asdict(cell) for cell in cells]})
+    publish(page, {**facts, "protocol": protocol.to_json(), "cells": [asdict(cell) for cell in cells]}, given.output)
     return int(given.check and not reached(cells))
 
 

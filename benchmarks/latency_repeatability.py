@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 from scipy.stats import kendalltau
 
-from benchmarks.report import conditions, digits, options, table, write
+from benchmarks.report import conditions, digits, options, publish, table
 from search.latency.devices import measure_on
 from search.latency.onnx_files import onnx_files
 from search.latency.probe import load_onnxruntime, processor_name, usable_processors
@@ -220,16 +220,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
     page = markdown(rows, facts)
-    sys.stdout.write(page + "\n")
-    if given.output:
-        document = {
-            "conditions": facts,
-            "protocol": DEFAULT_PROTOCOL.to_json(),
-            "networks": [asdict(row) | {"spec": chosen[row.network].to_json()} for row in rows],
-            "outcomes": {method: asdict(one) for method, one in outcomes(rows).items()},
-            "close_pairs": close_pairs(rows),
-        }
-        write(given.output, page, document)
+    document = {
+        "conditions": facts,
+        "protocol": DEFAULT_PROTOCOL.to_json(),
+        "networks": [asdict(row) | {"spec": chosen[row.network].to_json()} for row in rows],
+        "outcomes": {method: asdict(one) for method, one in outcomes(rows).items()},
+        "close_pairs": close_pairs(rows),
+    }
+    publish(page, document, given.output)
     return int(given.check and not reached(rows))
 
 

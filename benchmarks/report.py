@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import platform
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -49,8 +50,10 @@ def interval(value: float, low: float, high: float) -> str:
     return f"{digits(value)} ({digits(low)} to {digits(high)})"
 
 
-def write(output: Path, markdown: str, document: object) -> None:
-    """Write a benchmark's Markdown to `output` and its numbers as JSON beside it; a missing folder is made."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(markdown + "\n")
-    output.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
+def publish(markdown: str, document: object, output: Path | None) -> None:
+    """Print a benchmark's Markdown; with `output` write it there and its numbers as JSON beside it, folder and all."""
+    sys.stdout.write(markdown + "\n")
+    if output:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(markdown + "\n")
+        output.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from benchmarks.cells import Cell, measured, ratio, remarks
-from benchmarks.report import conditions, interval, options, table, write
+from benchmarks.report import conditions, interval, options, publish, table
 from search.latency.probe import processor_name, usable_processors
 from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
 from threshnet.errors import InputError
@@ -82,15 +82,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     processor = f"{processor_name()} ({usable_processors()} processors, {given.threads} thread(s) used)"
     facts = conditions(processor, packages=PACKAGES)
     page = markdown(cells, facts)
-    sys.stdout.write(page + "\n")
-    if given.output:
-        document = {
-            "conditions": facts,
-            "protocol": protocol.to_json(),
-            "cells": [asdict(cell) for cell in cells],
-            "eager_over_onnxruntime": speedups(cells),
-        }
-        write(given.output, page, document)
+    document = {
+        "conditions": facts,
+        "protocol": protocol.to_json(),
+        "cells": [asdict(cell) for cell in cells],
+        "eager_over_onnxruntime": speedups(cells),
+    }
+    publish(page, document, given.output)
     return int(given.check and not reached(cells))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.cells import spec_of
-from benchmarks.report import conditions, digits, options, table, write
+from benchmarks.report import conditions, digits, options, publish, table
 from search.data import Split
 from search.latency.devices import measure_on
 from search.latency.lease import shared
@@ -197,10 +197,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             process.kill()
     facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
     page = markdown(rows, cost, facts)
-    sys.stdout.write(page + "\n")
-    if given.output:
-        document = {"conditions": facts, "latency": [asdict(row) for row in rows], "pauses": asdict(cost)}
-        write(given.output, page, document)
+    document = {"conditions": facts, "latency": [asdict(row) for row in rows], "pauses": asdict(cost)}
+    publish(page, document, given.output)
     return int(given.check and not reached(rows, cost))
 
 

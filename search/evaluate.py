@@ -10,13 +10,15 @@ from search.data import Split
 
 BATCH = 250  # images per forward pass; large enough to be quick, small enough for any device
 
+Turn = Callable[[], AbstractContextManager[None]]  # entered before the machine is loaded for a moment
+
 
 def scaled(images: Tensor) -> Tensor:
     """Pixels (n, 3, h, w) uint8 as the networks read them: float32 in [0, 1]."""
     return images.float() / 255
 
 
-def logits(model: nn.Module, images: Tensor, turn: Callable[[], AbstractContextManager[None]] = nullcontext) -> Tensor:
+def logits(model: nn.Module, images: Tensor, turn: Turn = nullcontext) -> Tensor:
     """Logits (n, classes) on the CPU for (n, 3, h, w) uint8 images, in eval mode and fp32, on the model's device.
 
     Each batch runs inside a `turn`.
@@ -34,9 +36,7 @@ def logits(model: nn.Module, images: Tensor, turn: Callable[[], AbstractContextM
         model.train(training)
 
 
-def error_percent(
-    model: nn.Module, split: Split, turn: Callable[[], AbstractContextManager[None]] = nullcontext
-) -> float:
+def error_percent(model: nn.Module, split: Split, turn: Turn = nullcontext) -> float:
     """Percentage of the split's images whose largest logit is not their class; each batch runs inside a `turn`."""
     wrong = logits(model, split.images, turn).argmax(dim=1) != split.labels
     return 100 * float(wrong.double().mean())

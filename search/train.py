@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.optim import swa_utils
 
 from search.data import Split
-from search.evaluate import error_percent, scaled
+from search.evaluate import Turn, error_percent, scaled
 from search.recipes import Recipe
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
@@ -24,9 +24,6 @@ WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate ris
 GPU_STRIDE = 20  # steps after which a GPU is waited for
 TURN_S = 0.2  # seconds of steps in one turn: a measurement waits no longer, and taking turns costs little
 DIVERGED = 3.0  # an epoch whose mean loss exceeds this many times a blind guess's has diverged
-
-
-Turn = Callable[[], AbstractContextManager[None]]  # entered before the machine is loaded for a moment
 
 
 class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of the search, not a fault of the program

@@ -2,24 +2,17 @@
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.table import Table
 
 from search.latency.check import About, Check
+from studies.options import plain_table
 
 
 def device_table(check: Check) -> Table:
     """What is known of a device, and what speaks against it."""
     verdict = "fit to measure on" if check.fit else "not fit to measure on"
-    table = Table(
-        title=f"{check.device}: {verdict}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        show_header=False,
-    )
+    table = plain_table(f"{check.device}: {verdict}")
+    table.show_header = False
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")
     for key, value in _rows(check):

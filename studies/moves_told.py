@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from rich import box
 from rich.table import Table
 
 from studies.front import flag, title
 from studies.moves import Moves, agreement, change
+from studies.options import plain_table
 
 
 def moves_told(found: Moves) -> Iterator[Table | str]:
@@ -14,14 +14,7 @@ def moves_told(found: Moves) -> Iterator[Table | str]:
     if not found.joined and not found.left:
         yield f"On {found.there}: {change(found)}."
         return
-    table = Table(
-        title=f"Moved on {found.there}, against {found.here}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+    table = plain_table(f"Moved on {found.there}, against {found.here}")
     table.add_column("network", no_wrap=True)
     table.add_column("the front", no_wrap=True)
     for name in ("error %", "objective's ms", "ms there", "rank by ms"):

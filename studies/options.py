@@ -1,4 +1,4 @@
-"""What the commands share: consoles, options, and the exception that ends one."""
+"""What the commands share: consoles, tables, options, and the exception that ends one."""
 
 import sys
 from collections.abc import Callable
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich import box
 from rich.console import Console
+from rich.table import Table
 
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, MAX_INPUT
 
@@ -56,6 +58,19 @@ def output_option(command: Command) -> Command:
     """Add -o."""
     kind = click.Path(file_okay=False, path_type=Path)
     return click.option("-o", "--output", type=kind, required=True, help="Folder to write.")(command)
+
+
+def plain_table(title: str) -> Table:
+    """An empty table as every command prints them."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
 
 
 class Duration(click.ParamType[float]):

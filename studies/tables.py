@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.table import Table
 
 from search.latency.compare import MARGIN, Comparison
 from search.latency.reading import Latency
 from studies.front import Front, flag, latency_text, title, verdict
 from studies.listing import Listed
+from studies.options import plain_table
 from threshnet.costs import Costs
 
 
 def front_table(front: Front) -> Table:
     """The front, quickest first."""
     shares = f"{len(front.front)} of {len(front.trained)} trained networks"
-    table = _table(f"Pareto front of {front.study} on {front.backend}: {shares}")
+    table = plain_table(f"Pareto front of {front.study} on {front.backend}: {shares}")
     table.add_column("network", no_wrap=True)
     for name in ("error %", "ms (95 % interval)", "params M", "MACs M"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -37,7 +37,7 @@ def front_table(front: Front) -> Table:
 
 def named_table(front: Front) -> Table:
     """The named networks and what dominates each."""
-    table = _table("Named networks")
+    table = plain_table("Named networks")
     table.add_column("network", style="bold", no_wrap=True)
     table.add_column("error %", justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
@@ -50,7 +50,7 @@ def named_table(front: Front) -> Table:
 
 def costs_table(rows: Sequence[tuple[str, int, Costs]]) -> Table:
     """Costs of networks at one input size."""
-    table = _table(f"Costs at {rows[0][2].input_size}x{rows[0][2].input_size}")
+    table = plain_table(f"Costs at {rows[0][2].input_size}x{rows[0][2].input_size}")
     table.add_column("network", style="bold", no_wrap=True)
     for name in ("classes", "params", "MACs G", "FLOPs G*", "MAdd G*", "MiB*"):
         table.add_column(name, justify="right")
@@ -70,7 +70,7 @@ def costs_table(rows: Sequence[tuple[str, int, Costs]]) -> Table:
 
 def latency_table(name: str, latency: Latency) -> Table:
     """One latency reading."""
-    table = _table(f"Latency of {name}")
+    table = plain_table(f"Latency of {name}")
     table.add_column("")
     table.add_column("")
     for key, value in (
@@ -93,7 +93,7 @@ def latency_table(name: str, latency: Latency) -> Table:
 
 def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> Table:
     """Which of several networks is faster, pair by pair."""
-    table = _table("Latency, pair by pair")
+    table = plain_table("Latency, pair by pair")
     for name in ("network", "is", "than / as"):
         table.add_column(name, style="bold" if name == "is" else "", no_wrap=True)
     table.add_column("ratio (95 % interval)", justify="right", no_wrap=True)
@@ -125,7 +125,7 @@ def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
 
 def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
     """The studies of a storage."""
-    table = _table(f"Studies in {storage}")
+    table = plain_table(f"Studies in {storage}")
     table.add_column("study", style="bold", no_wrap=True)
     for name in ("trained", "untrained", "failed", "repeated", "open", "volume"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -145,15 +145,3 @@ def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
         "volume: hypervolume in ms x percent, below 1.1 x the worst trained network of the study"
     )
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )

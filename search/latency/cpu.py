@@ -52,11 +52,18 @@ class Cpu:
         self, talk: Conversation, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
         """The networks as the runtime's probe takes them."""
-        if runtime not in FROM_FILES:
-            yield [spec.to_json() for spec in specs]
-            return
-        with onnx_files(specs, input_size, protocol.batch) as paths:
-            yield [str(path) for path in paths]
+        with local_models(specs, input_size, runtime, protocol.batch) as models:
+            yield models
+
+
+@contextlib.contextmanager
+def local_models(specs: Sequence[NetworkSpec], input_size: int, runtime: str, batch: int) -> Iterator[Sequence[object]]:
+    """Networks as a runtime's probe on this machine takes them: paths of ONNX files, or the specs as JSON."""
+    if runtime not in FROM_FILES:
+        yield [spec.to_json() for spec in specs]
+        return
+    with onnx_files(specs, input_size, batch) as paths:
+        yield [str(path) for path in paths]
 
 
 def child(

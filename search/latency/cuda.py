@@ -13,8 +13,7 @@ import onnxruntime
 import torch
 
 from search.latency.conversation import Conversation
-from search.latency.cpu import child
-from search.latency.onnx_files import onnx_files
+from search.latency.cpu import child, local_models
 from search.latency.protocol import Protocol
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
@@ -75,11 +74,8 @@ class Cuda:
         self, talk: Conversation, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
         """The networks as the runtime's probe takes them."""
-        if runtime != "onnxruntime":
-            yield [spec.to_json() for spec in specs]
-            return
-        with onnx_files(specs, input_size, protocol.batch) as paths:
-            yield [str(path) for path in paths]
+        with local_models(specs, input_size, runtime, protocol.batch) as models:
+            yield models
 
 
 def cuda_device(name: str) -> Cuda:

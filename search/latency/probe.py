@@ -38,6 +38,7 @@ WARMUP_RUNS = 6  # fewest warm-up runs: two in each third, the least by which st
 WARMUP_PATIENCE = 4.0  # an unsteady warm-up is given up after this many times its time
 MIN_CYCLES = 6  # fewest cycles: with less there is no 95 % interval of a median
 LEASE_POLL_S = 0.1  # between two looks whether a machine that others measure is free
+PROVIDER = "CPUExecutionProvider"  # of ONNX Runtime
 HUNG_S = 3600  # seconds after which a command has hung
 QUIET_SHARE = 1 / 3  # of the cycles are kept, the quietest: interference only ever adds time
 
@@ -330,18 +331,14 @@ def session_options(threads: int) -> Any:  # noqa: ANN401 - an onnxruntime.Sessi
     return options
 
 
-def load_onnxruntime(
-    paths: Sequence[str], settings: Mapping[str, Any], provider: str = "CPUExecutionProvider"
-) -> Loaded:
+def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
     """Load ONNX files whose one input takes float32 (batch, 3, size, size); ValueError if one takes another."""
     import onnxruntime
 
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
     timers, notes = [], []
     for path in paths:
-        session = onnxruntime.InferenceSession(path, session_options(settings["threads"]), [provider])
-        if provider not in session.get_providers():
-            raise RuntimeError(f"{provider} is not available in this onnxruntime")
+        session = onnxruntime.InferenceSession(path, session_options(settings["threads"]), [PROVIDER])
         name, dynamic = input_of(path, session, shape)
         if dynamic:
             notes.append(f"dynamic shape: {Path(path).name} has a free batch, a static one may be faster")

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from search_tests.tiny import steady_latency
 
 from benchmarks import cuda_networks, runtimes
 from benchmarks.cells import Cell, measured, ratio, remarks
-from benchmarks.report import conditions, digits, interval, options, table, write
+from benchmarks.report import conditions, digits, interval, options, publish, table
 from search.latency.cuda import cuda_device
 from search.latency.devices import Device
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
@@ -40,15 +41,9 @@ class Measuring:
         if runtime in self.fail:
             raise self.fail[runtime]
         milliseconds = self.ms.get(runtime, 1.0) * protocol.batch
-        return Latency(
-            rounds_ms=((milliseconds,) * 16,) * 6,
-            reference_rounds_ms=((1.0,) * 16,) * 6,
-            reference_ms=1.0,
-            ended="precise",
-            device="cpu",
-            processor="abacus",
+        return steady_latency(
+            milliseconds,
             runtime=runtime,
-            runtime_version="1",
             threads=protocol.threads,
             batch=protocol.batch,
             input_size=input_size,
@@ -100,7 +95,7 @@ def test_conditions_name_what_is_installed() -> None:
 
 
 def test_files_are_written_beside_each_other_in_a_new_folder(tmp_path: Path) -> None:
-    write(tmp_path / "new" / "t.md", "| a |", {"cells": [1.5]})
+    publish("| a |", {"cells": [1.5]}, tmp_path / "new" / "t.md")
     assert (tmp_path / "new" / "t.md").read_text() == "| a |\n"
     assert json.loads((tmp_path / "new" / "t.json").read_text()) == {"cells": [1.5]}
 

@@ -25,11 +25,12 @@ from search_tests.tiny import (
 
 from search import records
 from search.data import SearchData
+from search.evaluate import Turn
 from search.latency.devices import device_named
 from search.latency.protocol import MeasurementError
 from search.objective import FAILURES, Silent, Task, scorer
 from search.records import record
-from search.train import TrainingFailed, Turn
+from search.train import TrainingFailed
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
 from threshnet.costs import count

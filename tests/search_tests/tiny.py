@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 from search.data import SearchData, Split
+from search.evaluate import Turn
 from search.latency.devices import Device
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
 from search.objective import Task
 from search.recipes import FAST, Recipe
-from search.train import Epoch, Trained, Turn
+from search.train import Epoch, Trained
 from space import Limits, Space, decode
 from threshnet.costs import count
 from threshnet.network import build

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from search_tests.tiny import steady_latency
 
 from search import records
 from search.latency.reading import Latency
@@ -90,17 +91,13 @@ def sample_latency(centre_ms: float, rng: np.random.Generator) -> Latency:
     def rounds(milliseconds: float) -> tuple[tuple[float, ...], ...]:
         return tuple(map(tuple, (milliseconds * (1 + 0.05 * rng.exponential(size=(20, 16)))).tolist()))
 
-    return Latency(
+    return steady_latency(
+        centre_ms,
         rounds_ms=rounds(centre_ms),
         reference_rounds_ms=rounds(1.0),
         reference_ms=1.02,
-        ended="precise",
-        device="cpu",
         processor="Imaginary CPU @ 3 GHz",
-        runtime="onnxruntime",
         runtime_version="1.22.0",
-        threads=1,
-        batch=1,
         input_size=INPUT_SIZE,
     )
 
