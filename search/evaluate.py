@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from search.data import Split
 
-BATCH = 250  # images per forward pass; large enough to be quick, small enough for any device
+BATCH = 100  # images per forward pass; more falls out of a CPU's caches
 
 Turn = Callable[[], AbstractContextManager[None]]  # entered before the machine is loaded for a moment
 

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -14,13 +14,14 @@ from torch.nn import functional
 from torch.optim import swa_utils
 
 from search.data import Split
-from search.evaluate import Turn, error_percent, scaled
+from search.evaluate import BATCH, Turn, error_percent, scaled
 from search.recipes import Recipe
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 
 AVERAGE_SHARE = 0.04  # horizon of the averaged weights, as a share of all steps
 WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
+SETTLING = 1000  # training images that settle the batch statistics of averaged weights
 GPU_STRIDE = 20  # steps after which a GPU is waited for
 TURN_S = 0.2  # seconds of steps in one turn: a measurement waits no longer, and taking turns costs little
 DIVERGED = 3.0  # an epoch whose mean loss exceeds this many times a blind guess's has diverged
@@ -129,14 +130,23 @@ class Training:
             self.average.update_parameters(self.model)
         return loss.detach()
 
-    @property
-    def current(self) -> ThreshNet:
-        """The network as it stands (averaged, where the recipe averages), on the training's device."""
-        return self.model if self.average is None else cast(ThreshNet, self.average.module)
+    def current(self, turn: Turn = nullcontext) -> ThreshNet:
+        """A copy of the network as it stands, on the training's device in eval mode.
 
-    def result(self) -> ThreshNet:
-        """A copy of the network as it stands, on the CPU in eval mode."""
-        return _placed(copy.deepcopy(self.current), torch.device("cpu"), torch.contiguous_format).eval()
+        Where the recipe averages, these are the averaged weights with the batch statistics that they themselves give on
+        training images, taken inside a `turn`: those of the steps lag behind, at a low rung by most of the training.
+        """
+        if self.average is None:
+            return copy.deepcopy(self.model).eval()
+        model = cast(ThreshNet, copy.deepcopy(self.average.module)).eval()
+        images = self.images[:SETTLING]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            _settle(model, images.tensor_split(max(1, len(images) // BATCH)), turn)
+        return model
+
+    def result(self, turn: Turn = nullcontext) -> ThreshNet:
+        """As `current`, on the CPU."""
+        return on_cpu(self.current(turn))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last finished epoch."""
@@ -225,11 +235,10 @@ def train(
         while not training.finished:
             before = len(training.epochs)
             training.step_epoch(lambda done, steps: progress(before * steps + done, recipe.epochs * steps), turn)  # noqa: B023
-        # A GPU scores itself: the CPU, which may be under measurement, would take long.
-        model = training.result()
-        error = error_percent(model if training.device.type == "cpu" else training.current, validation, turn)
+        model = training.current(turn)
+        error = error_percent(model, validation, turn)
         passes = recipe.epochs * training.steps * training.recipe.batch
-        trained = Trained(model, tuple(training.epochs), error, passes)
+        trained = Trained(on_cpu(model), tuple(training.epochs), error, passes)
         if training.device.type == "cuda":
             del training
             torch.cuda.empty_cache()  # a probe needs room beside this process
@@ -250,9 +259,30 @@ def memory_errors() -> Iterator[None]:
 
 
 def _averaged(model: nn.Module, steps: int) -> swa_utils.AveragedModel:
-    """A moving average of weights and batch statistics over the last AVERAGE_SHARE of the steps."""
+    """A moving average of weights over the last AVERAGE_SHARE of the steps."""
     decay = 1 - 1 / max(2.0, AVERAGE_SHARE * steps)
-    return swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay), use_buffers=True)
+    return swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
+
+
+def _settle(model: nn.Module, batches: Sequence[Tensor], turn: Turn) -> None:
+    """Give every batch norm the mean statistics of these images (n, 3, h, w) uint8, each batch inside a `turn`."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean
+        norm.train()
+    for batch in batches:
+        with turn(), torch.inference_mode():
+            model(scaled(batch))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def on_cpu(model: ThreshNet) -> ThreshNet:
+    """The same model, moved to the CPU in the usual memory layout."""
+    return _placed(model, torch.device("cpu"), torch.contiguous_format)
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

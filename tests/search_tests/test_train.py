@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -260,14 +260,14 @@ def test_every_validation_batch_is_a_turn() -> None:
     images = torch.zeros(501, 3, 2, 2, dtype=torch.uint8)
     model.register_forward_pre_hook(lambda _, inputs: turns.log.append(str(len(inputs[0]))))
     error_percent(model, Split(images, torch.zeros(501, dtype=torch.long)), turns)
-    assert turns.log == ["in", "250", "out", "in", "250", "out", "in", "1", "out"]
+    assert turns.log == ["in", "100", "out"] * 5 + ["in", "1", "out"]
 
 
 def test_training_and_its_validation_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.train.TURN_S", 0.0)
     turns = Turns()
     done = train(NETWORK, dark_and_bright(24), dark_and_bright(20), RECIPE, flip=True, seed=0, turn=turns)
-    assert turns.log == ["in", "out"] * (2 * 3 + 1)  # two epochs of three steps, one validation batch
+    assert turns.log == ["in", "out"] * (2 * 3 + 1 + 1)  # two epochs of three steps, the statistics, the validation
     assert done.error <= 100
 
 
@@ -386,12 +386,26 @@ def test_averaged_weights_are_the_moving_average_and_the_result() -> None:
         training.step_epoch(lambda *_: steps.append({k: v.clone() for k, v in training.model.state_dict().items()}))
     result = training.result().state_dict()
     assert len(steps) == 20
-    for name in ("head_linear.weight", "stem_conv1.weight", "stem_norm1.weight", "stem_norm1.running_mean"):
+    for name in ("head_linear.weight", "stem_conv1.weight", "stem_norm1.weight"):
         expected = steps[0][name]
         for step in steps[1:]:
             expected = 0.5 * expected + 0.5 * step[name]
         assert torch.allclose(result[name], expected, rtol=1e-6, atol=1e-7)
         assert not torch.equal(result[name], steps[-1][name])
+
+
+def test_averaged_weights_have_the_statistics_that_they_give_themselves() -> None:
+    training = finish(start(recipe=replace(RECIPE, mixed=False)))
+    result = training.result()
+    inputs: list[Tensor] = []
+    result.get_submodule("stem_norm1").register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    with torch.no_grad():
+        result(training.images.float() / 255)
+    norm = result.get_submodule("stem_norm1")
+    assert torch.allclose(cast(Tensor, norm.running_mean), inputs[0].mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-6)
+    assert torch.allclose(cast(Tensor, norm.running_var), inputs[0].var(dim=(0, 2, 3)), rtol=1e-4, atol=1e-6)
+    assert norm.momentum == 0.1
+    assert not norm.training
 
 
 def test_without_averaging_the_last_weights_are_the_result() -> None:
