@@ -19,12 +19,16 @@ SCHEDULE = "schedule"  # the connection schedule of each block, in words
 NAMED = "named"  # the name of a named network; absent for a discovered one
 COSTS = "costs"  # {"params", "macs", "flops", "madd", "memory_bytes"} at the study's input size
 LATENCY = "latency"  # {backend: Latency.to_json()}; the first backend, see Latency.backend, is the objective
-EPOCHS = "epochs"  # [{"number", "loss", "seconds"}]
-IMAGE_PASSES = "image_passes"  # training images seen, repetitions counted
+LATENCY_MS = "latency_ms"  # the objective's latency, as soon as it is measured
+EPOCHS = "epochs"  # [{"number", "loss", "seconds"}], those of the trials that this one continues included
+RUNGS = "rungs"  # {epochs: validation error in percent}, likewise
+IMAGE_PASSES = "image_passes"  # training images seen in this trial, repetitions counted
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
 REASON = "reason"  # why a trial failed or was not trained
 DUPLICATE_OF = "duplicate_of"  # number of the earlier trial with the same network
 WORKER = "worker"  # {"host", "pid"} of the process that runs the trial
+CONTINUES = "continues"  # number of the stopped trial whose training this one goes on with
+OWNER = "owner"  # whether the trial may train its network, see claims.py; absent until that is known
 RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this one repeats
 PROPOSAL = "proposal"  # {"by": sampler, "draws": n}: who drew the network, after how many draws; absent if queued
 
@@ -39,7 +43,9 @@ CLASSES = "classes"  # names of the classes, in the order of the logits
 CONDITIONS = "environment"  # processor, threads and versions under which trials ran, without repetitions
 REMEASURED = "remeasured"  # "remeasured NUMBER BACKEND": Latency.to_json() of a trial's network, taken after the study
 
-State = Literal["finished", "infeasible", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"]
+State = Literal[
+    "finished", "infeasible", "stopped", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"
+]
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,8 @@ class Record:
     """One trial, read back."""
 
     number: int
-    # "infeasible" was trained though it breaks a limit, "not trained" broke one before its training.
+    # "infeasible" was trained though it breaks a limit, "not trained" broke one before its training or could not reach
+    # the front, "stopped" was trained up to a rung below the last.
     state: State
     # Absent for a trial that proposed nothing yet.
     network: NetworkSpec | None
@@ -59,8 +66,12 @@ class Record:
     latency: dict[str, Latency]
     costs: dict[str, int]
     epochs: tuple[dict[str, float], ...]
-    # Number of training images seen, epochs counted.
+    # Validation error in percent by epochs trained, at every rung reached so far.
+    rungs: dict[int, float]
+    # Number of training images seen in this trial, epochs counted.
     image_passes: int
+    # The stopped trial whose training this one goes on with.
+    continues: int | None
     # Relative excess over each limit; feasible when none is above 0.
     constraints: dict[str, float]
     reason: str | None
@@ -120,7 +131,9 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         },
         costs=attrs.get(COSTS, {}),
         epochs=tuple(attrs.get(EPOCHS, ())),
+        rungs={int(epochs): error for epochs, error in attrs.get(RUNGS, {}).items()},
         image_passes=attrs.get(IMAGE_PASSES, 0),
+        continues=attrs.get(CONTINUES),
         constraints=trial.constraints,
         reason=attrs.get(REASON),
         weights=attrs.get(WEIGHTS),
@@ -142,7 +155,7 @@ def _state(trial: FrozenTrial) -> State:
         case TrialState.COMPLETE:
             return "infeasible" if any(value > 0 for value in trial.constraints.values()) else "finished"
         case TrialState.PRUNED:
-            return "not trained"
+            return "stopped" if RUNGS in trial.user_attrs else "not trained"
         case TrialState.FAIL:
             return "interrupted" if unfinished(trial) else "failed"
         case TrialState.RUNNING:
