@@ -42,7 +42,7 @@ class Images:
 
 TABLES = {
     "cifar10": Images(train=5_000, validation=5_000, flip=True),
-    "svhn": Images(train=2_500, validation=2_000, flip=False),
+    "svhn": Images(train=2_000, validation=2_000, flip=False),
 }
 _data: SearchData  # of a worker process, set once by `begin`
 
