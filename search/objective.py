@@ -7,61 +7,28 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from typing import Protocol as Interface
 
-from optuna import Trial, TrialPruned
+from optuna import Study, Trial, TrialPruned
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
-from search.data import SearchData
+from search.checkpoints import load_training, save_training
+from search.claims import claim, latest_trials, scores, stopped
+from search.data import SearchData, identity
 from search.latency.devices import device_named, measure_on
 from search.latency.lease import shared
-from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
+from search.latency.protocol import ConnectionLost, MeasurementError
 from search.latency.reading import Latency
-from search.recipes import Recipe
-from search.samplers import known_trials
-from search.train import TrainingFailed, train
-from space import Limits, Space, suggest
+from search.task import Task
+from search.train import Training, TrainingFailed, train
+from space import suggest
 from threshnet.checkpoint import save_weights
-from threshnet.costs import Costs, count
-from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec
 
 FAILURES = (TrainingFailed, MeasurementError)  # outcomes that fail a trial and let the study go on
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a study asks of every candidate."""
-
-    space: Space
-    # Height and width of the images, pixels.
-    input_size: int
-    limits: Limits
-    recipe: Recipe
-    # Whether training may mirror images where the recipe leaves that to the data set.
-    flip: bool
-    # Seed of the weights and the order of the images, the same for every candidate.
-    seed: int
-    # What trains: "cpu", "cuda", "cuda:1".
-    trains_on: str
-    # Where latency is measured, and through which runtimes; the first one's reading is the objective.
-    device: str
-    runtimes: tuple[str, ...]
-    protocol: Protocol
-
-    def counted(self, spec: NetworkSpec) -> tuple[Costs | None, dict[str, float]]:
-        """Costs of a network, None where its pools leave no pixel, and the constraints that counting can tell."""
-        room = {"input_size": smallest_input(spec) / self.input_size - 1}
-        if room["input_size"] > 0:
-            return None, room
-        costs = count(spec, self.input_size)
-        return costs, room | self.limits.of_costs(costs)
-
-    def fits(self, spec: NetworkSpec) -> bool:
-        """Whether a network keeps every limit that counting can tell."""
-        return all(value <= 0 for value in self.counted(spec)[1].values())
 
 
 class Watch(Interface):
@@ -96,15 +63,35 @@ class Silent:
         """Do nothing."""
 
 
+class Policy(Interface):
+    """Who decides which networks are trained, and how far."""
+
+    def can_reach(self, study: Study, fingerprint: str) -> bool:
+        """Whether a network, measured but not trained, could join the front at its latency."""
+
+    def goes_on(self, study: Study, fingerprint: str) -> bool:
+        """Whether a network in training, scored at a rung, is to be trained further."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where trained weights and trainings under way are kept."""
+
+    weights: FileSystemArtifactStore
+    # Folder of the trainings that were stopped at a rung.
+    checkpoints: Path
+
+
 def scorer(
-    task: Task, data: SearchData, weights: FileSystemArtifactStore, watch: Watch
+    task: Task, data: SearchData, policy: Policy, kept: Kept, watch: Watch
 ) -> Callable[[Trial], tuple[float, float]]:
     """The objective function of a study, for Study.optimize with `catch=FAILURES`."""
+    images = identity(data)
 
     def score(trial: Trial) -> tuple[float, float]:
         trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": os.getpid()})
         try:
-            return _score(trial, task, data, weights, watch)
+            return Scoring(trial, task, data, policy, kept, watch, images).score()
         except TrialPruned:
             raise
         except ConnectionLost as lost:
@@ -123,59 +110,125 @@ def scorer(
     return score
 
 
-def _score(
-    trial: Trial, task: Task, data: SearchData, weights: FileSystemArtifactStore, watch: Watch
-) -> tuple[float, float]:
-    watch.stage(trial.number, "proposing")
-    spec = suggest(task.space, trial)
-    earlier = known_trials(trial.study).get(spec.fingerprint())
-    describe(trial, spec)
-    always = records.NAMED in trial.user_attrs  # named networks are trained even where they break a limit
-    if earlier is not None and not (always and earlier.state is TrialState.PRUNED):
-        return _repeat(trial, earlier)
+@dataclass(frozen=True)
+class Scoring:
+    """The scoring of one trial."""
 
-    costs, excess = task.counted(spec)
-    if costs is not None:
-        trial.set_user_attr(records.COSTS, {key: value for key, value in asdict(costs).items() if key != "input_size"})
-    _require(trial, excess, always and costs is not None)
+    trial: Trial
+    task: Task
+    data: SearchData
+    policy: Policy
+    kept: Kept
+    watch: Watch
+    images: dict[str, Any]
 
-    readings: dict[str, Latency] = {}
-    for runtime in task.runtimes:
-        watch.stage(trial.number, f"measuring with {runtime}")
-        readings[runtime] = measure_on(task.device, spec, task.input_size, runtime, task.protocol)
-        taken = {reading.backend: reading.to_json() for reading in readings.values()}
-        trial.set_user_attr(records.LATENCY, taken)
-        if runtime == task.runtimes[0]:
-            _require(trial, task.limits.of_latency(readings[runtime].latency_ms), always)
-    latency_ms = readings[task.runtimes[0]].latency_ms
+    def score(self) -> tuple[float, float]:
+        """Validation error in percent and latency in ms; TrialPruned where the network is not trained to the end."""
+        self.watch.stage(self.trial.number, "proposing")
+        spec = suggest(self.task.space, self.trial)
+        name = spec.fingerprint()
+        always = records.NAMED in self.trial.user_attrs  # named networks are trained though they break a limit
+        earlier = latest_trials(self.trial.study).get(name)
+        describe(self.trial, spec)
+        if earlier and not (stopped(earlier) or (always and earlier.state is TrialState.PRUNED)):
+            return _repeat(self.trial, earlier)
+        rival = claim(self.trial, name, earlier)
+        if rival:
+            return _repeat(self.trial, rival)
+        latency_ms = self._measured(spec, always, earlier)
+        if not (always or self.policy.can_reach(self.trial.study, name)):
+            self.trial.set_constraint("front", 1.0)
+            raise _turned_away(self.trial, f"cannot be expected to reach the front at {latency_ms:.3g} ms")
+        self.watch.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
+        return self._error(spec, always), latency_ms
 
-    watch.stage(trial.number, f"training, {latency_ms:.2f} ms")
-    trained = train(
-        spec,
-        data.train,
-        data.validation,
-        task.recipe,
-        flip=task.flip,
-        seed=task.seed,
-        device=task.trains_on,
-        turn=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
-        progress=watch.progress,
-    )
-    trial.set_user_attr(records.EPOCHS, [asdict(epoch) for epoch in trained.epochs])
-    trial.set_user_attr(records.IMAGE_PASSES, trained.image_passes)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.safetensors"
-        save_weights(trained.model, file)
-        artifact = upload_artifact(artifact_store=weights, file_path=str(file), study_or_trial=trial)
-    trial.set_user_attr(records.WEIGHTS, artifact)
-    return trained.error, latency_ms
+    def _measured(self, spec: NetworkSpec, always: bool, earlier: FrozenTrial | None) -> float:
+        """Latency in ms, that of the trial whose training goes on where there is one; the limits are checked."""
+        trial, task = self.trial, self.task
+        costs, excess = task.counted(spec)
+        if costs is not None:
+            counted = {key: value for key, value in asdict(costs).items() if key != "input_size"}
+            trial.set_user_attr(records.COSTS, counted)
+        _require(trial, excess, always and costs is not None)
+        readings = earlier.user_attrs.get(records.LATENCY, {}) if earlier else {}
+        if len(readings) == len(task.runtimes):
+            latency_ms = float(earlier.user_attrs[records.LATENCY_MS]) if earlier else 0.0
+            trial.set_user_attr(records.LATENCY, readings)
+            trial.set_user_attr(records.LATENCY_MS, latency_ms)
+            _require(trial, task.limits.of_latency(latency_ms), always)
+            return latency_ms
+        taken: list[Latency] = []
+        for runtime in task.runtimes:
+            self.watch.stage(trial.number, f"measuring with {runtime}")
+            taken.append(measure_on(task.device, spec, task.input_size, runtime, task.protocol))
+            trial.set_user_attr(records.LATENCY, {reading.backend: reading.to_json() for reading in taken})
+            if len(taken) == 1:
+                trial.set_user_attr(records.LATENCY_MS, taken[0].latency_ms)
+                _require(trial, task.limits.of_latency(taken[0].latency_ms), always)
+        return taken[0].latency_ms
+
+    def _error(self, spec: NetworkSpec, always: bool) -> float:
+        """Validation error in percent at the end of the training; TrialPruned where it is stopped at a rung."""
+        trial, task = self.trial, self.task
+        file = self.kept.checkpoints / f"{spec.fingerprint()}.pt"
+        conditions = {"network": spec.fingerprint(), "recipe": asdict(task.recipe), "seed": task.seed} | {
+            "input size": task.input_size,
+            "images": self.images,
+        }
+        errors: dict[str, float] = {}
+
+        def resume(training: Training) -> None:
+            if file.exists():
+                load_training(training, file, conditions)
+            before = scores(trial.study, spec.fingerprint())
+            errors.update({epochs: error for epochs, error in before.items() if int(epochs) <= len(training.epochs)})
+
+        def goes_on(training: Training, error: float) -> bool:
+            errors[str(len(training.epochs))] = error
+            save_training(training, file, conditions)
+            trial.set_user_attr(records.RUNGS, errors)
+            self.watch.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
+            return always or self.policy.goes_on(trial.study, spec.fingerprint())
+
+        trained = train(
+            spec,
+            self.data.train,
+            self.data.validation,
+            task.recipe,
+            flip=task.flip,
+            seed=task.seed,
+            device=task.trains_on,
+            rungs=task.rungs,
+            resume=resume,
+            goes_on=goes_on,
+            turn=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
+            progress=self.watch.progress,
+        )
+        epochs = len(trained.epochs)
+        trial.set_user_attr(records.EPOCHS, [asdict(epoch) for epoch in trained.epochs])
+        trial.set_user_attr(records.IMAGE_PASSES, trained.image_passes)
+        if epochs < task.recipe.epochs:
+            raise _turned_away(trial, f"stopped after {epochs} of {task.recipe.epochs} epochs at {trained.error:.2f} %")
+        trial.set_user_attr(records.RUNGS, errors | {str(epochs): trained.error})
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "model.safetensors"
+            save_weights(trained.model, model)
+            artifact = upload_artifact(artifact_store=self.kept.weights, file_path=str(model), study_or_trial=trial)
+        trial.set_user_attr(records.WEIGHTS, artifact)
+        file.unlink(missing_ok=True)
+        return trained.error
 
 
 def describe(trial: Trial, spec: NetworkSpec) -> None:
-    """Write down which network a trial stands for."""
-    trial.set_user_attr(records.FINGERPRINT, spec.fingerprint())
+    """Write down which network a trial stands for; its fingerprint is its claim, see claims.py."""
     trial.set_user_attr(records.NETWORK, spec.to_json())
     trial.set_user_attr(records.SCHEDULE, records.schedule_of(spec))
+
+
+def _turned_away(trial: Trial, reason: str) -> TrialPruned:
+    """The end of a trial without values, its reason written down."""
+    trial.set_user_attr(records.REASON, reason)
+    return TrialPruned(reason)
 
 
 def _require(trial: Trial, excess: dict[str, float], always: bool) -> None:
@@ -185,16 +238,14 @@ def _require(trial: Trial, excess: dict[str, float], always: bool) -> None:
     broken = {name: value for name, value in excess.items() if value > 0}
     if broken and not always:
         name, value = max(broken.items(), key=lambda item: item[1])
-        reason = f"{100 * value:.0f} % over the limit of {name}"
-        if name == "input_size":
-            reason = "pools the image away"
-        trial.set_user_attr(records.REASON, reason)
-        raise TrialPruned(reason)
+        over = f"{100 * value:.0f} % over the limit of {name}"
+        raise _turned_away(trial, "pools the image away" if name == "input_size" else over)
 
 
 def _repeat(trial: Trial, earlier: FrozenTrial) -> tuple[float, float]:
     """End a trial whose network an earlier trial had, with the same outcome."""
     trial.set_user_attr(records.DUPLICATE_OF, earlier.number)
+    trial.set_user_attr(records.FINGERPRINT, earlier.user_attrs[records.FINGERPRINT])
     for name, value in earlier.constraints.items():
         trial.set_constraint(name, value)
     if earlier.state is TrialState.COMPLETE:

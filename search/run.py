@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from optuna import Study
-from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
 from search.data import SearchData
-from search.objective import FAILURES, Silent, Task, Watch, scorer
-from search.samplers import DistinctSampler, sampler_named
+from search.objective import FAILURES, Kept, Silent, Watch, scorer
+from search.samplers import sampler_for
+from search.task import Task
 from space import encode
 from threshnet.spec import NetworkSpec
 
@@ -44,7 +44,7 @@ def run(
     data: SearchData,
     named: Mapping[str, NetworkSpec],
     sampler: str,
-    weights: FileSystemArtifactStore,
+    kept: Kept,
     *,
     trials: int,
     timeout_s: float | None = None,
@@ -57,7 +57,7 @@ def run(
     Ctrl-C ends the run; the network in training is then repeated by the next run.
     """
     seed = task.seed + len(study.get_trials(deepcopy=False))  # a resumed sampler must not repeat its first draws
-    study.sampler = DistinctSampler(sampler_named(sampler, seed), task.space, task.fits, seed)
+    policy = study.sampler = sampler_for(sampler, task, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
     watch = watch or Silent()
@@ -87,7 +87,7 @@ def run(
     if done >= trials:
         return Outcome(done, "enough")
     watch.counted(done)
-    score = scorer(task, data, weights, watch)
+    score = scorer(task, data, policy, kept, watch)
     try:
         study.optimize(score, timeout=timeout_s, callbacks=[after], catch=FAILURES)
     except KeyboardInterrupt:

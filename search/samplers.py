@@ -1,55 +1,47 @@
 """Who proposes the next network: Optuna's samplers, kept from proposing a network that the study already has."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from typing import Any
 
+import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.records import FINGERPRINT, PROPOSAL, unfinished
-from space import Space, decode
+from search.claims import latest_trials, stopped
+from search.fidelity import promising
+from search.freeze_thaw import FreezeThawSampler
+from search.known import Known
+from search.records import FINGERPRINT, PROPOSAL
+from search.task import Task
+from space import decode
 from threshnet.errors import InputError
-from threshnet.spec import NetworkSpec
 
-SAMPLERS = ("tpe", "gp", "nsga2", "random")
+SAMPLERS = ("freeze_thaw", "tpe", "gp", "nsga2", "random")
 KNOWN_DRAWS = 20  # how often a known network is drawn again before it is let through as a duplicate
 OWN_DRAWS = 10  # how many of these draws are the sampler's own; the rest are random, as some samplers repeat themselves
 COSTLY_DRAWS = 200  # how often a network that breaks a limit on sight is drawn again before it is let through
 
 
-def sampler_named(name: str, seed: int | None) -> BaseSampler:
-    """The sampler called `name`: multivariate TPE, Gaussian process, NSGA-II or random; InputError lists them."""
-    match name:
-        case "tpe":
-            return TPESampler(multivariate=True, constant_liar=True, n_startup_trials=12, seed=seed)
-        case "gp":
-            return GPSampler(seed=seed, n_startup_trials=12)
-        case "nsga2":
-            return NSGAIISampler(population_size=24, seed=seed)
-        case "random":
-            return RandomSampler(seed=seed)
-        case _:
-            raise InputError(f"no sampler is named {name!r}; the samplers are {', '.join(SAMPLERS)}")
-
-
 class DistinctSampler(BaseSampler):
-    """Any sampler, its proposals drawn again while the study knows them or they do not fit.
+    """Any sampler, its proposals drawn again while the study knows them or they do not fit the task.
 
-    `fits` tells by counting alone whether a network keeps the study's limits. Known networks are drawn again up to
-    KNOWN_DRAWS times, costly ones up to COSTLY_DRAWS times, after OWN_DRAWS of either at random.
+    Known networks are drawn again up to KNOWN_DRAWS times, those that counting alone tells to break a limit up to
+    COSTLY_DRAWS times, after OWN_DRAWS of either at random. With rungs, a training that was stopped is proposed again
+    once it is among the promising ones of its rung.
     """
 
-    def __init__(self, inner: BaseSampler, space: Space, fits: Callable[[NetworkSpec], bool], seed: int | None) -> None:
-        self.inner, self.space, self.fits = inner, space, fits
+    def __init__(self, inner: BaseSampler, task: Task, seed: int | None) -> None:
+        self.inner, self.task = inner, task
         # Its own seed: with the inner sampler's it would draw that one's first proposals once more.
         self.random = RandomSampler(None if seed is None else seed + 1_000_003)
+        self.known = Known()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
-        return dict(self.space.distributions())
+        return dict(self.task.space.distributions())
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -57,21 +49,38 @@ class DistinctSampler(BaseSampler):
         """Values for every parameter; the last draw where none of them was new and fitting."""
         if "fixed_params" in trial.system_attrs:  # enqueued: nothing to propose
             return {}
-        known = set(known_trials(study))
+        trials = latest_trials(study)
+        for trial_before in filter(stopped, trials.values()):
+            if self.goes_on(study, trial_before.user_attrs[FINGERPRINT]):
+                return dict(trial_before.params)
         left_known, left_costly = KNOWN_DRAWS, COSTLY_DRAWS
         for draw in count(1):
             sampler = self.inner if draw <= OWN_DRAWS else self.random
             params = self._draw(sampler, study, trial, search_space)
-            spec = decode(self.space, params)
-            if spec.fingerprint() in known and left_known:
+            spec = decode(self.task.space, params)
+            if spec.fingerprint() in trials and left_known:
                 left_known -= 1
-            elif not self.fits(spec) and left_costly:
+            elif self.task.affordable(spec) is None and left_costly:
                 left_costly -= 1
             else:
                 break
         proposal = {"by": type(sampler).__name__, "draws": draw}
         study._storage.set_trial_user_attr(trial._trial_id, PROPOSAL, proposal)
         return params
+
+    def goes_on(self, study: Study, fingerprint: str) -> bool:
+        """Whether a network is among the promising ones of the last rung that it reached."""
+        known = self.known.candidates(latest_trials(study).values())
+        (own,) = [each for each in known if each.fingerprint == fingerprint]
+        rung = max(own.errors)
+        there = [each for each in known if rung in each.errors]
+        return promising([(each.latency_ms or np.inf, each.errors[rung]) for each in there], there.index(own))
+
+    def can_reach(self, study: Study, fingerprint: str) -> bool:
+        """With rungs, whether a network, measured but not trained, could join the front at its latency."""
+        if len(self.task.rungs) == 1:
+            return True
+        return self.known.can_reach(latest_trials(study).values(), self.task.rungs, fingerprint)
 
     def _draw(
         self, sampler: BaseSampler, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -103,11 +112,23 @@ class DistinctSampler(BaseSampler):
         self.random.reseed_rng()
 
 
-def known_trials(study: Study) -> dict[str, FrozenTrial]:
-    """The first trial of each fingerprint; interrupted and lost trials are forgotten, so that they can be repeated."""
-    known: dict[str, FrozenTrial] = {}
-    for trial in study.get_trials(deepcopy=False):
-        fingerprint = trial.user_attrs.get(FINGERPRINT)
-        if fingerprint is not None and not unfinished(trial):
-            known.setdefault(fingerprint, trial)
-    return known
+def sampler_for(name: str, task: Task, seed: int | None) -> FreezeThawSampler | DistinctSampler:
+    """The sampler called `name` for a task; InputError lists the samplers there are."""
+    if name == "freeze_thaw":
+        return FreezeThawSampler(task.space, task.rungs, task.affordable, seed)
+    return DistinctSampler(_proposing(name, seed), task, seed)
+
+
+def _proposing(name: str, seed: int | None) -> BaseSampler:
+    """Optuna's sampler: multivariate TPE, Gaussian process, NSGA-II or random."""
+    match name:
+        case "tpe":
+            return TPESampler(multivariate=True, constant_liar=True, n_startup_trials=12, seed=seed)
+        case "gp":
+            return GPSampler(seed=seed, n_startup_trials=12)
+        case "nsga2":
+            return NSGAIISampler(population_size=24, seed=seed)
+        case "random":
+            return RandomSampler(seed=seed)
+        case _:
+            raise InputError(f"no sampler is named {name!r}; the samplers are {', '.join(SAMPLERS)}")

@@ -3,15 +3,14 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import swa_utils
 
 from search.data import Split
 from search.evaluate import BATCH, Turn, error_percent, scaled
@@ -58,11 +57,15 @@ class Training:
         self.flip = flip or recipe.flip == "always"
         self.images, self.labels = split.images.to(self.device), split.labels.to(self.device)
         self.mixed = recipe.mixed and computes_bf16(self.device)
-        layout = torch.channels_last if recipe.mixed else torch.contiguous_format
+        self.layout = torch.channels_last if recipe.mixed else torch.contiguous_format
+        # On a CPU the images alone decide the layout of all that follows, and Adam copies weights that are not plain.
+        plain = self.device.type == "cpu"
         with _seeded(seed, self.device):
-            self.model = _placed(build(spec), self.device, layout)
+            self.model = _placed(build(spec), self.device, torch.contiguous_format if plain else self.layout)
         self.steps = len(split) // recipe.batch
-        self.average = _averaged(self.model, self.steps * recipe.epochs) if recipe.averaged else None
+        self.average = copy.deepcopy(self.model) if recipe.averaged else None
+        self.weights: list[Tensor] = list(self.model.parameters())
+        self.averages: list[Tensor] = [] if self.average is None else list(self.average.parameters())
         self.optimiser = _optimiser(self.model, recipe)
         self.epochs: list[Epoch] = []
         self.stride = GPU_STRIDE if self.device.type == "cuda" else 1
@@ -120,6 +123,7 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, number, step, self.steps)
         images = scaled(augment(self.images[chosen], flip=self.flip, shift=recipe.shift))
+        images = images.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             logits = self.model(images)
         loss = functional.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=recipe.label_smoothing)
@@ -127,8 +131,14 @@ class Training:
         loss.backward()
         self.optimiser.step()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self._average(first=number == 1 and step == 0)
         return loss.detach()
+
+    @torch.no_grad()
+    def _average(self, *, first: bool) -> None:
+        """Move the averaged weights towards those of a step; the `first` are taken as they are."""
+        share = 1 / max(2.0, AVERAGE_SHARE * self.steps * self.recipe.epochs)
+        torch._foreach_lerp_(self.averages, self.weights, 1.0 if first else share)
 
     def current(self, turn: Turn = nullcontext) -> ThreshNet:
         """A copy of the network as it stands, on the training's device in eval mode.
@@ -138,7 +148,7 @@ class Training:
         """
         if self.average is None:
             return copy.deepcopy(self.model).eval()
-        model = cast(ThreshNet, copy.deepcopy(self.average.module)).eval()
+        model = copy.deepcopy(self.average).eval()
         images = self.images[:SETTLING]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             _settle(model, images.tensor_split(max(1, len(images) // BATCH)), turn)
@@ -168,15 +178,20 @@ class Training:
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training."""
+    """A training that came to a rung where it was stopped, or to its end."""
 
     # On the CPU, in eval mode.
     model: ThreshNet
     epochs: tuple[Epoch, ...]
-    # Validation error, percent, in fp32.
-    error: float
-    # Training images seen, repetitions counted.
+    # Validation error, percent, in fp32, by epochs trained: at every rung on the way and where it ended.
+    errors: dict[int, float]
+    # Training images seen, repetitions counted, those before a checkpoint left out.
     image_passes: int
+
+    @property
+    def error(self) -> float:
+        """Validation error, percent, of the model."""
+        return self.errors[len(self.epochs)]
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
@@ -191,17 +206,17 @@ def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
 
 def augment(images: Tensor, *, flip: bool, shift: int) -> Tensor:
     """Randomly mirrored and translated copies of (n, 3, h, w) images of any dtype, a whole batch at once."""
-    n, _, height, width = images.shape
+    n, channels, height, width = images.shape
     device = images.device
-    if flip:
-        mirrored = torch.rand(n, device=device) < 0.5
-        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    if shift:
-        rows = _reflected(height, torch.randint(-shift, shift + 1, (n, 1), device=device))
-        columns = _reflected(width, torch.randint(-shift, shift + 1, (n, 1), device=device))
-        every = torch.arange(n, device=device)[:, None, None]
-        images = images.permute(0, 2, 3, 1)[every, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    return images
+    mirrored = torch.rand(n, 1, device=device) < 0.5 if flip else None
+    if not shift:
+        return images if mirrored is None else torch.where(mirrored[:, :, None, None], images.flip(-1), images)
+    rows = _reflected(height, torch.randint(-shift, shift + 1, (n, 1), device=device))
+    columns = _reflected(width, torch.randint(-shift, shift + 1, (n, 1), device=device))
+    if mirrored is not None:
+        columns = torch.where(mirrored, width - 1 - columns, columns)
+    pixels = (rows[:, :, None] * width + columns[:, None, :]).reshape(n, 1, height * width)
+    return images.flatten(2).gather(2, pixels.expand(n, channels, -1)).view(images.shape)
 
 
 def computes_bf16(device: torch.device) -> bool:
@@ -221,24 +236,39 @@ def train(
     flip: bool,
     seed: int,
     device: str = "cpu",
+    rungs: Collection[int] = (),
+    resume: Callable[[Training], None] = lambda training: None,
+    goes_on: Callable[[Training, float], bool] = lambda training, error: True,
     turn: Turn = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
-    """Train a fresh network to the end of the recipe and score it on the validation images.
+    """Train a network to the end of the recipe, or to a rung where it is stopped, and score it on validation images.
 
-    `flip` says whether the data set allows mirroring; whatever loads the machine runs inside a `turn`, for a moment at
-    a time; `progress` hears (steps done, steps in all). TrainingFailed gives the reason where there is no score, lack
-    of memory included.
+    `flip` says whether the data set allows mirroring; `rungs` are epochs after which the network is scored, and goes on
+    if `goes_on` says so, given the training and the error in percent; `resume` may restore a training that was stopped.
+    Whatever loads the machine runs inside a `turn`, for a moment at a time; `progress` hears (steps done, steps in
+    all). TrainingFailed gives the reason where there is no score, lack of memory included.
     """
     with memory_errors():
         training = Training(spec, split, recipe, flip=flip, seed=seed, device=device)
-        while not training.finished:
-            before = len(training.epochs)
-            training.step_epoch(lambda done, steps: progress(before * steps + done, recipe.epochs * steps), turn)  # noqa: B023
-        model = training.current(turn)
-        error = error_percent(model, validation, turn)
-        passes = recipe.epochs * training.steps * training.recipe.batch
-        trained = Trained(on_cpu(model), tuple(training.epochs), error, passes)
+        resume(training)
+        before, errors, total = len(training.epochs), dict[int, float](), recipe.epochs * training.steps
+        while True:
+            done = len(training.epochs) * training.steps
+            training.step_epoch(lambda step, steps: progress(done + step, total), turn)  # noqa: B023 - called at once
+            epochs = len(training.epochs)
+            if not training.finished and epochs not in rungs:
+                continue
+            model = training.current(turn)
+            errors[epochs] = error_percent(model, validation, turn)
+            if training.finished or not goes_on(training, errors[epochs]):
+                break
+        trained = Trained(
+            model=on_cpu(model),
+            epochs=tuple(training.epochs),
+            errors=errors,
+            image_passes=(len(training.epochs) - before) * training.steps * training.recipe.batch,
+        )
         if training.device.type == "cuda":
             del training
             torch.cuda.empty_cache()  # a probe needs room beside this process
@@ -256,12 +286,6 @@ def memory_errors() -> Iterator[None]:
         if "DefaultCPUAllocator" in str(error):  # torch's CPU allocator has no exception of its own
             raise TrainingFailed("out of memory (CPU)") from error
         raise
-
-
-def _averaged(model: nn.Module, steps: int) -> swa_utils.AveragedModel:
-    """A moving average of weights over the last AVERAGE_SHARE of the steps."""
-    decay = 1 - 1 / max(2.0, AVERAGE_SHARE * steps)
-    return swa_utils.AveragedModel(model, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(decay))
 
 
 def _settle(model: nn.Module, batches: Sequence[Tensor], turn: Turn) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from search.data import DataSettings
+from search.fidelity import check_rungs
 from search.latency.devices import device_named
 from search.latency.protocol import Protocol
 from search.recipes import FAST, Recipe, recipe_named
@@ -43,6 +44,8 @@ class StudySpec:
     # To be said beside every number of the study.
     caveat: str = ""
     recipe: Recipe = FAST
+    # Epochs after which a training is scored and may be stopped, below the recipe's; none: every training is whole.
+    rungs: tuple[int, ...] = ()
     # What trains: "cpu", "cuda" (or "cuda:1"), or "auto", a GPU where there is one.
     trains_on: str = "auto"
     # Where latency is measured, through which runtimes (the first is the objective), and how.
@@ -68,7 +71,7 @@ class StudySpec:
             | ({} if self.flip is None else {"flip": self.flip})
             | ({"caveat": self.caveat} if self.caveat else {}),
             "training": {("recipe" if key == "name" else key): value for key, value in asdict(self.recipe).items()}
-            | {"device": self.trains_on},
+            | {"device": self.trains_on, "rungs": list(self.rungs)},
             "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},
         }
 
@@ -128,7 +131,7 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
     if values.get("sampler", "tpe") not in SAMPLERS:
         raise InputError(f"sampler = {values['sampler']!r}: must be one of {', '.join(SAMPLERS)}")
     data, flip, caveat = _data(_table(document, "data"))
-    trains_on, recipe = _training(_table(document, "training"))
+    trains_on, recipe, rungs = _training(_table(document, "training"))
     return StudySpec(
         **values,
         space=_space(_table(document, "space")),
@@ -137,6 +140,7 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
         flip=flip,
         caveat=caveat,
         recipe=recipe,
+        rungs=rungs,
         trains_on=trains_on,
         **_latency(_table(document, "latency")),
     )
@@ -194,10 +198,10 @@ def _data(table: dict[str, Any]) -> tuple[DataSettings, bool | None, str]:
     return DataSettings(**{"name": "digits", **table}), flip, caveat
 
 
-def _training(table: dict[str, Any]) -> tuple[str, Recipe]:
+def _training(table: dict[str, Any]) -> tuple[str, Recipe, tuple[int, ...]]:
     names = tuple(f.name for f in fields(Recipe) if f.name != "name")
-    _known(table, ("recipe", "device", *names), "training.")
-    name, device = table.pop("recipe", FAST.name), table.pop("device", "auto")
+    _known(table, ("recipe", "device", "rungs", *names), "training.")
+    name, device, rungs = table.pop("recipe", FAST.name), table.pop("device", "auto"), table.pop("rungs", [])
     if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise InputError(f"training.device = {device!r}: must be 'auto', 'cpu', 'cuda' or 'cuda:N'")
     if not isinstance(name, str):
@@ -210,7 +214,11 @@ def _training(table: dict[str, Any]) -> tuple[str, Recipe]:
         if not fits:
             want = " or ".join(map(repr, allowed)) if allowed else f"of type {kinds[key].__name__}"
             raise InputError(f"training.{key} = {value!r}: must be {want}")
-    return device, replace(base, **table)
+    recipe = replace(base, **table)
+    if not isinstance(rungs, list):
+        raise InputError(f"training.rungs = {rungs!r}: must be a list of epochs")
+    check_rungs(rungs, recipe.epochs)
+    return device, recipe, tuple(rungs)
 
 
 def _latency(table: dict[str, Any]) -> dict[str, Any]:

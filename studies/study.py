@@ -16,8 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from search import records
 from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, quiet
 from search.latency.devices import device_named
-from search.objective import Task, Watch
+from search.objective import Kept, Watch
 from search.run import Outcome, counted, run
+from search.task import Task
 from space import contains
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
@@ -78,11 +79,7 @@ def launch(
     for runtime in spec.runtimes:
         device_named(spec.device).check(runtime, spec.protocol)
     opened = open_storage(storage, create=True)
-    folder = _weights(runs, spec.name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    kept = _kept(runs, spec.name)
     data = load_search(spec.data, spec.input_size, progress)
     if data.caveat and not spec.caveat:
         spec = replace(spec, caveat=data.caveat)
@@ -98,6 +95,7 @@ def launch(
             recipe=spec.recipe,
             flip=mirrors(spec),
             seed=spec.seed,
+            rungs=(*spec.rungs, spec.recipe.epochs),
             device=spec.device,
             runtimes=spec.runtimes,
             protocol=spec.protocol,
@@ -108,7 +106,7 @@ def launch(
             data,
             named_in(spec),
             spec.sampler,
-            FileSystemArtifactStore(folder),
+            kept,
             trials=spec.trials,
             timeout_s=timeout_s,
             watch=watch,
@@ -219,6 +217,17 @@ def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> Loaded:
 
 def _with_classes(spec: StudySpec, classes: int) -> StudySpec:
     return replace(spec, space=replace(spec.space, classes=classes))
+
+
+def _kept(runs: Path, study: str) -> Kept:
+    """The folders of a study, made where they are missing; InputError where they cannot be."""
+    weights, checkpoints = _weights(runs, study), runs / study / "checkpoints"
+    for folder in (weights, checkpoints):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    return Kept(FileSystemArtifactStore(weights), checkpoints)
 
 
 def _weights(runs: Path, study: str) -> Path:

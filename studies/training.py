@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from search.checkpoints import load_training, save_training
 from search.data import DATASETS, DataSettings, Split, class_names, identity, load_search, load_test
 from search.evaluate import error_percent
 from search.latency.lease import shared
@@ -18,7 +19,6 @@ from studies.card import Story
 from studies.networks import read_network
 from studies.progress import Screen
 from studies.ship import export_model
-from studies.storage import reason
 from threshnet.errors import InputError
 from threshnet.export import WEIGHTS
 from threshnet.shapes import walk
@@ -83,7 +83,7 @@ def train_network(
         while not training.finished:
             number = len(training.epochs) + 1
             epoch = training.step_epoch(partial(screen.epoch, number), shared)
-            _save(training, output / CHECKPOINT, conditions)
+            save_training(training, output / CHECKPOINT, conditions)
             yield f"epoch {epoch.number:>3} of {recipe.epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
     model = training.result()
     error = error_percent(model, test, shared)
@@ -107,22 +107,7 @@ def _parts(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     return split.images, split.labels
 
 
-def _save(training: Training, file: Path, conditions: dict[str, Any]) -> None:
-    unfinished = file.with_name(file.name + ".partial")
-    torch.save({"conditions": conditions, "training": training.state_dict()}, unfinished)
-    unfinished.replace(file)
-
-
 def _resume(training: Training, file: Path, conditions: dict[str, Any]) -> Iterator[str]:
-    if not file.exists():
-        return
-    try:
-        saved = torch.load(file, weights_only=True)
-        before, state = saved["conditions"], saved["training"]
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise InputError(f"{file}: damaged ({reason(error)}); delete it to start anew") from None
-    changed = [key for key in conditions if before.get(key) != conditions[key]]
-    if changed:
-        raise InputError(f"{file}: belongs to a training with another {changed[0]}; choose another output folder")
-    training.load_state_dict(state)
-    yield f"going on after epoch {len(training.epochs)}"
+    if file.exists():
+        load_training(training, file, conditions)
+        yield f"going on after epoch {len(training.epochs)}"

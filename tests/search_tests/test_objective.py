@@ -28,8 +28,10 @@ from search.data import SearchData
 from search.evaluate import Turn
 from search.latency.devices import device_named
 from search.latency.protocol import MeasurementError
-from search.objective import FAILURES, Silent, Task, scorer
+from search.objective import FAILURES, Kept, Silent, scorer
 from search.records import record
+from search.samplers import sampler_for
+from search.task import Task
 from search.train import TrainingFailed
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
@@ -48,13 +50,15 @@ class Scoring:
         monkeypatch.setattr("search.objective.measure_on", self.measuring)
         monkeypatch.setattr("search.objective.train", self.teaching)
         self.study: Study = optuna.create_study(directions=["minimize", "minimize"])
+        (folder / "checkpoints").mkdir()
         self.weights = FileSystemArtifactStore(folder)
+        self.kept = Kept(self.weights, folder / "checkpoints")
 
     def score(self, spec: NetworkSpec, task: Task, named: str | None = None) -> FrozenTrial:
         """Score one network and give its trial back."""
         self.log.clear()
         self.study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: named} if named else None)
-        objective = scorer(task, tiny_data(), self.weights, Silent())
+        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.kept, Silent())
         self.study.optimize(objective, n_trials=1, catch=FAILURES)
         return self.study.trials[-1]
 
@@ -83,6 +87,7 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
         records.REASON,
         records.DUPLICATE_OF,
         records.RETRY_OF,
+        records.CONTINUES,
         records.INTERRUPTED,
         records.LOST,
         records.UNREACHABLE,
@@ -101,7 +106,8 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     assert read.latency["cpu torch"].latency_ms == 2 * read.latency_ms
     counted = count(LARGEST, SIZE)
     assert read.costs == {field.name: getattr(counted, field.name) for field in fields(counted)[1:]}
-    assert read.epochs == ({"number": 1, "loss": 0.5, "seconds": 0.25},)
+    assert read.epochs == tuple({"number": number, "loss": 0.5, "seconds": 0.25} for number in (1, 2))
+    assert read.rungs == {2: read.error}
     assert read.image_passes == 80
     assert read.constraints.keys() == {"input_size", "params", "latency_ms"}
     assert read.constraints["params"] == params_of(LARGEST) / 1e6 - 1
@@ -180,9 +186,9 @@ def test_a_network_that_pools_the_image_away_is_never_built(scoring: Scoring, na
 
 def test_a_task_tells_what_fits() -> None:
     task = tiny_task(Limits(params=MIDDLE))
-    assert task.fits(SMALLEST)
-    assert not task.fits(LARGEST)
-    assert not replace(tiny_task(), input_size=2).fits(
+    assert task.affordable(SMALLEST) == count(SMALLEST, SIZE)
+    assert task.affordable(LARGEST) is None
+    assert not replace(tiny_task(), input_size=2).affordable(
         replace(SMALLEST, blocks=(replace(SMALLEST.blocks[0], pool=True),))
     )
     assert task.protocol == QUICK
@@ -263,7 +269,7 @@ def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch
     task = replace(tiny_task(), flip=False, seed=7)
     data = tiny_data()
     scoring.study.enqueue_trial(encode(SPACE, LARGEST))
-    scoring.study.optimize(scorer(task, data, scoring.weights, Silent()), n_trials=1)
+    scoring.study.optimize(scorer(task, data, sampler_for("random", task, 0), scoring.kept, Silent()), n_trials=1)
     assert asked["train"] is data.train
     assert asked["validation"] is data.validation
     assert (asked["recipe"], asked["flip"], asked["seed"]) == (task.recipe, False, 7)
@@ -311,7 +317,8 @@ def test_a_watch_hears_of_every_stage(scoring: Scoring) -> None:
             heard.append(f"{done}/{total}")
 
     scoring.study.enqueue_trial(encode(SPACE, LARGEST))
-    scoring.study.optimize(scorer(tiny_task(), tiny_data(), scoring.weights, Listening()), n_trials=1)
+    objective = scorer(tiny_task(), tiny_data(), sampler_for("random", tiny_task(), 0), scoring.kept, Listening())
+    scoring.study.optimize(objective, n_trials=1)
     latency = f"{params_of(LARGEST) / 1000:.2f}"
     assert heard == ["0 proposing", "0 measuring with onnxruntime", f"0 training, {latency} ms", "1/1"]
 

@@ -32,9 +32,10 @@ from sqlalchemy import event
 from search import records, samplers
 from search import run as module
 from search.latency.protocol import ConnectionLost, MeasurementError
-from search.objective import Silent, Task
+from search.objective import Kept, Silent
 from search.records import Record
 from search.run import Outcome, counted, counts, fail_abandoned, run
+from search.task import Task
 from search.train import TrainingFailed
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
@@ -68,6 +69,7 @@ class Running:
         monkeypatch.setattr("search.objective.measure_on", self.measuring)
         monkeypatch.setattr("search.objective.train", self.teaching)
         (folder / "weights").mkdir()
+        (folder / "checkpoints").mkdir()
         self.weights = FileSystemArtifactStore(folder / "weights")
         self.opened: list[BaseStorage] = []
 
@@ -109,7 +111,7 @@ class Running:
             tiny_data(),
             NAMED if named is None else named,
             sampler,
-            self.weights,
+            Kept(self.weights, self.folder / "checkpoints"),
             trials=trials,
             timeout_s=timeout_s,
             watch=self.listening,
@@ -414,6 +416,8 @@ def test_only_trials_that_were_trained_or_failed_to_count(running: Running) -> N
 
 
 def test_a_true_search_end_to_end(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "checkpoints").mkdir()
     study = optuna.create_study(directions=["minimize", "minimize"])
     outcome = run(
         study,
@@ -421,7 +425,7 @@ def test_a_true_search_end_to_end(tmp_path: Path) -> None:
         tiny_data(),
         {"smallest": SMALLEST},
         "tpe",
-        FileSystemArtifactStore(tmp_path),
+        Kept(FileSystemArtifactStore(tmp_path / "weights"), tmp_path / "checkpoints"),
         trials=2,
     )
     assert outcome == Outcome(2, "enough")
@@ -435,4 +439,5 @@ def test_a_true_search_end_to_end(tmp_path: Path) -> None:
         assert r.latency["cpu torch"].input_size == 16
         assert [epoch["number"] for epoch in r.epochs] == [1, 2]
         assert r.image_passes == 80
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list((tmp_path / "weights").iterdir())) == 2
+    assert list((tmp_path / "checkpoints").iterdir()) == []

@@ -1,17 +1,19 @@
 """Samplers: every name proposes networks of the space, no known one while there are others, none over a limit."""
 
-from collections.abc import Callable
+from typing import cast
 
 import optuna
 import pytest
 from optuna import Study, Trial
 from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState
-from search_tests.tiny import FEW, SMALLEST, SPACE, params_of
+from optuna.trial import FrozenTrial
+from search_tests.tiny import FEW, LARGEST, SPACE, params_of, tiny_task
 
 from search import records, samplers
-from search.samplers import KNOWN_DRAWS, SAMPLERS, DistinctSampler, known_trials, sampler_named
-from space import Space, decode, encode, size, suggest
+from search.freeze_thaw import FreezeThawSampler
+from search.samplers import KNOWN_DRAWS, SAMPLERS, DistinctSampler, sampler_for
+from search.task import Task
+from space import Limits, Space, decode, encode, size, suggest
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
 
@@ -23,16 +25,15 @@ def _silence() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def everything_fits(_spec: NetworkSpec) -> bool:
-    return True
+OTHERS = ("tpe", "gp", "nsga2", "random")  # Optuna's
 
 
 def is_cheap(spec: NetworkSpec) -> bool:
     return params_of(spec) <= CHEAP
 
 
-def new_study(name: str, space: Space, fits: Callable[[NetworkSpec], bool] = everything_fits, seed: int = 0) -> Study:
-    sampler = DistinctSampler(sampler_named(name, seed), space, fits, seed)
+def new_study(name: str, space: Space = SPACE, limits: Limits | None = None, seed: int = 0) -> Study:
+    sampler = sampler_for(name, tiny_task(limits, space), seed)
     return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
 
 
@@ -51,12 +52,14 @@ def search(study: Study, space: Space, trials: int) -> list[str]:
 
 def test_each_name_has_its_sampler() -> None:
     kinds = {"tpe": TPESampler, "gp": GPSampler, "nsga2": NSGAIISampler, "random": RandomSampler}
-    assert {name: type(sampler_named(name, 0)) for name in SAMPLERS} == kinds
+    made = {name: sampler_for(name, tiny_task(), 0) for name in SAMPLERS}
+    assert isinstance(made.pop("freeze_thaw"), FreezeThawSampler)
+    assert {name: type(each.inner) for name, each in made.items() if isinstance(each, DistinctSampler)} == kinds
 
 
 def test_an_unknown_name_is_told_the_others() -> None:
-    with pytest.raises(InputError, match="'grid'; the samplers are tpe, gp, nsga2, random"):
-        sampler_named("grid", 0)
+    with pytest.raises(InputError, match="'grid'; the samplers are freeze_thaw, tpe, gp, nsga2, random"):
+        sampler_for("grid", tiny_task(), 0)
 
 
 # A Gaussian process takes about a second a proposal, so that it gets fewer.
@@ -72,7 +75,9 @@ def test_no_network_is_proposed_twice_and_a_seed_repeats_the_search(name: str, t
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
 def test_without_it_networks_are_proposed_twice(name: str) -> None:
-    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler_named(name, 0))
+    study = optuna.create_study(
+        directions=["minimize", "minimize"], sampler=cast(DistinctSampler, sampler_for(name, tiny_task(), 0)).inner
+    )
     assert len(set(search(study, SPACE, 60))) < 60
 
 
@@ -98,7 +103,7 @@ def test_a_space_that_is_used_up_lets_duplicates_through(name: str, monkeypatch:
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
 def test_networks_that_do_not_fit_are_avoided(name: str) -> None:
-    study = new_study(name, SPACE, is_cheap)
+    study = new_study(name, SPACE, Limits(params=CHEAP))
     found = search(study, SPACE, 30)
     assert len(set(found)) == 30
     assert all(is_cheap(decode(SPACE, trial.params)) for trial in study.trials)
@@ -109,8 +114,13 @@ def test_networks_that_do_not_fit_are_avoided(name: str) -> None:
 
 def test_where_nothing_fits_the_last_draw_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[NetworkSpec] = []
+
+    def costly(_task: Task, spec: NetworkSpec) -> None:
+        asked.append(spec)
+
     monkeypatch.setattr(samplers, "COSTLY_DRAWS", 7)
-    study = new_study("random", SPACE, lambda spec: bool(asked.append(spec)))
+    monkeypatch.setattr(Task, "affordable", costly)
+    study = new_study("random", SPACE)
     search(study, SPACE, 1)
     assert len(asked) == 8
     assert decode(SPACE, study.trials[0].params) == asked[-1]
@@ -118,8 +128,8 @@ def test_where_nothing_fits_the_last_draw_is_let_through(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_enqueued_trials_keep_their_parameters(name: str) -> None:
-    study = new_study(name, SPACE, lambda spec: spec != SMALLEST)
-    wanted = [encode(SPACE, SMALLEST), {key: d.high for key, d in SPACE.distributions().items()}]
+    study = new_study(name, SPACE, Limits(params=params_of(LARGEST) - 1))
+    wanted = [encode(SPACE, LARGEST), {key: d.high for key, d in SPACE.distributions().items()}]
     for params in (*wanted, wanted[0]):  # though it does not fit, and though it is known
         study.enqueue_trial(params)
     search(study, SPACE, 4)
@@ -127,7 +137,7 @@ def test_enqueued_trials_keep_their_parameters(name: str) -> None:
     assert study.trials[3].params not in wanted
 
 
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", OTHERS)
 def test_the_relative_space_is_the_whole_space(name: str) -> None:
     study = new_study(name, SPACE)
     for _ in range(2):
@@ -137,15 +147,3 @@ def test_the_relative_space_is_the_whole_space(name: str) -> None:
         study.tell(trial, (1.0, 1.0))
     frozen: FrozenTrial = study.trials[0]
     assert study.sampler.infer_relative_search_space(study, frozen) == SPACE.distributions()
-
-
-def test_interrupted_trials_are_forgotten_and_the_first_of_equals_is_known() -> None:
-    study = new_study("random", SPACE)
-    for fingerprint, reason in (("a", "interrupted"), ("a", "diverged"), ("a", None), ("b", None), (None, None)):
-        trial = study.ask()
-        if fingerprint:
-            trial.set_user_attr(records.FINGERPRINT, fingerprint)
-        if reason:
-            trial.set_user_attr(records.REASON, reason)
-        study.tell(trial, state=TrialState.FAIL)
-    assert {key: trial.number for key, trial in known_trials(study).items()} == {"a": 1, "b": 3}

@@ -1,6 +1,6 @@
 """Networks, images and tasks so small that a search takes seconds, and stand-ins for measuring and training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +11,11 @@ from search.evaluate import Turn
 from search.latency.devices import Device
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
-from search.objective import Task
 from search.recipes import FAST, Recipe
-from search.train import Epoch, Trained
+from search.task import Task
+from search.train import Epoch, Trained, Training
 from space import Limits, Space, decode
 from threshnet.costs import count
-from threshnet.network import build
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 
 SIZE = 16  # pixels
@@ -70,15 +69,21 @@ def tiny_data() -> SearchData:
     return SearchData("tiny", ("dark", "bright"), dark_and_bright(40), dark_and_bright(20, seed=1), mirror=True)
 
 
-def tiny_task(limits: Limits | None = None, space: Space = SPACE, runtimes: tuple[str, ...] = ("onnxruntime",)) -> Task:
-    """A task on the tiny space."""
+def tiny_task(
+    limits: Limits | None = None,
+    space: Space = SPACE,
+    runtimes: tuple[str, ...] = ("onnxruntime",),
+    rungs: tuple[int, ...] = (2,),
+) -> Task:
+    """A task on the tiny space; its trainings have as many epochs as the last rung."""
     return Task(
         space=space,
         input_size=SIZE,
         limits=limits or Limits(),
-        recipe=RECIPE,
+        recipe=replace(RECIPE, epochs=rungs[-1]),
         flip=True,
         seed=0,
+        rungs=rungs,
         trains_on="cpu",
         device="cpu",
         runtimes=runtimes,
@@ -135,7 +140,10 @@ class Measuring:
 
 
 class Teaching:
-    """A stand-in for train: an error that falls with the parameters; remembers whom it trained, and may fail first."""
+    """A stand-in for train: an error that falls with the parameters and the epochs.
+
+    It remembers whom it trained, and may fail first; a training is restored and kept as a true one.
+    """
 
     def __init__(self, log: list[str]) -> None:
         self.log = log
@@ -151,14 +159,26 @@ class Teaching:
         flip: bool,
         seed: int,
         device: str,
+        rungs: Collection[int],
+        resume: Callable[[Training], None],
+        goes_on: Callable[[Training, float], bool],
         turn: Turn,
         progress: Callable[[int, int], None],
     ) -> Trained:
         self.log.append(f"train {spec.fingerprint()}")
         self.fail(spec)
         progress(1, 1)
-        model = build(spec).eval()
-        return Trained(model, (Epoch(1, 0.5, 0.25),), 1e5 / params_of(spec), recipe.epochs * len(split))
+        training = Training(spec, split, recipe, flip=flip, seed=seed)
+        resume(training)
+        before, errors = len(training.epochs), {}
+        for number in sorted({*rungs, recipe.epochs}):
+            if number > before:
+                training.epochs = [Epoch(epoch, 0.5, 0.25) for epoch in range(1, number + 1)]
+                errors[number] = 1e5 / params_of(spec) * recipe.epochs / number
+                if training.finished or not goes_on(training, errors[number]):
+                    break
+        passes = (len(training.epochs) - before) * len(split)
+        return Trained(training.result(), tuple(training.epochs), errors, passes)
 
 
 def failing(error: BaseException) -> Callable[[NetworkSpec], None]:

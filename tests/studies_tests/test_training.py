@@ -134,7 +134,7 @@ def test_a_checkpoint_of_other_settings_is_refused(
     next(train(tmp_path / "model"))
     said = refused(train(tmp_path / "model", **changes))
     file = tmp_path / "model" / "checkpoint.pt"
-    assert said == f"{file}: belongs to a training with another {word}; choose another output folder"
+    assert said == f"{file}: belongs to a training with another {word}; delete it to start anew"
 
 
 def test_a_checkpoint_of_another_network_is_refused(train: Train, network: Path, tmp_path: Path) -> None:

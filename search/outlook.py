@@ -1,0 +1,155 @@
+"""What a search may hope of every network it knows: its error at the end of a training, and the front it would add."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from search.gain import expected_improvements
+from search.pareto import dominators, non_dominated
+from search.surrogate import BROAD, JITTER, PRIOR, Seen, Surrogate
+from threshnet.costs import Costs
+from threshnet.spec import NetworkSpec
+
+Array = NDArray[np.float64]
+
+# Slopes expected beforehand per standard deviation of a descriptor: more parameters and multiplications, less error;
+# more multiplications, memory and layers, more time.
+LEVEL = float(np.log(30.0))  # log of an error in percent, before any is seen
+ERROR_SLOPES = np.array([-0.05, -0.1, 0.0, 0.0, 0.0])
+LATENCY_SLOPES = np.array([0.0, 0.3, 0.1, 0.2, 0.0])
+MARGIN = 0.1  # the reference point lies so far beyond the expected front's worst values, as a share of its range
+OPTIMISM = 2.0  # standard deviations below the expected log of an error: what a network may come to at best
+OUTCOMES = ndtri((np.arange(16) + 0.5) / 16)  # of a score at a rung: quantiles of the standard normal distribution
+FLOOR = 0.01  # percent; an error of nothing has no log
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network as the search sees it."""
+
+    fingerprint: str
+    # See `describe`.
+    descriptors: tuple[float, ...]
+    # Milliseconds; None where it was not measured yet.
+    latency_ms: float | None
+    # Validation error in percent by epochs trained.
+    errors: Mapping[int, float]
+    # "open": may be trained, or trained further; "busy": is being trained; "closed": finished, failed or turned away.
+    state: Literal["open", "busy", "closed"]
+
+
+def describe(spec: NetworkSpec, costs: Costs) -> tuple[float, ...]:
+    """What tells networks apart before any training: logs of parameters, MACs, memory, layers, and links a layer."""
+    layers = [sources for block in spec.blocks for sources in block.links]
+    links = sum(map(len, layers)) / len(layers)
+    return tuple(np.log([costs.params, costs.macs, costs.memory_bytes, len(layers) + 2, links]).tolist())
+
+
+class Outlook:
+    """The expectations for all candidates, once the errors seen so far are accounted for.
+
+    `rungs` are the epochs after which trainings are scored, the last one their end. `shape` is where the search for
+    the parameters of the error's process begins, such as the last outlook's.
+    """
+
+    def __init__(self, candidates: Sequence[Candidate], rungs: Sequence[int], shape: Array = PRIOR) -> None:
+        self.candidates, self.rungs, self.top = candidates, tuple(rungs), rungs[-1]
+        every = np.array([each.descriptors for each in candidates], dtype=np.float64)
+        spread = every.std(axis=0)
+        self.descriptors = (every - every.mean(axis=0)) / np.where(spread > 0, spread, 1)
+        self.numbers = np.arange(len(candidates))
+
+        errors = [
+            (index, np.log2(self.top / epochs), np.log(max(error, FLOOR)))
+            for index, each in enumerate(candidates)
+            for epochs, error in each.errors.items()
+        ]
+        self.surrogate = Surrogate(self._seen(errors), LEVEL, ERROR_SLOPES, shape)
+        self.shape = self.surrogate.shape
+        # Mean and standard deviation, (n,), of the log of the error at the end of the training.
+        self.mean, self.deviation = self.surrogate.predict(self.descriptors, self.numbers)
+        if not errors:  # the level is not known at all, but it is one for all
+            self.deviation = np.sqrt(np.maximum(self.deviation**2 - BROAD**2, JITTER))
+        self.latency = self._latencies()
+        self.front = self._front()
+        self.reference = self._reference()
+
+    def promises(self) -> Array:
+        """The most hypervolume per full training that can be had from going on with each candidate, (n,).
+
+        It is the best of several plans: to train on to some rung, and from there to the end if that still looks worth
+        its cost, which is known only then (the index of Weitzman, 1979, "Optimal Search for the Best Alternative").
+        Minus infinity for candidates that are not open.
+        """
+        reached = np.array([max(each.errors, default=0) for each in self.candidates])
+        places = np.flatnonzero([each.state == "open" for each in self.candidates])
+        found = np.full(len(self.candidates), -np.inf)
+        for rung in self.rungs:
+            ahead = places[reached[places] < rung]
+            found[ahead] = np.maximum(found[ahead], self._worth(ahead, rung, reached[ahead]))
+        return found
+
+    def _worth(self, places: NDArray[np.intp], rung: int, reached: NDArray[np.intp]) -> Array:
+        """Expected gain over expected cost, (m,), of training to a rung and on from there where that pays."""
+        to_go = np.full(len(places), np.log2(self.top / rung))
+        told = self.surrogate.told(self.descriptors[places], self.numbers[places], to_go)
+        told = np.minimum(told, self.deviation[places])
+        untold = np.sqrt(self.deviation[places] ** 2 - told**2)
+        outcomes = self.mean[places, None] + told[:, None] * OUTCOMES
+        gains = expected_improvements(
+            np.repeat(self.latency[places], len(OUTCOMES)),
+            outcomes.ravel(),
+            np.repeat(untold, len(OUTCOMES)),
+            self.front,
+            self.reference,
+        ).reshape(outcomes.shape)
+        # The best outcomes are gone on with, as many of them as make the ratio largest.
+        best_first = -np.sort(-gains, axis=1)
+        shares = np.arange(1, len(OUTCOMES) + 1) / len(OUTCOMES)
+        costs = ((rung - reached) / self.top)[:, None] + (1 - rung / self.top) * shares
+        return np.asarray((best_first.cumsum(axis=1) / len(OUTCOMES) / costs).max(axis=1))
+
+    def can_reach(self, index: int) -> bool:
+        """Whether a candidate would join the front if its error came out as low as may be hoped for."""
+        hoped = (self.latency[index], np.exp(self.mean[index] - OPTIMISM * self.deviation[index]))
+        return len(dominators(self.front, hoped)) == 0
+
+    def _latencies(self) -> Array:
+        """Milliseconds, (n,), expected where they were not measured."""
+        timed = [(i, 0.0, np.log(each.latency_ms)) for i, each in enumerate(self.candidates) if each.latency_ms]
+        if len(timed) == len(self.candidates):
+            return np.exp([log for _, _, log in timed])
+        level = float(np.mean([log for _, _, log in timed])) if timed else 0.0
+        expected, _ = Surrogate(self._seen(timed), level, LATENCY_SLOPES).predict(self.descriptors, self.numbers)
+        return np.array([each.latency_ms or np.exp(log) for each, log in zip(self.candidates, expected, strict=True)])
+
+    def _front(self) -> Array:
+        """(latency, error) of the finished networks, and those to be expected of networks in training."""
+        points = [
+            (self.latency[index], each.errors.get(self.top, np.exp(self.mean[index])))
+            for index, each in enumerate(self.candidates)
+            if self.top in each.errors or each.state == "busy"
+        ]
+        return np.array(points, dtype=np.float64).reshape(-1, 2)
+
+    def _reference(self) -> tuple[float, float]:
+        """Beyond the worst values of the front that is expected in the end."""
+        points = np.column_stack([self.latency, np.exp(self.mean)])
+        hopeful = points[non_dominated(points)]
+        low, high = hopeful.min(axis=0), hopeful.max(axis=0)
+        right, top = high + MARGIN * (high - low)
+        return float(right), float(top)
+
+    def _seen(self, values: Sequence[tuple[int, float, float]]) -> Seen:
+        """What was seen: (candidate, doublings to go, log of the value)."""
+        network = np.array([index for index, _, _ in values], dtype=np.int64)
+        return Seen(
+            descriptors=self.descriptors[network],
+            network=network,
+            to_go=np.array([to_go for _, to_go, _ in values], dtype=np.float64),
+            logs=np.array([log for _, _, log in values], dtype=np.float64),
+        )
