@@ -5,10 +5,12 @@ from collections.abc import Callable
 from importlib import import_module
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from benchmarks.mo_asha import mo_asha
+from benchmarks.ours import freeze_thaw
 from benchmarks.replay import LIMIT, TOP, Replay
 from benchmarks.threshbench import SPACE
 from search.latency.lease import shared
@@ -22,7 +24,7 @@ SLOW_LIMIT = 150  # proposals
 
 def searched(replay: Replay, sampler: BaseSampler) -> None:
     """Search with one of Optuna's samplers, which minimises error and latency; every proposal is trained to the end."""
-    distributions = SPACE.distributions()
+    distributions = dict[str, BaseDistribution](SPACE.distributions())
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     while replay.open:
         with shared():
@@ -65,11 +67,14 @@ def gp(replay: Replay, seed: int) -> None:
 
 def ax(replay: Replay, seed: int) -> None:
     """Ax with its defaults for two objectives: qLogNEHVI of BoTorch; ModuleNotFoundError where Ax is not installed."""
-    search: Strategy = import_module("benchmarks.peer_ax").search  # a second to import, and not always installed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what its packages say of each other
+        search: Strategy = import_module("benchmarks.peer_ax").search  # seconds to import, and not always installed
     search(replay, seed)
 
 
 STRATEGIES: dict[str, Strategy] = {
+    OURS: freeze_thaw,
     "random": random,
     "nsga2": nsga2,
     "tpe": tpe,

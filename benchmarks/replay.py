@@ -76,13 +76,18 @@ class Replay:
     """A search on a recorded table: it trains by looking up, and keeps the account."""
 
     def __init__(self, table: Table, limit: int = LIMIT, goal: float = GOAL) -> None:
-        self.entries: tuple[Entry, ...] = table.entries
+        self.table = table
         self.target = target(table)
         self.limit, self.goal = limit, goal
         self.proposals: list[Proposal] = []
         self.curve: list[Point] = [Point(0.0, 0.0, 0.0)]
         self._reached: dict[int, int] = {}  # the highest rung of each entry that was trained
         self._index = {entry.spec.fingerprint(): index for index, entry in enumerate(table.entries)}
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The networks of the table."""
+        return self.table.entries
 
     @property
     def share(self) -> float:

@@ -23,14 +23,20 @@ def latest_trials(study: Study) -> dict[str, FrozenTrial]:
 
     Duplicates are left out, and interrupted and lost trials, which may be repeated.
     """
-    latest: dict[str, FrozenTrial] = {}
+    lines: dict[str, dict[int | None, FrozenTrial]] = {}  # of each network, by what the trials go on with
     for trial in study.get_trials(deepcopy=False):
-        fingerprint = trial.user_attrs.get(FINGERPRINT)
+        fingerprint, continues = trial.user_attrs.get(FINGERPRINT), trial.user_attrs.get(CONTINUES)
         if fingerprint is None or unfinished(trial) or DUPLICATE_OF in trial.user_attrs:
             continue
-        before = latest.get(fingerprint)
-        if before is None or trial.user_attrs.get(CONTINUES) == before.number:
-            latest[fingerprint] = trial
+        line = lines.setdefault(fingerprint, {})
+        if continues not in line or OWNER in trial.user_attrs:  # another one will give way to the owner
+            line[continues] = trial
+    latest: dict[str, FrozenTrial] = {}
+    for fingerprint, line in lines.items():
+        last = line.get(None) or next(iter(line.values()))
+        while last.number in line:  # numbers do not tell the order: a trial gets its own before it proposes
+            last = line[last.number]
+        latest[fingerprint] = last
     return latest
 
 

@@ -11,6 +11,7 @@ from studies.cli_backends import remeasure
 from studies.cli_devices import device
 from studies.cli_measuring import compare, measure
 from studies.cli_models import costs, export, train
+from studies.cli_volume import volume
 from studies.options import ERR, OUT, CommandFailed, Duration, as_json_option, file_option, runs_option, storage_option
 from threshnet.errors import InputError
 
@@ -78,9 +79,10 @@ def launch(
     """
     from dataclasses import replace
 
+    from search.audit import stopped_at
     from search.data import DataSettings
     from studies import study
-    from studies.progress import Screen, closing
+    from studies.progress import Screen, closing, failures
     from studies.spec import find_spec
 
     found = find_spec(spec)
@@ -101,8 +103,9 @@ def launch(
             progress=screen.loading,
         )
     if as_json:
-        failed = outcome.trials - loaded.trained
+        failed, stopped = failures(loaded.records), sum(stopped_at(loaded.records).values())
         told = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained, "failed": failed}
+        told |= {"stopped": stopped}
         click.echo(json.dumps(told, indent=2))
     else:
         OUT.print(closing(loaded, outcome, storage), highlight=False, soft_wrap=True)
@@ -169,8 +172,8 @@ def pareto(
 ) -> None:
     """Show the Pareto front of STUDY, its named networks, what dominates each, and what moves on other backends."""
     from studies import report
-    from studies.front import front_of, fronts_of
-    from studies.moves import moves, study_json
+    from studies.front import course_of, front_of, fronts_of
+    from studies.moves import moves
     from studies.moves_told import moves_told
     from studies.study import load
     from studies.tables import front_table, named_table
@@ -181,7 +184,7 @@ def pareto(
     fronts = fronts_of(loaded) if backend is None else (front_of(loaded, backend),)
     first = fronts[0]
     if as_json:
-        click.echo(json.dumps(study_json(fronts), indent=2))
+        click.echo(json.dumps(report.told_json(loaded, fronts), indent=2))
     else:
         OUT.print(front_table(first))
         if first.named:
@@ -190,11 +193,13 @@ def pareto(
             OUT.print(front_table(front))
             for told in moves_told(moves(first, front)):
                 OUT.print(told, highlight=False)
+        for sentence in course_of(loaded).told:
+            OUT.print(sentence, highlight=False)
         if first.caveat:
             OUT.print(f"Note: {first.caveat}.", highlight=False)
     for line in report.write(loaded, fronts, html=html, png=png, csv=csv, results=results):
         ERR.print(line, soft_wrap=True)
 
 
-for command in (export, measure, compare, remeasure, device, costs, train):
+for command in (export, measure, compare, remeasure, volume, device, costs, train):
     cli.add_command(command)

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
+from search.audit import Course, course
 from search.latency.reading import Latency
 from search.pareto import dominators, hypervolume, knee, non_dominated
 from search.records import Record
+from search.volume import reference_point, share_percent
 from studies.study import Loaded
 from threshnet.errors import InputError
 from threshnet.named import ABOUT
 
-REFERENCE_MARGIN = 0.1  # how far beyond the worst trained network the hypervolume's reference point lies
 LATENCY_LIMIT = "latency_ms"  # the constraint that holds on the study's own backend only, see space.Limits
 
 
@@ -44,9 +43,15 @@ class Front:
     named: tuple[NamedPoint, ...]
     # The front's knee: the farthest below the line between its ends.
     knee: Record
-    # (latency in ms, error in percent); the hypervolume is the area between it and the front, in ms x percent.
+    # (latency in ms, error in percent), see search.volume.reference_point.
     reference: tuple[float, float]
+    # Area between it and the feasible networks, in ms x percent.
     hypervolume: float
+
+    @property
+    def share_percent(self) -> float:
+        """The hypervolume as a share of the box below the reference point, 0 to 100."""
+        return share_percent(self.hypervolume, self.reference)
 
 
 def backends_of(loaded: Loaded) -> tuple[str, ...]:
@@ -76,7 +81,8 @@ def front_of(loaded: Loaded, backend: str | None = None) -> Front:
         trained = tuple(seen_on(record, backend) for record in trained if backend in record.latency)
     feasible = [record for record in trained if record.state == "finished"]
     front = nondominated(feasible or trained)
-    reference = tuple(float(x) for x in (1 + REFERENCE_MARGIN) * np.max([record.point for record in trained], axis=0))
+    limit = loaded.spec.limits.latency_ms if backend == backends[0] else None
+    reference = reference_point(trained, loaded.spec.space.classes, limit)
     return Front(
         study=loaded.spec.name,
         about=loaded.spec.about,
@@ -86,9 +92,46 @@ def front_of(loaded: Loaded, backend: str | None = None) -> Front:
         front=tuple(front),
         named=tuple(_named_point(record, front, feasible) for record in trained if record.named),
         knee=front[knee([record.point for record in front])],
-        reference=(reference[0], reference[1]),
-        hypervolume=hypervolume([record.point for record in front], reference),
+        reference=reference,
+        hypervolume=hypervolume([record.point for record in feasible], reference),
     )
+
+
+def reference_of(loaded: Loaded) -> tuple[float, float]:
+    """The fixed reference point of a study on the objective's backend; ValueError where no network was trained."""
+    return reference_point(loaded.records, loaded.spec.space.classes, loaded.spec.limits.latency_ms)
+
+
+def ended(loaded: Loaded) -> list[Record]:
+    """The trials that have ended, in the order in which they did."""
+    times = {trial.number: trial.datetime_complete for trial in loaded.study.get_trials(deepcopy=False)}
+    known = [(time, record) for record in loaded.records if (time := times.get(record.number)) is not None]
+    return [record for _, record in sorted(known, key=lambda pair: (pair[0], pair[1].number))]
+
+
+def course_of(loaded: Loaded) -> Course:
+    """How a study has gone so far, on the objective's backend; ValueError where no network was trained."""
+    return course(ended(loaded), reference_of(loaded))
+
+
+def full_training(loaded: Loaded) -> int:
+    """What training one network of a study to its end costs, in image passes."""
+    images, recipe = int(loaded.images["train"]), loaded.spec.recipe
+    batch = min(recipe.batch, images)
+    return recipe.epochs * (images // batch) * batch
+
+
+def incomparable(several: Sequence[Loaded]) -> str:
+    """Why the volumes of several studies in one box say little of which did better, in words; '' where they do."""
+    first = several[0]
+    facts: dict[str, list[object]] = {
+        "images": [one.images for one in several],
+        "limits": [one.spec.limits for one in several],
+        "recipes": [one.spec.recipe for one in several],
+        "backends": [backends_of(one)[:1] for one in several],
+    }
+    differing = [name for name, values in facts.items() if any(value != values[0] for value in values)]
+    return f"not of one kind with {first.spec.name}, as they differ in {', '.join(differing)}" if differing else ""
 
 
 def _caveat(given: str, trained: Sequence[Record]) -> str:
@@ -160,6 +203,7 @@ def front_json(front: Front) -> dict[str, Any]:
         },
         "trained": len(front.trained),
         "hypervolume": front.hypervolume,
+        "hypervolume_percent": front.share_percent,
         "reference": {"latency_ms": front.reference[0], "error_percent": front.reference[1]},
         "knee": front.knee.number,
         "front": [entry(record) for record in front.front],

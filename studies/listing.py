@@ -18,7 +18,7 @@ class Listed:
     name: str
     # Number of trials per state, see search.records.State.
     states: dict[str, int]
-    # In ms x percent; None while nothing is trained.
+    # In ms x percent, below the study's fixed reference point; None while nothing is trained.
     hypervolume: float | None
     # Local time of the last start or end of a trial.
     last_activity: str | None

@@ -2,16 +2,20 @@
 
 import signal
 import time
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from search.audit import stopped_at
 from search.records import Record
 from search.run import FRUITLESS, Outcome
+from search.volume import plural
 from space import size
 from studies.defaults import DEFAULT_STORAGE
+from studies.front import course_of
 from studies.study import Loaded
 
 REFRESH_S = 0.2  # least time between two updates of a bar
@@ -98,14 +102,21 @@ class Screen:
 def line(record: Record) -> str:
     """One trial in one line."""
     start = f"trial {record.number:>3}  "
+    name = f"  {record.named}" if record.named else ""
     if record.trained:
         over = "" if record.state == "finished" else "  over a limit"
-        name = f"  {record.named}" if record.named else ""
-        params = record.costs["params"] / 1e6
-        return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {params:6.2f} M params{name}{over}"
+        return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {_params(record)}{name}{over}"
+    if record.state == "stopped":
+        at, latency = max(record.rungs), next(iter(record.latency.values()))
+        score = f"{record.rungs[at]:6.2f} % after {plural(at, 'epoch')}"
+        return f"{start}{score}  {latency.latency_ms:7.3f} ms  {_params(record)}{name}  stopped"
     if record.state == "duplicate":
         return f"{start}the network of trial {record.duplicate_of} again"
     return f"{start}{record.state}: {record.reason}"
+
+
+def _params(record: Record) -> str:
+    return f"{record.costs['params'] / 1e6:6.2f} M params"
 
 
 def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
@@ -118,11 +129,18 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
         "unreachable": "stopped, as its device cannot be reached; launch again to go on.",
         "fruitless": f"gave up: {FRUITLESS} proposals in a row were known or broke a limit.",
     }[outcome.ended]
-    failed = outcome.trials - loaded.trained
-    so_far = f"{loaded.trained} networks trained" + (f", {failed} failed" if failed else "")
+    stopped, failed = sum(stopped_at(loaded.records).values()), failures(loaded.records)
+    so_far = f"{loaded.trained} networks trained" + (f", {stopped} stopped early" if stopped else "")
+    so_far += f", {failed} failed" if failed else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
     option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
     counted = size(spec.space)
     room = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\nNext: threshnet pareto {spec.name}{option} --html front.html" if loaded.trained else ""
-    return f"{room}{spec.name}: {so_far}: {ended}{following}"
+    told = "".join(f"\n{sentence}" for sentence in course_of(loaded).told) if loaded.trained else ""
+    return f"{room}{spec.name}: {so_far}: {ended}{told}{following}"
+
+
+def failures(records: Sequence[Record]) -> int:
+    """How many networks failed to be measured or trained."""
+    return sum(record.state == "failed" for record in records)

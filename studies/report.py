@@ -9,7 +9,7 @@ import pandas as pd
 
 from space import size
 from studies.chrome import NoChrome
-from studies.front import Front, flag, latency_text, reading, title, verdict
+from studies.front import Front, course_of, flag, latency_text, reading, title, verdict
 from studies.moves import change, moves, study_json
 from studies.pictures import write_html, write_png
 from studies.study import Loaded
@@ -44,7 +44,7 @@ def write(
         if results:
             results.mkdir(parents=True, exist_ok=True)
             trials_table(loaded).to_csv(results / "trials.csv", index=False, float_format="%.10g")
-            (results / "front.json").write_text(json.dumps(study_json(fronts), indent=2) + "\n")
+            (results / "front.json").write_text(json.dumps(told_json(loaded, fronts), indent=2) + "\n")
             settings = loaded.spec.to_json()
             settings["data"].pop("path", None)  # names the machine's folders
             conditions = {"spec": settings, "launches": loaded.environments}
@@ -54,6 +54,11 @@ def write(
             yield f"wrote {results}"
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
+
+
+def told_json(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, Any]:
+    """A study as JSON-ready values: its fronts, and how it has gone so far."""
+    return study_json(fronts) | course_of(loaded).to_json()
 
 
 def trials_table(loaded: Loaded) -> pd.DataFrame:
@@ -79,6 +84,8 @@ def trials_table(loaded: Loaded) -> pd.DataFrame:
             }
         row |= {key: record.costs.get(key) for key in ("params", "macs", "memory_bytes")}
         row |= {
+            "rungs": json.dumps(record.rungs) if record.rungs else "",
+            "continues": record.continues,
             "image_passes": record.image_passes or None,
             "seconds": record.seconds,
             "schedule": record.schedule,
@@ -89,13 +96,14 @@ def trials_table(loaded: Loaded) -> pd.DataFrame:
         rows.append(row)
     table = pd.DataFrame(rows)
     runs = [column for column in map(str, table.columns) if column.endswith(": runs")]
-    whole = ("params", "macs", "memory_bytes", "image_passes", "duplicate_of", *runs)
+    whole = ("params", "macs", "memory_bytes", "image_passes", "continues", "duplicate_of", *runs)
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
 def results_page(loaded: Loaded, fronts: Sequence[Front]) -> str:
     """The README.md of a results folder: what was searched, under which conditions, and the fronts, in 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
+    moved, *audited = course_of(loaded).told
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
@@ -129,7 +137,9 @@ def results_page(loaded: Loaded, fronts: Sequence[Front]) -> str:
         f"interval, times the reference's latency on the quiet device ({example.reference_ms:.3f} ms). "
         f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or on a busy device.",
         *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
-        f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %.",
+        f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %, "
+        f"{front.share_percent:.2f} % of that box. {moved}",
+        f"- {' '.join(audited)}",
         *_elsewhere(fronts),
         "",
         "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",

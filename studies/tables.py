@@ -1,11 +1,13 @@
 """Tables for the terminal, one function per command."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
+from search import volume
 from search.latency.compare import MARGIN, Comparison
 from search.latency.reading import Latency
+from search.volume import Step
 from studies.front import Front, flag, latency_text, title, verdict
 from studies.listing import Listed
 from studies.options import plain_table
@@ -20,7 +22,11 @@ def front_table(front: Front) -> Table:
     for name in ("error %", "ms (95 % interval)", "params M", "MACs M"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("schedules")
-    table.caption = "* the knee; ! a reading to be distrusted: spread wide, unsteady, on a busy or throttled device"
+    table.caption = (
+        "* the knee; ! a reading to be distrusted: spread wide, unsteady, on a busy or throttled device\n"
+        f"volume: {front.hypervolume:.2f} ms x percent, {front.share_percent:.2f} % of the box below "
+        f"{front.reference[0]:.3f} ms and {front.reference[1]:.2f} %"
+    )
     for record in front.front:
         mark = " *" if record is front.knee else ""
         table.add_row(
@@ -127,7 +133,7 @@ def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
     """The studies of a storage."""
     table = plain_table(f"Studies in {storage}")
     table.add_column("study", style="bold", no_wrap=True)
-    for name in ("trained", "untrained", "failed", "repeated", "open", "volume"):
+    for name in ("trained", "stopped", "untrained", "failed", "repeated", "open", "volume"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("last activity", no_wrap=True)
     for study in listed:
@@ -135,13 +141,31 @@ def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
         table.add_row(
             study.name,
             str(states.get("finished", 0) + states.get("infeasible", 0)),
-            *(str(states.get(state, 0)) for state in ("not trained", "failed", "duplicate")),
+            *(str(states.get(state, 0)) for state in ("stopped", "not trained", "failed", "duplicate")),
             str(sum(states.get(state, 0) for state in ("interrupted", "running", "waiting"))),
             "-" if study.hypervolume is None else f"{study.hypervolume:.2f}",
             study.last_activity or "-",
         )
     table.caption = (
-        "open: interrupted, running or waiting; "
-        "volume: hypervolume in ms x percent, below 1.1 x the worst trained network of the study"
+        "stopped: trainings ended at a rung; open: interrupted, running or waiting; "
+        "volume: hypervolume in ms x percent, below a blind guess's error and the latency limit "
+        f"(without one: {volume.MARGIN} x the slowest named network, else of the first {volume.FIRST})"
+    )
+    return table
+
+
+def volume_table(curves: Mapping[str, Sequence[Step]], full_training: int, box: str) -> Table:
+    """Where the curves of studies end; `full_training` is what one costs in image passes, `box` tells the box."""
+    table = plain_table(f"Hypervolume {box}")
+    table.add_column("study", style="bold", no_wrap=True)
+    for name in ("trainings", "cost", "ms x percent", "% of the box"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, steps in curves.items():
+        end = steps[-1]
+        cost = f"{end.image_passes / full_training:.1f}"
+        table.add_row(name, str(len(steps)), cost, f"{end.hypervolume:.2f}", f"{end.share_percent:.2f}")
+    table.caption = (
+        "trainings: ended at a rung or at their end; "
+        f"cost: image passes in full trainings of {full_training:,}, those of failed ones included"
     )
     return table

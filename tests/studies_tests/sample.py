@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 from search_tests.tiny import steady_latency
 
 from search import records
@@ -47,6 +48,18 @@ def sample_loaded(
         environments=[],
         weights=Path("runs/sample/weights"),
     )
+
+
+def with_stopped(loaded: Loaded, stopped: int = 4, seed: int = 2) -> Loaded:
+    """The study with so many random networks more that were stopped after the second epoch of eight, one went on."""
+    rng = np.random.default_rng(seed)
+    for _ in range(stopped):
+        _add(loaded.study, random_network(rng), None, loaded.spec.limits, float(rng.uniform(50, 60)), 0.5, stopped=True)
+    last = loaded.study.trials[-1]
+    attrs = last.user_attrs | {records.RUNGS: {2: 55.0, 8: 25.0}, records.CONTINUES: last.number}
+    done = optuna.create_trial(values=[25.0, last.user_attrs[records.LATENCY_MS]], user_attrs=attrs)
+    loaded.study.add_trial(done)
+    return replace(loaded, records=records.records(loaded.study))
 
 
 def sample_front(
@@ -103,9 +116,16 @@ def sample_latency(centre_ms: float, rng: np.random.Generator) -> Latency:
 
 
 def _add(
-    study: optuna.Study, spec: NetworkSpec, name: str | None, limits: Limits, error: float, ms_per_10m: float
+    study: optuna.Study,
+    spec: NetworkSpec,
+    name: str | None,
+    limits: Limits,
+    error: float,
+    ms_per_10m: float,
+    *,
+    stopped: bool = False,
 ) -> None:
-    """One ended trial, told as search.objective tells it."""
+    """One ended trial, told as search.objective tells it, scored after its second epoch too where it was stopped."""
     costs = count(spec, INPUT_SIZE)
     rng = np.random.default_rng(costs.params)
     latency = sample_latency(0.1 + ms_per_10m * costs.macs / 1e7, rng)
@@ -121,4 +141,9 @@ def _add(
     trial.set_user_attr(records.EPOCHS, [{"number": 1, "loss": 1.5, "seconds": 2.0}])
     for constraint, value in (limits.of_costs(costs) | limits.of_latency(latency.latency_ms)).items():
         trial.set_constraint(constraint, value)
-    study.tell(trial, (error, latency.latency_ms))
+    if stopped:
+        trial.set_user_attr(records.LATENCY_MS, latency.latency_ms)
+        trial.set_user_attr(records.RUNGS, {2: error})
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, (error, latency.latency_ms))

@@ -18,13 +18,13 @@ from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 from search.latency.protocol import MeasurementError
 from search.latency.reading import Latency
 from studies import cli, launch, load
-from studies.front import front_of, fronts_of
-from studies.moves import study_json
+from studies.front import course_of, front_of, fronts_of
+from studies.report import told_json
 from threshnet import NAMED
 from threshnet.costs import count
 from threshnet.shapes import smallest_input
 
-COMMANDS = ("launch", "studies", "pareto", "remeasure", "export", "measure", "costs", "train")
+COMMANDS = ("launch", "studies", "pareto", "remeasure", "volume", "export", "measure", "costs", "train")
 TOML = """
 name = "mine"
 trials = 2
@@ -304,10 +304,12 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     Path("mine.toml").write_text(TOML)
     said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
     assert (said.status, said.err) == (0, "")
-    opening, *trials, room, done, following = said.out.splitlines()
+    opening, *trials, room, done, plateau, audit, following = said.out.splitlines()
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
+    told = course_of(load("mine", "journal:x.log")).told
+    assert (plateau, audit) == told
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
     assert len(list(Path("runs/mine/weights").iterdir())) == 3
@@ -321,7 +323,13 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
 def test_a_launch_tells_a_script(run: Run, log: list[str]) -> None:
     Path("mine.toml").write_text(TOML)
     said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3", "--json")
-    assert json.loads(said.out) == {"study": "mine", "ended": "enough", "trained": 3, "failed": 0}
+    assert json.loads(said.out) == {
+        "study": "mine",
+        "ended": "enough",
+        "trained": 3,
+        "failed": 0,
+        "stopped": 0,
+    }
     assert [line.split()[0] for line in said.err.splitlines()] == ["0", "trial", "trial", "trial"]
 
 
@@ -370,14 +378,19 @@ def test_the_front_is_shown_with_what_dominates_the_named(run: Run, storage: str
         assert part in said.out
     for record in front.trained:
         assert f"{record.error:.2f}" in said.out
+    words = " ".join(said.out.split())  # lines are broken at the terminal's width
+    for sentence in course_of(load("small", storage)).told:
+        assert sentence in words
+    assert f"{front.share_percent:.2f} % of the box below" in words
 
 
 def test_the_front_is_written_in_every_form(run: Run, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.report.write_png", lambda front, file: file.write_bytes(b"a picture"))
+    loaded = load("small", storage)
     options = ["--html", "out/[b]front.html", "--csv", "out/trials.csv", "--results", "out/results"]
     said = run("pareto", "small", "--storage", storage, "--json", *options, "--png", "front.png")
     assert said.status == 0
-    assert json.loads(said.out) == json.loads(json.dumps(study_json(fronts_of(load("small", storage)))))
+    assert json.loads(said.out) == json.loads(json.dumps(told_json(loaded, fronts_of(loaded))))
     assert "wrote out/[b]front.html\n" in said.err
     assert "Pareto front" in Path("out/[b]front.html").read_text()
     with Path("out/trials.csv").open() as file:

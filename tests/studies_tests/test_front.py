@@ -10,11 +10,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from search_tests.tiny import SMALLEST, steady_latency
-from studies_tests.sample import sample_front
+from studies_tests.sample import remeasured, sample_front, sample_loaded, with_stopped
 
 from search import records
 from search.records import Record
-from studies.front import Front, front_json, front_of, title, verdict
+from search.volume import curve
+from space import Limits
+from studies.front import (
+    Front,
+    course_of,
+    ended,
+    front_json,
+    front_of,
+    fronts_of,
+    full_training,
+    incomparable,
+    reference_of,
+    title,
+    verdict,
+)
 from studies.spec import StudySpec
 from studies.study import Loaded
 from threshnet import InputError
@@ -83,10 +97,59 @@ def test_a_staircase_is_its_own_front_quickest_first() -> None:
     assert numbers(front.trained) == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_hypervolume_is_the_area_below_the_worst_and_a_tenth() -> None:
+def test_the_hypervolume_is_the_area_below_the_fixed_reference_point() -> None:
     front = front_of(study_of([Row(1, 20), Row(2, 10), Row(10, 100, over=True)]))
-    assert front.reference == (pytest.approx(11), pytest.approx(110))
-    assert front.hypervolume == pytest.approx((2 - 1) * (110 - 20) + (11 - 2) * (110 - 10))
+    assert front.reference == (pytest.approx(11), 90.0)  # ten classes
+    assert front.hypervolume == pytest.approx((2 - 1) * (90 - 20) + (11 - 2) * (90 - 10))
+    assert front.share_percent == pytest.approx(100 * front.hypervolume / (11 * 90))
+
+
+def test_networks_over_a_limit_add_no_volume() -> None:
+    assert front_of(study_of([Row(1, 20, over=True), Row(2, 10, over=True)])).hypervolume == 0
+
+
+def test_a_latency_limit_is_the_edge_on_the_objectives_backend_alone() -> None:
+    study = remeasured(sample_loaded(), "cpu", "torch")
+    first, second = fronts_of(study)
+    named = [record.latency_ms for record in second.trained if record.named]
+    assert first.reference == (3.0, 90.0)
+    assert second.reference == (pytest.approx(1.1 * max(ms for ms in named if ms)), 90.0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.builds(Row, st.integers(1, 9), st.integers(1, 99), st.booleans()), min_size=5, max_size=12))
+def test_the_course_ends_at_the_fronts_volume_and_its_reference_stays(rows: list[Row]) -> None:
+    made, before = study_of(rows), study_of(rows[:5])
+    assert reference_of(made) == reference_of(before) == front_of(made).reference
+    assert curve(ended(made), reference_of(made))[-1].hypervolume == pytest.approx(front_of(made).hypervolume)
+
+
+def test_trials_are_taken_in_the_order_in_which_they_ended() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    slow, quick, _ = study.ask(), study.ask(), study.ask()
+    for trial in (quick, slow):
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert numbers(ended(loaded(study))) == [1, 0]
+    assert numbers(loaded(study).records) == [0, 1, 2]
+
+
+def test_a_full_training_is_every_epoch_in_whole_batches() -> None:
+    assert full_training(sample_loaded()) == 8 * 7 * 128  # of 1000 images
+
+
+def test_studies_of_one_kind_are_comparable() -> None:
+    sample = sample_loaded()
+    assert incomparable([sample, sample_loaded(seed=1)]) == ""
+    other = replace(sample_loaded(limits=Limits()), images={"train": 7})
+    assert incomparable([sample, other]) == "not of one kind with sample, as they differ in images, limits"
+
+
+def test_stopped_networks_are_told_of_but_are_not_on_the_front() -> None:
+    found = with_stopped(sample_loaded(), stopped=4)
+    assert [record.state for record in found.records[-5:]] == ["stopped"] * 4 + ["finished"]
+    assert len(front_of(found).trained) == 15
+    assert course_of(found).stopped == {2: 3}
+    assert course_of(found).told[-1] == "Stopped early: 3 networks after 2 epochs."
 
 
 @pytest.mark.parametrize(
@@ -219,6 +282,7 @@ def test_json_has_every_field() -> None:
         "objectives",
         "trained",
         "hypervolume",
+        "hypervolume_percent",
         "reference",
         "knee",
         "front",

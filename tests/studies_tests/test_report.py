@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from studies_tests.sample import CAVEAT, remeasured, sample_loaded
+from studies_tests.sample import CAVEAT, remeasured, sample_loaded, with_stopped
 
 from search.data import DataSettings
 from search.latency.probe import usable_processors
 from studies import report
 from studies.chrome import NoChrome
 from studies.environment import PACKAGES, environment
-from studies.front import front_of, fronts_of, title, verdict
+from studies.front import course_of, front_of, fronts_of, title, verdict
 from studies.moves import change, moves, study_json
 from studies.study import Loaded
 from threshnet import NAMED, InputError
@@ -85,7 +85,9 @@ def test_every_trial_is_in_the_table(results: Path, study: Loaded) -> None:
 
 
 def test_the_front_is_written_as_the_command_prints_it(results: Path, study: Loaded) -> None:
-    assert json.loads((results / "front.json").read_text()) == study_json(fronts_of(study))
+    told = json.loads((results / "front.json").read_text())
+    assert told == report.told_json(study, fronts_of(study))
+    assert told == study_json(fronts_of(study)) | course_of(study).to_json()
 
 
 def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machine(results: Path, study: Loaded) -> None:
@@ -123,7 +125,9 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
         f"torch {study.environments[-1]['versions']['torch']}",
         "onnxruntime 1.22.0, fp32, batch 1, 1 thread(s)",
         "32x32",
-        f"{front.hypervolume:.2f} ms x %",
+        f"{front.hypervolume:.2f} ms x % below 3.000 ms, 90.00 %, {front.share_percent:.2f} % of that box. The front",
+        course_of(study).plateau.told,
+        course_of(study).audit.told,
     ):
         assert part in page
     for record in front.front[: report.SHOWN]:
@@ -165,6 +169,20 @@ def test_other_backends_have_their_fronts_columns_and_moves(
     assert pd.read_csv(tmp_path / "trials.csv")["cpu ncnn: ms"].notna().sum() == 41
     told = json.loads((tmp_path / "front.json").read_text())
     assert list(told["backends"]) == ["cpu torch", "cpu openvino", "cpu tvm", "cpu ncnn"]
+
+
+def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: Loaded) -> None:
+    loaded = replace(with_stopped(sample_loaded()), environments=study.environments)
+    *_, stopped, done = json.loads(report.trials_table(loaded).to_json(orient="records"))
+    assert (stopped["state"], done["state"]) == ("stopped", "finished")
+    assert stopped["error_percent"] is stopped["continues"] is None
+    assert stopped["cpu onnxruntime: ms"] > 0
+    assert (list(json.loads(stopped["rungs"])), json.loads(done["rungs"])) == (["2"], {"2": 55.0, "8": 25.0})
+    assert (done["continues"], done["image_passes"]) == (stopped["trial"], 60_000)
+    page = report.results_page(loaded, fronts_of(loaded))
+    assert len(page.splitlines()) <= 60
+    assert "Stopped early: 3 networks after 2 epochs." in page
+    assert ", 4 stopped" in page
 
 
 def test_without_a_browser_everything_else_is_written_and_one_line_says_so(

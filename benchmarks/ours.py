@@ -1,0 +1,38 @@
+"""This project's search on a recorded table: the same outlook and pool size as its sampler, the table for a training."""
+
+import numpy as np
+
+from benchmarks.replay import Replay
+from benchmarks.threshbench import RUNGS
+from search.outlook import Candidate, Outlook, describe
+from search.pool import SIZE
+from search.surrogate import PRIOR
+
+GOAL = 0.99  # share of the true front's hypervolume at which a replay ends
+
+
+def freeze_thaw(replay: Replay, seed: int) -> None:
+    """Go on with whatever promises most, one rung at a time, until the goal is reached."""
+    rng = np.random.default_rng(seed)
+    entries = replay.table.entries
+    described = [describe(entry.spec, entry.costs) for entry in entries]
+    scored: dict[int, int] = {}  # rungs reached, by entry
+    shape = PRIOR
+    while replay.share < GOAL:
+        drawn = rng.permutation(len(entries))[:SIZE].tolist()
+        seen = sorted({*drawn, *scored})
+        candidates = [
+            Candidate(
+                fingerprint=str(place),
+                descriptors=described[place],
+                latency_ms=entries[place].latency_ms,
+                errors=dict(zip(RUNGS[: scored.get(place, 0)], entries[place].errors, strict=False)),
+                state="open" if scored.get(place, 0) < len(RUNGS) else "closed",
+            )
+            for place in seen
+        ]
+        outlook = Outlook(candidates, RUNGS, shape)
+        shape = outlook.shape
+        chosen = seen[int(np.argmax(outlook.promises()))]
+        replay.train(chosen, scored.get(chosen, 0))
+        scored[chosen] = scored.get(chosen, 0) + 1

@@ -1,0 +1,215 @@
+"""The hypervolume over what a search cost: closed forms, and what holds of any study."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.pareto import hypervolume
+from search.records import Record, State
+from search.volume import GROWTH, PATIENCE, Step, curve, plateau, reference_point, share_percent
+
+BOX = (10.0, 90.0)
+POINTS = st.tuples(st.floats(0.1, 12), st.floats(0, 100))
+
+
+def record(
+    number: int, state: State, latency_ms: float, error: float, *, named: str | None = None, image_passes: int = 100
+) -> Record:
+    """One trial of a made-up study; its values are left out where such a trial has none."""
+    valued = state in ("finished", "infeasible", "duplicate")
+    return Record(
+        number=number,
+        state=state,
+        network=None,
+        named=named,
+        error=error if valued else None,
+        latency_ms=latency_ms if valued else None,
+        latency={},
+        costs={"params": 1000, "macs": 2000},
+        epochs=(),
+        rungs={},
+        image_passes=image_passes,
+        continues=None,
+        constraints={},
+        reason=None,
+        weights=None,
+        fingerprint=f"network {number}",
+        duplicate_of=None,
+        seconds=1.0,
+    )
+
+
+@st.composite
+def records(draw: st.DrawFn, states: Sequence[State] = get_args(State)) -> list[Record]:
+    """Trials of any states, named or not."""
+    found = []
+    for number in range(draw(st.integers(0, 15))):
+        state = draw(st.sampled_from(states))
+        name = draw(st.sampled_from([None, None, "threshnet28"]))
+        found.append(record(number, state, *draw(POINTS), named=name, image_passes=draw(st.integers(0, 1000))))
+    return found
+
+
+def steps(*volumes: float, passes: int = 100) -> list[Step]:
+    """A curve of trainings that all cost the same."""
+    return [Step(n, (n + 1) * passes, volume, volume) for n, volume in enumerate(volumes)]
+
+
+# The reference point
+
+
+def test_the_reference_is_the_limit_where_there_is_one() -> None:
+    trained = [record(0, "finished", 50.0, 95.0, named="threshnet28")]
+    assert reference_point(trained, 10, limit_ms=3) == (3.0, 90.0)
+    assert reference_point([], 2, limit_ms=3) == (3.0, 50.0)
+
+
+def test_without_a_limit_it_is_a_tenth_beyond_the_slowest_named_network() -> None:
+    trained = [
+        record(0, "finished", 9.0, 20.0),
+        record(1, "infeasible", 4.0, 30.0, named="threshnet79"),
+        record(2, "finished", 2.0, 40.0, named="threshnet28"),
+        record(3, "failed", 8.0, 0.0, named="threshnet95"),
+    ]
+    assert reference_point(trained, 10) == (pytest.approx(4.4), 90.0)
+
+
+def test_without_a_named_network_it_is_a_tenth_beyond_the_slowest_of_the_first_five_trained() -> None:
+    trained = [record(n, "finished", 1.0 + n, 20.0) for n in range(8)]
+    stopped = record(8, "stopped", 99.0, 20.0)
+    assert reference_point([stopped, *trained], 4) == (pytest.approx(5.5), 75.0)
+    assert reference_point(trained[:2], 4) == (pytest.approx(2.2), 75.0)
+
+
+def test_without_any_network_there_is_none() -> None:
+    with pytest.raises(ValueError, match="no trained network"):
+        reference_point([record(0, "failed", 1.0, 1.0)], 10)
+
+
+@given(records(), records(), st.none() | st.floats(0.1, 10))
+def test_later_trials_do_not_move_it(first: list[Record], later: list[Record], limit: float | None) -> None:
+    """Once the named networks are trained or, without any, the first five."""
+    later = [one for one in later if not one.named]
+    ready = any(one.trained and one.named for one in first) or sum(one.trained for one in first) >= 5
+    if ready or limit is not None:
+        assert reference_point([*first, *later], 10, limit) == reference_point(first, 10, limit)
+
+
+# The curve
+
+
+def test_a_curve_worked_out_by_hand() -> None:
+    ended = [
+        record(0, "finished", 5.0, 45.0, image_passes=100),  # 5 x 45
+        record(1, "failed", 1.0, 1.0, image_passes=30),  # costs, but is no step
+        record(3, "stopped", 1.0, 1.0, image_passes=20),
+        record(2, "finished", 2.0, 80.0, image_passes=100),  # 3 x 10 more
+        record(4, "duplicate", 1.0, 1.0, image_passes=100),
+        record(5, "infeasible", 1.0, 1.0, image_passes=100),
+        record(6, "finished", 6.0, 50.0, image_passes=100),  # dominated
+        record(7, "running", 1.0, 1.0, image_passes=50),
+        record(8, "finished", 11.0, 1.0, image_passes=100),  # outside the box
+    ]
+    assert curve(ended, BOX) == (
+        Step(0, 100, 225.0, 25.0),
+        Step(3, 150, 225.0, 25.0),
+        Step(2, 250, 255.0, pytest.approx(28.333333)),
+        Step(5, 350, 255.0, pytest.approx(28.333333)),
+        Step(6, 450, 255.0, pytest.approx(28.333333)),
+        Step(8, 550, 255.0, pytest.approx(28.333333)),
+    )
+    assert curve([], BOX) == ()
+
+
+@given(records())
+def test_neither_volume_nor_cost_ever_falls(ended: list[Record]) -> None:
+    found = curve(ended, BOX)
+    for before, after in pairwise(found):
+        assert after.hypervolume >= before.hypervolume
+        assert after.image_passes >= before.image_passes
+    assert all(0 <= step.share_percent <= 100 + 1e-9 for step in found)
+    assert [step.trial for step in found] == [
+        one.number for one in ended if one.state in ("finished", "infeasible", "stopped")
+    ]
+
+
+@given(records())
+def test_it_ends_at_the_volume_of_the_feasible_networks(ended: list[Record]) -> None:
+    found = curve(ended, BOX)
+    whole = hypervolume([one.point for one in ended if one.state == "finished"], BOX)
+    assert (found[-1].hypervolume if found else 0.0) == pytest.approx(whole)
+    assert not found or found[-1].share_percent == share_percent(found[-1].hypervolume, BOX)
+
+
+@given(records())
+def test_the_order_changes_the_way_but_not_the_end(ended: list[Record]) -> None:
+    there, back = curve(ended, BOX), curve(ended[::-1], BOX)
+    assert len(there) == len(back)
+    if there:
+        assert there[-1].hypervolume == pytest.approx(back[-1].hypervolume)
+
+
+# The plateau
+
+
+def test_a_front_that_stands_still_has_reached_its_plateau() -> None:
+    found = plateau(steps(*[10.0] * 20, *[10.04] * 10))
+    assert found.reached
+    assert found.growth_percent == pytest.approx(0.4)
+    assert (found.over_networks, found.over_passes, found.image_passes) == (10, 1000, 3000)
+    assert found.told == (
+        "The front no longer moves: its hypervolume grew by 0.40 % over the last 10 trainings "
+        "(1,000 of 3,000 image passes)."
+    )
+
+
+def test_a_front_that_grows_has_not() -> None:
+    found = plateau(steps(*[10.0] * 20, *[10.06] * 10))
+    assert not found.reached
+    assert found.told.startswith("The front still moves: its hypervolume grew by 0.60 % over the last 10 trainings")
+
+
+def test_few_networks_are_too_few() -> None:
+    found = plateau(steps(*[10.0] * 27))
+    assert (found.reached, found.growth_percent, found.over_networks) == (False, 0.0, 9)
+    assert found.told == (
+        "Too early to say whether the front still moves: its hypervolume grew by 0.00 % over the last 9 trainings "
+        "(900 of 2,700 image passes), fewer than 10."
+    )
+
+
+def test_few_networks_are_enough_to_see_a_front_move() -> None:
+    assert plateau(steps(1.0, 1.0, 2.0)).told.startswith("The front still moves: its hypervolume grew by 100.00 %")
+
+
+@pytest.mark.parametrize("volumes", [(), (0.0,), (5.0,), (0.0,) * 40, (0.0,) * 30 + (1.0,) * 10])
+def test_from_nothing_no_growth_is_told(volumes: tuple[float, ...]) -> None:
+    found = plateau(steps(*volumes))
+    assert (found.reached, found.growth_percent) == (False, None)
+    assert found.told.startswith("Too early to say whether the front still moves: there was no hypervolume to grow")
+
+
+def test_a_study_that_cost_nothing_is_not_judged() -> None:
+    assert not plateau(steps(*[10.0] * 40, passes=0)).reached
+
+
+def test_the_third_is_of_the_cost_and_not_of_the_networks() -> None:
+    cheap = [Step(n, 10 * (n + 1), 10.0, 10.0) for n in range(60)]  # 600 passes
+    dear = [Step(60 + n, 600 + 100 * (n + 1), 10.0, 10.0) for n in range(9)]  # 900 more
+    found = plateau([*cheap, *dear])
+    assert (found.over_networks, found.over_passes) == (5, 500)
+
+
+@given(st.lists(st.floats(0, 100), max_size=60).map(sorted), st.integers(1, 1000))
+def test_a_plateau_is_what_it_says(volumes: list[float], passes: int) -> None:
+    found = plateau(steps(*volumes, passes=passes))
+    assert 0 <= found.over_passes <= found.image_passes == len(volumes) * passes
+    assert 3 * found.over_passes >= found.image_passes
+    assert found.growth_percent is None or found.growth_percent >= 0
+    still = found.growth_percent is not None and found.growth_percent < GROWTH
+    assert found.reached == (still and found.over_networks >= PATIENCE)
+    assert found.told.endswith(".")
