@@ -1,9 +1,9 @@
-"""This project's search on a recorded table: the same outlook and pool size as its sampler, the table for a training."""
+"""The search of the project on a recorded table: its outlook and the size of its pool, the table for trainings."""
 
 import numpy as np
 
 from benchmarks.replay import Replay
-from benchmarks.threshbench import RUNGS
+from benchmarks.threshbench import INPUT_SIZE, RUNGS
 from search.outlook import Candidate, Outlook, describe
 from search.pool import SIZE
 from search.surrogate import PRIOR
@@ -15,7 +15,7 @@ def freeze_thaw(replay: Replay, seed: int) -> None:
     """Go on with whatever promises most, one rung at a time, until the goal is reached."""
     rng = np.random.default_rng(seed)
     entries = replay.table.entries
-    described = [describe(entry.spec, entry.costs) for entry in entries]
+    described = [describe(entry.spec, INPUT_SIZE) for entry in entries]
     scored: dict[int, int] = {}  # rungs reached, by entry
     shape = PRIOR
     while replay.share < GOAL:

@@ -26,9 +26,16 @@ def load_training(training: Training, file: Path, conditions: Mapping[str, Any])
         saved = torch.load(file, weights_only=True)
         before, state = saved["conditions"], saved["training"]
     except Exception as error:  # torch raises many kinds for a damaged file
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise InputError(f"{file}: damaged ({lines[0]}); delete it to start anew") from None
+        raise _damaged(file, error) from None
     changed = [key for key in conditions if before.get(key) != conditions[key]]
     if changed:
         raise InputError(f"{file}: belongs to a training with another {changed[0]}; delete it to start anew")
-    training.load_state_dict(state)
+    try:
+        training.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise _damaged(file, error) from None
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return InputError(f"{file}: damaged ({lines[0]}); delete it to start anew")

@@ -5,7 +5,7 @@ promises the most hypervolume per training still to be paid? After Swersky, Snoe
 Optimization", for two objectives of which one, latency, is measured before any training.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,37 +17,26 @@ from optuna.trial import FrozenTrial
 from search import records
 from search.claims import latest_trials
 from search.known import Known, network
-from search.outlook import Candidate, Outlook, describe
+from search.outlook import Candidate, Outlook
 from search.pool import Drawn, Pool
 from search.surrogate import PRIOR
-from space import Space, encode
-from threshnet.costs import Costs
-from threshnet.spec import NetworkSpec
+from search.task import Task
+from space import encode
 
 
 class FreezeThawSampler(BaseSampler):
-    """Proposes the network that promises most: a new one, or one whose training was stopped at a rung.
+    """Proposes the network of a task that promises most: a new one, or one whose training was stopped at a rung."""
 
-    `rungs` are the epochs after which trainings are scored, the last one their end; `affordable` gives the costs of a
-    network, None where it breaks a limit that counting can tell.
-    """
-
-    def __init__(
-        self,
-        space: Space,
-        rungs: Sequence[int],
-        affordable: Callable[[NetworkSpec], Costs | None],
-        seed: int | None,
-    ) -> None:
-        self.space, self.rungs = space, tuple(rungs)
-        self.pool = Pool(space, affordable, seed)
+    def __init__(self, task: Task, seed: int | None) -> None:
+        self.task = task
+        self.pool = Pool(task, seed)
         self.spare = RandomSampler(seed)
         self.shape = PRIOR
-        self.known = Known()
+        self.known = Known(task.input_size)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
-        return dict(self.space.distributions())
+        return dict(self.task.space.distributions())
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -65,7 +54,7 @@ class FreezeThawSampler(BaseSampler):
         proposal = {"by": type(self).__name__, "among": len(candidates)}
         study._storage.set_trial_user_attr(trial._trial_id, records.PROPOSAL, proposal)
         spec = drawn[chosen].spec if chosen in drawn else network(trials[chosen])
-        return dict(encode(self.space, spec))
+        return dict(encode(self.task.space, spec))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -86,17 +75,17 @@ class FreezeThawSampler(BaseSampler):
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
         """Whether a network, measured but not trained, could join the front at its latency."""
-        return self.known.can_reach(latest_trials(study).values(), self.rungs, fingerprint)
+        return self.known.can_reach(latest_trials(study).values(), self.task.rungs, fingerprint)
 
     def _candidates(
         self, study: Study, trials: Mapping[str, FrozenTrial], asking: str | None
     ) -> tuple[list[Candidate], Mapping[str, Drawn]]:
         """The networks of a study, the one that is `asking` open, and those of the pool; the latter by name too."""
         drawn = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials])
-        fresh = [Candidate(name, describe(each.spec, each.costs), None, {}, "open") for name, each in drawn.items()]
+        fresh = [Candidate(name, each.described, None, {}, "open") for name, each in drawn.items()]
         return [*self.known.candidates(trials.values(), asking), *fresh], drawn
 
     def _outlook(self, candidates: Sequence[Candidate]) -> Outlook:
-        outlook = Outlook(candidates, self.rungs, self.shape)
+        outlook = Outlook(candidates, self.task.rungs, self.shape)
         self.shape = outlook.shape
         return outlook

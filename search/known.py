@@ -7,7 +7,6 @@ from optuna.trial import FrozenTrial
 from search import records
 from search.claims import stopped
 from search.outlook import Candidate, Outlook, describe
-from threshnet.costs import Costs
 from threshnet.spec import NetworkSpec
 
 LEARNT = 5  # networks trained to the end before any other is turned away for its latency
@@ -16,7 +15,8 @@ LEARNT = 5  # networks trained to the end before any other is turned away for it
 class Known:
     """Trials as candidates; a network is described once."""
 
-    def __init__(self) -> None:
+    def __init__(self, input_size: int) -> None:
+        self.input_size = input_size
         self.described: dict[str, tuple[float, ...]] = {}
 
     def candidates(self, trials: Collection[FrozenTrial], asking: str | None = None) -> list[Candidate]:
@@ -35,7 +35,7 @@ class Known:
         attrs = trial.user_attrs
         name = attrs[records.FINGERPRINT]
         if name not in self.described:
-            self.described[name] = describe(network(trial), Costs(input_size=0, **attrs[records.COSTS]))
+            self.described[name] = describe(network(trial), self.input_size)
         return Candidate(
             fingerprint=name,
             descriptors=self.described[name],

@@ -11,16 +11,18 @@ from scipy.special import ndtri
 from search.gain import expected_improvements
 from search.pareto import dominators, non_dominated
 from search.surrogate import BROAD, JITTER, PRIOR, Seen, Surrogate
-from threshnet.costs import Costs
+from threshnet.costs import count, macs
+from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
 Array = NDArray[np.float64]
 
+OCTAVES = 5  # sizes of maps told apart: the input's, half of it and so on; the last also stands for all smaller ones
 # Slopes expected beforehand per standard deviation of a descriptor: more parameters and multiplications, less error;
 # more multiplications, memory and layers, more time.
 LEVEL = float(np.log(30.0))  # log of an error in percent, before any is seen
-ERROR_SLOPES = np.array([-0.05, -0.1, 0.0, 0.0, 0.0])
-LATENCY_SLOPES = np.array([0.0, 0.3, 0.1, 0.2, 0.0])
+ERROR_SLOPES = np.array([-0.05, -0.1, 0.0, 0.0, 0.0, *[0.0] * OCTAVES])
+LATENCY_SLOPES = np.array([0.0, 0.3, 0.1, 0.2, 0.0, *[0.0] * OCTAVES])
 MARGIN = 0.1  # the reference point lies so far beyond the expected front's worst values, as a share of its range
 OPTIMISM = 2.0  # standard deviations below the expected log of an error: what a network may come to at best
 OUTCOMES = ndtri((np.arange(16) + 0.5) / 16)  # of a score at a rung: quantiles of the standard normal distribution
@@ -42,11 +44,19 @@ class Candidate:
     state: Literal["open", "busy", "closed"]
 
 
-def describe(spec: NetworkSpec, costs: Costs) -> tuple[float, ...]:
-    """What tells networks apart before any training: logs of parameters, MACs, memory, layers, and links a layer."""
+def describe(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
+    """What tells networks apart before any training, as logs.
+
+    Parameters, MACs, memory, layers, links a layer, and of the MACs those at each of the sizes that maps may have.
+    """
     layers = [sources for block in spec.blocks for sources in block.links]
     links = sum(map(len, layers)) / len(layers)
-    return tuple(np.log([costs.params, costs.macs, costs.memory_bytes, len(layers) + 2, links]).tolist())
+    costs = count(spec, input_size)
+    at_size = dict.fromkeys(range(OCTAVES), 1000)
+    for row in walk(spec, input_size):
+        at_size[min(OCTAVES - 1, (input_size // row.size_out).bit_length() - 1)] += macs(row)
+    totals = (costs.params, costs.macs, costs.memory_bytes, len(layers) + 2, links)
+    return tuple(np.log([*totals, *at_size.values()]).tolist())
 
 
 class Outlook:

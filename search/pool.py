@@ -1,12 +1,13 @@
 """New networks for a search to choose from: drawn at random, and near those that did well."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from space import Space, decode
-from threshnet.costs import Costs
+from search.outlook import describe
+from search.task import Task
+from space import decode
 from threshnet.spec import NetworkSpec
 
 SIZE = 192  # networks in a pool, as far as the space has them
@@ -18,20 +19,17 @@ PATIENCE = 12  # draws for each network wanted, known and costly ones counted; t
 
 @dataclass(frozen=True)
 class Drawn:
-    """A network of the pool and its costs at the study's input size."""
+    """A network of the pool, and what describes it."""
 
     spec: NetworkSpec
-    costs: Costs
+    described: tuple[float, ...]
 
 
 class Pool:
-    """Networks that no trial had yet, a part of them new in each round.
+    """Networks for a task that no trial had yet, a part of them new in each round."""
 
-    `affordable` gives the costs of a network, None where it breaks a limit that counting can tell.
-    """
-
-    def __init__(self, space: Space, affordable: Callable[[NetworkSpec], Costs | None], seed: int | None) -> None:
-        self.space, self.affordable = space, affordable
+    def __init__(self, task: Task, seed: int | None) -> None:
+        self.task = task
         self.rng = np.random.default_rng(seed)
         self.drawn: dict[str, Drawn] = {}
 
@@ -41,17 +39,16 @@ class Pool:
         kept = [kept[place] for place in sorted(self.rng.permutation(len(kept))[: SIZE - RENEWED])]
         self.drawn = {name: self.drawn[name] for name in kept}
         for params in self._draws(PATIENCE * (SIZE - len(self.drawn)), parents):
-            spec = decode(self.space, params)
+            spec = decode(self.task.space, params)
             name = spec.fingerprint()
-            costs = None if name in known or name in self.drawn else self.affordable(spec)
-            if costs is not None:
-                self.drawn[name] = Drawn(spec, costs)
+            if name not in known and name not in self.drawn and self.task.fits(spec):
+                self.drawn[name] = Drawn(spec, describe(spec, self.task.input_size))
             if len(self.drawn) == SIZE:
                 break
         return self.drawn
 
     def _draws(self, number: int, parents: Sequence[Mapping[str, int]]) -> Iterator[dict[str, int]]:
-        distributions = self.space.distributions()
+        distributions = self.task.space.distributions()
         for _ in range(number):
             params = {name: int(self.rng.integers(d.low, d.high + 1)) for name, d in distributions.items()}
             if parents and self.rng.random() < NEAR:

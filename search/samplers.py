@@ -37,7 +37,7 @@ class DistinctSampler(BaseSampler):
         self.inner, self.task = inner, task
         # Its own seed: with the inner sampler's it would draw that one's first proposals once more.
         self.random = RandomSampler(None if seed is None else seed + 1_000_003)
-        self.known = Known()
+        self.known = Known(task.input_size)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
@@ -60,7 +60,7 @@ class DistinctSampler(BaseSampler):
             spec = decode(self.task.space, params)
             if spec.fingerprint() in trials and left_known:
                 left_known -= 1
-            elif self.task.affordable(spec) is None and left_costly:
+            elif not self.task.fits(spec) and left_costly:
                 left_costly -= 1
             else:
                 break
@@ -115,7 +115,7 @@ class DistinctSampler(BaseSampler):
 def sampler_for(name: str, task: Task, seed: int | None) -> FreezeThawSampler | DistinctSampler:
     """The sampler called `name` for a task; InputError lists the samplers there are."""
     if name == "freeze_thaw":
-        return FreezeThawSampler(task.space, task.rungs, task.affordable, seed)
+        return FreezeThawSampler(task, seed)
     return DistinctSampler(_proposing(name, seed), task, seed)
 
 

@@ -40,7 +40,6 @@ class Task:
         costs = count(spec, self.input_size)
         return costs, room | self.limits.of_costs(costs)
 
-    def affordable(self, spec: NetworkSpec) -> Costs | None:
-        """Costs of a network, None where it breaks a limit that counting can tell."""
-        costs, excess = self.counted(spec)
-        return costs if all(value <= 0 for value in excess.values()) else None
+    def fits(self, spec: NetworkSpec) -> bool:
+        """Whether a network keeps every limit that counting can tell."""
+        return all(value <= 0 for value in self.counted(spec)[1].values())

@@ -186,9 +186,9 @@ def test_a_network_that_pools_the_image_away_is_never_built(scoring: Scoring, na
 
 def test_a_task_tells_what_fits() -> None:
     task = tiny_task(Limits(params=MIDDLE))
-    assert task.affordable(SMALLEST) == count(SMALLEST, SIZE)
-    assert task.affordable(LARGEST) is None
-    assert not replace(tiny_task(), input_size=2).affordable(
+    assert task.fits(SMALLEST)
+    assert not task.fits(LARGEST)
+    assert not replace(tiny_task(), input_size=2).fits(
         replace(SMALLEST, blocks=(replace(SMALLEST.blocks[0], pool=True),))
     )
     assert task.protocol == QUICK

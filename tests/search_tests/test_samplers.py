@@ -115,11 +115,12 @@ def test_networks_that_do_not_fit_are_avoided(name: str) -> None:
 def test_where_nothing_fits_the_last_draw_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[NetworkSpec] = []
 
-    def costly(_task: Task, spec: NetworkSpec) -> None:
+    def costly(_task: Task, spec: NetworkSpec) -> bool:
         asked.append(spec)
+        return False
 
     monkeypatch.setattr(samplers, "COSTLY_DRAWS", 7)
-    monkeypatch.setattr(Task, "affordable", costly)
+    monkeypatch.setattr(Task, "fits", costly)
     study = new_study("random", SPACE)
     search(study, SPACE, 1)
     assert len(asked) == 8
