@@ -142,7 +142,7 @@ def recipe_json(recipe: Recipe) -> dict[str, Any]:
 
 
 def noise(entries: Sequence[Entry]) -> tuple[float, int]:
-    """Standard deviation of the top rung's error between seeds, percent, pooled over the networks with several; them."""
+    """Standard deviation of the top rung's error between seeds, percent, and over how many networks it was pooled."""
     repeated = [[one.errors[-1] for one in entry.trained] for entry in entries if len(entry.trained) > 1]
     freedom = sum(len(errors) - 1 for errors in repeated)
     squares = sum(sum((error - sum(errors) / len(errors)) ** 2 for error in errors) for errors in repeated)

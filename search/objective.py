@@ -176,17 +176,23 @@ class Scoring:
             "images": self.images,
         }
         errors: dict[str, float] = {}
+        before = 0
 
         def resume(training: Training) -> None:
+            nonlocal before
             if file.exists():
                 load_training(training, file, conditions)
-            before = scores(trial.study, spec.fingerprint())
-            errors.update({epochs: error for epochs, error in before.items() if int(epochs) <= len(training.epochs)})
+            before = len(training.epochs)
+            known = scores(trial.study, spec.fingerprint())
+            errors.update({epochs: error for epochs, error in known.items() if int(epochs) <= before})
+            if errors:  # so that others know them of a network that is busy
+                trial.set_user_attr(records.RUNGS, errors)
 
         def goes_on(training: Training, error: float) -> bool:
             errors[str(len(training.epochs))] = error
             save_training(training, file, conditions)
             trial.set_user_attr(records.RUNGS, errors)
+            trial.set_user_attr(records.IMAGE_PASSES, training.image_passes(before))
             self.watch.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
             return always or self.policy.goes_on(trial.study, spec.fingerprint())
 

@@ -39,6 +39,11 @@ class Recipe:
         changed = [f"{name} {getattr(self, name)}" for name in names if getattr(self, name) != getattr(known, name)]
         return f"{self.name} with {', '.join(changed)}" if changed else self.name
 
+    def image_passes(self, images: int) -> int:
+        """Training images seen in a whole training on so many; what is left over from the last batch is not seen."""
+        batch = min(self.batch, images)
+        return self.epochs * (images // batch) * batch
+
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch", 2)):
             value = getattr(self, name)

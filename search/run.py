@@ -10,6 +10,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
+from search.claims import stopped
 from search.data import SearchData
 from search.objective import FAILURES, Kept, Silent, Watch, scorer
 from search.samplers import sampler_for
@@ -34,7 +35,7 @@ class Outcome:
 
     # Trained or failed trials of the study, all runs together.
     trials: int
-    # "enough", "timeout", "interrupted", "fruitless" or "unreachable".
+    # "enough", "spent", "timeout", "interrupted", "fruitless" or "unreachable".
     ended: str
 
 
@@ -47,11 +48,13 @@ def run(
     kept: Kept,
     *,
     trials: int,
+    budget: float | None = None,
     timeout_s: float | None = None,
     watch: Watch | None = None,
 ) -> Outcome:
     """Go on with `study` until it has `trials` trained or failed networks, named ones included.
 
+    It ends before that where its trainings have seen as many images as `budget` full trainings would.
     A trial fails, and the study goes on, where training or measuring does; any other exception ends the run.
     Duplicates and networks that break a limit before training do not count. `watch` looks on.
     Ctrl-C ends the run; the network in training is then repeated by the next run.
@@ -69,12 +72,15 @@ def run(
         watch.finished(records.record(trial))
         done = counted(study)
         watch.counted(done)
-        fruitless = 0 if counts(trial) else fruitless + 1
+        fruitless = 0 if counts(trial) or stopped(trial) else fruitless + 1
         unreachable = unreachable + 1 if _unreachable(trial) else 0
         if unreachable:
             enqueue(study, task, named)  # once more
         if done >= trials:
             ended = "enough"
+            study.stop()
+        elif budget is not None and spent(study) >= budget * full:
+            ended = "spent"
             study.stop()
         elif fruitless >= FRUITLESS:
             ended = "fruitless"
@@ -83,9 +89,12 @@ def run(
             ended = "unreachable"
             study.stop()
 
+    full = task.recipe.image_passes(len(data.train))
     done = counted(study)
     if done >= trials:
         return Outcome(done, "enough")
+    if budget is not None and spent(study) >= budget * full:
+        return Outcome(done, "spent")
     watch.counted(done)
     score = scorer(task, data, policy, kept, watch)
     try:
@@ -105,6 +114,11 @@ def counts(trial: FrozenTrial) -> bool:
 def counted(study: Study) -> int:
     """How many trials of the study count."""
     return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def spent(study: Study) -> int:
+    """Training images that a study's trials have seen, repetitions counted."""
+    return sum(trial.user_attrs.get(records.IMAGE_PASSES, 0) for trial in study.get_trials(deepcopy=False))
 
 
 def fail_abandoned(study: Study) -> None:

@@ -158,6 +158,10 @@ class Training:
         """As `current`, on the CPU."""
         return on_cpu(self.current(turn))
 
+    def image_passes(self, before: int = 0) -> int:
+        """Training images seen since the end of epoch `before`, repetitions counted."""
+        return (len(self.epochs) - before) * self.steps * self.recipe.batch
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last finished epoch."""
         return {
@@ -267,7 +271,7 @@ def train(
             model=on_cpu(model),
             epochs=tuple(training.epochs),
             errors=errors,
-            image_passes=(len(training.epochs) - before) * training.steps * training.recipe.batch,
+            image_passes=training.image_passes(before),
         )
         if training.device.type == "cuda":
             del training

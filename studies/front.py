@@ -116,9 +116,7 @@ def course_of(loaded: Loaded) -> Course:
 
 def full_training(loaded: Loaded) -> int:
     """What training one network of a study to its end costs, in image passes."""
-    images, recipe = int(loaded.images["train"]), loaded.spec.recipe
-    batch = min(recipe.batch, images)
-    return recipe.epochs * (images // batch) * batch
+    return loaded.spec.recipe.image_passes(int(loaded.images["train"]))
 
 
 def incomparable(several: Sequence[Loaded]) -> str:

@@ -124,6 +124,7 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
     spec = loaded.spec
     ended = {
         "enough": "done.",
+        "spent": "its budget of trainings is spent.",
         "timeout": "time is up; launch again to go on.",
         "interrupted": "stopped; launch again to go on.",
         "unreachable": "stopped, as its device cannot be reached; launch again to go on.",

@@ -1,5 +1,6 @@
 """A study as data: read from TOML, checked key by key, and written into the study it describes."""
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -29,6 +30,8 @@ class StudySpec:
     name: str
     # Trained (or failed) networks, named ones included.
     trials: int
+    # Full trainings' worth of training images after which the study ends, whatever it came to; None: no such end.
+    budget: float | None = None
     # One sentence on what the study is for.
     about: str = ""
     # Of the sampler, the weights and the order of the images.
@@ -61,6 +64,7 @@ class StudySpec:
             "name": self.name,
             "about": self.about,
             "trials": self.trials,
+            **({} if self.budget is None else {"budget": self.budget}),
             "seed": self.seed,
             "sampler": self.sampler,
             "input_size": self.input_size,
@@ -106,7 +110,7 @@ def read_spec(path: Path) -> StudySpec:
 
 def parse_spec(document: Mapping[str, Any]) -> StudySpec:
     """The study spec in a TOML or JSON document; InputError names the key that is wrong."""
-    top = ("name", "about", "trials", "seed", "sampler", "input_size")
+    top = ("name", "about", "trials", "budget", "seed", "sampler", "input_size")
     tables = ("space", "limits", "data", "training", "latency")
     _known(document, (*top, *tables), "")
     values = {key: document[key] for key in top if key in document}
@@ -120,6 +124,9 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
     ):
         if key in values and type(values[key]) is not kind:
             raise InputError(f"{key} = {values[key]!r}: must be {'text' if kind is str else 'a whole number'}")
+    budget = values.get("budget", 1)
+    if type(budget) not in (int, float) or not 0 < budget < math.inf:
+        raise InputError(f"budget = {budget!r}: must be a number of full trainings above 0")
     for key in ("name", "trials"):
         if key not in values:
             raise InputError(f"key {key!r} is missing")

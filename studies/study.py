@@ -108,6 +108,7 @@ def launch(
             spec.sampler,
             kept,
             trials=spec.trials,
+            budget=spec.budget,
             timeout_s=timeout_s,
             watch=watch,
         )
@@ -184,7 +185,7 @@ def _note_conditions(study: Study, trains_on: str) -> None:
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     """The first setting in which two specs differ, in words; '' where they agree on all that decides a study."""
     # Of a space, its values count; what trains may change, as latency is measured elsewhere or with the lease held.
-    free = ("trials", "about", "data.path", "space.base", "training.device")
+    free = ("trials", "budget", "about", "data.path", "space.base", "training.device")
     for key in old | new:
         name, before, after = prefix + key, old.get(key), new.get(key)
         if before == after or name in free:
