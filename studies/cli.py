@@ -54,6 +54,7 @@ def cli() -> None:
 @click.argument("spec")
 @storage_option
 @click.option("--trials", type=click.IntRange(min=1), help="Trained or failed networks at which to stop.")
+@click.option("--budget", type=float, help="Full trainings' worth of training images at which to stop.")
 @click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
 @click.option(
     "--data",
@@ -67,6 +68,7 @@ def launch(
     spec: str,
     storage: str,
     trials: int | None,
+    budget: float | None,
     timeout: float | None,
     data: Path | None,
     caveat: str | None,
@@ -97,6 +99,7 @@ def launch(
             found,
             storage,
             trials=trials,
+            budget=budget,
             timeout_s=timeout,
             runs=runs,
             watch=screen,

@@ -1,5 +1,6 @@
 """Launching a study and loading it again: spec, storage and data brought together."""
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,6 +59,7 @@ def launch(
     storage: str = DEFAULT_STORAGE,
     *,
     trials: int | None = None,
+    budget: float | None = None,
     timeout_s: float | None = None,
     runs: Path = DEFAULT_RUNS,
     watch: Watch | None = None,
@@ -65,7 +67,7 @@ def launch(
 ) -> tuple[Loaded, Outcome]:
     """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
 
-    `trials` and `timeout_s` override the spec; `watch` looks on, `progress` hears of images being read.
+    `trials` and `budget` (full trainings) override the spec; it stops after `timeout_s` seconds; `watch` looks on, `progress` hears of images being read.
     InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
     """
     if isinstance(spec, str):
@@ -74,6 +76,10 @@ def launch(
         if trials < 1:
             raise InputError(f"trials = {trials}: must be at least 1")
         spec = replace(spec, trials=trials)
+    if budget is not None:
+        if not 0 < budget < math.inf:
+            raise InputError(f"budget = {budget}: must be a number of full trainings above 0")
+        spec = replace(spec, budget=budget)
     spec = _with_classes(spec, len(class_names(spec.data)))
     trains_on = _trainer(spec.trains_on)
     for runtime in spec.runtimes:
