@@ -67,7 +67,8 @@ def launch(
 ) -> tuple[Loaded, Outcome]:
     """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
 
-    `trials` and `budget` (full trainings) override the spec; it stops after `timeout_s` seconds; `watch` looks on, `progress` hears of images being read.
+    `trials` and `budget` (full trainings) override the spec's; it stops after `timeout_s` seconds. `watch` looks on,
+    `progress` hears of images being read.
     InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
     """
     if isinstance(spec, str):
