@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from search.gain import expected_improvements
-from search.pareto import dominators, non_dominated
-from search.surrogate import BROAD, JITTER, PRIOR, Seen, Surrogate
+from search.pareto import dominators, knee, non_dominated
+from search.surrogate import PRIOR, Seen, Surrogate
 from threshnet.costs import count, macs
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
@@ -82,8 +82,6 @@ class Outlook:
         self.shape = self.surrogate.shape
         # Mean and standard deviation, (n,), of the log of the error at the end of the training.
         self.mean, self.deviation = self.surrogate.predict(self.descriptors, self.numbers)
-        if not errors:  # the level is not known at all, but it is one for all
-            self.deviation = np.sqrt(np.maximum(self.deviation**2 - BROAD**2, JITTER))
         self.latency = self._latencies()
         self.front = self._front()
         self.reference = self._reference()
@@ -95,12 +93,23 @@ class Outlook:
         its cost, which is known only then (the index of Weitzman, 1979, "Optimal Search for the Best Alternative").
         Minus infinity for candidates that are not open.
         """
+        if not len(self.surrogate.seen.logs):
+            return self._first()
         reached = np.array([max(each.errors, default=0) for each in self.candidates])
         places = np.flatnonzero([each.state == "open" for each in self.candidates])
         found = np.full(len(self.candidates), -np.inf)
         for rung in self.rungs:
             ahead = places[reached[places] < rung]
             found[ahead] = np.maximum(found[ahead], self._worth(ahead, rung, reached[ahead]))
+        return found
+
+    def _first(self) -> Array:
+        """Before anything was seen, the knee of the expected front promises most: the ends are for later."""
+        places = np.flatnonzero([each.state == "open" for each in self.candidates])
+        found = np.full(len(self.candidates), -np.inf)
+        if len(places):
+            found[places] = 0
+            found[places[knee(np.column_stack([self.latency, np.exp(self.mean)])[places])]] = 1
         return found
 
     def _worth(self, places: NDArray[np.intp], rung: int, reached: NDArray[np.intp]) -> Array:
@@ -151,7 +160,7 @@ class Outlook:
         points = np.column_stack([self.latency, np.exp(self.mean)])
         hopeful = points[non_dominated(points)]
         low, high = hopeful.min(axis=0), hopeful.max(axis=0)
-        right, top = high + MARGIN * (high - low)
+        right, top = high + MARGIN * np.where(high > low, high - low, high)  # one point alone has no range
         return float(right), float(top)
 
     def _seen(self, values: Sequence[tuple[int, float, float]]) -> Seen:

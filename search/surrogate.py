@@ -25,8 +25,8 @@ MAX_STEPS = 40  # of the optimiser
 class Shape:
     """Logs of the kernel's parameters; the defaults are the prior's medians."""
 
-    trend: float = np.log(0.2)  # standard deviation of a slope, per standard deviation of a descriptor
-    smooth: float = np.log(0.1)  # of the smooth part
+    trend: float = np.log(0.1)  # standard deviation of a slope, per standard deviation of a descriptor
+    smooth: float = np.log(0.05)  # of the smooth part
     length: float = np.log(2.0)  # over which the smooth part changes, in standard deviations of the descriptors
     private: float = np.log(0.03)  # of what no descriptor tells
     closeness: float = np.log(0.8)  # c above: by how much values move together with each doubling still to go
