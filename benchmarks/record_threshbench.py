@@ -9,15 +9,15 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.threshbench import FOLDER, INPUT_SIZE, PROTOCOL, RECIPE, RUNGS, SPACE, append, lines_of, networks
+from benchmarks.workers import pool
 from search.data import DATASETS, DataSettings, SearchData, identity, load_search
 from search.evaluate import error_percent
 from search.latency.devices import measure_on
@@ -106,9 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         append(file, about)
     todo = list(trainings(specs, lines))
     began = time.monotonic()
-    pool = ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=begin, initargs=(settings,))
-    with pool:
-        asked = [pool.submit(train, spec, seed, images.flip) for spec, seed in todo]
+    with pool(begin, settings) as workers:
+        asked = [workers.submit(train, spec, seed, images.flip) for spec, seed in todo]
         for number, future in enumerate(as_completed(asked), start=1):
             line = future.result()
             append(file, line)

@@ -3,9 +3,8 @@
 import json
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +16,8 @@ from benchmarks.peers import STRATEGIES, limit
 from benchmarks.replay import Replay, content_hash, growth
 from benchmarks.report import installed
 from benchmarks.threshbench import Table, lines_of
+from benchmarks.workers import pool
 
-WORKERS = 2
 PACKAGES = ("optuna", "numpy", "torch", "ax-platform", "botorch")
 ALONE = {"ax": ("ax-platform", "botorch")}  # packages of one strategy only
 End = Literal["reached", "limit", "stopped"]
@@ -97,13 +96,12 @@ def search(strategy: str, seed: int) -> Run:
 
 def made(table: Table, todo: Sequence[tuple[str, int]]) -> Iterator[Run]:
     """The runs of these strategies and seeds, as they end."""
-    pool = ProcessPoolExecutor(WORKERS, mp_context=get_context("spawn"), initializer=begin, initargs=(table,))
-    with pool:
+    with pool(begin, table) as workers:
         try:
-            for future in as_completed([pool.submit(search, strategy, seed) for strategy, seed in todo]):
+            for future in as_completed([workers.submit(search, strategy, seed) for strategy, seed in todo]):
                 yield future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            workers.shutdown(cancel_futures=True)
 
 
 def kept(file: Path, table: Table) -> dict[tuple[str, int], Run]:

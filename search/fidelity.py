@@ -45,7 +45,7 @@ def order(points: ArrayLike) -> NDArray[np.intp]:
     return np.asarray(ordered, dtype=np.intp)
 
 
-def promising(points: ArrayLike, index: int, eta: int = ETA) -> bool:
-    """Whether the point `index` is among the best of `eta` of these points (n, 2); a point alone is."""
+def promoted(points: ArrayLike, eta: int = ETA) -> list[int]:
+    """Indices of the best of `eta` of these points (n, 2), the most promising first; a point alone is among them."""
     ordered = order(points)
-    return index in ordered[: -(-len(ordered) // eta)]
+    return [int(index) for index in ordered[: -(-len(ordered) // eta)]]

@@ -150,11 +150,10 @@ class Scoring:
             counted = {key: value for key, value in asdict(costs).items() if key != "input_size"}
             trial.set_user_attr(records.COSTS, counted)
         _require(trial, excess, always and costs is not None)
-        readings = earlier.user_attrs.get(records.LATENCY, {}) if earlier else {}
-        if len(readings) == len(task.runtimes):
-            latency_ms = float(earlier.user_attrs[records.LATENCY_MS]) if earlier else 0.0
-            trial.set_user_attr(records.LATENCY, readings)
-            trial.set_user_attr(records.LATENCY_MS, latency_ms)
+        if earlier and len(earlier.user_attrs.get(records.LATENCY, {})) == len(task.runtimes):
+            for key in (records.LATENCY, records.LATENCY_MS):
+                trial.set_user_attr(key, earlier.user_attrs[key])
+            latency_ms = float(earlier.user_attrs[records.LATENCY_MS])
             _require(trial, task.limits.of_latency(latency_ms), always)
             return latency_ms
         taken: list[Latency] = []

@@ -1,20 +1,19 @@
 """Who proposes the next network: Optuna's samplers, kept from proposing a network that the study already has."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import count
 from typing import Any
 
-import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.claims import latest_trials, stopped
-from search.fidelity import promising
+from search.fidelity import promoted
 from search.freeze_thaw import FreezeThawSampler
 from search.known import Known
-from search.records import FINGERPRINT, PROPOSAL
+from search.records import PROPOSAL
 from search.task import Task
 from space import decode
 from threshnet.errors import InputError
@@ -50,9 +49,9 @@ class DistinctSampler(BaseSampler):
         if "fixed_params" in trial.system_attrs:  # enqueued: nothing to propose
             return {}
         trials = latest_trials(study)
-        for trial_before in filter(stopped, trials.values()):
-            if self.goes_on(study, trial_before.user_attrs[FINGERPRINT]):
-                return dict(trial_before.params)
+        for name in self._promoted(trials.values()):
+            if stopped(trials[name]):
+                return dict(trials[name].params)
         left_known, left_costly = KNOWN_DRAWS, COSTLY_DRAWS
         for draw in count(1):
             sampler = self.inner if draw <= OWN_DRAWS else self.random
@@ -70,11 +69,16 @@ class DistinctSampler(BaseSampler):
 
     def goes_on(self, study: Study, fingerprint: str) -> bool:
         """Whether a network is among the promising ones of the last rung that it reached."""
-        known = self.known.candidates(latest_trials(study).values())
-        (own,) = [each for each in known if each.fingerprint == fingerprint]
-        rung = max(own.errors)
-        there = [each for each in known if rung in each.errors]
-        return promising([(each.latency_ms or np.inf, each.errors[rung]) for each in there], there.index(own))
+        return fingerprint in self._promoted(latest_trials(study).values())
+
+    def _promoted(self, trials: Collection[FrozenTrial]) -> Iterator[str]:
+        """Networks that are among the promising ones of the last rung that they reached, the highest rung first."""
+        known = [each for each in self.known.candidates(trials) if each.latency_ms]
+        for rung in reversed(self.task.rungs[:-1]):
+            there = [each for each in known if rung in each.errors]
+            for index in promoted([(each.latency_ms or 0.0, each.errors[rung]) for each in there]):
+                if max(there[index].errors) == rung:
+                    yield there[index].fingerprint
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
         """With rungs, whether a network, measured but not trained, could join the front at its latency."""

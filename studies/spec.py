@@ -75,7 +75,8 @@ class StudySpec:
             | ({} if self.flip is None else {"flip": self.flip})
             | ({"caveat": self.caveat} if self.caveat else {}),
             "training": {("recipe" if key == "name" else key): value for key, value in asdict(self.recipe).items()}
-            | {"device": self.trains_on, "rungs": list(self.rungs)},
+            | {"device": self.trains_on}
+            | ({"rungs": list(self.rungs)} if self.rungs else {}),
             "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},
         }
 

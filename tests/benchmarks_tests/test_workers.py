@@ -1,0 +1,35 @@
+"""Worker processes of the benchmarks end with whatever began them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = """
+import os, signal, sys, time
+from benchmarks.workers import pool
+
+def begin(folder):
+    open(os.path.join(folder, str(os.getpid())), "w").close()
+
+if __name__ == "__main__":
+    with pool(begin, sys.argv[1]) as workers:
+        workers.submit(time.sleep, 60)
+        while not os.listdir(sys.argv[1]):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    program, begun = tmp_path / "program.py", tmp_path / "begun"
+    program.write_text(PROGRAM)
+    begun.mkdir()
+    subprocess.run([sys.executable, program, begun], env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60, check=False)
+    (worker,) = [int(file.name) for file in begun.iterdir()]
+    until = time.monotonic() + 10
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{worker}").exists()
