@@ -94,7 +94,8 @@ def launch(
         found = replace(found, data=settings, flip=study.mirrors(found), caveat=caveat or OTHER_IMAGES)
     elif caveat is not None:
         raise InputError("--caveat goes with --data")
-    with Screen(ERR if as_json else OUT, found.name, trials or found.trials) as screen:
+    console, ends = ERR if as_json else OUT, budget or found.budget
+    with Screen(console, found.name, trials or found.trials, ends) as screen:
         loaded, outcome = study.launch(
             found,
             storage,

@@ -25,11 +25,11 @@ class Screen:
     """A Watch on a terminal, and the place where Ctrl-C arrives; where there is no terminal, only lines are printed.
 
     The first Ctrl-C stops at the next safe moment, by KeyboardInterrupt out of whatever reports here; a second one at
-    once. `trials` is the size of the study, None where there is no study.
+    once. `trials` is the size of the study, None where there is none; `budget`, in full trainings, may end it before.
     """
 
-    def __init__(self, console: Console, name: str, trials: int | None = None) -> None:
-        self.console, self.trials = console, trials
+    def __init__(self, console: Console, name: str, trials: int | None = None, budget: float | None = None) -> None:
+        self.console, self.trials, self.budget = console, trials, budget
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -76,7 +76,9 @@ class Screen:
     def counted(self, trials: int) -> None:
         """So many trials count towards the study; said in a line when it begins."""
         if not self.begun:
-            self.console.print(f"{trials} of {self.trials} networks so far; Ctrl-C stops", highlight=False)
+            size = f"{self.trials} networks" if self.budget is None else f"at most {self.trials} networks"
+            ends = "" if self.budget is None else f" (the work of {self.budget:g} full trainings ends it)"
+            self.console.print(f"{trials} of {size} so far{ends}; Ctrl-C stops", highlight=False)
             self.begun = True
         self.bars.update(self.study, completed=trials)
 

@@ -27,9 +27,18 @@ def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
     program, begun = tmp_path / "program.py", tmp_path / "begun"
     program.write_text(PROGRAM)
     begun.mkdir()
-    subprocess.run([sys.executable, program, begun], env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=60, check=False)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, program, begun], env=environment, timeout=60, check=False)
     (worker,) = [int(file.name) for file in begun.iterdir()]
     until = time.monotonic() + 10
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < until:
+    while alive(worker) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not Path(f"/proc/{worker}").exists()
+    assert not alive(worker)
+
+
+def alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
