@@ -39,7 +39,8 @@ def order(points: ArrayLike) -> NDArray[np.intp]:
     while len(left):
         best = left[non_dominated(values[left])]
         whole = hypervolume(values[best], reference)
-        lost = [whole - hypervolume(values[best[best != index]], reference) for index in best]
+        others = [values[best][(values[best] != values[index]).any(axis=1)] for index in best]  # without its equals
+        lost = [whole - hypervolume(each, reference) for each in others]
         ordered += [int(best[place]) for place in np.argsort(np.negative(lost), kind="stable")]
         left = np.setdiff1d(left, best)
     return np.asarray(ordered, dtype=np.intp)

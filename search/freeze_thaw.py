@@ -28,8 +28,8 @@ class FreezeThawSampler(BaseSampler):
     """Proposes the network of a task that promises most: a new one, or one whose training was stopped at a rung."""
 
     def __init__(self, task: Task, seed: int | None) -> None:
-        self.task = task
-        self.pool = Pool(task, seed)
+        self.task, self.seed = task, seed
+        self.pool = Pool(task)
         self.spare = RandomSampler(seed)
         self.shape = PRIOR
         self.known = Known(task.input_size)
@@ -44,6 +44,8 @@ class FreezeThawSampler(BaseSampler):
         """The most promising network's parameters; nothing for a queued trial, or where the space is used up."""
         if "fixed_params" in trial.system_attrs:
             return {}
+        # By the trial's number: workers that began together must not think alike.
+        self.pool.reseed(None if self.seed is None else (self.seed, trial.number))
         trials = latest_trials(study)
         candidates, drawn = self._candidates(study, trials, asking=None)
         outlook = self._outlook(candidates)
@@ -64,7 +66,7 @@ class FreezeThawSampler(BaseSampler):
 
     def reseed_rng(self) -> None:
         """Other draws from now on: Optuna calls this in each of several workers."""
-        self.pool.rng = np.random.default_rng()
+        self.seed = None
         self.spare.reseed_rng()
 
     def goes_on(self, study: Study, fingerprint: str) -> bool:

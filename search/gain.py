@@ -14,7 +14,7 @@ QUANTILES = ndtri((np.arange(24) + 0.5) / 24)  # of the standard normal distribu
 def improvements(latency: Array, errors: Array, front: ArrayLike, reference: tuple[float, float]) -> Array:
     """Hypervolume (m, q) that m points of `latency` (m,) would add to the `front` (n, 2) at each of `errors` (m, q).
 
-    Points are (latency, error), both minimised, below `reference`. ValueError for a front that is none.
+    Points are (latency, error), both minimised; those beyond `reference` count for nothing.
     """
     right, top = reference
     points = np.asarray(front, dtype=np.float64).reshape(-1, 2)

@@ -136,7 +136,8 @@ class Scoring:
         if rival:
             return _repeat(self.trial, rival)
         latency_ms = self._measured(spec, always, earlier)
-        if not (always or self.policy.can_reach(self.trial.study, name)):
+        going_on = earlier is not None and stopped(earlier)
+        if not (always or going_on or self.policy.can_reach(self.trial.study, name)):
             self.trial.set_constraint("front", 1.0)
             raise _turned_away(self.trial, f"cannot be expected to reach the front at {latency_ms:.3g} ms")
         self.watch.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
@@ -189,8 +190,8 @@ class Scoring:
 
         def goes_on(training: Training, error: float) -> bool:
             errors[str(len(training.epochs))] = error
-            save_training(training, file, conditions)
             trial.set_user_attr(records.RUNGS, errors)
+            save_training(training, file, conditions)  # last: without it the rung is scored once more
             trial.set_user_attr(records.IMAGE_PASSES, training.image_passes(before))
             self.watch.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
             return always or self.policy.goes_on(trial.study, spec.fingerprint())

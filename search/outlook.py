@@ -98,9 +98,11 @@ class Outlook:
         reached = np.array([max(each.errors, default=0) for each in self.candidates])
         places = np.flatnonzero([each.state == "open" for each in self.candidates])
         found = np.full(len(self.candidates), -np.inf)
-        for rung in self.rungs:
+        told = self.surrogate.told(self.descriptors, self.numbers, [np.log2(self.top / rung) for rung in self.rungs])
+        for rung, deviation in zip(self.rungs, told, strict=True):
             ahead = places[reached[places] < rung]
-            found[ahead] = np.maximum(found[ahead], self._worth(ahead, rung, reached[ahead]))
+            worth = self._worth(ahead, np.minimum(deviation, self.deviation)[ahead], rung, reached[ahead])
+            found[ahead] = np.maximum(found[ahead], worth)
         return found
 
     def _first(self) -> Array:
@@ -112,11 +114,11 @@ class Outlook:
             found[places[knee(np.column_stack([self.latency, np.exp(self.mean)])[places])]] = 1
         return found
 
-    def _worth(self, places: NDArray[np.intp], rung: int, reached: NDArray[np.intp]) -> Array:
-        """Expected gain over expected cost, (m,), of training to a rung and on from there where that pays."""
-        to_go = np.full(len(places), np.log2(self.top / rung))
-        told = self.surrogate.told(self.descriptors[places], self.numbers[places], to_go)
-        told = np.minimum(told, self.deviation[places])
+    def _worth(self, places: NDArray[np.intp], told: Array, rung: int, reached: NDArray[np.intp]) -> Array:
+        """Expected gain over expected cost, (m,), of training to a rung and on from there where that pays.
+
+        `told` (m,) is how much of the deviation the score at the rung will tell.
+        """
         untold = np.sqrt(self.deviation[places] ** 2 - told**2)
         outcomes = self.mean[places, None] + told[:, None] * OUTCOMES
         gains = expected_improvements(

@@ -28,10 +28,14 @@ class Drawn:
 class Pool:
     """Networks for a task that no trial had yet, a part of them new in each round."""
 
-    def __init__(self, task: Task, seed: int | None) -> None:
+    def __init__(self, task: Task) -> None:
         self.task = task
-        self.rng = np.random.default_rng(seed)
+        self.rng = np.random.default_rng()
         self.drawn: dict[str, Drawn] = {}
+
+    def reseed(self, seed: tuple[int, ...] | None) -> None:
+        """Draw from now on as this seed says; None for draws that nobody can repeat."""
+        self.rng = np.random.default_rng(seed)
 
     def renew(self, known: Collection[str], parents: Sequence[Mapping[str, int]]) -> dict[str, Drawn]:
         """The next round's networks by fingerprint, none of them `known`; `parents` are parameters to stay near."""

@@ -6,6 +6,7 @@ with a smooth and a private part: networks lie closer together early in a traini
 Swersky, Snoek and Adams, 2014, "Freeze-Thaw Bayesian Optimization", with a kernel of our own.
 """
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -76,14 +77,19 @@ class Surrogate:
         variance = _paired(self.shape, ahead, ahead) - (self._whitened(across) ** 2).sum(axis=0)
         return mean, np.sqrt(np.maximum(variance, JITTER))
 
-    def told(self, descriptors: Array, network: NDArray[np.int64], to_go: Array) -> Array:
-        """How much of the log's standard deviation at the end, (m,), the values `to_go` (m,) before it would tell."""
+    def told(self, descriptors: Array, network: NDArray[np.int64], to_go: Sequence[float]) -> Array:
+        """How much of the log's standard deviation at the end, (r, m), values with so much `to_go` (r,) would tell."""
         nothing = np.zeros(len(network))
-        end, before = Seen(descriptors, network, nothing, nothing), Seen(descriptors, network, to_go, nothing)
-        of_end, of_before = (self._whitened(_kernel(self.shape, each, self.seen)) for each in (end, before))
-        shared = _paired(self.shape, end, before) - (of_end * of_before).sum(axis=0)
-        spread = _paired(self.shape, before, before) - (of_before**2).sum(axis=0)
-        return np.asarray(np.abs(shared) / np.sqrt(np.maximum(spread, JITTER)))
+        end = Seen(descriptors, network, nothing, nothing)
+        of_end = self._whitened(_kernel(self.shape, end, self.seen))
+        found = []
+        for doublings in to_go:
+            before = Seen(descriptors, network, np.full(len(network), doublings), nothing)
+            of_before = self._whitened(_kernel(self.shape, before, self.seen))
+            shared = _paired(self.shape, end, before) - (of_end * of_before).sum(axis=0)
+            spread = _paired(self.shape, before, before) - (of_before**2).sum(axis=0)
+            found.append(np.abs(shared) / np.sqrt(np.maximum(spread, JITTER)))
+        return np.array(found)
 
     def _whitened(self, across: Array) -> Array:
         return np.asarray(solve_triangular(self.factor, across.T, lower=True))

@@ -1,4 +1,4 @@
-"""Claims, on each kind of storage: of all trials of one network one may train it, whatever comes between whose steps."""
+"""Claims, on each kind of storage: of all trials of one network one may train it, in whatever order they step."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence

@@ -1,0 +1,503 @@
+"""Trainings that stop at rungs and go on: bit for bit, once, and only where they may join the front."""
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from optuna import Study
+from optuna.artifacts import FileSystemArtifactStore, download_artifact
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from search_tests.tiny import (
+    LARGEST,
+    SMALLEST,
+    SPACE,
+    Measuring,
+    Teaching,
+    failing,
+    params_of,
+    steady_latency,
+    tiny_data,
+    tiny_task,
+)
+from sqlalchemy import event
+
+from search import objective, records, samplers, surrogate
+from search import run as module
+from search.latency.devices import Device
+from search.latency.protocol import Protocol
+from search.latency.reading import Latency
+from search.objective import FAILURES, Kept, Policy, Silent, Watch, scorer
+from search.records import Record, record
+from search.run import Outcome, run
+from search.samplers import sampler_for
+from search.task import Task
+from search.train import TrainingFailed, train
+from space import Limits, Space, decode, encode
+from studies.front import front_of
+from studies.spec import StudySpec
+from studies.study import Loaded
+from threshnet.checkpoint import load_weights
+from threshnet.spec import NetworkSpec
+
+RUNGS = (1, 2, 4)
+EPOCH = 40  # images
+# 6 schedules x 12 growths x 12 transitions = 864 networks, and one of which several processes soon want the same.
+LARGE = replace(SPACE, name="large", growths=tuple(range(2, 14)), transitions=tuple(range(4, 16)))
+CROWDED = replace(SPACE, name="crowded", growths=(2, 4), transitions=(4, 8))  # 24 networks
+WITH_DROPOUT = replace(SPACE, name="dropping", block_dropouts=(0.3,), head_dropouts=(0.3,))
+WORKERS = 3
+
+
+class Until:
+    """A Policy that stops every training at some rungs, and turns networks away if told so."""
+
+    def __init__(self, *stops: int, reach: bool = True) -> None:
+        self.stops, self.reach = stops, reach
+
+    def can_reach(self, study: Study, fingerprint: str) -> bool:
+        return self.reach
+
+    def goes_on(self, study: Study, fingerprint: str) -> bool:
+        reached = max(int(epochs) for epochs in study.trials[-1].user_attrs[records.RUNGS])
+        return reached not in self.stops
+
+
+class Timed(Measuring):
+    """A stand-in for measure_on with latencies of its own."""
+
+    def __init__(self, log: list[str], milliseconds: Callable[[NetworkSpec], float]) -> None:
+        super().__init__(log)
+        self.milliseconds = milliseconds
+
+    def __call__(
+        self,
+        device: Device | str,
+        spec: NetworkSpec,
+        input_size: int,
+        runtime: str,
+        protocol: Protocol,
+        *,
+        anew: bool = False,
+    ) -> Latency:
+        self.log.append(f"measure {spec.fingerprint()} {runtime}")
+        return steady_latency(self.milliseconds(spec), runtime=runtime)
+
+
+class Searching:
+    """A study in memory; measuring is stood in for, and training too unless it is to be `true`."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.log: list[str] = []
+        self.teaching = Teaching(self.log)
+        self.monkeypatch, self.folder = monkeypatch, folder
+        monkeypatch.setattr("search.objective.measure_on", Measuring(self.log))
+        monkeypatch.setattr("search.objective.train", self.teaching)
+        (folder / "checkpoints").mkdir(parents=True)
+        (folder / "weights").mkdir()
+        self.kept = Kept(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
+        self.study = optuna.create_study(directions=["minimize", "minimize"])
+
+    def timed(self, milliseconds: Callable[[NetworkSpec], float]) -> None:
+        """Let latencies be these."""
+        self.monkeypatch.setattr("search.objective.measure_on", Timed(self.log, milliseconds))
+
+    def score(
+        self, spec: NetworkSpec, task: Task, policy: Policy, *, named: str | None = None, watch: Watch | None = None
+    ) -> Record:
+        """Score one network."""
+        attrs = {records.NAMED: named} if named else None
+        self.study.enqueue_trial(encode(task.space, spec), user_attrs=attrs)
+        return self.propose(task, policy, watch=watch)
+
+    def propose(self, task: Task, policy: Policy, *, watch: Watch | None = None) -> Record:
+        """Score what the study's sampler, or its queue, proposes."""
+        self.log.clear()
+        score = scorer(task, tiny_data(), policy, self.kept, watch or Silent())
+        self.study.optimize(score, n_trials=1, catch=FAILURES)
+        return record(self.study.trials[-1])
+
+    def done(self) -> list[str]:
+        """What was asked of the stand-ins in the last trial, without the networks."""
+        return [entry.split()[0] for entry in self.log]
+
+    def weights(self, one: Record) -> dict[str, torch.Tensor]:
+        """The weights that a trial left behind."""
+        file = self.folder / "model.safetensors"
+        assert one.weights is not None
+        download_artifact(artifact_store=self.kept.weights, artifact_id=one.weights, file_path=str(file))
+        model = load_weights(file)
+        file.unlink()
+        assert model.spec == one.network
+        return model.state_dict()
+
+
+@pytest.fixture
+def searching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    return Searching(tmp_path / "first", monkeypatch)
+
+
+@pytest.fixture
+def another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searching:
+    return Searching(tmp_path / "second", monkeypatch)
+
+
+def losses(one: Record) -> list[float]:
+    return [epoch["loss"] for epoch in one.epochs]
+
+
+def assert_equal(searching: Searching, one: Record, another: Searching, other: Record) -> None:
+    """Two trials came to the same, bit for bit."""
+    assert (one.state, one.error, one.rungs, losses(one)) == (other.state, other.error, other.rungs, losses(other))
+    mine, others = searching.weights(one), another.weights(other)
+    assert mine.keys() == others.keys()
+    assert all(torch.equal(mine[key], others[key]) for key in mine)
+
+
+# True trainings
+
+
+def dropping() -> tuple[Task, NetworkSpec]:
+    """A task whose trainings draw random numbers in every way there is, and its largest network."""
+    spec = replace(LARGEST, block_dropout=0.3, head_dropout=0.3)
+    return tiny_task(space=WITH_DROPOUT, rungs=RUNGS), spec
+
+
+@pytest.fixture
+def truly(monkeypatch: pytest.MonkeyPatch, searching: Searching, another: Searching) -> tuple[Searching, Searching]:
+    """Two studies whose networks are trained."""
+    monkeypatch.setattr("search.objective.train", train)
+    return searching, another
+
+
+@pytest.mark.parametrize("stops", [(1,), (2,), (1, 2)])
+def test_a_training_that_went_on_equals_one_that_was_never_stopped(
+    truly: tuple[Searching, Searching], stops: tuple[int, ...]
+) -> None:
+    whole, parts = truly
+    task, spec = dropping()
+    uninterrupted = whole.score(spec, task, Until())
+    assert uninterrupted.state == "finished"
+    assert list(uninterrupted.rungs) == list(RUNGS)
+    for rung in stops:
+        stopped = parts.score(spec, task, Until(rung))
+        assert stopped.state == "stopped"
+        assert stopped.rungs == {at: error for at, error in uninterrupted.rungs.items() if at <= rung}
+        assert losses(stopped) == losses(uninterrupted)[:rung]
+        assert [file.stem for file in parts.kept.checkpoints.iterdir()] == [spec.fingerprint()]
+    gone_on = parts.score(spec, task, Until())
+    assert_equal(whole, uninterrupted, parts, gone_on)
+    assert gone_on.continues == len(stops) - 1
+    assert sum(one.image_passes for one in records.records(parts.study)) == uninterrupted.image_passes == 4 * EPOCH
+    assert list(parts.kept.checkpoints.iterdir()) == []
+
+
+class Interrupting(Silent):
+    """A Watch that is fed up after so many steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def progress(self, done: int, total: int) -> None:
+        if done == self.step:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("step", "left"), [(3, 4), (8, 3), (13, 2), (18, 2)])  # five steps an epoch
+@pytest.mark.parametrize("stopped_before", [False, True])
+def test_an_interrupted_training_goes_on_from_its_last_rung(
+    truly: tuple[Searching, Searching], step: int, left: int, stopped_before: bool
+) -> None:
+    whole, parts = truly
+    task, spec = dropping()
+    uninterrupted = whole.score(spec, task, Until())
+    if stopped_before:
+        parts.score(spec, task, Until(1))
+    if step <= 5 * stopped_before:  # those steps were done before
+        return
+    with pytest.raises(KeyboardInterrupt):
+        parts.score(spec, task, Until(), watch=Interrupting(step))
+    assert record(parts.study.trials[-1]).state == "interrupted"
+    gone_on = parts.score(spec, task, Until())
+    assert_equal(whole, uninterrupted, parts, gone_on)
+    assert gone_on.image_passes == left * EPOCH
+    assert gone_on.continues == (0 if stopped_before else None)
+
+
+def test_a_checkpoint_of_another_seed_is_not_gone_on_with(truly: tuple[Searching, Searching]) -> None:
+    searching, _ = truly
+    task, spec = dropping()
+    searching.score(spec, task, Until(1))
+    with pytest.raises(Exception, match="belongs to a training with another seed"):
+        searching.score(spec, replace(task, seed=1), Until())
+    assert record(searching.study.trials[-1]).state == "interrupted"
+    assert searching.score(spec, task, Until()).state == "finished"
+
+
+# What is written down
+
+
+def test_a_stopped_trial_has_no_values_and_is_on_no_front(searching: Searching) -> None:
+    task = tiny_task(rungs=RUNGS)
+    searching.score(SMALLEST, task, Until())
+    stopped = searching.score(LARGEST, task, Until(2))
+    trial = searching.study.trials[1]
+    assert (stopped.state, stopped.trained, stopped.error, trial.values) == ("stopped", False, None, None)
+    assert trial.state is TrialState.PRUNED
+    assert stopped.reason == f"stopped after 2 of 4 epochs at {2e5 / params_of(LARGEST):.2f} %"
+    assert stopped.rungs == {1: 4e5 / params_of(LARGEST), 2: 2e5 / params_of(LARGEST)}
+    assert (stopped.image_passes, stopped.weights) == (2 * EPOCH, None)
+    assert trial.user_attrs[records.LATENCY_MS] == params_of(LARGEST) / 1000
+    assert [trial.number for trial in searching.study.best_trials] == [0]
+    front = front_of(loaded(searching.study))
+    assert [each.number for each in front.trained] == [each.number for each in front.front] == [0]
+
+    gone_on = searching.score(LARGEST, task, Until())
+    assert searching.done() == ["train"]  # it was measured before
+    assert (gone_on.state, gone_on.continues, gone_on.image_passes) == ("finished", 1, 2 * EPOCH)
+    assert (gone_on.latency_ms, gone_on.latency) == (params_of(LARGEST) / 1000, stopped.latency)
+    assert gone_on.rungs == {**stopped.rungs, 4: 1e5 / params_of(LARGEST)}
+    assert len(gone_on.epochs) == 4
+    assert {trial.number for trial in searching.study.best_trials} == {0, 2}
+    assert {each.number for each in front_of(loaded(searching.study)).front} == {0, 2}
+
+
+def loaded(study: Study) -> Loaded:
+    """The study as its reports see it."""
+    return Loaded(
+        study=study,
+        spec=StudySpec(name="rungs", trials=3, about="", caveat=""),
+        records=records.records(study),
+        classes=("dark", "bright"),
+        images={"train": EPOCH, "validation": 20, "hash": "0"},
+        environments=[],
+        weights=Path("weights"),
+    )
+
+
+def test_a_training_that_fails_after_it_went_on_is_not_tried_again(searching: Searching) -> None:
+    task = tiny_task(rungs=RUNGS)
+    searching.score(LARGEST, task, Until(1))
+    searching.teaching.fail = failing(TrainingFailed("diverged"))
+    assert searching.score(LARGEST, task, Until()).state == "failed"
+    searching.teaching.fail = lambda spec: None
+    again = searching.score(LARGEST, task, Until())
+    assert (again.state, again.duplicate_of, searching.log) == ("duplicate", 1, [])
+
+
+def test_a_network_being_trained_further_is_known_by_its_scores(searching: Searching) -> None:
+    """Others judge it by them while it is busy."""
+    task = tiny_task(rungs=RUNGS)
+    stopped = searching.score(LARGEST, task, Until(1))
+    seen: list[dict[int, float]] = []
+    teaching = searching.teaching
+
+    def slowly(*arguments: object, **options: object) -> object:
+        resume = options["resume"]
+
+        def resumed(training: object) -> None:
+            resume(training)  # type: ignore[operator]
+            seen.append(record(searching.study.trials[-1]).rungs)
+
+        return teaching(*arguments, **options | {"resume": resumed})  # type: ignore[arg-type]
+
+    searching.monkeypatch.setattr("search.objective.train", slowly)
+    searching.score(LARGEST, task, Until())
+    assert seen == [stopped.rungs]
+
+
+# Named networks
+
+
+@pytest.mark.parametrize("rungs", [RUNGS, (4,)])
+def test_a_named_network_goes_to_the_top_whatever_the_policy(searching: Searching, rungs: tuple[int, ...]) -> None:
+    task = tiny_task(Limits(params=params_of(LARGEST) / 2), rungs=rungs)
+    read = searching.score(LARGEST, task, Until(1, 2, reach=False), named="largest")
+    assert (read.state, list(read.rungs)) == ("infeasible", list(rungs))
+    assert "front" not in read.constraints
+
+
+def test_a_network_that_gets_a_name_later_goes_on_to_the_top(searching: Searching) -> None:
+    task = tiny_task(rungs=RUNGS)
+    searching.score(LARGEST, task, Until(1))
+    searching.score(SMALLEST, task, Until(reach=False))
+    for number, spec in enumerate((LARGEST, SMALLEST)):
+        read = searching.score(spec, task, Until(1, 2, reach=False), named="named")
+        assert (read.state, read.continues, list(read.rungs)) == ("finished", number, list(RUNGS))
+        assert searching.done() == ["train"]
+
+
+@pytest.mark.parametrize("sampler", ["freeze_thaw", "random"])
+def test_a_run_takes_its_named_networks_to_the_top(searching: Searching, sampler: str) -> None:
+    searching.monkeypatch.setattr(surrogate, "MAX_STEPS", 2)
+    named = {"smallest": SMALLEST, "largest": LARGEST}
+    task = tiny_task(rungs=RUNGS)
+    assert run(searching.study, task, tiny_data(), named, sampler, searching.kept, trials=6) == Outcome(6, "enough")
+    read = records.records(searching.study)
+    assert [(one.named, one.state) for one in read[:2]] == [("smallest", "finished"), ("largest", "finished")]
+    assert {one.state for one in read} <= {"finished", "stopped", "not trained"}
+    assert all(max(one.rungs) < 4 for one in read if one.state == "stopped")
+
+
+# Networks that cannot reach the front
+
+
+def several() -> list[NetworkSpec]:
+    """Large and small networks, not the smallest one."""
+    kinds = (
+        {"block1_layers": 3, "block1_threshold": 0, "block1_transition": 5},
+        {"block1_layers": 1, "block1_threshold": 2, "block1_transition": 3},
+    )
+    return [decode(SPACE, {**kind, "block1_growth": growth}) for kind in kinds for growth in range(6)]
+
+
+@pytest.mark.parametrize("sampler", ["freeze_thaw", "random"])
+def test_a_hopeless_network_is_measured_once_and_never_proposed_again(searching: Searching, sampler: str) -> None:
+    """Here the smaller networks are the slower ones, and the worse ones too."""
+    searching.timed(lambda spec: 1e4 / params_of(spec))
+    task = tiny_task(rungs=RUNGS)
+    policy = searching.study.sampler = sampler_for(sampler, task, 0)
+    for spec in several():
+        assert searching.score(spec, task, policy, named=spec.fingerprint()).state == "finished"
+    read = searching.score(SMALLEST, task, policy)
+    assert searching.done() == ["measure"]
+    assert (read.state, read.rungs, read.image_passes) == ("not trained", {}, 0)
+    assert read.reason == f"cannot be expected to reach the front at {1e4 / params_of(SMALLEST):.3g} ms"
+    assert read.constraints["front"] == 1.0
+    assert searching.study.trials[-1].constraints["front"] == 1.0  # Optuna's samplers see it
+    for _ in range(12):
+        assert searching.propose(task, policy).fingerprint != SMALLEST.fingerprint()
+    copy = searching.score(SMALLEST, task, policy)
+    assert (copy.state, copy.constraints, searching.log) == ("duplicate", read.constraints, [])
+
+
+def test_without_rungs_optunas_samplers_turn_nothing_away(searching: Searching) -> None:
+    searching.timed(lambda spec: 1e4 / params_of(spec))
+    task = tiny_task(rungs=(2,))
+    policy = sampler_for("random", task, 0)
+    for spec in several():
+        searching.score(spec, task, policy)
+    assert searching.score(SMALLEST, task, policy).state == "finished"
+
+
+# Optuna's samplers with rungs
+
+
+def test_the_worse_half_is_stopped_and_goes_on_once_it_belongs_to_the_better(searching: Searching) -> None:
+    """All networks are equally quick, so that their errors alone rank them: the larger the better."""
+    searching.timed(lambda spec: 1.0)
+    task = tiny_task(rungs=RUNGS)
+    policy = searching.study.sampler = sampler_for("random", task, 0)
+    searching.monkeypatch.setattr("search.samplers.DistinctSampler.can_reach", lambda *_: True)
+    worst, worse, best = (
+        decode(SPACE, {"block1_layers": 1, "block1_threshold": 2, "block1_growth": n, "block1_transition": n})
+        for n in (0, 2, 5)
+    )
+    assert searching.score(best, task, policy).state == "finished"  # alone at every rung
+    assert list(searching.score(worse, task, policy).rungs) == [1]  # second of two
+    assert list(searching.score(worst, task, policy).rungs) == [1]  # third of three
+    # Of three, two are the better half now.
+    gone_on = searching.propose(task, policy)
+    assert (gone_on.fingerprint, gone_on.continues) == (worse.fingerprint(), 1)
+    assert (gone_on.state, list(gone_on.rungs), gone_on.image_passes) == ("stopped", [1, 2], EPOCH)  # second of two
+    assert searching.propose(task, policy).continues is None
+
+
+# No network twice
+
+
+def passes_and_ends(read: Collection[Record]) -> tuple[dict[str, int], dict[str, int]]:
+    """Image passes of each network, and how often it was trained to the end."""
+    passes: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    for one in read:
+        if one.fingerprint is not None and one.state != "duplicate":
+            passes[one.fingerprint] += one.image_passes
+            ends[one.fingerprint] += one.trained
+    return passes, ends
+
+
+def assert_each_once(read: Collection[Record]) -> None:
+    """No network saw more images than one training has, none ended twice, and no rung was reached twice."""
+    passes, ends = passes_and_ends(read)
+    assert max(ends.values()) == 1
+    assert max(passes.values()) <= RUNGS[-1] * EPOCH
+    assert all(passes[name] == RUNGS[-1] * EPOCH for name, end in ends.items() if end)
+    continued = [one.continues for one in read if one.continues is not None and one.state != "duplicate"]
+    assert len(continued) == len(set(continued))
+
+
+@pytest.mark.parametrize(("sampler", "proposals"), [("random", 120), ("freeze_thaw", 30)])
+def test_no_network_is_trained_twice(searching: Searching, sampler: str, proposals: int) -> None:
+    searching.monkeypatch.setattr(surrogate, "LEARNABLE", 10**9)  # learning the kernel takes most of the time
+    task = tiny_task(space=LARGE, rungs=RUNGS)
+    policy = searching.study.sampler = sampler_for(sampler, task, 0)
+    data = tiny_data()
+    searching.study.optimize(scorer(task, data, policy, searching.kept, Silent()), n_trials=proposals)
+    read = records.records(searching.study)
+    assert len(read) == proposals
+    assert_each_once(read)
+    states = Counter(one.state for one in read)
+    assert states["duplicate"] == 0
+    assert states["stopped"] > 0
+    assert states["finished"] > 5
+    assert sampler == "freeze_thaw" or any(one.continues is not None for one in read)
+    assert len({file.stem for file in searching.kept.checkpoints.iterdir()}) == sum(
+        end == 0 and passes > 0 for passes, end in zip(*(each.values() for each in passes_and_ends(read)), strict=True)
+    )
+
+
+def search_beside_others(sampler: str, folder: Path, space: Space) -> None:
+    """A worker, its trainings and measurements stood in for."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)
+    log: list[str] = []
+    objective.measure_on = Measuring(log)  # type: ignore[assignment, attr-defined]
+    objective.train = Teaching(log)  # type: ignore[assignment, attr-defined]
+    module.FRUITLESS, samplers.COSTLY_DRAWS, surrogate.MAX_STEPS = 30, 10, 2
+    storage = RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    event.listen(storage.engine, "connect", lambda sqlite, _: sqlite.execute("PRAGMA synchronous = OFF"))
+    storage.engine.dispose()  # waiting for the disk would take most of the time
+    study = optuna.load_study(study_name="tiny", storage=storage)
+    kept = Kept(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
+    run(study, tiny_task(space=space, rungs=RUNGS), tiny_data(), {}, sampler, kept, trials=6)
+    storage.remove_session()
+    storage.engine.dispose()
+
+
+@pytest.mark.parametrize("sampler", ["random", "freeze_thaw"])
+def test_no_network_is_trained_twice_by_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # their threads would wait for each other
+        monkeypatch.setenv(variable, "1")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
+    study = optuna.create_study(study_name="tiny", storage=storage, directions=["minimize", "minimize"])
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=search_beside_others, args=(sampler, tmp_path, CROWDED)) for _ in range(WORKERS)]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(300)
+        assert [worker.exitcode for worker in workers] == [0] * WORKERS
+    finally:
+        for worker in workers:
+            with suppress(ValueError):
+                worker.kill()
+    trials: list[FrozenTrial] = study.trials
+    assert len({trial.user_attrs[records.WORKER]["pid"] for trial in trials}) > 1
+    read = records.records(study)
+    assert {one.state for one in read} <= {"finished", "stopped", "not trained", "duplicate"}
+    assert_each_once(read)
+    storage.remove_session()
+    storage.engine.dispose()
