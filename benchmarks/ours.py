@@ -4,9 +4,9 @@ import numpy as np
 
 from benchmarks.replay import Replay
 from benchmarks.threshbench import INPUT_SIZE, RUNGS
+from search.kernel import PRIOR
 from search.outlook import Candidate, Outlook, describe
 from search.pool import SIZE
-from search.surrogate import PRIOR
 
 
 def freeze_thaw(replay: Replay, seed: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import optuna
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from benchmarks.peers import STRATEGIES, limit
 from benchmarks.replay import Replay, content_hash, growth

@@ -16,10 +16,10 @@ from optuna.trial import FrozenTrial
 
 from search import records
 from search.claims import latest_trials
+from search.kernel import PRIOR
 from search.known import Known, network
 from search.outlook import Candidate, Outlook
 from search.pool import Drawn, Pool
-from search.surrogate import PRIOR
 from search.task import Task
 from space import encode
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from search.gain import expected_improvements
+from search.kernel import PRIOR
 from search.pareto import dominators, knee, non_dominated
-from search.surrogate import PRIOR, Seen, Surrogate
+from search.surrogate import Seen, Surrogate
 from threshnet.costs import count, macs
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import surrogate
-from search.surrogate import BROAD, PRIOR, Seen, Surrogate
+from search.kernel import BROAD, PRIOR, every_pair
+from search.surrogate import Seen, Surrogate
 
 LEVEL, SLOPES = np.log(30.0), np.array([-0.1, 0.0])
 
@@ -125,8 +126,11 @@ def test_the_kernel_is_learnt_from_enough_values_only_and_alike_each_time() -> N
 
 
 def test_learning_makes_what_was_seen_more_likely() -> None:
-    process = Surrogate(made_up(15), LEVEL, SLOPES)
-    assert process._loss(process.shape) < process._loss(PRIOR)
+    seen = made_up(15)
+    pairs, residual = every_pair(seen, seen), seen.logs - LEVEL - seen.descriptors @ SLOPES
+    learnt, _ = surrogate._loss(Surrogate(seen, LEVEL, SLOPES).shape, pairs, residual)
+    prior, _ = surrogate._loss(PRIOR, pairs, residual)
+    assert learnt < prior
 
 
 def test_a_trend_is_learnt_and_carried_on() -> None:
