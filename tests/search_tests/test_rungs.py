@@ -434,7 +434,7 @@ def assert_each_once(read: Collection[Record]) -> None:
     assert len(continued) == len(set(continued))
 
 
-@pytest.mark.parametrize(("sampler", "proposals"), [("random", 120), ("freeze_thaw", 30)])
+@pytest.mark.parametrize(("sampler", "proposals"), [("random", 500), ("freeze_thaw", 60)])
 def test_no_network_is_trained_twice(searching: Searching, sampler: str, proposals: int) -> None:
     searching.monkeypatch.setattr(surrogate, "LEARNABLE", 10**9)  # learning the kernel takes most of the time
     task = tiny_task(space=LARGE, rungs=RUNGS)
