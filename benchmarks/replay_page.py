@@ -161,7 +161,7 @@ def markdown(runs: Sequence[Run], recorded: Table, facts: str) -> str:
         notes.append("The settings of ours were chosen on this table: it is no evidence for them.")
     else:
         notes.append(
-            f"The settings of ours were chosen on the table {TUNED_ON} and frozen in commit {FROZEN}, before this table "
+            f"Settings of ours were chosen on the table {TUNED_ON} and frozen in commit {FROZEN}, before this table "
             "was replayed."
         )
     if about["caveat"]:
