@@ -3,7 +3,6 @@
 Resumable: each finished cell is a line of the file beside the output (FILE.jsonl), and a rerun goes on after it.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.cells import INPUT_SIZE, Cell, measured, ratio, remarks, spec_of
+from benchmarks.json_lines import append, lines_of
 from benchmarks.report import conditions, digits, options, publish, table
 from search.latency.cuda import Cuda, cuda_device
 from search.latency.cuda_probe import nvidia_smi
@@ -38,12 +38,8 @@ def gpu_facts(device: Cuda) -> dict[str, str]:
 
 
 def finished(file: Path) -> list[tuple[dict[str, Any], Cell]]:
-    """(conditions, cell) of each whole line; a line cut short by a crash is dropped, from the file too."""
-    if not file.exists():
-        return []
-    whole = file.read_text().rpartition("\n")[0]
-    file.write_text(whole + "\n" if whole else "")
-    return [(line["conditions"], Cell(**line["cell"])) for line in map(json.loads, whole.splitlines())]
+    """(conditions, cell) of each whole line, see json_lines.py."""
+    return [(line["conditions"], Cell(**line["cell"])) for line in lines_of(file)]
 
 
 def measure_all(device: Cuda, facts: dict[str, str], protocol: Protocol, file: Path) -> list[Cell]:
@@ -63,8 +59,7 @@ def measure_all(device: Cuda, facts: dict[str, str], protocol: Protocol, file: P
                 found = [cell for held, cell in known if held == fixed and cell.runtime == runtime]
                 cells.append(found[-1] if found else measured(device, network, runtime, replace(protocol, batch=batch)))
                 if not found and cells[-1].summary is not None:
-                    with file.open("a") as lines:
-                        lines.write(json.dumps({"conditions": fixed, "cell": asdict(cells[-1])}) + "\n")
+                    append(file, {"conditions": fixed, "cell": asdict(cells[-1])})
     return cells
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.threshbench import FOLDER, INPUT_SIZE, PROTOCOL, RECIPE, RUNGS, SPACE, append, lines_of, networks
+from benchmarks.json_lines import append, lines_of
+from benchmarks.threshbench import FOLDER, INPUT_SIZE, PROTOCOL, RECIPE, RUNGS, SPACE, networks
 from benchmarks.workers import pool
 from search.data import DATASETS, DataSettings, SearchData, identity, load_search
 from search.evaluate import error_percent
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "images": identity(data),
             "flip": images.flip,
             "rungs": RUNGS,
-            "passes_per_epoch": len(data.train) // RECIPE.batch * RECIPE.batch,
+            "passes_per_epoch": RECIPE.image_passes(len(data.train)) // RECIPE.epochs,
             "recipe": asdict(RECIPE),
             "space": {"parameters": len(SPACE.distributions()), "networks": len(specs)},
             "protocol": PROTOCOL.to_json(),

@@ -12,10 +12,11 @@ import optuna
 import torch
 from threadpoolctl import threadpool_limits
 
+from benchmarks.json_lines import lines_of
 from benchmarks.peers import STRATEGIES, limit
 from benchmarks.replay import Replay, content_hash, growth
 from benchmarks.report import installed
-from benchmarks.threshbench import Table, lines_of
+from benchmarks.threshbench import Table
 from benchmarks.workers import pool
 
 PACKAGES = ("optuna", "numpy", "torch", "ax-platform", "botorch")

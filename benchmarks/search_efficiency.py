@@ -5,12 +5,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.json_lines import append
 from benchmarks.peers import OURS, SLOW, STRATEGIES
 from benchmarks.replay_figure import HEIGHT, WIDTH, figure
 from benchmarks.replay_page import by_strategy, document, markdown, reached
 from benchmarks.replay_runs import Run, kept, made, write
 from benchmarks.report import conditions, options, publish
-from benchmarks.threshbench import FOLDER, Table, append, read
+from benchmarks.threshbench import FOLDER, Table, read
 from studies.chrome import NoChrome, draw
 
 TABLES = ("cifar10", "svhn")

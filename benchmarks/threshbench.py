@@ -4,14 +4,14 @@ A table is a file of JSON lines: its settings and conditions first, then one lin
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from search.latency.protocol import Protocol
-from search.recipes import FAST, Recipe
+from search.recipes import FAST
 from space import SMALL_IMAGES, Space, decode, encode
 from threshnet.costs import Costs, count
 from threshnet.spec import NetworkSpec, StemSpec
@@ -76,7 +76,7 @@ class Entry:
 class Table:
     """A recorded table."""
 
-    # What was recorded and on what: "data", "recipe", "rungs", "train_images", "environment", "caveat".
+    # What was recorded and on what: "data", "recipe", "rungs", "images", "passes_per_epoch", "environment", "caveat".
     about: dict[str, Any]
     entries: tuple[Entry, ...]
 
@@ -92,21 +92,6 @@ def networks(space: Space = SPACE) -> dict[str, NetworkSpec]:
     ranges = [range(each.low, each.high + 1) for each in distributions.values()]
     specs = (decode(space, dict(zip(distributions, codes, strict=True))) for codes in product(*ranges))
     return {spec.fingerprint(): spec for spec in specs}
-
-
-def lines_of(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that is being recorded; one cut short by a crash is dropped, from the file too."""
-    if not file.exists():
-        return []
-    whole = file.read_text().rpartition("\n")[0]
-    file.write_text(whole + "\n" if whole else "")
-    return [json.loads(line) for line in whole.splitlines()]
-
-
-def append(file: Path, line: Mapping[str, Any]) -> None:
-    """Add one line to a table under way."""
-    with file.open("a") as lines:
-        lines.write(json.dumps(line) + "\n")
 
 
 def read(file: Path) -> Table:
@@ -134,11 +119,6 @@ def read(file: Path) -> Table:
         for name, spec in specs.items()
     )
     return Table(about, entries)
-
-
-def recipe_json(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as a table's first line says it."""
-    return asdict(recipe)
 
 
 def noise(entries: Sequence[Entry]) -> tuple[float, int]:

@@ -130,13 +130,13 @@ class Scoring:
         always = records.NAMED in self.trial.user_attrs  # named networks are trained though they break a limit
         earlier = latest_trials(self.trial.study).get(name)
         describe(self.trial, spec)
-        if earlier and not (stopped(earlier) or (always and earlier.state is TrialState.PRUNED)):
+        going_on = earlier is not None and stopped(earlier)
+        if earlier and not (going_on or (always and earlier.state is TrialState.PRUNED)):
             return _repeat(self.trial, earlier)
         rival = claim(self.trial, name, earlier)
         if rival:
             return _repeat(self.trial, rival)
         latency_ms = self._measured(spec, always, earlier)
-        going_on = earlier is not None and stopped(earlier)
         if not (always or going_on or self.policy.can_reach(self.trial.study, name)):
             self.trial.set_constraint("front", 1.0)
             raise _turned_away(self.trial, f"cannot be expected to reach the front at {latency_ms:.3g} ms")
