@@ -22,7 +22,6 @@ from search_tests.tiny import (
     Teaching,
     failing,
     params_of,
-    steady_latency,
     tiny_data,
     tiny_task,
 )
@@ -30,9 +29,6 @@ from sqlalchemy import event
 
 from search import objective, records, samplers, surrogate
 from search import run as module
-from search.latency.devices import Device
-from search.latency.protocol import Protocol
-from search.latency.reading import Latency
 from search.objective import FAILURES, Kept, Policy, Silent, Watch, scorer
 from search.records import Record, record
 from search.run import Outcome, run
@@ -69,27 +65,6 @@ class Until:
         return reached not in self.stops
 
 
-class Timed(Measuring):
-    """A stand-in for measure_on with latencies of its own."""
-
-    def __init__(self, log: list[str], milliseconds: Callable[[NetworkSpec], float]) -> None:
-        super().__init__(log)
-        self.milliseconds = milliseconds
-
-    def __call__(
-        self,
-        device: Device | str,
-        spec: NetworkSpec,
-        input_size: int,
-        runtime: str,
-        protocol: Protocol,
-        *,
-        anew: bool = False,
-    ) -> Latency:
-        self.log.append(f"measure {spec.fingerprint()} {runtime}")
-        return steady_latency(self.milliseconds(spec), runtime=runtime)
-
-
 class Searching:
     """A study in memory; measuring is stood in for, and training too unless it is to be `true`."""
 
@@ -106,7 +81,7 @@ class Searching:
 
     def timed(self, milliseconds: Callable[[NetworkSpec], float]) -> None:
         """Let latencies be these."""
-        self.monkeypatch.setattr("search.objective.measure_on", Timed(self.log, milliseconds))
+        self.monkeypatch.setattr("search.objective.measure_on", Measuring(self.log, milliseconds))
 
     def score(
         self, spec: NetworkSpec, task: Task, policy: Policy, *, named: str | None = None, watch: Watch | None = None

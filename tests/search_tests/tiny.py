@@ -110,10 +110,15 @@ def steady_latency(milliseconds: float, **changes: Any) -> Latency:  # noqa: ANN
 
 
 class Measuring:
-    """A stand-in for measure_on: a microsecond per parameter; remembers whom it measured, and may fail first."""
+    """A stand-in for measure_on: a microsecond per parameter, or other `milliseconds` of a network.
 
-    def __init__(self, log: list[str]) -> None:
-        self.log = log
+    It remembers whom it measured, and may fail first.
+    """
+
+    def __init__(
+        self, log: list[str], milliseconds: Callable[[NetworkSpec], float] = lambda spec: params_of(spec) / 1000
+    ) -> None:
+        self.log, self.milliseconds = log, milliseconds
         self.fail: Callable[[NetworkSpec], None] = lambda spec: None
 
     def __call__(
@@ -128,7 +133,7 @@ class Measuring:
     ) -> Latency:
         self.log.append(f"measure {spec.fingerprint()} {runtime}")
         self.fail(spec)
-        milliseconds = params_of(spec) / 1000 * (1 if runtime == "onnxruntime" else 2)
+        milliseconds = self.milliseconds(spec) * (1 if runtime == "onnxruntime" else 2)
         return steady_latency(
             milliseconds,
             device=getattr(device, "name", device),
