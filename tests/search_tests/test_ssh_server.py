@@ -27,7 +27,8 @@ from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
 from search.latency.ssh import KEPT, Ssh, ssh_device
-from search.objective import FAILURES, Silent, scorer
+from search.objective import FAILURES, Kept, Silent, scorer
+from search.samplers import sampler_for
 from studies.cli_devices import device as device_commands
 from threshnet.spec import NetworkSpec
 
@@ -394,9 +395,10 @@ def test_a_study_goes_on_after_a_failed_measurement(
     server.far.python(CUTTING.replace("CUTS", "3"))  # all the tries of the first trial
     task = replace(tiny_task(), device=server.url)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
-    weights = tmp_path / "weights"
-    weights.mkdir()
-    score = scorer(task, tiny_data(), FileSystemArtifactStore(str(weights)), Silent())
+    for folder in (weights := tmp_path / "weights", checkpoints := tmp_path / "checkpoints"):
+        folder.mkdir()
+    kept = Kept(FileSystemArtifactStore(weights), checkpoints)
+    score = scorer(task, tiny_data(), sampler_for("random", task, 0), kept, Silent())
     study.optimize(score, n_trials=2, catch=FAILURES)
     first, second = study.trials
     assert first.state is TrialState.FAIL
