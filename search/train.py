@@ -4,7 +4,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.nn import functional
 from search.data import Split
 from search.evaluate import BATCH, Turn, error_percent, scaled
 from search.recipes import Recipe
+from search.small_maps import SmallMaps
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 
@@ -60,6 +61,7 @@ class Training:
         self.layout = torch.channels_last if recipe.mixed else torch.contiguous_format
         # On a CPU the images alone decide the layout of all that follows, and Adam copies weights that are not plain.
         plain = self.device.type == "cpu"
+        self.convolving: Callable[[], AbstractContextManager[object]] = SmallMaps if plain else nullcontext
         with _seeded(seed, self.device):
             self.model = _placed(build(spec), self.device, torch.contiguous_format if plain else self.layout)
         self.steps = len(split) // recipe.batch
@@ -124,7 +126,7 @@ class Training:
             group["lr"] = learning_rate(recipe, number, step, self.steps)
         images = scaled(augment(self.images[chosen], flip=self.flip, shift=recipe.shift))
         images = images.contiguous(memory_format=self.layout)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed), self.convolving():
             logits = self.model(images)
         loss = functional.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=recipe.label_smoothing)
         self.optimiser.zero_grad(set_to_none=True)
