@@ -19,10 +19,10 @@ BROAD = 1.0  # standard deviation of what is known beforehand of the level of th
 class Shape:
     """Logs of the kernel's parameters; the defaults are the prior's medians."""
 
-    trend: float = np.log(0.1)  # standard deviation of a slope, per standard deviation of a descriptor
-    smooth: float = np.log(0.05)  # of the smooth part
-    length: float = np.log(2.0)  # over which the smooth part changes, in standard deviations of the descriptors
-    private: float = np.log(0.03)  # of what no descriptor tells
+    trend: float = np.log(0.03)  # standard deviation of a slope, per standard deviation of a descriptor
+    smooth: float = np.log(0.1)  # of the smooth part
+    length: float = np.log(4.0)  # over which the smooth part changes, in standard deviations of the descriptors
+    private: float = np.log(0.015)  # of what no descriptor tells
     closeness: float = np.log(0.8)  # c above: by how much values move together with each doubling still to go
     drift: float = np.log(0.05)  # of the smooth deviation, one doubling before the end
     private_drift: float = np.log(0.05)  # of the private deviation

@@ -18,6 +18,7 @@ from search.kernel import PRIOR, PRIOR_SD, Array, Pairs, Values, covariance, der
 LEARNABLE = 3  # fewest values from which the kernel's parameters are learnt
 JITTER = 1e-6  # added to the diagonal
 MAX_STEPS = 40  # of the optimiser
+REACH = 5.0  # standard deviations of the prior: how far from its median a parameter may be learnt to lie
 
 # The matrices are small: several threads would mostly wait for each other, and for trainings beside them.
 _BLAS = ThreadpoolController()
@@ -83,7 +84,9 @@ def _one_thread() -> AbstractContextManager[object]:
 
 def _learnt(start: Array, pairs: Pairs, residual: Array) -> Array:
     """The most likely shape; the prior's where none is found."""
-    found = minimize(_loss, start, (pairs, residual), "L-BFGS-B", jac=True, options={"maxiter": MAX_STEPS})
+    bounds = list(zip(PRIOR - REACH * PRIOR_SD, PRIOR + REACH * PRIOR_SD, strict=True))
+    options = {"maxiter": MAX_STEPS}
+    found = minimize(_loss, start, (pairs, residual), "L-BFGS-B", jac=True, bounds=bounds, options=options)
     return np.asarray(found.x) if np.isfinite(found.fun) else PRIOR
 
 
