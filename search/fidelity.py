@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from search.pareto import hypervolume, non_dominated
+from search.pareto import contributions, non_dominated
 from threshnet.errors import InputError
 
 ETA = 2  # of the networks that reached a rung, the best one in so many goes on
@@ -38,10 +38,7 @@ def order(points: ArrayLike) -> NDArray[np.intp]:
     ordered: list[int] = []
     while len(left):
         best = left[non_dominated(values[left])]
-        whole = hypervolume(values[best], reference)
-        others = [values[best][(values[best] != values[index]).any(axis=1)] for index in best]  # without its equals
-        lost = [whole - hypervolume(each, reference) for each in others]
-        ordered += [int(best[place]) for place in np.argsort(np.negative(lost), kind="stable")]
+        ordered += best[np.argsort(-contributions(values[best], reference), kind="stable")].tolist()
         left = np.setdiff1d(left, best)
     return np.asarray(ordered, dtype=np.intp)
 

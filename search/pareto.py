@@ -37,6 +37,18 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     return float(((edges - front[:, 0]) * (top - front[:, 1])).sum())
 
 
+def contributions(front: ArrayLike, reference: ArrayLike) -> Points:
+    """Area (n,) that would be lost without each of n points, and its equals, in the box below `reference` (2,).
+
+    None of the points may dominate another, nor lie outside the box.
+    """
+    (right, top) = np.asarray(reference, dtype=np.float64)
+    values, place = np.unique(_points(front), axis=0, return_inverse=True)  # by the first column, so heights fall
+    widths = np.append(values[1:, 0], right) - values[:, 0]
+    heights = np.append(top, values[:-1, 1]) - values[:, 1]
+    return np.asarray((widths * heights)[place.ravel()])
+
+
 def knee(points: ArrayLike) -> int:
     """Index of the front's knee: the non-dominated point farthest below the line between the front's two ends.
 

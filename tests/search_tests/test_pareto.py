@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.pareto import dominators, hypervolume, knee, non_dominated
+from search.pareto import contributions, dominators, hypervolume, knee, non_dominated
 
 Point = tuple[float, float]
 
@@ -88,6 +88,14 @@ def test_another_point_never_takes_hypervolume_away(points: list[Point], point: 
 def test_hypervolume_of_a_staircase(steps: int) -> None:
     # from the corner (n + 1, n + 1) the steps are columns of height 1, 2, ... n
     assert hypervolume(staircase(steps), (steps + 1, steps + 1)) == steps * (steps + 1) / 2
+
+
+@given(GRIDS)
+def test_a_contribution_is_what_is_lost_without_a_point_and_its_equals(points: list[tuple[int, int]]) -> None:
+    front = [point for point, kept in zip(points, non_dominated(points), strict=True) if kept]
+    whole = hypervolume(front, (9, 9))
+    lost = [whole - hypervolume([other for other in front if other != point], (9, 9)) for point in front]
+    assert contributions(front, (9, 9)).tolist() == lost
 
 
 def test_hypervolume_is_in_the_units_of_the_points() -> None:

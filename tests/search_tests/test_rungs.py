@@ -1,10 +1,12 @@
 """Trainings that stop at rungs and go on: bit for bit, once, and only where they may join the front."""
 
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import optuna
@@ -12,7 +14,9 @@ import pytest
 import torch
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore, download_artifact
-from optuna.storages import RDBStorage
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 from search_tests.tiny import (
     LARGEST,
@@ -25,7 +29,6 @@ from search_tests.tiny import (
     tiny_data,
     tiny_task,
 )
-from sqlalchemy import event
 
 from search import objective, records, samplers, surrogate
 from search import run as module
@@ -35,7 +38,7 @@ from search.run import Outcome, run
 from search.samplers import sampler_for
 from search.task import Task
 from search.train import TrainingFailed, train
-from space import Limits, Space, decode, encode
+from space import Limits, decode, encode
 from studies.front import front_of
 from studies.spec import StudySpec
 from studies.study import Loaded
@@ -48,7 +51,8 @@ EPOCH = 40  # images
 LARGE = replace(SPACE, name="large", growths=tuple(range(2, 14)), transitions=tuple(range(4, 16)))
 CROWDED = replace(SPACE, name="crowded", growths=(2, 4), transitions=(4, 8))  # 24 networks
 WITH_DROPOUT = replace(SPACE, name="dropping", block_dropouts=(0.3,), head_dropouts=(0.3,))
-WORKERS = 3
+WORKERS = 4
+PROPOSALS = 500
 
 
 class Until:
@@ -409,56 +413,83 @@ def assert_each_once(read: Collection[Record]) -> None:
     assert len(continued) == len(set(continued))
 
 
-@pytest.mark.parametrize(("sampler", "proposals"), [("random", 500), ("freeze_thaw", 60)])
-def test_no_network_is_trained_twice(searching: Searching, sampler: str, proposals: int) -> None:
+def test_no_network_is_trained_twice_and_checkpoints_are_of_the_stopped(searching: Searching) -> None:
     searching.monkeypatch.setattr(surrogate, "LEARNABLE", 10**9)  # learning the kernel takes most of the time
     task = tiny_task(space=LARGE, rungs=RUNGS)
-    policy = searching.study.sampler = sampler_for(sampler, task, 0)
-    data = tiny_data()
-    searching.study.optimize(scorer(task, data, policy, searching.kept, Silent()), n_trials=proposals)
+    policy = searching.study.sampler = sampler_for("freeze_thaw", task, 0)
+    searching.study.optimize(scorer(task, tiny_data(), policy, searching.kept, Silent()), n_trials=60)
     read = records.records(searching.study)
-    assert len(read) == proposals
     assert_each_once(read)
-    states = Counter(one.state for one in read)
-    assert states["duplicate"] == 0
-    assert states["stopped"] > 0
-    assert states["finished"] > 5
-    assert sampler == "freeze_thaw" or any(one.continues is not None for one in read)
-    assert len({file.stem for file in searching.kept.checkpoints.iterdir()}) == sum(
-        end == 0 and passes > 0 for passes, end in zip(*(each.values() for each in passes_and_ends(read)), strict=True)
-    )
+    assert {one.state for one in read} == {"stopped", "finished"}
+    assert {file.stem for file in searching.kept.checkpoints.iterdir()} == unfinished(read)
 
 
-def search_beside_others(sampler: str, folder: Path, space: Space) -> None:
-    """A worker, its trainings and measurements stood in for."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    torch.set_num_threads(1)
-    log: list[str] = []
-    objective.measure_on = Measuring(log)  # type: ignore[assignment, attr-defined]
-    objective.train = Teaching(log)  # type: ignore[assignment, attr-defined]
-    module.FRUITLESS, samplers.COSTLY_DRAWS, surrogate.MAX_STEPS = 30, 10, 2
-    storage = RDBStorage(f"sqlite:///{folder / 'study.db'}")
-    event.listen(storage.engine, "connect", lambda sqlite, _: sqlite.execute("PRAGMA synchronous = OFF"))
-    storage.engine.dispose()  # waiting for the disk would take most of the time
-    study = optuna.load_study(study_name="tiny", storage=storage)
-    kept = Kept(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
-    run(study, tiny_task(space=space, rungs=RUNGS), tiny_data(), {}, sampler, kept, trials=6)
-    storage.remove_session()
-    storage.engine.dispose()
+def unfinished(read: Collection[Record]) -> set[str]:
+    """Fingerprints of the networks that saw images and did not come to the end."""
+    passes, ends = passes_and_ends(read)
+    return {name for name, seen in passes.items() if seen > 0 and ends[name] == 0}
 
 
-@pytest.mark.parametrize("sampler", ["random", "freeze_thaw"])
+class Worker:
+    """What one of several processes does to a study: its trainings and measurements are stood in for."""
+
+    def __init__(self, folder: Path) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        torch.set_num_threads(1)
+        os.fsync = lambda _: None  # waiting for the disk would take most of the time
+        log: list[str] = []
+        objective.measure_on = Measuring(log)  # type: ignore[assignment, attr-defined]
+        objective.train = Teaching(log)  # type: ignore[assignment, attr-defined]
+        module.FRUITLESS, samplers.COSTLY_DRAWS, surrogate.MAX_STEPS = 30, 10, 2
+        self.study = optuna.load_study(study_name="tiny", storage=journal(folder))
+        self.kept = Kept(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
+
+
+def journal(folder: Path) -> JournalStorage:
+    """The storage that the processes share."""
+    return JournalStorage(JournalFileBackend(str(folder / "study.log")))
+
+
+def search_beside_others(folder: Path, number: int, sampler: str, together: Barrier) -> None:
+    """Run a search until six networks are trained."""
+    worker = Worker(folder)
+    together.wait(120)
+    run(worker.study, tiny_task(space=CROWDED, rungs=RUNGS), tiny_data(), {}, sampler, worker.kept, trials=6)
+
+
+def propose_beside_others(folder: Path, number: int, sampler: str, together: Barrier) -> None:
+    """Make proposals until the study has PROPOSALS."""
+    worker = Worker(folder)
+    together.wait(120)
+    task = tiny_task(space=LARGE, rungs=RUNGS)
+    policy = worker.study.sampler = sampler_for(sampler, task, number)
+    enough = MaxTrialsCallback(PROPOSALS, states=None)
+    worker.study.optimize(scorer(task, tiny_data(), policy, worker.kept, Silent()), callbacks=[enough])
+
+
+@pytest.mark.parametrize(
+    ("target", "sampler", "proposals"),
+    [
+        (search_beside_others, "random", 1),
+        (search_beside_others, "freeze_thaw", 1),
+        (propose_beside_others, "random", PROPOSALS),
+    ],
+)
 def test_no_network_is_trained_twice_by_several_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    target: Callable[[Path, int, str, Barrier], None],
+    sampler: str,
+    proposals: int,
 ) -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # their threads would wait for each other
         monkeypatch.setenv(variable, "1")
     (tmp_path / "weights").mkdir()
     (tmp_path / "checkpoints").mkdir()
-    storage = RDBStorage(f"sqlite:///{tmp_path / 'study.db'}")
-    study = optuna.create_study(study_name="tiny", storage=storage, directions=["minimize", "minimize"])
+    study = optuna.create_study(study_name="tiny", storage=journal(tmp_path), directions=["minimize", "minimize"])
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=search_beside_others, args=(sampler, tmp_path, CROWDED)) for _ in range(WORKERS)]
+    together = context.Barrier(WORKERS)
+    workers = [context.Process(target=target, args=(tmp_path, number, sampler, together)) for number in range(WORKERS)]
     try:
         for worker in workers:
             worker.start()
@@ -472,7 +503,7 @@ def test_no_network_is_trained_twice_by_several_processes(
     trials: list[FrozenTrial] = study.trials
     assert len({trial.user_attrs[records.WORKER]["pid"] for trial in trials}) > 1
     read = records.records(study)
+    assert len(read) >= proposals
     assert {one.state for one in read} <= {"finished", "stopped", "not trained", "duplicate"}
     assert_each_once(read)
-    storage.remove_session()
-    storage.engine.dispose()
+    assert proposals == 1 or any(one.continues is not None for one in read)
