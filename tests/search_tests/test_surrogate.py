@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search import surrogate
-from search.kernel import BROAD, PRIOR, every_pair
-from search.surrogate import Seen, Surrogate
+from search.kernel import BROAD, PRIOR, PRIOR_SD, every_pair
+from search.surrogate import REACH, Seen, Surrogate
 
 LEVEL, SLOPES = np.log(30.0), np.array([-0.1, 0.0])
 
@@ -138,6 +138,16 @@ def test_a_trend_is_learnt_and_carried_on() -> None:
     ends = np.array([[-4.0, 0.0], [4.0, 0.0]])
     mean, _ = process.predict(ends, np.array([100, 101]))
     assert mean == pytest.approx(LEVEL - 0.2 * ends[:, 0], abs=0.25)
+
+
+def test_what_is_learnt_stays_within_reach_of_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However steep the way: beyond, covariances overflow."""
+    steep = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0]) * 1e6
+    tried: list[np.ndarray] = []
+    monkeypatch.setattr(surrogate, "_loss", lambda shape, *_: (tried.append(shape.copy()), (shape @ steep, steep))[1])
+    learnt = Surrogate(made_up(10), LEVEL, SLOPES).shape
+    assert learnt == pytest.approx(PRIOR - REACH * PRIOR_SD * np.sign(steep))
+    assert max(np.abs((shape - PRIOR) / PRIOR_SD).max() for shape in tried) < REACH + 1e-9
 
 
 def test_order_of_what_was_seen_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
