@@ -18,8 +18,7 @@ from search.latency.lease import shared
 Strategy = Callable[[Replay, int], None]  # searches with a seed
 
 OURS = "ours"
-SLOW = ("gp", "ax")  # seconds for a proposal
-SLOW_LIMIT = 150  # proposals
+SLOW = {"gp": 150, "ax": 60}  # proposals after which those are cut short that take seconds for each
 
 
 def searched(replay: Replay, sampler: BaseSampler) -> None:
@@ -97,4 +96,4 @@ TITLES = {
 
 def limit(strategy: str) -> int:
     """Proposals after which a strategy is cut short."""
-    return SLOW_LIMIT if strategy in SLOW else LIMIT
+    return SLOW.get(strategy, LIMIT)

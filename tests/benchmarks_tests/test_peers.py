@@ -51,7 +51,7 @@ def test_a_strategy_ends_at_the_goal(strategy: str) -> None:
 def test_every_strategy_has_a_title_and_a_limit() -> None:
     assert set(STRATEGIES) <= set(TITLES)
     assert set(SLOW) <= set(STRATEGIES)
-    assert [limit(name) for name in ("random", "gp", "ax")] == [2000, 150, 150]
+    assert [limit(name) for name in ("random", "gp", "ax")] == [2000, 150, 60]
 
 
 def test_mo_asha_halves_and_repeats_nothing() -> None:
