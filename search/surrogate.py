@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from threadpoolctl import ThreadpoolController
 
 from search.kernel import PRIOR, PRIOR_SD, Array, Pairs, Values, covariance, derivatives, every_pair, own_pairs
@@ -84,9 +84,15 @@ def _one_thread() -> AbstractContextManager[object]:
 
 def _learnt(start: Array, pairs: Pairs, residual: Array) -> Array:
     """The most likely shape; the prior's where none is found."""
-    bounds = list(zip(PRIOR - REACH * PRIOR_SD, PRIOR + REACH * PRIOR_SD, strict=True))
-    options = {"maxiter": MAX_STEPS}
-    found = minimize(_loss, start, (pairs, residual), "L-BFGS-B", jac=True, bounds=bounds, options=options)
+    found = minimize(
+        _loss,
+        start,
+        (pairs, residual),
+        "L-BFGS-B",
+        jac=True,
+        bounds=Bounds(PRIOR - REACH * PRIOR_SD, PRIOR + REACH * PRIOR_SD),
+        options={"maxiter": MAX_STEPS},
+    )
     return np.asarray(found.x) if np.isfinite(found.fun) else PRIOR
 
 
