@@ -59,7 +59,8 @@ def volume(
     curves = {name: curve(ended(one), reference) for name, one in loaded.items()}
     judged = {name: plateau(steps) for name, steps in curves.items()}
     box = f"below {reference[0]:.3f} ms and {reference[1]:.2f} %, the reference point of {studies[0]}"
-    caveat = incomparable(list(loaded.values()))
+    caveats = dict.fromkeys([*(one.spec.caveat for one in loaded.values()), incomparable(list(loaded.values()))])
+    caveat = "; ".join(each for each in caveats if each)
     if as_json:
         told = {
             "reference": {"latency_ms": reference[0], "error_percent": reference[1]},
@@ -82,18 +83,23 @@ def volume(
             OUT.print(f"Note: {caveat}.", highlight=False)
     if png or html:
         from studies.chrome import NoChrome
-        from studies.plots_volume import volume_plot, write_html, write_png
+        from studies.pictures import write_page, write_picture
+        from studies.plots import WIDTH
+        from studies.plots_volume import volume_plot
 
         about = [f"Hypervolume of feasible networks trained to the end, {box}; stopped and failed trainings cost too"]
         chart = volume_plot(curves, price, [*about, *([f"Caveat: {caveat}"] if caveat else [])])
-        for file, draw in ((html, write_html), (png, write_png)):
-            if file is None:
-                continue
-            try:
+        title = f"Front over cost: {', '.join(curves)}"
+        try:
+            for file in filter(None, (png, html)):
                 file.parent.mkdir(parents=True, exist_ok=True)
-                draw(chart, file)
-                ERR.print(f"wrote {file}", soft_wrap=True)
-            except NoChrome as reason:
-                ERR.print(f"{file} not written: {reason}", soft_wrap=True)
-            except OSError as error:
-                raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
+            if html:
+                write_page(chart, WIDTH, html, title=title, name="volume")
+                ERR.print(f"wrote {html}", soft_wrap=True)
+            if png:
+                write_picture(chart, WIDTH, png)
+                ERR.print(f"wrote {png}", soft_wrap=True)
+        except NoChrome as reason:
+            ERR.print(f"{png} not written: {reason}", soft_wrap=True)
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None

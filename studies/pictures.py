@@ -40,6 +40,17 @@ def write_html(fronts: Sequence[Front], path: Path) -> None:
     """Write the figure as one interactive file with plotly.js inside."""
     chart, width = figure(fronts)
     study = fronts[0].study
+    write_page(chart, width, path, title=f"Pareto front of {study}", name=study)
+
+
+def write_png(fronts: Sequence[Front], path: Path) -> None:
+    """Write the figure as a PNG; NoChrome where none can draw it."""
+    chart, width = figure(fronts)
+    write_picture(chart, width, path)
+
+
+def write_page(chart: go.Figure, width: int, path: Path, *, title: str, name: str) -> None:
+    """Write a figure of so many pixels as one interactive file; `name` is that of the pictures saved from it."""
     drawn = plotly.io.to_html(
         chart,
         include_plotlyjs=True,
@@ -50,15 +61,13 @@ def write_html(fronts: Sequence[Front], path: Path) -> None:
             "displaylogo": False,
             "showSendToCloud": False,  # plotly.js 4 would offer to upload the chart
             "modeBarButtonsToRemove": ["lasso2d", "select2d", "autoScale2d"],
-            "toImageButtonOptions": {"filename": study, "scale": SCALE},
+            "toImageButtonOptions": {"filename": name, "scale": SCALE},
         },
     )
-    title = html.escape(f"Pareto front of {study}")
-    page = PAGE.format(title=title, figure=drawn, least=width - NARROWEST, most=round(1.25 * width))
+    page = PAGE.format(title=html.escape(title), figure=drawn, least=width - NARROWEST, most=round(1.25 * width))
     path.write_text(page, encoding="utf-8")
 
 
-def write_png(fronts: Sequence[Front], path: Path) -> None:
-    """Write the figure as a PNG; NoChrome where none can draw it."""
-    chart, width = figure(fronts)
+def write_picture(chart: go.Figure, width: int, path: Path) -> None:
+    """Write a figure as a PNG; NoChrome where none can draw it."""
     path.write_bytes(draw(chart, width, chart.layout.height, SCALE))

@@ -1,23 +1,18 @@
 """How the fronts of studies came about, as a figure: hypervolume over what the search had cost by then."""
 
 import html
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
-import plotly.io
 
 from search.volume import Step
 from studies.axes import Axis, axis
-from studies.chrome import draw
 from studies.labels import CHARACTER, Box, Sides, place
 from studies.panel import BLUE, INK, VERMILLION
-from studies.pictures import NARROWEST, PAGE, SCALE
 from studies.plots import BOTTOM, HEAD, HEIGHT, LEFT, LINE, LINE_HEIGHT, RIGHT, WIDTH, axis_layout, layout
 
 # Okabe and Ito's colour-blind-safe colours, but for yellow, which is too light for a line; further lines are dashed.
@@ -63,20 +58,6 @@ def volume_plot(curves: Mapping[str, tuple[Step, ...]], full_training: int, abou
         yaxis=axis_layout(ys, VOLUME),
     )
     return chart
-
-
-def write_html(chart: go.Figure, path: Path) -> None:
-    """Write the figure as one interactive file with plotly.js inside."""
-    config = {"responsive": True, "displaylogo": False, "showSendToCloud": False}
-    drawn = plotly.io.to_html(chart, include_plotlyjs=True, full_html=False, default_width="100%", config=config)
-    name = re.sub("<.*?>", "", chart.layout.title.text)
-    page = PAGE.format(title=name, figure=drawn, least=WIDTH - NARROWEST, most=round(1.25 * WIDTH))
-    path.write_text(page, encoding="utf-8")
-
-
-def write_png(chart: go.Figure, path: Path) -> None:
-    """Write the figure as a PNG; NoChrome where none can draw it."""
-    path.write_bytes(draw(chart, WIDTH, HEIGHT, SCALE))
 
 
 def _line(number: int, name: str, steps: Sequence[Step], full_training: int) -> Line:

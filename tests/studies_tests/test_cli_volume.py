@@ -18,8 +18,9 @@ from space import Limits
 from studies import cli
 from studies.chrome import NoChrome
 from studies.front import ended, full_training, reference_of
+from studies.pictures import write_page
 from studies.plots import HEIGHT, WIDTH
-from studies.plots_volume import volume_plot, write_html
+from studies.plots_volume import volume_plot
 from studies.storage import open_storage
 from studies.study import Loaded, load
 
@@ -81,7 +82,8 @@ def test_one_study_is_shown_in_its_box(run: Run) -> None:
     assert f"a {len(found)} {found[-1].image_passes / full_training(loaded):.1f} " in words
     assert f"{found[-1].share_percent:.2f}" in words
     assert f"a: {plateau(found).told}" in words
-    assert "Note:" not in out
+    assert f"Note: {loaded.spec.caveat}." in words
+    assert "not of one kind" not in words
 
 
 def test_several_studies_share_the_first_ones_box(run: Run) -> None:
@@ -97,7 +99,7 @@ def test_several_studies_share_the_first_ones_box(run: Run) -> None:
     last = told["studies"]["a (journal:y.log)"]
     assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
     assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).told
-    assert told["caveat"] == "not of one kind with a, as they differ in limits"
+    assert told["caveat"] == f"{first.spec.caveat}; not of one kind with a, as they differ in limits"
     assert f"Note: {told['caveat']}." in " ".join(run(*command)[1].split())
 
 
@@ -127,7 +129,7 @@ def test_the_curves_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         drawn.append((width, height))
         return b"a picture"
 
-    monkeypatch.setattr("studies.plots_volume.draw", draw)
+    monkeypatch.setattr("studies.pictures.draw", draw)
     status, _, err = run("a", "b", "--storage", "journal:x.log", "--png", "out/v.png", "--html", "out/v.html")
     assert (status, err) == (0, "wrote out/v.html\nwrote out/v.png\n")
     assert drawn == [(WIDTH, HEIGHT)]
@@ -138,7 +140,7 @@ def test_without_a_browser_one_line_says_so(run: Run, monkeypatch: pytest.Monkey
     def fail(*_arguments: object) -> bytes:
         raise NoChrome("no Chrome or Chromium found")
 
-    monkeypatch.setattr("studies.plots_volume.draw", fail)
+    monkeypatch.setattr("studies.pictures.draw", fail)
     status, _, err = run("a", "--storage", "journal:x.log", "--png", "v.png")
     assert (status, err) == (0, "v.png not written: no Chrome or Chromium found\n")
 
@@ -171,7 +173,7 @@ def test_several_curves_have_colours_and_labels_of_their_own() -> None:
 def test_little_to_draw_is_still_a_figure(curves: dict[str, tuple[Step, ...]], tmp_path: Path) -> None:
     chart = volume_plot(curves, 100)
     assert len(chart.layout.annotations) == sum(any(step.hypervolume for step in one) for one in curves.values())
-    write_html(chart, tmp_path / "v.html")
+    write_page(chart, WIDTH, tmp_path / "v.html", title="Front over cost", name="volume")
     page = (tmp_path / "v.html").read_text()
     assert "<title>Front over cost" in page
     assert not re.search("<script[^>]+src=", page)  # it needs no network
