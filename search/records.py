@@ -114,6 +114,13 @@ def records(study: Study) -> list[Record]:
     return [record(trial, later.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
 
 
+def by_end(study: Study, read: Sequence[Record]) -> list[Record]:
+    """Those of a study's records whose trials have ended, in the order in which they did."""
+    times = {trial.number: trial.datetime_complete for trial in study.get_trials(deepcopy=False)}
+    known = [(time, each) for each in read if (time := times.get(each.number)) is not None]
+    return [each for _, each in sorted(known, key=lambda pair: (pair[0], pair[1].number))]
+
+
 def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
     """One trial of a study, its attributes parsed, with the readings taken after the study (as JSON per backend)."""
     attrs: dict[str, Any] = trial.user_attrs

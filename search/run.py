@@ -15,6 +15,7 @@ from search.data import SearchData
 from search.objective import FAILURES, Kept, Silent, Watch, scorer
 from search.samplers import sampler_for
 from search.task import Task
+from search.volume import curve, plateau, reference_point
 from space import encode
 from threshnet.spec import NetworkSpec
 
@@ -35,7 +36,7 @@ class Outcome:
 
     # Trained or failed trials of the study, all runs together.
     trials: int
-    # "enough", "spent", "timeout", "interrupted", "fruitless" or "unreachable".
+    # "enough", "spent", "plateau", "timeout", "interrupted", "fruitless" or "unreachable".
     ended: str
 
 
@@ -49,12 +50,14 @@ def run(
     *,
     trials: int,
     budget: float | None = None,
+    until_plateau: bool = False,
     timeout_s: float | None = None,
     watch: Watch | None = None,
 ) -> Outcome:
     """Go on with `study` until it has `trials` trained or failed networks, named ones included.
 
-    It ends before that where its trainings have seen as many images as `budget` full trainings would.
+    It ends before that where its trainings have seen as many images as `budget` full trainings would, and with
+    `until_plateau` where its front no longer moves (search.volume.plateau).
     A trial fails, and the study goes on, where training or measuring does; any other exception ends the run.
     Duplicates and networks that break a limit before training do not count. `watch` looks on.
     Ctrl-C ends the run; the network in training is then repeated by the next run.
@@ -67,6 +70,14 @@ def run(
     ended = "timeout"
     fruitless = unreachable = 0
 
+    def come_to(done: int) -> str | None:
+        """The end that the study has come to, if it has."""
+        if done >= trials:
+            return "enough"
+        if budget is not None and spent(study) >= budget * full:
+            return "spent"
+        return "plateau" if until_plateau and settled(study, task) else None
+
     def after(study: Study, trial: FrozenTrial) -> None:
         nonlocal ended, fruitless, unreachable
         watch.finished(records.record(trial))
@@ -76,11 +87,8 @@ def run(
         unreachable = unreachable + 1 if _unreachable(trial) else 0
         if unreachable:
             enqueue(study, task, named)  # once more
-        if done >= trials:
-            ended = "enough"
-            study.stop()
-        elif budget is not None and spent(study) >= budget * full:
-            ended = "spent"
+        if end := come_to(done):
+            ended = end
             study.stop()
         elif fruitless >= FRUITLESS:
             ended = "fruitless"
@@ -91,10 +99,8 @@ def run(
 
     full = task.recipe.image_passes(len(data.train))
     done = counted(study)
-    if done >= trials:
-        return Outcome(done, "enough")
-    if budget is not None and spent(study) >= budget * full:
-        return Outcome(done, "spent")
+    if end := come_to(done):
+        return Outcome(done, end)
     watch.counted(done)
     score = scorer(task, data, policy, kept, watch)
     try:
@@ -119,6 +125,15 @@ def counted(study: Study) -> int:
 def spent(study: Study) -> int:
     """Training images that a study's trials have seen, repetitions counted."""
     return sum(trial.user_attrs.get(records.IMAGE_PASSES, 0) for trial in study.get_trials(deepcopy=False))
+
+
+def settled(study: Study, task: Task) -> bool:
+    """Whether the study's front no longer moves."""
+    read = records.records(study)
+    if not any(record.trained for record in read):
+        return False
+    reference = reference_point(read, task.space.classes, task.limits.latency_ms)
+    return plateau(curve(records.by_end(study, read), reference)).reached
 
 
 def fail_abandoned(study: Study) -> None:

@@ -55,6 +55,7 @@ def cli() -> None:
 @storage_option
 @click.option("--trials", type=click.IntRange(min=1), help="Trained or failed networks at which to stop.")
 @click.option("--budget", type=float, help="Full trainings' worth of training images at which to stop.")
+@click.option("--until-plateau", is_flag=True, default=None, help="Stop as soon as the front no longer moves.")
 @click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
 @click.option(
     "--data",
@@ -69,6 +70,7 @@ def launch(
     storage: str,
     trials: int | None,
     budget: float | None,
+    until_plateau: bool | None,
     timeout: float | None,
     data: Path | None,
     caveat: str | None,
@@ -101,6 +103,7 @@ def launch(
             storage,
             trials=trials,
             budget=budget,
+            until_plateau=until_plateau,
             timeout_s=timeout,
             runs=runs,
             watch=screen,

@@ -7,7 +7,7 @@ from typing import Any
 from search.audit import Course, course
 from search.latency.reading import Latency
 from search.pareto import dominators, hypervolume, knee, non_dominated
-from search.records import Record
+from search.records import Record, by_end
 from search.volume import reference_point, share_percent
 from studies.study import Loaded
 from threshnet.errors import InputError
@@ -104,9 +104,7 @@ def reference_of(loaded: Loaded) -> tuple[float, float]:
 
 def ended(loaded: Loaded) -> list[Record]:
     """The trials that have ended, in the order in which they did."""
-    times = {trial.number: trial.datetime_complete for trial in loaded.study.get_trials(deepcopy=False)}
-    known = [(time, record) for record in loaded.records if (time := times.get(record.number)) is not None]
-    return [record for _, record in sorted(known, key=lambda pair: (pair[0], pair[1].number))]
+    return by_end(loaded.study, loaded.records)
 
 
 def course_of(loaded: Loaded) -> Course:

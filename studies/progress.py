@@ -127,6 +127,7 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
     ended = {
         "enough": "done.",
         "spent": "its budget of trainings is spent.",
+        "plateau": "its front no longer moves.",
         "timeout": "time is up; launch again to go on.",
         "interrupted": "stopped; launch again to go on.",
         "unreachable": "stopped, as its device cannot be reached; launch again to go on.",

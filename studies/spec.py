@@ -32,6 +32,8 @@ class StudySpec:
     trials: int
     # Full trainings' worth of training images after which the study ends, whatever it came to; None: no such end.
     budget: float | None = None
+    # Whether the study ends as soon as its front no longer moves, see search.volume.plateau.
+    until_plateau: bool = False
     # One sentence on what the study is for.
     about: str = ""
     # Of the sampler, the weights and the order of the images.
@@ -65,6 +67,7 @@ class StudySpec:
             "about": self.about,
             "trials": self.trials,
             **({} if self.budget is None else {"budget": self.budget}),
+            **({"until_plateau": True} if self.until_plateau else {}),
             "seed": self.seed,
             "sampler": self.sampler,
             "input_size": self.input_size,
@@ -111,7 +114,7 @@ def read_spec(path: Path) -> StudySpec:
 
 def parse_spec(document: Mapping[str, Any]) -> StudySpec:
     """The study spec in a TOML or JSON document; InputError names the key that is wrong."""
-    top = ("name", "about", "trials", "budget", "seed", "sampler", "input_size")
+    top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size")
     tables = ("space", "limits", "data", "training", "latency")
     _known(document, (*top, *tables), "")
     values = {key: document[key] for key in top if key in document}
@@ -128,6 +131,8 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
     budget = values.get("budget", 1)
     if type(budget) not in (int, float) or not 0 < budget < math.inf:
         raise InputError(f"budget = {budget!r}: must be a number of full trainings above 0")
+    if type(values.get("until_plateau", False)) is not bool:
+        raise InputError(f"until_plateau = {values['until_plateau']!r}: must be true or false")
     for key in ("name", "trials"):
         if key not in values:
             raise InputError(f"key {key!r} is missing")

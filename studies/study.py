@@ -60,6 +60,7 @@ def launch(
     *,
     trials: int | None = None,
     budget: float | None = None,
+    until_plateau: bool | None = None,
     timeout_s: float | None = None,
     runs: Path = DEFAULT_RUNS,
     watch: Watch | None = None,
@@ -67,8 +68,8 @@ def launch(
 ) -> tuple[Loaded, Outcome]:
     """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
 
-    `trials` and `budget` (full trainings) override the spec's; it stops after `timeout_s` seconds. `watch` looks on,
-    `progress` hears of images being read.
+    `trials`, `budget` (full trainings) and `until_plateau` override the spec's; it stops after `timeout_s` seconds.
+    `watch` looks on, `progress` hears of images being read.
     InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
     """
     if isinstance(spec, str):
@@ -81,6 +82,8 @@ def launch(
         if not 0 < budget < math.inf:
             raise InputError(f"budget = {budget}: must be a number of full trainings above 0")
         spec = replace(spec, budget=budget)
+    if until_plateau is not None:
+        spec = replace(spec, until_plateau=until_plateau)
     spec = _with_classes(spec, len(class_names(spec.data)))
     trains_on = _trainer(spec.trains_on)
     for runtime in spec.runtimes:
@@ -116,6 +119,7 @@ def launch(
             kept,
             trials=spec.trials,
             budget=spec.budget,
+            until_plateau=spec.until_plateau,
             timeout_s=timeout_s,
             watch=watch,
         )
@@ -192,7 +196,7 @@ def _note_conditions(study: Study, trains_on: str) -> None:
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     """The first setting in which two specs differ, in words; '' where they agree on all that decides a study."""
     # Of a space, its values count; what trains may change, as latency is measured elsewhere or with the lease held.
-    free = ("trials", "budget", "about", "data.path", "space.base", "training.device")
+    free = ("trials", "budget", "until_plateau", "about", "data.path", "space.base", "training.device")
     for key in old | new:
         name, before, after = prefix + key, old.get(key), new.get(key)
         if before == after or name in free:

@@ -29,7 +29,7 @@ from search_tests.tiny import (
 )
 from sqlalchemy import event
 
-from search import records, samplers
+from search import records, samplers, volume
 from search import run as module
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.objective import Kept, Silent
@@ -103,6 +103,8 @@ class Running:
         named: Mapping[str, NetworkSpec] | None = None,
         timeout_s: float | None = None,
         sampler: str = "random",
+        budget: float | None = None,
+        until_plateau: bool = False,
     ) -> Outcome:
         """Run the study in a new process, as far as the study can tell."""
         return run(
@@ -113,6 +115,8 @@ class Running:
             sampler,
             Kept(self.weights, self.folder / "checkpoints"),
             trials=trials,
+            budget=budget,
+            until_plateau=until_plateau,
             timeout_s=timeout_s,
             watch=self.listening,
         )
@@ -297,6 +301,25 @@ def test_enough_trials_are_no_work(running: Running) -> None:
     assert running.run(4) == running.run(3) == Outcome(4, "enough")
     assert (running.log, running.listening.ended) == ([], [])
     assert len(running.records()) == 4
+
+
+def test_a_spent_budget_ends_a_study_that_a_larger_one_goes_on_with(running: Running) -> None:
+    assert running.run(6, budget=2.5) == Outcome(3, "spent")  # the training that spends it is finished
+    assert running.run(6, budget=3.0) == Outcome(3, "spent")
+    assert running.run(6, budget=3.1) == Outcome(4, "spent")
+    assert running.run(6, budget=99.0) == Outcome(6, "enough")
+    assert len(running.trained()) == 6
+
+
+def test_a_front_that_no_longer_moves_ends_a_study_if_it_is_to(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume, "PATIENCE", 2)
+    monkeypatch.setattr(volume, "GROWTH", 1000.0)  # percent: whatever the last ones added is nothing
+    ended = running.run(12, until_plateau=True)
+    assert ended == Outcome(4, "plateau")  # four is the first number of which two end in the last third of the cost
+    assert running.run(12, until_plateau=True) == ended
+    assert running.run(8) == Outcome(8, "enough")
 
 
 def test_a_timeout_ends_a_study_that_can_go_on(running: Running) -> None:
