@@ -7,15 +7,16 @@ from typing import Any
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that is being recorded; one cut short by a crash is dropped, from the file too."""
+    """The whole lines of a file that is being recorded; one cut short is left out."""
     if not file.exists():
         return []
-    whole = file.read_text().rpartition("\n")[0]
-    file.write_text(whole + "\n" if whole else "")
-    return [json.loads(line) for line in whole.splitlines()]
+    return [json.loads(line) for line in file.read_text().rpartition("\n")[0].splitlines()]
 
 
 def append(file: Path, line: Mapping[str, Any]) -> None:
-    """Add one line to such a file."""
-    with file.open("a") as lines:
+    """Add one line to such a file, in place of one that a crash cut short."""
+    with file.open("a+") as lines:
+        lines.seek(0)
+        written = lines.read()
+        lines.truncate(len(written[: written.rfind("\n") + 1].encode()))
         lines.write(json.dumps(line) + "\n")

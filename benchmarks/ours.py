@@ -1,12 +1,17 @@
-"""The search of the project on a recorded table: its outlook and the size of its pool, the table for trainings."""
+"""The search of the project on a recorded table, which stands in for measuring and training.
+
+As search.freeze_thaw it knows the latency of a network only once it chose it, and may turn it away then; new networks
+are drawn from the table, and none near others, as the pool holds most of the table anyway.
+"""
 
 import numpy as np
 
 from benchmarks.replay import Replay
 from benchmarks.threshbench import INPUT_SIZE, RUNGS
 from search.kernel import PRIOR
+from search.known import LEARNT
 from search.outlook import Candidate, Outlook, describe
-from search.pool import SIZE
+from search.pool import RENEWED, SIZE
 
 
 def freeze_thaw(replay: Replay, seed: int) -> None:
@@ -14,23 +19,37 @@ def freeze_thaw(replay: Replay, seed: int) -> None:
     rng = np.random.default_rng(seed)
     entries = replay.table.entries
     described = [describe(entry.spec, INPUT_SIZE) for entry in entries]
-    scored: dict[int, int] = {}  # rungs reached, by entry
+    measured: set[int] = set()
+    away: set[int] = set()
+    pool: list[int] = []
     shape = PRIOR
+
+    def candidate(place: int) -> Candidate:
+        rungs = replay.rung(place) + 1
+        return Candidate(
+            fingerprint=str(place),
+            descriptors=described[place],
+            latency_ms=entries[place].latency_ms if place in measured else None,
+            errors=dict(zip(RUNGS[:rungs], entries[place].errors, strict=False)),
+            feasible=place not in away,
+            state="closed" if place in away or rungs == len(RUNGS) else "open",
+        )
+
     while replay.open:
-        drawn = rng.permutation(len(entries))[:SIZE].tolist()
-        seen = sorted({*drawn, *scored})
-        candidates = [
-            Candidate(
-                fingerprint=str(place),
-                descriptors=described[place],
-                latency_ms=entries[place].latency_ms,
-                errors=dict(zip(RUNGS[: scored.get(place, 0)], entries[place].errors, strict=False)),
-                state="open" if scored.get(place, 0) < len(RUNGS) else "closed",
-            )
-            for place in seen
-        ]
-        outlook = Outlook(candidates, RUNGS, shape)
-        shape = outlook.shape
-        chosen = seen[int(np.argmax(outlook.promises()))]
-        replay.train(chosen, scored.get(chosen, 0))
-        scored[chosen] = scored.get(chosen, 0) + 1
+        pool = rng.permutation([place for place in pool if place not in measured]).tolist()[: SIZE - RENEWED]
+        others = set(range(len(entries))) - measured - set(pool)
+        pool += rng.permutation(sorted(others)).tolist()[: SIZE - len(pool)]
+        seen = sorted({*pool, *measured})
+        outlook = Outlook([candidate(place) for place in seen], RUNGS, shape=shape)
+        shape, promises = outlook.shape, outlook.promises()
+        if not np.isfinite(promises).any():
+            return
+        chosen = seen[int(np.argmax(promises))]
+        if chosen not in measured:
+            measured.add(chosen)
+            known = sorted(measured)
+            learnt = sum(replay.rung(place) == len(RUNGS) - 1 for place in known) >= LEARNT
+            if learnt and not Outlook([candidate(place) for place in known], RUNGS).can_reach(known.index(chosen)):
+                away.add(chosen)
+                continue
+        replay.train(chosen, replay.rung(chosen) + 1)

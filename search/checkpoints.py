@@ -23,7 +23,7 @@ def load_training(training: Training, file: Path, conditions: Mapping[str, Any])
     InputError where the file is damaged or belongs to other conditions.
     """
     try:
-        saved = torch.load(file, weights_only=True)
+        saved = torch.load(file, map_location="cpu", weights_only=True)
         before, state = saved["conditions"], saved["training"]
     except Exception as error:  # torch raises many kinds for a damaged file
         raise _damaged(file, error) from None

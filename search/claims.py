@@ -71,7 +71,8 @@ def claim(trial: Trial, fingerprint: str, continues: FrozenTrial | None) -> Froz
             waiting = True
         if not waiting or time.monotonic() - began > PATIENCE_S:
             trial.set_user_attr(OWNER, True)
-            return None
+            # A rival that had fallen silent may have taken the network in the meantime.
+            return next((rival for rival in _rivals(trial, fingerprint) if OWNER in rival.user_attrs), None)
         time.sleep(POLL_S)
 
 

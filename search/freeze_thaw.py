@@ -48,6 +48,8 @@ class FreezeThawSampler(BaseSampler):
         self.pool.reseed(None if self.seed is None else (self.seed, trial.number))
         trials = latest_trials(study)
         candidates, drawn = self._candidates(study, trials, asking=None)
+        if not candidates:
+            return {}
         outlook = self._outlook(candidates)
         promises = outlook.promises()
         if not np.isfinite(promises).any():
@@ -77,17 +79,17 @@ class FreezeThawSampler(BaseSampler):
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
         """Whether a network, measured but not trained, could join the front at its latency."""
-        return self.known.can_reach(latest_trials(study).values(), self.task.rungs, fingerprint)
+        return self.known.can_reach(latest_trials(study).values(), self.task, fingerprint)
 
     def _candidates(
         self, study: Study, trials: Mapping[str, FrozenTrial], asking: str | None
     ) -> tuple[list[Candidate], Mapping[str, Drawn]]:
         """The networks of a study, the one that is `asking` open, and those of the pool; the latter by name too."""
         drawn = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials])
-        fresh = [Candidate(name, each.described, None, {}, "open") for name, each in drawn.items()]
+        fresh = [Candidate(name, each.described, None, {}, True, "open") for name, each in drawn.items()]
         return [*self.known.candidates(trials.values(), asking), *fresh], drawn
 
     def _outlook(self, candidates: Sequence[Candidate]) -> Outlook:
-        outlook = Outlook(candidates, self.task.rungs, self.shape)
+        outlook = Outlook(candidates, self.task.rungs, self.task.limits.latency_ms, self.shape)
         self.shape = outlook.shape
         return outlook

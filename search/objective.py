@@ -174,17 +174,17 @@ class Scoring:
         conditions = {"network": spec.fingerprint(), "recipe": asdict(task.recipe), "seed": task.seed} | {
             "input size": task.input_size,
             "images": self.images,
+            "flip": task.flip,
         }
         errors: dict[str, float] = {}
-        before = 0
+        begun: list[Training] = []
 
         def resume(training: Training) -> None:
-            nonlocal before
+            begun.append(training)
             if file.exists():
                 load_training(training, file, conditions)
-            before = len(training.epochs)
             known = scores(trial.study, spec.fingerprint())
-            errors.update({epochs: error for epochs, error in known.items() if int(epochs) <= before})
+            errors.update({epochs: error for epochs, error in known.items() if int(epochs) <= len(training.epochs)})
             if errors:  # so that others know them of a network that is busy
                 trial.set_user_attr(records.RUNGS, errors)
 
@@ -192,27 +192,30 @@ class Scoring:
             errors[str(len(training.epochs))] = error
             trial.set_user_attr(records.RUNGS, errors)
             save_training(training, file, conditions)  # last: without it the rung is scored once more
-            trial.set_user_attr(records.IMAGE_PASSES, training.image_passes(before))
+            trial.set_user_attr(records.IMAGE_PASSES, training.image_passes)
             self.watch.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
             return always or self.policy.goes_on(trial.study, spec.fingerprint())
 
-        trained = train(
-            spec,
-            self.data.train,
-            self.data.validation,
-            task.recipe,
-            flip=task.flip,
-            seed=task.seed,
-            device=task.trains_on,
-            rungs=task.rungs,
-            resume=resume,
-            goes_on=goes_on,
-            turn=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
-            progress=self.watch.progress,
-        )
+        try:
+            trained = train(
+                spec,
+                self.data.train,
+                self.data.validation,
+                task.recipe,
+                flip=task.flip,
+                seed=task.seed,
+                device=task.trains_on,
+                rungs=task.rungs,
+                resume=resume,
+                goes_on=goes_on,
+                turn=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
+                progress=self.watch.progress,
+            )
+        finally:  # a training that failed or was interrupted has cost as much
+            if begun:
+                trial.set_user_attr(records.IMAGE_PASSES, begun[0].image_passes)
         epochs = len(trained.epochs)
         trial.set_user_attr(records.EPOCHS, [asdict(epoch) for epoch in trained.epochs])
-        trial.set_user_attr(records.IMAGE_PASSES, trained.image_passes)
         if epochs < task.recipe.epochs:
             raise _turned_away(trial, f"stopped after {epochs} of {task.recipe.epochs} epochs at {trained.error:.2f} %")
         trial.set_user_attr(records.RUNGS, errors | {str(epochs): trained.error})

@@ -1,6 +1,6 @@
 """What a search may hope of every network it knows: its error at the end of a training, and the front it would add."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +41,8 @@ class Candidate:
     latency_ms: float | None
     # Validation error in percent by epochs trained.
     errors: Mapping[int, float]
+    # Whether it breaks no limit; of a network that does, only what its errors tell of others counts.
+    feasible: bool
     # "open": may be trained, or trained further; "busy": is being trained; "closed": finished, failed or turned away.
     state: Literal["open", "busy", "closed"]
 
@@ -63,12 +65,20 @@ def describe(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
 class Outlook:
     """The expectations for all candidates, once the errors seen so far are accounted for.
 
-    `rungs` are the epochs after which trainings are scored, the last one their end. `shape` is where the search for
-    the parameters of the error's process begins, such as the last outlook's.
+    There must be a candidate. `rungs` are the epochs after which trainings are scored, the last one their end; beyond
+    `limit_ms` there is no front. `shape` is where the search for the parameters of the error's process begins, such as
+    the last outlook's.
     """
 
-    def __init__(self, candidates: Sequence[Candidate], rungs: Sequence[int], shape: Array = PRIOR) -> None:
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        rungs: Sequence[int],
+        limit_ms: float | None = None,
+        shape: Array = PRIOR,
+    ) -> None:
         self.candidates, self.rungs, self.top = candidates, tuple(rungs), rungs[-1]
+        self.limit_ms = np.inf if limit_ms is None else limit_ms
         every = np.array([each.descriptors for each in candidates], dtype=np.float64)
         spread = every.std(axis=0)
         self.descriptors = (every - every.mean(axis=0)) / np.where(spread > 0, spread, 1)
@@ -84,7 +94,9 @@ class Outlook:
         # Mean and standard deviation, (n,), of the log of the error at the end of the training.
         self.mean, self.deviation = self.surrogate.predict(self.descriptors, self.numbers)
         self.latency = self._latencies()
-        self.front = self._front()
+        # (latency, error) of the finished networks, and with those to be expected of networks in training.
+        self.finished = self._points(lambda each: self.top in each.errors)
+        self.front = self._points(lambda each: self.top in each.errors or each.state == "busy")
         self.reference = self._reference()
 
     def promises(self) -> Array:
@@ -136,9 +148,9 @@ class Outlook:
         return np.asarray((best_first.cumsum(axis=1) / len(OUTCOMES) / costs).max(axis=1))
 
     def can_reach(self, index: int) -> bool:
-        """Whether a candidate would join the front if its error came out as low as may be hoped for."""
+        """Whether a candidate would join the finished front if its error came out as low as may be hoped for."""
         hoped = (self.latency[index], np.exp(self.mean[index] - OPTIMISM * self.deviation[index]))
-        return len(dominators(self.front, hoped)) == 0
+        return len(dominators(self.finished, hoped)) == 0
 
     def _latencies(self) -> Array:
         """Milliseconds, (n,), expected where they were not measured."""
@@ -149,22 +161,24 @@ class Outlook:
         expected, _ = Surrogate(self._seen(timed), level, LATENCY_SLOPES).predict(self.descriptors, self.numbers)
         return np.array([each.latency_ms or np.exp(log) for each, log in zip(self.candidates, expected, strict=True)])
 
-    def _front(self) -> Array:
-        """(latency, error) of the finished networks, and those to be expected of networks in training."""
+    def _points(self, wanted: Callable[[Candidate], bool]) -> Array:
+        """(latency, error) of the feasible candidates that are wanted, errors expected where they are not known."""
         points = [
             (self.latency[index], each.errors.get(self.top, np.exp(self.mean[index])))
             for index, each in enumerate(self.candidates)
-            if self.top in each.errors or each.state == "busy"
+            if each.feasible and wanted(each)
         ]
         return np.array(points, dtype=np.float64).reshape(-1, 2)
 
     def _reference(self) -> tuple[float, float]:
-        """Beyond the worst values of the front that is expected in the end."""
-        points = np.column_stack([self.latency, np.exp(self.mean)])
+        """Beyond the worst values of the front that is expected in the end, but not beyond the limit."""
+        points = self._points(lambda each: self.top in each.errors or each.state != "closed")
+        if not len(points):
+            return 0.0, 0.0
         hopeful = points[non_dominated(points)]
         low, high = hopeful.min(axis=0), hopeful.max(axis=0)
         right, top = high + MARGIN * np.where(high > low, high - low, high)  # one point alone has no range
-        return float(right), float(top)
+        return float(min(right, self.limit_ms)), float(top)
 
     def _seen(self, values: Sequence[tuple[int, float, float]]) -> Seen:
         """What was seen: (candidate, doublings to go, log of the value)."""

@@ -38,6 +38,7 @@ LOST = "lost"  # how the reason begins of a trial that died with its process or 
 
 # The user attributes of a study.
 SPEC = "study_spec"  # the study spec as JSON
+STUDY = "study_id"  # tells a study from another of the same name; its checkpoints lie in a folder of that name
 IMAGES = "images"  # {"train", "validation": number of images, "hash": of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CONDITIONS = "environment"  # processor, threads and versions under which trials ran, without repetitions

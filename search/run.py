@@ -3,10 +3,12 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from optuna import Study
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
@@ -148,8 +150,10 @@ def fail_abandoned(study: Study) -> None:
         else:
             gone = age > ELSEWHERE
         if gone:
-            study._storage.set_trial_user_attr(trial._trial_id, records.REASON, f"{records.LOST}: its process is gone")
-            study.tell(trial.number, state=TrialState.FAIL)
+            with suppress(UpdateFinishedTrialError, ValueError):  # another worker was faster
+                reason = f"{records.LOST}: its process is gone"
+                study._storage.set_trial_user_attr(trial._trial_id, records.REASON, reason)
+                study.tell(trial.number, state=TrialState.FAIL)
 
 
 def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:

@@ -73,7 +73,7 @@ class DistinctSampler(BaseSampler):
 
     def _promoted(self, trials: Collection[FrozenTrial]) -> Iterator[str]:
         """Networks that are among the promising ones of the last rung that they reached, the highest rung first."""
-        known = [each for each in self.known.candidates(trials) if each.latency_ms]
+        known = [each for each in self.known.candidates(trials) if each.latency_ms and each.feasible]
         for rung in reversed(self.task.rungs[:-1]):
             there = [each for each in known if rung in each.errors]
             for index in promoted([(each.latency_ms or 0.0, each.errors[rung]) for each in there]):
@@ -84,7 +84,7 @@ class DistinctSampler(BaseSampler):
         """With rungs, whether a network, measured but not trained, could join the front at its latency."""
         if len(self.task.rungs) == 1:
             return True
-        return self.known.can_reach(latest_trials(study).values(), self.task.rungs, fingerprint)
+        return self.known.can_reach(latest_trials(study).values(), self.task, fingerprint)
 
     def _draw(
         self, sampler: BaseSampler, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

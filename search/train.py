@@ -70,6 +70,8 @@ class Training:
         self.averages: list[Tensor] = [] if self.average is None else list(self.average.parameters())
         self.optimiser = _optimiser(self.model, recipe)
         self.epochs: list[Epoch] = []
+        # Images that it was given since it was made or restored, repetitions counted.
+        self.image_passes = 0
         self.stride = GPU_STRIDE if self.device.type == "cuda" else 1
 
     @property
@@ -114,6 +116,7 @@ class Training:
     def _steps(self, order: Tensor, first: int, stop: int) -> Tensor:
         """The optimiser steps from `first` to before `stop`, done when this returns; the sum of their losses."""
         batch = self.recipe.batch
+        self.image_passes += (stop - first) * batch
         losses = [self._step(step, order[step * batch : (step + 1) * batch]) for step in range(first, stop)]
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -159,10 +162,6 @@ class Training:
     def result(self, turn: Turn = nullcontext) -> ThreshNet:
         """As `current`, on the CPU."""
         return on_cpu(self.current(turn))
-
-    def image_passes(self, before: int = 0) -> int:
-        """Training images seen since the end of epoch `before`, repetitions counted."""
-        return (len(self.epochs) - before) * self.steps * self.recipe.batch
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that `load_state_dict` needs to go on after the last finished epoch."""
@@ -258,7 +257,7 @@ def train(
     with memory_errors():
         training = Training(spec, split, recipe, flip=flip, seed=seed, device=device)
         resume(training)
-        before, errors, total = len(training.epochs), dict[int, float](), recipe.epochs * training.steps
+        errors, total = dict[int, float](), recipe.epochs * training.steps
         while True:
             done = len(training.epochs) * training.steps
             training.step_epoch(lambda step, steps: progress(done + step, total), turn)  # noqa: B023 - called at once
@@ -273,7 +272,7 @@ def train(
             model=on_cpu(model),
             epochs=tuple(training.epochs),
             errors=errors,
-            image_passes=training.image_passes(before),
+            image_passes=training.image_passes,
         )
         if training.device.type == "cuda":
             del training

@@ -1,6 +1,7 @@
 """Launching a study and loading it again: spec, storage and data brought together."""
 
 import math
+import uuid
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,6 +96,7 @@ def launch(
         spec = replace(spec, caveat=data.caveat)
     try:
         study = _create(spec, data, opened)
+        kept = replace(kept, checkpoints=_folder(kept.checkpoints / study.user_attrs[records.STUDY]))
         if counted(study) < spec.trials:
             _note_conditions(study, trains_on)
         task = Task(
@@ -178,6 +180,8 @@ def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStor
                 f"study {spec.name!r} was launched with other settings: {difference}; "
                 f"give the changed study another name"
             )
+    if records.STUDY not in study.user_attrs:
+        study.set_user_attr(records.STUDY, uuid.uuid4().hex)
     attrs = {records.CLASSES: list(data.classes), records.IMAGES: identity(data)}
     if any(study.user_attrs.get(key, value) != value for key, value in attrs.items()):
         raise InputError(f"study {spec.name!r} was launched with other images; give the changed study another name")
@@ -233,13 +237,16 @@ def _with_classes(spec: StudySpec, classes: int) -> StudySpec:
 
 def _kept(runs: Path, study: str) -> Kept:
     """The folders of a study, made where they are missing; InputError where they cannot be."""
-    weights, checkpoints = _weights(runs, study), runs / study / "checkpoints"
-    for folder in (weights, checkpoints):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
-    return Kept(FileSystemArtifactStore(weights), checkpoints)
+    return Kept(FileSystemArtifactStore(_folder(_weights(runs, study))), _folder(runs / study / "checkpoints"))
+
+
+def _folder(folder: Path) -> Path:
+    """A folder, made where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    return folder
 
 
 def _weights(runs: Path, study: str) -> Path:

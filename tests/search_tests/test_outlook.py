@@ -30,8 +30,9 @@ def candidate(
     latency_ms: float | None = None,
     errors: dict[int, float] | None = None,
     name: str | None = None,
+    feasible: bool = True,
 ) -> Candidate:
-    return Candidate(name or spec.fingerprint(), describe(spec, SIZE), latency_ms, errors or {}, state)
+    return Candidate(name or spec.fingerprint(), describe(spec, SIZE), latency_ms, errors or {}, feasible, state)
 
 
 def finished(spec: NetworkSpec, latency_ms: float, error: float) -> Candidate:
@@ -118,6 +119,39 @@ def test_a_slower_network_that_will_be_worse_cannot_reach_the_front_and_the_quic
     outlook = Outlook([*ended, slow, quick, scored_well], RUNGS)
     assert [outlook.can_reach(place) for place in range(12, 15)] == [False, True, True]
     assert outlook.can_reach(5)  # nothing dominates what is on the front
+
+
+def test_a_network_in_training_turns_none_away() -> None:
+    """What it will come to is a guess."""
+    twin = spec_of(3, 3)
+    asked = candidate(twin, "open", 4.0, name="asked")
+    busy = candidate(twin, "busy", 1.5, {1: 5.0}, name="busy")
+    outlook = Outlook([*a_front()[2:], asked, busy], RUNGS)
+    assert outlook.front[:, 0].min() == 1.5
+    assert outlook.can_reach(4)
+
+
+def test_a_network_over_a_limit_stands_in_nobodys_way() -> None:
+    named = replace(finished(spec_of(5, 5), 0.1, 1.0), feasible=False)  # beats all others at no time
+    asked = candidate(spec_of(4, 3), "open", 4.5)
+    outlook, feasible = (Outlook([*a_front(), asked, one], RUNGS) for one in (named, replace(named, feasible=True)))
+    assert len(outlook.front) == 6
+    assert outlook.can_reach(6)
+    assert outlook.promises()[6] > 0
+    assert outlook.reference[0] > 6.0
+    assert not feasible.can_reach(6)
+    assert outlook.mean[6] == feasible.mean[6]  # what its errors tell of others counts all the same
+
+
+def test_nothing_is_promised_beyond_the_latency_limit() -> None:
+    over = replace(candidate(spec_of(5, 5), "closed", 50.0), feasible=False)
+    slow, quick = candidate(spec_of(5, 4), "open", 9.0), candidate(spec_of(0, 1), "open", 0.5)
+    outlook = Outlook([*a_front(), over, slow, quick], RUNGS, limit_ms=7.0)
+    assert outlook.reference[0] <= 7.0
+    *_, of_slow, of_quick = outlook.promises()
+    assert of_slow == 0 < of_quick
+    *_, unlimited, _ = Outlook([*a_front(), over, slow, quick], RUNGS).promises()
+    assert unlimited > 0
 
 
 def test_everything_can_reach_an_empty_front() -> None:

@@ -178,12 +178,12 @@ class Teaching:
         before, errors = len(training.epochs), {}
         for number in sorted({*rungs, recipe.epochs}):
             if number > before:
+                training.image_passes = (number - before) * len(split)
                 training.epochs = [Epoch(epoch, 0.5, 0.25) for epoch in range(1, number + 1)]
                 errors[number] = 1e5 / params_of(spec) * recipe.epochs / number
                 if training.finished or not goes_on(training, errors[number]):
                     break
-        passes = (len(training.epochs) - before) * len(split)
-        return Trained(training.result(), tuple(training.epochs), errors, passes)
+        return Trained(training.result(), tuple(training.epochs), errors, training.image_passes)
 
 
 def failing(error: BaseException) -> Callable[[NetworkSpec], None]:
