@@ -27,6 +27,7 @@ LATENCY_SLOPES = np.array([0.0, 0.3, 0.1, 0.2, 0.0, *[0.0] * OCTAVES])
 MARGIN = 0.1  # the reference point lies so far beyond the expected front's worst values, as a share of its range
 OPTIMISM = 2.0  # standard deviations below the expected log of an error: what a network may come to at best
 OUTCOMES = ndtri((np.arange(16) + 0.5) / 16)  # of a score at a rung: quantiles of the standard normal distribution
+ROUNDING = 1e-9  # a relative difference that is none
 FLOOR = 0.01  # percent; an error of nothing has no log
 
 
@@ -156,7 +157,7 @@ class Outlook:
         """Milliseconds, (n,), expected where they were not measured."""
         timed = [(i, 0.0, np.log(each.latency_ms)) for i, each in enumerate(self.candidates) if each.latency_ms]
         if len(timed) == len(self.candidates):
-            return np.exp([log for _, _, log in timed])
+            return np.array([each.latency_ms for each in self.candidates], dtype=np.float64)
         level = float(np.mean([log for _, _, log in timed])) if timed else 0.0
         expected, _ = Surrogate(self._seen(timed), level, LATENCY_SLOPES).predict(self.descriptors, self.numbers)
         return np.array([each.latency_ms or np.exp(log) for each, log in zip(self.candidates, expected, strict=True)])
@@ -172,12 +173,14 @@ class Outlook:
 
     def _reference(self) -> tuple[float, float]:
         """Beyond the worst values of the front that is expected in the end, but not beyond the limit."""
-        points = self._points(lambda each: self.top in each.errors or each.state != "closed")
-        if not len(points):
+        counts = [each.feasible and (self.top in each.errors or each.state != "closed") for each in self.candidates]
+        if not any(counts):
             return 0.0, 0.0
+        points = np.column_stack([self.latency, np.exp(self.mean)])[counts]
         hopeful = points[non_dominated(points)]
         low, high = hopeful.min(axis=0), hopeful.max(axis=0)
-        right, top = high + MARGIN * np.where(high > low, high - low, high)  # one point alone has no range
+        # One point alone has no range, nor have points that differ by rounding.
+        right, top = high + MARGIN * np.where(high > (1 + ROUNDING) * low, high - low, high)
         return float(min(right, self.limit_ms)), float(top)
 
     def _seen(self, values: Sequence[tuple[int, float, float]]) -> Seen:
