@@ -142,9 +142,9 @@ def test_a_network_alone_is_claimed(study: Study) -> None:
 
 
 def test_in_every_order_of_their_steps_one_of_two_gets_the_network(study: Study) -> None:
-    """A claim is a write, a look and a write."""
+    """A claim is a write, a look, a write and another look."""
     found = set()
-    orders = sorted(set(permutations([0, 0, 0, 1, 1, 1])))
+    orders = sorted(set(permutations([0, 0, 0, 0, 1, 1, 1, 1])))
     for number, schedule in enumerate(orders):
         trials = [study.ask(), study.ask()]
         have = play([Stepped(trial, f"net {number}") for trial in trials], schedule)
@@ -232,6 +232,22 @@ def test_a_rival_that_died_before_it_looked_does_not_block_for_ever(
     assert slept  # it was waited for
     assert first.user_attrs[OWNER] is True
     assert latest_trials(study)["net"].number == first.number
+
+
+def test_one_that_falls_silent_between_its_look_and_its_last_word_gives_way(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its machine slept: another took the network in the meantime."""
+    monkeypatch.setattr(claims, "PATIENCE_S", 0.05)
+    early, late = study.ask(), study.ask()
+    silent = Stepped(late, "net")
+    for _ in range(2):  # it writes its claim, looks and sees nobody
+        silent.step()
+    assert claim(early, "net", None) is None
+    while not silent.ended:
+        silent.step()
+    assert silent.rival is not None
+    assert silent.rival.number == early.number
 
 
 # Which trial tells how a network stands

@@ -81,7 +81,7 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     documented = {
         value
         for name, value in vars(records).items()
-        if name.isupper() and name not in ("SPEC", "IMAGES", "CLASSES", "CONDITIONS", "REMEASURED")
+        if name.isupper() and name not in ("SPEC", "STUDY", "IMAGES", "CLASSES", "CONDITIONS", "REMEASURED")
     }
     absent = {
         records.REASON,

@@ -386,6 +386,18 @@ def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, go
     assert (again.user_attrs[records.RETRY_OF], again.user_attrs[records.NAMED]) == (0, "largest")
 
 
+def test_of_two_that_find_the_trial_of_a_dead_process_the_slower_is_content(
+    running: Running, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = running.study()
+    study.ask().set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": gone})
+    found = study.get_trials(deepcopy=True)
+    fail_abandoned(running.study())
+    monkeypatch.setattr(study, "get_trials", lambda **_: found)  # seen before the faster one acted
+    fail_abandoned(study)
+    assert [r.state for r in running.records()] == ["interrupted"]
+
+
 @pytest.mark.parametrize("queued", [True, False])
 def test_a_process_that_died_amid_its_proposal(running: Running, gone: int, queued: bool) -> None:
     """Only the first parameter was written down: a queued network is repeated whole, an unknown one is forgotten."""

@@ -203,7 +203,9 @@ def test_an_interrupted_training_goes_on_from_its_last_rung(
         parts.score(spec, task, Until(1))
     with pytest.raises(KeyboardInterrupt):
         parts.score(spec, task, Until(), watch=Interrupting(step))
-    assert record(parts.study.trials[-1]).state == "interrupted"
+    interrupted = record(parts.study.trials[-1])
+    assert interrupted.state == "interrupted"
+    assert interrupted.image_passes == EPOCH // 5 * (step - 5 * stopped_before)  # what it cost, though it is repeated
     gone_on = parts.score(spec, task, Until())
     assert_equal(whole, uninterrupted, parts, gone_on)
     assert gone_on.image_passes == left * EPOCH

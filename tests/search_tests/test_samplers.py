@@ -127,6 +127,13 @@ def test_where_nothing_fits_the_last_draw_is_let_through(monkeypatch: pytest.Mon
     assert decode(SPACE, study.trials[0].params) == asked[-1]
 
 
+def test_where_nothing_fits_freeze_thaw_draws_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Task, "fits", lambda _task, _spec: False)
+    study = new_study("freeze_thaw", SPACE)
+    search(study, SPACE, 2)
+    assert all(trial.params for trial in study.trials)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_enqueued_trials_keep_their_parameters(name: str) -> None:
     study = new_study(name, SPACE, Limits(params=params_of(LARGEST) - 1))

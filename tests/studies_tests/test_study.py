@@ -209,6 +209,16 @@ def test_loading_an_unknown_study_lists_those_there_are(start: Launch, url: str)
     assert refused(lambda: load("smal", url)) == f"no study is named 'smal' in {url!r}; it has another, small"
 
 
+def test_checkpoints_belong_to_one_study_whatever_its_name(start: Launch, url: str, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / small_spec().name / "checkpoints"
+    start(small_spec())
+    start(small_spec())
+    first = {file.name for file in folder.iterdir()}
+    start(small_spec(), f"journal:{tmp_path / 'other.log'}")
+    assert len(first) == 1
+    assert len({file.name for file in folder.iterdir()}) == 2
+
+
 def test_loading_from_an_empty_or_missing_storage_is_refused(url: str, tmp_path: Path) -> None:
     assert "there is no file" in refused(lambda: load("small", url))
     (tmp_path / "empty.log").touch()
