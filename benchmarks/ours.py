@@ -1,7 +1,7 @@
 """The search of the project on a recorded table, which stands in for measuring and training.
 
-As search.freeze_thaw it knows the latency of a network only once it chose it, and may turn it away then; new networks
-are drawn from the table, and none near others, as the pool holds most of the table anyway.
+As search.freeze_thaw it goes on with whatever promises most, one rung at a time, and may turn a network away once it is
+measured. New networks are drawn from the table, and none near others, as the pool holds most of the table anyway.
 """
 
 import numpy as np
@@ -15,7 +15,16 @@ from search.pool import RENEWED, SIZE
 
 
 def freeze_thaw(replay: Replay, seed: int) -> None:
-    """Go on with whatever promises most, one rung at a time, as long as the replay is open."""
+    """With the latency of every network known beforehand: it is free."""
+    _search(replay, seed, told=True)
+
+
+def freeze_thaw_unseen(replay: Replay, seed: int) -> None:
+    """With a latency known once its network was chosen, as in a study that is launched."""
+    _search(replay, seed, told=False)
+
+
+def _search(replay: Replay, seed: int, *, told: bool) -> None:
     rng = np.random.default_rng(seed)
     entries = replay.table.entries
     described = [describe(entry.spec, INPUT_SIZE) for entry in entries]
@@ -29,7 +38,7 @@ def freeze_thaw(replay: Replay, seed: int) -> None:
         return Candidate(
             fingerprint=str(place),
             descriptors=described[place],
-            latency_ms=entries[place].latency_ms if place in measured else None,
+            latency_ms=entries[place].latency_ms if told or place in measured else None,
             errors=dict(zip(RUNGS[:rungs], entries[place].errors, strict=False)),
             feasible=place not in away,
             state="closed" if place in away or rungs == len(RUNGS) else "open",

@@ -10,14 +10,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from benchmarks.mo_asha import mo_asha
-from benchmarks.ours import freeze_thaw
+from benchmarks.ours import freeze_thaw, freeze_thaw_unseen
 from benchmarks.replay import LIMIT, TOP, Replay
 from benchmarks.threshbench import SPACE
 from search.latency.lease import shared
 
 Strategy = Callable[[Replay, int], None]  # searches with a seed
 
-OURS = "ours"
+OURS, UNSEEN = "ours", "ours_unseen"
 SLOW = {"gp": 150, "ax": 60}  # proposals after which those are cut short that take seconds for each
 
 
@@ -74,6 +74,7 @@ def ax(replay: Replay, seed: int) -> None:
 
 STRATEGIES: dict[str, Strategy] = {
     OURS: freeze_thaw,
+    UNSEEN: freeze_thaw_unseen,
     "random": random,
     "nsga2": nsga2,
     "tpe": tpe,
@@ -84,6 +85,7 @@ STRATEGIES: dict[str, Strategy] = {
 }
 TITLES = {
     OURS: "freeze-thaw (ours)",
+    UNSEEN: "freeze-thaw (ours), latencies unseen",
     "random": "random",
     "nsga2": "NSGA-II (Optuna)",
     "tpe": "TPE (Optuna)",

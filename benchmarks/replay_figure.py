@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from benchmarks.peers import OURS, TITLES
+from benchmarks.peers import OURS, TITLES, UNSEEN
 from benchmarks.replay import GOAL, best_shares, oracle
 from benchmarks.replay_page import by_strategy, costs
 from benchmarks.replay_runs import Run
@@ -27,6 +27,7 @@ STEPS = 400  # costs at which the runs are compared
 # Okabe and Ito's colours, told apart by most of the colour-blind.
 COLOURS = {
     OURS: "#0072B2",
+    UNSEEN: "#003B5C",
     "random": "#7A7A7A",
     "nsga2": "#D55E00",
     "tpe": "#56B4E9",

@@ -13,7 +13,17 @@ from benchmarks.mo_asha import epsilon_net, mo_asha, promotion, ranking
 from benchmarks.peers import SLOW, STRATEGIES, TITLES, limit
 from benchmarks.replay import TOP, Proposal, Replay
 
-LIMITS = {"ours": 30, "random": 20, "nsga2": 60, "tpe": 16, "tpe_multivariate": 16, "gp": 13, "ax": 6, "mo_asha": 60}
+LIMITS = {
+    "ours": 30,
+    "ours_unseen": 30,
+    "random": 20,
+    "nsga2": 60,
+    "tpe": 16,
+    "tpe_multivariate": 16,
+    "gp": 13,
+    "ax": 6,
+    "mo_asha": 60,
+}
 needs_ax = pytest.mark.skipif(find_spec("ax") is None, reason="ax-platform is not installed")
 
 
