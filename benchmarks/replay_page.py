@@ -152,7 +152,7 @@ def markdown(runs: Sequence[Run], recorded: Table, facts: str) -> str:
         f"Medians (quartiles) of n = {' or '.join(map(str, seeds))} seeds. Cost 1 is a training of {RUNGS[-1]} epochs, "
         f"{RUNGS[-1] * recorded.passes_per_epoch:,} image passes; a training that is gone on with pays the difference. "
         "Latencies are free: ours knows them all beforehand, and with *latencies unseen* each once its network was "
-        "chosen, as in a study that is launched; the others have no way to use them beforehand. "
+        "chosen, as in a study that is launched; the others use none beforehand. "
         "A share is the hypervolume of the networks trained to the end, of the true front's, "
         f"up to {digits(latency)} ms and {digits(error)} % error: its nadir and {100 * MARGIN:.0f} % of its range.",
         f"Table {about['table']}: {len(recorded.entries)} networks, {len(goal.front)} on the true front; "
