@@ -113,8 +113,8 @@ def ratios(runs: Sequence[Run], mode: Mode, networks: int, share: float = COMPAR
 
 def costs_table(runs: Sequence[Run], mode: Mode, recorded: Table) -> str:
     """Costs to each share, strategy by strategy, cheapest first, above them the fewest that could do."""
-    header = [f"Full trainings; {MODES[mode]}", *(f"{share:.0%} of the front" for share in SHARES), "repeated"]
-    rows = [["fewest possible", *(str(oracle(recorded, share)) for share in SHARES), ""]]
+    header = [f"Full trainings; {MODES[mode]}", *(f"{share:.0%} of the front" for share in SHARES), "repeated", "seeds"]
+    rows = [["fewest possible", *(str(oracle(recorded, share)) for share in SHARES), "", ""]]
     rivals = {
         name: [costs(own, share, mode, len(recorded.entries)) for share in SHARES]
         for name, own in by_strategy(runs).items()
@@ -123,7 +123,7 @@ def costs_table(runs: Sequence[Run], mode: Mode, recorded: Table) -> str:
         own = by_strategy(runs)[name]
         repeated = sum(run.repeats for run in own) / sum(run.proposals for run in own)
         title = f"**{TITLES[name]}**" if name == OURS else TITLES[name]
-        rows.append([title, *(each.told() for each in paid), f"{repeated:.0%}"])
+        rows.append([title, *(each.told() for each in paid), f"{repeated:.0%}", str(len(own))])
     return table(header, rows)
 
 

@@ -147,7 +147,7 @@ def test_the_page_tells_costs_ratios_and_cuts() -> None:
         "| NSGA-II (Optuna)",
     ]
     assert "| >= 25.5 (24.8 to 34.5), 1 cut |" in rows[4]
-    assert rows[4].endswith("| 40% |")
+    assert rows[4].endswith("| 40% | 4 |")
     assert "- Ours to 95%, where a repeated proposal is free: <= 0.392 (" in page
     assert "of the best peer (GP (Optuna)) and 0.164 (" in page
     assert "Caveat: nothing was trained." in page
