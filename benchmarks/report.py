@@ -13,6 +13,7 @@ from pathlib import Path
 
 def options(name: str, about: str, goal: str) -> argparse.ArgumentParser:
     """The options that every benchmark takes; `goal` says what --check asks for."""
+    about, goal = (text.replace("%", "%%") for text in (about, goal))  # argparse fills in what stands after a %
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
     parser.add_argument("--quick", action="store_true", help="measure for a shorter time: under 10 minutes on 2 cores")
     parser.add_argument("--check", action="store_true", help=f"exit status 1 unless {goal}")

@@ -42,11 +42,11 @@ class Plateau:
     @property
     def told(self) -> str:
         """The judgement in a sentence."""
-        where = f"over the last {plural(self.over_networks, 'training')}"
-        where += f" ({self.over_passes:,} of {self.image_passes:,} image passes)"
+        last = f"the last {plural(self.over_networks, 'training')}"
+        last += f" ({self.over_passes:,} of {self.image_passes:,} image passes)"
         if self.growth_percent is None:
-            return f"Too early to say whether the front still moves: there was no hypervolume to grow {where}."
-        grew = f"its hypervolume grew by {self.growth_percent:.2f} % {where}"
+            return f"Too early to say whether the front still moves: it was empty before {last}."
+        grew = f"its hypervolume grew by {self.growth_percent:.2f} % over {last}"
         if self.reached:
             return f"The front no longer moves: {grew}."
         if self.growth_percent >= GROWTH:

@@ -1,5 +1,6 @@
 """The benchmarks' programs: tables, files, exit statuses and going on after an interruption; nothing is measured."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -274,3 +275,20 @@ def test_help_says_what_a_benchmark_is_for(name: str) -> None:
     )
     assert f"usage: python -m benchmarks.{name}" in done.stdout
     assert all(option in done.stdout for option in ("--quick", "--check", "--output"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        file.stem
+        for file in sorted((ROOT / "benchmarks").glob("*.py"))
+        if 'if __name__ == "__main__"' in file.read_text()
+    ],
+)
+def test_every_benchmark_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"benchmarks.{name}").main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert "option_strings" not in out
+    assert "%%" not in out

@@ -190,7 +190,7 @@ def test_few_networks_are_enough_to_see_a_front_move() -> None:
 def test_from_nothing_no_growth_is_told(volumes: tuple[float, ...]) -> None:
     found = plateau(steps(*volumes))
     assert (found.reached, found.growth_percent) == (False, None)
-    assert found.told.startswith("Too early to say whether the front still moves: there was no hypervolume to grow")
+    assert found.told.startswith("Too early to say whether the front still moves: it was empty before the last ")
 
 
 def test_a_study_that_cost_nothing_is_not_judged() -> None:
