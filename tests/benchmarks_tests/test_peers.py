@@ -14,7 +14,7 @@ from benchmarks.peers import SLOW, STRATEGIES, TITLES, limit
 from benchmarks.replay import TOP, Proposal, Replay
 
 LIMITS = {
-    "ours": 30,
+    "ours": 60,
     "ours_unseen": 30,
     "random": 20,
     "nsga2": 60,
