@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from search.latency.devices import measure_on
 from search.latency.lease import shared
 from search.train import Training
 from studies.environment import environment
+from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
 SEED = 0  # of every network's training, and of the order in which networks are recorded
@@ -58,7 +60,7 @@ def begin(settings: DataSettings) -> None:
 def train(spec: NetworkSpec, seed: int, flip: bool) -> dict[str, Any]:
     """Train one network and score it at every rung; its line of the table."""
     began = time.perf_counter()
-    training = Training(spec, _data.train, RECIPE, flip=flip, seed=seed)
+    training = Training(partial(build, spec), _data.train, RECIPE, flip=flip, seed=seed)
     errors = []
     while not training.finished:
         training.step_epoch(turn=shared)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 
@@ -27,6 +28,7 @@ from search.recipes import FAST
 from search.train import Training
 from studies.spec import StudySpec, find_spec
 from threshnet.named import ABOUT
+from threshnet.network import build
 
 STUDY = "cifar10_cpu"
 WORKERS = 2
@@ -86,7 +88,7 @@ def train(worker: Worker) -> None:
     """Train on noise, in turns with measurements, until the benchmark is gone."""
     torch.set_num_threads(1)
     noise = Split(torch.randint(0, 256, (2_000, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (2_000,)))
-    training = Training(spec_of(TRAINED), noise, FAST, flip=True, seed=0)
+    training = Training(partial(build, spec_of(TRAINED)), noise, FAST, flip=True, seed=0)
 
     @contextmanager
     def turn() -> Iterator[None]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -142,7 +143,7 @@ def our_turn(split: Split, plan: Plan, recipe: Recipe) -> Turn:
     """The training of search.train by a recipe: a turn is one epoch of as many images as the plan has steps for."""
     some = (plan.warm_up + plan.steps) * recipe.batch
     epoch = Split(split.images[:some], split.labels[:some])
-    training = Training(spec_of(NETWORK), epoch, recipe, flip=True, seed=0, device=plan.device)
+    training = Training(partial(build, spec_of(NETWORK)), epoch, recipe, flip=True, seed=0, device=plan.device)
 
     def turn() -> float:
         done_at: dict[int, float] = {}

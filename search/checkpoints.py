@@ -6,18 +6,18 @@ from typing import Any
 
 import torch
 
-from search.train import Training
+from search.train import Model, Training
 from threshnet.errors import InputError
 
 
-def save_training(training: Training, file: Path, conditions: Mapping[str, Any]) -> None:
+def save_training(training: Training[Model], file: Path, conditions: Mapping[str, Any]) -> None:
     """Write a training down with the conditions that it belongs to; a crash leaves the former file whole."""
     unfinished = file.with_name(file.name + ".partial")
     torch.save({"conditions": dict(conditions), "training": training.state_dict()}, unfinished)
     unfinished.replace(file)
 
 
-def load_training(training: Training, file: Path, conditions: Mapping[str, Any]) -> None:
+def load_training(training: Training[Model], file: Path, conditions: Mapping[str, Any]) -> None:
     """Go on with the training in the file, a dictionary of plain values and tensors; nothing else is ever read.
 
     InputError where the file is damaged or belongs to other conditions.

@@ -26,6 +26,7 @@ from search.task import Task
 from search.train import Training, TrainingFailed, train
 from space import suggest
 from threshnet.checkpoint import save_weights
+from threshnet.network import ThreshNet
 from threshnet.spec import NetworkSpec
 
 FAILURES = (TrainingFailed, MeasurementError)  # outcomes that fail a trial and let the study go on
@@ -177,9 +178,9 @@ class Scoring:
             "flip": task.flip,
         }
         errors: dict[str, float] = {}
-        begun: list[Training] = []
+        begun: list[Training[ThreshNet]] = []
 
-        def resume(training: Training) -> None:
+        def resume(training: Training[ThreshNet]) -> None:
             begun.append(training)
             if file.exists():
                 load_training(training, file, conditions)
@@ -188,7 +189,7 @@ class Scoring:
             if errors:  # so that others know them of a network that is busy
                 trial.set_user_attr(records.RUNGS, errors)
 
-        def goes_on(training: Training, error: float) -> bool:
+        def goes_on(training: Training[ThreshNet], error: float) -> bool:
             errors[str(len(training.epochs))] = error
             trial.set_user_attr(records.RUNGS, errors)
             save_training(training, file, conditions)  # last: without it the rung is scored once more

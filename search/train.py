@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ GPU_STRIDE = 20  # steps after which a GPU is waited for
 TURN_S = 0.2  # seconds of steps in one turn: a measurement waits no longer, and taking turns costs little
 DIVERGED = 3.0  # an epoch whose mean loss exceeds this many times a blind guess's has diverged
 
+Model = TypeVar("Model", bound=nn.Module)
+
 
 class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of the search, not a fault of the program
     """A training that cannot give a score; the message is the reason."""
@@ -43,15 +46,15 @@ class Epoch:
     seconds: float
 
 
-class Training:
-    """A training under way: `step_epoch` until `finished`, then `result`.
+class Training(Generic[Model]):
+    """A training under way of the network that `make` gives: `step_epoch` until `finished`, then `result`.
 
     The order of the images, their augmentation and dropout depend on (seed, epoch) alone, so a training restored by
     `load_state_dict` continues exactly as one that was never interrupted, on the same device and thread count.
     """
 
     def __init__(
-        self, spec: NetworkSpec, split: Split, recipe: Recipe, *, flip: bool, seed: int, device: str = "cpu"
+        self, make: Callable[[], Model], split: Split, recipe: Recipe, *, flip: bool, seed: int, device: str = "cpu"
     ) -> None:
         recipe = replace(recipe, batch=min(recipe.batch, len(split)))
         self.recipe, self.seed, self.device = recipe, seed, torch.device(device)
@@ -63,13 +66,15 @@ class Training:
         plain = self.device.type == "cpu"
         self.convolving: Callable[[], AbstractContextManager[object]] = SmallMaps if plain else nullcontext
         with _seeded(seed, self.device):
-            self.model = _placed(build(spec), self.device, torch.contiguous_format if plain else self.layout)
+            self.model = _placed(make(), self.device, torch.contiguous_format if plain else self.layout)
         self.steps = len(split) // recipe.batch
         self.average = copy.deepcopy(self.model) if recipe.averaged else None
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averages: list[Tensor] = [] if self.average is None else list(self.average.parameters())
         self.optimiser = _optimiser(self.model, recipe)
         self.epochs: list[Epoch] = []
+        # Numbers that the network gives for an image, known once it has seen one.
+        self.logits = 0
         # Images that it was given since it was made or restored, repetitions counted.
         self.image_passes = 0
         self.stride = GPU_STRIDE if self.device.type == "cuda" else 1
@@ -103,7 +108,7 @@ class Training:
                         if done == self.steps or time.perf_counter() >= until:
                             break
         mean = float(total) / self.steps
-        blind = math.log(self.model.spec.classes)
+        blind = math.log(self.logits)
         if not math.isfinite(mean):
             raise TrainingFailed(f"the loss was not finite in epoch {number}")
         if mean > DIVERGED * blind:
@@ -131,6 +136,7 @@ class Training:
         images = images.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed), self.convolving():
             logits = self.model(images)
+        self.logits = logits.shape[1]
         loss = functional.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=recipe.label_smoothing)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -145,7 +151,7 @@ class Training:
         share = 1 / max(2.0, AVERAGE_SHARE * self.steps * self.recipe.epochs)
         torch._foreach_lerp_(self.averages, self.weights, 1.0 if first else share)
 
-    def current(self, turn: Turn = nullcontext) -> ThreshNet:
+    def current(self, turn: Turn = nullcontext) -> Model:
         """A copy of the network as it stands, on the training's device in eval mode.
 
         Where the recipe averages, these are the averaged weights with the batch statistics that they themselves give on
@@ -159,7 +165,7 @@ class Training:
             _settle(model, images.tensor_split(max(1, len(images) // BATCH)), turn)
         return model
 
-    def result(self, turn: Turn = nullcontext) -> ThreshNet:
+    def result(self, turn: Turn = nullcontext) -> Model:
         """As `current`, on the CPU."""
         return on_cpu(self.current(turn))
 
@@ -242,8 +248,8 @@ def train(
     seed: int,
     device: str = "cpu",
     rungs: Collection[int] = (),
-    resume: Callable[[Training], None] = lambda training: None,
-    goes_on: Callable[[Training, float], bool] = lambda training, error: True,
+    resume: Callable[[Training[ThreshNet]], None] = lambda training: None,
+    goes_on: Callable[[Training[ThreshNet], float], bool] = lambda training, error: True,
     turn: Turn = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
@@ -255,7 +261,7 @@ def train(
     all). TrainingFailed gives the reason where there is no score, lack of memory included.
     """
     with memory_errors():
-        training = Training(spec, split, recipe, flip=flip, seed=seed, device=device)
+        training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed, device=device)
         resume(training)
         errors, total = dict[int, float](), recipe.epochs * training.steps
         while True:
@@ -309,7 +315,7 @@ def _settle(model: nn.Module, batches: Sequence[Tensor], turn: Turn) -> None:
         norm.eval()
 
 
-def on_cpu(model: ThreshNet) -> ThreshNet:
+def on_cpu(model: Model) -> Model:
     """The same model, moved to the CPU in the usual memory layout."""
     return _placed(model, torch.device("cpu"), torch.contiguous_format)
 
@@ -328,7 +334,7 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def _placed(model: ThreshNet, device: torch.device, layout: torch.memory_format) -> ThreshNet:
+def _placed(model: Model, device: torch.device, layout: torch.memory_format) -> Model:
     """The same model on a device, in a memory layout."""
     model.to(device, memory_format=layout)  # type: ignore[call-overload]
     return model

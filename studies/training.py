@@ -21,6 +21,7 @@ from studies.progress import Screen
 from studies.ship import export_model
 from threshnet.errors import InputError
 from threshnet.export import WEIGHTS
+from threshnet.network import ThreshNet, build
 from threshnet.shapes import walk
 
 CHECKPOINT = "checkpoint.pt"  # the training under way; only ever read back with weights_only
@@ -78,7 +79,7 @@ def train_network(
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
     with memory_errors():
-        training = Training(spec, whole, recipe, flip=images.mirror, seed=seed)
+        training = Training(partial(build, spec), whole, recipe, flip=images.mirror, seed=seed)
         yield from _resume(training, output / CHECKPOINT, conditions)
         while not training.finished:
             number = len(training.epochs) + 1
@@ -107,7 +108,7 @@ def _parts(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
     return split.images, split.labels
 
 
-def _resume(training: Training, file: Path, conditions: dict[str, Any]) -> Iterator[str]:
+def _resume(training: Training[ThreshNet], file: Path, conditions: dict[str, Any]) -> Iterator[str]:
     if file.exists():
         load_training(training, file, conditions)
         yield f"going on after epoch {len(training.epochs)}"

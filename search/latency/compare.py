@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.latency.devices import Device, Facts, bench, retried
+from search.latency.onnx_files import Network
 from search.latency.probe import quiet_cycles, round_medians
 from search.latency.protocol import Protocol
 from search.latency.reading import UNSTEADY, Rounds, changes
-from threshnet.spec import NetworkSpec
 
 MARGIN = 0.02  # latencies within this share of each other are the same
 LOADS = 6  # times that the networks are loaded anew: where they come to lie in memory moves latency by a percent or so
@@ -62,21 +62,21 @@ class Comparison:
 
 
 def compare_on(
-    device: Device, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol, seed: int = 0
+    device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol, seed: int = 0
 ) -> Comparison:
     """Measure two or more networks in turns, each loaded LOADS times, and compare them pair by pair.
 
     Each load takes the protocol's min_s per network, or six cycles. A network may occur twice. Raises InputError and
     MeasurementError as measure_on does.
     """
-    share = replace(protocol, min_s=protocol.min_s * len(specs), max_s=protocol.max_s * len(specs), tolerance=1.0)
+    share = replace(protocol, min_s=protocol.min_s * len(networks), max_s=protocol.max_s * len(networks), tolerance=1.0)
 
     def once(device: Device) -> tuple[Facts, list[Rounds]]:
         loads = []
-        with bench(device, specs, input_size, runtime, protocol) as ready:
+        with bench(device, networks, input_size, runtime, protocol) as ready:
             for _ in range(LOADS):
                 facts = ready.load()
-                loads.append(ready.rounds(range(len(specs)), share))
+                loads.append(ready.rounds(range(len(networks)), share))
         return facts, loads
 
     facts, taken = retried(device, once)
@@ -85,7 +85,7 @@ def compare_on(
     told = [*facts.notes, *unsteady, *(change for one in taken for change in changes(one.before, one.after))]
     generator = np.random.default_rng(seed)
     return Comparison(
-        pairs=tuple(_pair(loads, a, b, generator) for a, b in itertools.combinations(range(len(specs)), 2)),
+        pairs=tuple(_pair(loads, a, b, generator) for a, b in itertools.combinations(range(len(networks)), 2)),
         latency_ms=tuple(np.median(np.concatenate(loads, axis=1), axis=1).tolist()),
         cycles=sum(load.shape[1] for load in loads),
         processor=facts.processor,

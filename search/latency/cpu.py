@@ -10,10 +10,9 @@ from pathlib import Path
 
 from search.latency.conversation import Conversation, probe
 from search.latency.lease import CPU
-from search.latency.onnx_files import onnx_files
+from search.latency.onnx_files import Network, onnx_files
 from search.latency.protocol import Protocol
 from threshnet.errors import InputError
-from threshnet.spec import NetworkSpec
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder from which `search` and `threshnet` are imported
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
@@ -49,21 +48,30 @@ class Cpu:
 
     @contextlib.contextmanager
     def models(
-        self, talk: Conversation, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
+        self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
         """The networks as the runtime's probe takes them."""
-        with local_models(specs, input_size, runtime, protocol.batch) as models:
+        with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
 
 
 @contextlib.contextmanager
-def local_models(specs: Sequence[NetworkSpec], input_size: int, runtime: str, batch: int) -> Iterator[Sequence[object]]:
-    """Networks as a runtime's probe on this machine takes them: paths of ONNX files, or the specs as JSON."""
+def local_models(networks: Sequence[Network], input_size: int, runtime: str, batch: int) -> Iterator[Sequence[object]]:
+    """Networks as a runtime's probe on this machine takes them: paths of ONNX files, or the specs as JSON.
+
+    InputError where a runtime that builds networks is given a file.
+    """
     if runtime not in FROM_FILES:
-        yield [spec.to_json() for spec in specs]
+        yield [_as_json(network, runtime) for network in networks]
         return
-    with onnx_files(specs, input_size, batch) as paths:
+    with onnx_files(networks, input_size, batch) as paths:
         yield [str(path) for path in paths]
+
+
+def _as_json(network: Network, runtime: str) -> dict[str, object]:
+    if isinstance(network, Path):
+        raise InputError(f"runtime {runtime!r}: builds networks from specs; {network} needs {' or '.join(FROM_FILES)}")
+    return network.to_json()
 
 
 def child(

@@ -14,9 +14,9 @@ import torch
 
 from search.latency.conversation import Conversation
 from search.latency.cpu import child, local_models
+from search.latency.onnx_files import Network
 from search.latency.protocol import Protocol
 from threshnet.errors import InputError
-from threshnet.spec import NetworkSpec
 
 PROVIDER = "CUDAExecutionProvider"
 
@@ -71,10 +71,10 @@ class Cuda:
 
     @contextlib.contextmanager
     def models(
-        self, talk: Conversation, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
+        self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
         """The networks as the runtime's probe takes them."""
-        with local_models(specs, input_size, runtime, protocol.batch) as models:
+        with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
 
 

@@ -12,6 +12,7 @@ from search.latency import lease, strict
 from search.latency.conversation import Conversation, clean
 from search.latency.cpu import Cpu
 from search.latency.cuda import cuda_device
+from search.latency.onnx_files import Network
 from search.latency.probe import ratio_interval, round_medians
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, Rounds, as_rounds, doubts
@@ -56,7 +57,7 @@ class Device(Interface):
         """A probe for one of the runtimes; ends with the block."""
 
     def models(
-        self, talk: Conversation, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
+        self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> AbstractContextManager[Sequence[object]]:
         """The networks as that probe takes them; may be gone after the block."""
 
@@ -128,14 +129,14 @@ def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:
 
 def measure_on(
     device: Device | str,
-    spec: NetworkSpec,
+    network: Network,
     input_size: int,
     runtime: str = "onnxruntime",
     protocol: Protocol = DEFAULT_PROTOCOL,
     *,
     anew: bool = False,
 ) -> Latency:
-    """Measure the network of a spec, untrained, on (batch, 3, size, size), against the reference network.
+    """Measure the untrained network of a spec, or an ONNX file, on (batch, 3, size, size), against the reference.
 
     `anew` takes the reference's quiet latency again. Raises InputError for an unknown device or runtime or a size that
     the network pools away, MeasurementError when the measurement fails. Global random state and threads of torch are
@@ -144,7 +145,7 @@ def measure_on(
     device = device_named(device) if isinstance(device, str) else device
 
     def once(device: Device) -> Latency:
-        with bench(device, (REFERENCE, spec), input_size, runtime, protocol) as ready:
+        with bench(device, (REFERENCE, network), input_size, runtime, protocol) as ready:
             facts = ready.load()
             reference_ms = _quiet(ready, facts, input_size, runtime, protocol, anew)
             rounds = ready.rounds((0, 1), protocol)
@@ -167,17 +168,18 @@ def retried(device: Device, work: Callable[[Device], Answer]) -> Answer:
 
 @contextlib.contextmanager
 def bench(
-    device: Device, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
+    device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
 ) -> Iterator[Bench]:
     """A probe on the device with these networks at hand, to be loaded; it ends with the block."""
     check_runtime(device, runtime, protocol)
-    for spec in specs:
-        walk(spec, input_size)  # refuses a size that is too small
+    for network in networks:
+        if isinstance(network, NetworkSpec):
+            walk(network, input_size)  # refuses a size that is too small
     settings = {name: getattr(protocol, name) for name in ("threads", "batch", "precision", "channels_last")}
     settings |= {"input_size": input_size, "runtime": runtime}
     with (
         device.probe(runtime, protocol) as talk,
-        device.models(talk, specs, input_size, runtime, protocol) as models,
+        device.models(talk, networks, input_size, runtime, protocol) as models,
     ):
         yield Bench(device, talk, {"models": models, "settings": settings}, protocol.timeout_s)
 

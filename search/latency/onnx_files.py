@@ -1,4 +1,4 @@
-"""Networks as ONNX files for a measurement: untrained, since weights do not change fp32 latency, and batch fixed."""
+"""Networks as ONNX files for a measurement: batch fixed, untrained, since weights do not change fp32 latency."""
 
 import contextlib
 import os
@@ -16,21 +16,26 @@ from threshnet.export import export_onnx
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
+# What is measured: the network of a spec, or an ONNX file as it is, whose input is `threshnet.export.INPUT`.
+Network = NetworkSpec | Path
+
 
 @contextlib.contextmanager
-def onnx_files(specs: Sequence[NetworkSpec], input_size: int, batch: int) -> Iterator[list[Path]]:
+def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iterator[list[Path]]:
     """Files that take float32 (batch, 3, size, size), gone after the block; the reference's is kept for next time.
 
-    MeasurementError where the export fails. The global random state of torch is left alone.
+    A network that is a file already is handed on as it is. MeasurementError where the export fails. The global random
+    state of torch is left alone.
     """
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths = []
-        for number, spec in enumerate(specs):
-            path = Path(folder) / f"{number}.onnx"
-            if spec == REFERENCE:
-                path = _kept(input_size, batch)
+        for number, network in enumerate(networks):
+            if isinstance(network, Path):
+                paths.append(network)
+                continue
+            path = _kept(input_size, batch) if network == REFERENCE else Path(folder) / f"{number}.onnx"
             if not path.exists():
-                _export(spec, input_size, path, batch)
+                _export(network, input_size, path, batch)
             paths.append(path)
         yield paths
 

@@ -23,10 +23,9 @@ from urllib.parse import unquote
 
 from search.latency import probe as instrument
 from search.latency.conversation import CUT_OFF, Conversation, clean, ending, probe
-from search.latency.onnx_files import onnx_files
+from search.latency.onnx_files import Network, onnx_files
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from threshnet.errors import InputError
-from threshnet.spec import NetworkSpec
 
 FORM = "ssh://[user@]host[:port][/folder][?python=PATH]"
 FOLDER = "./.cache/threshnet"  # where files are kept on the far side, relative to its home
@@ -89,10 +88,10 @@ class Ssh:
 
     @contextlib.contextmanager
     def models(
-        self, talk: Conversation, specs: Sequence[NetworkSpec], input_size: int, runtime: str, protocol: Protocol
+        self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
         """Paths of the networks' files on the far side, sent where it has them not yet."""
-        with onnx_files(specs, input_size, protocol.batch) as paths:
+        with onnx_files(networks, input_size, protocol.batch) as paths:
             names = [f"{_sha256(path)}.onnx" for path in paths]
             files = dict(zip(names, paths, strict=True))  # equal ones once
             missing = self._missing(talk, list(files), protocol)

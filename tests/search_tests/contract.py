@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +18,8 @@ from search.latency.protocol import Protocol
 from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
 from threshnet.errors import InputError
+from threshnet.export import export_onnx
+from threshnet.network import build
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 
 SHRINKING = NetworkSpec((BlockSpec(links=((0,),), growth=4, transition=8, pool=True),) * 3, stem=StemSpec((4, 8)))
@@ -98,6 +102,18 @@ def refuses_before_it_runs(device: Device, runtime: str) -> None:
         refused("channels_last: goes with torch", lambda: measure_on(unasked, NETWORK, SIZE, runtime, layout))  # type: ignore[arg-type]
 
 
+def measures_a_file(device: Device, runtime: str) -> None:
+    """An ONNX file whose batch is free is measured as it is; a runtime that builds networks refuses it."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        export_onnx(build(NETWORK), SIZE, file, batch=None)
+        if runtime in ("onnxruntime", "openvino"):
+            _complete(measure_on(device, file, SIZE, runtime, QUICK), device, runtime, QUICK)
+            return
+        with pytest.raises(InputError, match="builds networks from specs"):
+            measure_on(device, file, SIZE, runtime, QUICK)
+
+
 def _in_precision(device: object, runtime: str, precision: str) -> Latency:
     return measure_on(device, NETWORK, SIZE, runtime, replace(QUICK, precision=precision))  # type: ignore[arg-type]
 
@@ -121,4 +137,5 @@ CONTRACT = (
     gives_readings,
     takes_the_reference_again,
     runs_elsewhere_and_warns_of_crowds,
+    measures_a_file,
 )

@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from search.recipes import PUBLISHED
 from search.small_maps import AROUND, SMALL, SmallMaps
 from search.train import Training
 from threshnet.named import named
+from threshnet.network import build
 
 MAPS = [(1, 1), (2, 2), (1, 2), (2, 1)]
 
@@ -87,7 +89,7 @@ def test_a_training_on_a_cpu_uses_products_and_comes_to_the_same_losses() -> Non
     recipe = replace(PUBLISHED, batch=50, epochs=2)
     spec = replace(named("threshnet28"), classes=2)  # its last maps of 32 x 32 images have one pixel
     with_products, without = (
-        Training(spec, dark_and_bright(100, size=32), recipe, flip=True, seed=0) for _ in range(2)
+        Training(partial(build, spec), dark_and_bright(100, size=32), recipe, flip=True, seed=0) for _ in range(2)
     )
     assert with_products.convolving is SmallMaps
     without.convolving = nullcontext

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from search.evaluate import error_percent, logits
 from search.recipes import PUBLISHED, RECIPES, Recipe, recipe_named
 from search.train import Epoch, Training, TrainingFailed, learning_rate, train
 from threshnet.errors import InputError
+from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
 PLAIN = replace(RECIPE, averaged=False, flip="where_allowed", shift=0)
@@ -27,7 +29,7 @@ PLAIN = replace(RECIPE, averaged=False, flip="where_allowed", shift=0)
 def start(
     spec: NetworkSpec = NETWORK, recipe: Recipe = RECIPE, *, seed: int = 0, flip: bool = True, images: int = 20
 ) -> Training:
-    return Training(spec, dark_and_bright(images), recipe, flip=flip, seed=seed)
+    return Training(partial(build, spec), dark_and_bright(images), recipe, flip=flip, seed=seed)
 
 
 def finish(training: Training) -> Training:
@@ -93,7 +95,7 @@ def test_the_published_recipe_is_the_published_one() -> None:
     ("epoch", "rate"), [(1, 1e-3), (74, 1e-3), (75, 5e-4), (149, 5e-4), (150, 2.5e-4), (200, 2.5e-4)]
 )
 def test_the_published_training_uses_the_published_rates(epoch: int, rate: float) -> None:
-    training = Training(NETWORK, dark_and_bright(200), PUBLISHED, flip=False, seed=0)
+    training = Training(partial(build, NETWORK), dark_and_bright(200), PUBLISHED, flip=False, seed=0)
     training.epochs = [Epoch(number, 0.0, 0.0) for number in range(1, epoch)]
     rates: set[float] = set()
     assert training.steps == 2
@@ -104,7 +106,7 @@ def test_the_published_training_uses_the_published_rates(epoch: int, rate: float
 
 def test_the_published_training_only_flips_and_is_in_full_precision() -> None:
     split = dark_and_bright(100)
-    training = Training(NETWORK, split, PUBLISHED, flip=False, seed=0)
+    training = Training(partial(build, NETWORK), split, PUBLISHED, flip=False, seed=0)
     assert type(training.optimiser) is torch.optim.Adam
     assert {group["weight_decay"] for group in training.optimiser.param_groups} == {0.0}
     assert {(group["betas"], group["eps"]) for group in training.optimiser.param_groups} == {((0.9, 0.999), 1e-8)}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from search.task import Task
 from search.train import Epoch, Trained, Training
 from space import Limits, Space, decode
 from threshnet.costs import count
+from threshnet.network import build
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 
 SIZE = 16  # pixels
@@ -173,7 +175,7 @@ class Teaching:
         self.log.append(f"train {spec.fingerprint()}")
         self.fail(spec)
         progress(1, 1)
-        training = Training(spec, split, recipe, flip=flip, seed=seed)
+        training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed)
         resume(training)
         before, errors = len(training.epochs), {}
         for number in sorted({*rungs, recipe.epochs}):
