@@ -202,7 +202,9 @@ def front_json(front: Front) -> dict[str, Any]:
         "hypervolume_percent": front.share_percent,
         "reference": {"latency_ms": front.reference[0], "error_percent": front.reference[1]},
         "knee": front.knee.number,
-        "front": [entry(record) for record in front.front],
+        "front": [
+            entry(record) | {"spec": record.network.to_json() if record.network else None} for record in front.front
+        ],
         "named": [
             entry(point.record)
             | {

@@ -32,6 +32,7 @@ from studies.front import (
 from studies.spec import StudySpec
 from studies.study import Loaded
 from threshnet import InputError
+from threshnet.spec import NetworkSpec
 
 COSTS = {"params": 1000, "macs": 2000, "flops": 2100, "madd": 4000, "memory_bytes": 400}
 
@@ -299,6 +300,7 @@ def test_json_has_every_field() -> None:
         assert entry["latency_relative_iqr"] > 0
         assert (entry["params"], entry["macs"]) == (record.costs["params"], record.costs["macs"])
         assert (entry["fingerprint"], entry["schedule"]) == (record.fingerprint, record.schedule)
+        assert NetworkSpec.from_json(entry["spec"]) == record.network
     for entry, point in zip(told["named"], front.named, strict=True):
         assert entry["name"] in ("ThreshNet28", "ThreshNet79")
         assert entry["on_front"] == point.on_front
