@@ -1,12 +1,13 @@
-"""A plotly figure as a PNG, drawn by the Chrome or Chromium that is installed; nothing is ever downloaded."""
+"""A plotly figure or an SVG as a PNG, drawn by the Chrome or Chromium that is installed; nothing is ever downloaded."""
 
 import asyncio
+import base64
 import logging
 import os
 import signal
 import textwrap
 import warnings
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -24,18 +25,56 @@ class NoChrome(RuntimeError):  # noqa: N818 - a state of the machine, not a faul
 def draw(chart: go.Figure, width: int, height: int, scale: int) -> bytes:
     """The PNG of a figure of `width` x `height` pixels, each `scale` x `scale` in the file; NoChrome where none is."""
     size = {"format": "png", "width": width, "height": height, "scale": scale}
+
+    async def take(browser: kaleido.Kaleido) -> bytes:
+        image: bytes = await browser.calc_fig(chart, opts=size)
+        return image
+
+    return _drawn(take)
+
+
+def draw_svg(svg: str, scale: int) -> bytes:
+    """The PNG of an SVG document in its own size and its light colours, scaled and failing as `draw`."""
+    source = base64.b64encode(svg.encode()).decode()
+    page = f'<body style="margin:0"><img style="display:block" src="data:image/svg+xml;base64,{source}">'
+    ready = "document.images[0].decode().then(() => [document.images[0].width, document.images[0].height])"
+
+    async def take(browser: kaleido.Kaleido) -> bytes:
+        tab = await browser.create_tab("about:blank")
+
+        async def ask(command: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - as the DevTools protocol has them
+            answer = await tab.send_command(command, params)
+            if "error" in answer:
+                raise RuntimeError(f"{command}: {answer['error']}")
+            result: dict[str, Any] = answer["result"]
+            return result
+
+        await ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
+        frame = (await ask("Page.getFrameTree"))["frameTree"]["frame"]["id"]
+        await ask("Page.setDocumentContent", frameId=frame, html=page)
+        size = await ask("Runtime.evaluate", expression=ready, awaitPromise=True, returnByValue=True)
+        width, height = size["result"]["value"]
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
+        shot = await ask("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        return base64.b64decode(shot["data"])
+
+    return _drawn(take)
+
+
+def _drawn(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
+    """What `take` makes of a browser."""
     with _quiet(), ThreadPoolExecutor(max_workers=1) as pool:  # a thread, as a notebook has an event loop of its own
-        return pool.submit(asyncio.run, _draw(chart, size)).result()
+        return pool.submit(asyncio.run, _taken(take)).result()
 
 
-async def _draw(chart: go.Figure, size: dict[str, Any]) -> bytes:
+async def _taken(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
     try:
         browser = kaleido.Kaleido(mathjax=False, timeout=None)  # False: MathJax would be fetched
     except RuntimeError:
         raise NoChrome("no Chrome or Chromium found; install one, or name its file in BROWSER_PATH") from None
     try:
         await _within(TIMEOUT_S, browser.open())
-        image: bytes = await _within(TIMEOUT_S, browser.calc_fig(chart, opts=size))
+        image: bytes = await _within(TIMEOUT_S, take(browser))
     except TimeoutError:
         with suppress(ProcessLookupError):
             os.killpg(browser.subprocess.pid, signal.SIGKILL)  # Chrome leads a process group of its own

@@ -1,4 +1,4 @@
-"""The commands about single networks: export, costs, train."""
+"""The commands about single networks: export, costs, draw, train."""
 
 import json
 from pathlib import Path
@@ -108,6 +108,45 @@ def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bo
         click.echo(json.dumps([{"network": n, "classes": k, **asdict(c)} for n, k, c in rows], indent=2))
     else:
         OUT.print(costs_table(rows))
+
+
+@click.command()
+@click.argument("network")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write, .svg or .png; a PNG needs a Chrome or Chromium.",
+)
+@input_option(None, "Image size, pixels [the file's, or 32].")
+def draw(network: str, output: Path, size: int | None) -> None:
+    """Draw the connection schedule of NETWORK, a name or a JSON file: every kept link of every block as an arc."""
+    from studies.drawing import schedule_svg
+    from studies.networks import read_network
+
+    suffix = output.suffix.lower()
+    if suffix not in (".svg", ".png"):
+        raise InputError(f"--output {output}: must end in .svg or .png")
+    given = read_network(network)
+    svg = schedule_svg(given.spec, size or given.input_size, given.title)
+    drawn = _png(svg, output) if suffix == ".png" else svg.encode()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(drawn)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror})") from None
+    OUT.print(f"{output}", highlight=False, soft_wrap=True)
+
+
+def _png(svg: str, output: Path) -> bytes:
+    """An SVG as a PNG; the command fails where there is no Chrome."""
+    from studies.chrome import NoChrome, draw_svg
+
+    try:
+        return draw_svg(svg, scale=2)
+    except NoChrome as missing:
+        raise CommandFailed(f"{output}: not written, {missing}; an .svg needs none") from None
 
 
 @click.command()
