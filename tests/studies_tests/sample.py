@@ -14,6 +14,7 @@ from search.latency.reading import Latency
 from space import Limits
 from studies.front import Front, front_of
 from studies.spec import StudySpec
+from studies.storage import open_storage
 from studies.study import Loaded
 from threshnet import NAMED, NetworkSpec
 from threshnet.costs import count
@@ -79,6 +80,24 @@ def remeasured(loaded: Loaded, device: str, runtime: str, missing: Collection[in
             key = f"{records.REMEASURED} {record.number} {there.backend}"
             loaded.study.set_user_attr(key, there.to_json())
     return replace(loaded, records=records.records(loaded.study))
+
+
+def stored(loaded: Loaded, name: str, url: str) -> None:
+    """Keep a study under a name in a storage."""
+    into = open_storage(url, create=True)
+    optuna.copy_study(
+        from_study_name=loaded.study.study_name,
+        from_storage=loaded.study._storage,
+        to_storage=into,
+        to_study_name=name,
+    )
+    study = optuna.load_study(study_name=name, storage=into)
+    for key, value in (
+        (records.SPEC, replace(loaded.spec, name=name, trials=40).to_json()),
+        (records.CLASSES, list(loaded.classes)),
+        (records.IMAGES, loaded.images),
+    ):
+        study.set_user_attr(key, value)
 
 
 def random_network(rng: np.random.Generator) -> NetworkSpec:

@@ -4,15 +4,12 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-import optuna
 import plotly.graph_objects as go
 import pytest
-from studies_tests.sample import sample_loaded, with_stopped
+from studies_tests.sample import sample_loaded, stored, with_stopped
 
-from search import records
 from search.volume import Step, curve, plateau
 from space import Limits
 from studies import cli
@@ -21,8 +18,7 @@ from studies.front import ended, full_training, reference_of
 from studies.pictures import write_page
 from studies.plots import HEIGHT, WIDTH
 from studies.plots_volume import volume_plot
-from studies.storage import open_storage
-from studies.study import Loaded, load
+from studies.study import load
 
 Run = Callable[..., tuple[int | str | None, str, str]]
 
@@ -30,24 +26,6 @@ Run = Callable[..., tuple[int | str | None, str, str]]
 def steps(*volumes: float, passes: int = 100) -> tuple[Step, ...]:
     """A curve of trainings that all cost the same."""
     return tuple(Step(n, (n + 1) * passes, volume, volume) for n, volume in enumerate(volumes))
-
-
-def stored(loaded: Loaded, name: str, url: str) -> None:
-    """Keep a study under a name in a storage."""
-    into = open_storage(url, create=True)
-    optuna.copy_study(
-        from_study_name=loaded.study.study_name,
-        from_storage=loaded.study._storage,
-        to_storage=into,
-        to_study_name=name,
-    )
-    study = optuna.load_study(study_name=name, storage=into)
-    for key, value in (
-        (records.SPEC, replace(loaded.spec, name=name, trials=40).to_json()),
-        (records.CLASSES, list(loaded.classes)),
-        (records.IMAGES, loaded.images),
-    ):
-        study.set_user_attr(key, value)
 
 
 @pytest.fixture
