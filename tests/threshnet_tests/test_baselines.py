@@ -56,15 +56,15 @@ def reducing(model: nn.Module, size: int) -> set[str]:
 
 @each
 def test_the_record_names_what_reduces_the_maps(baseline: Baseline) -> None:
+    """At 224 pixels, and at 64 for what hardly shrinks them."""
     stated = {name for step in baseline.reductions[baseline.undone :] for name in step}
-    assert reducing(build_baseline(baseline, 10), 160) == stated
+    assert reducing(build_baseline(baseline, 10), 64 if baseline.undone else 224) == stated
 
 
 @each
-@pytest.mark.parametrize("size", [32, 224])
-def test_logits_are_numbers_at_both_sizes(baseline: Baseline, size: int) -> None:
+def test_an_image_of_32_pixels_gives_logits(baseline: Baseline) -> None:
     with torch.inference_mode():
-        logits = build_baseline(baseline, 7).eval()(torch.rand(1, 3, size, size))
+        logits = build_baseline(baseline, 7).eval()(torch.rand(1, 3, 32, 32))
     assert logits.shape == (1, 7)
     assert bool(logits.isfinite().all())
 

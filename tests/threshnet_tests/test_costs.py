@@ -1,76 +1,37 @@
 """Costs and sizes that the rows tell, against what hooks count on the network that was built."""
 
-from collections import Counter
-
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from threshnet_tests.strategies import networks, small_networks
-from torch import Tensor, nn
 
 from threshnet import NAMED, InputError, NetworkSpec
-from threshnet.costs import Costs, count, macs, params
+from threshnet.costs import count, macs, params
+from threshnet.counting import count_modules, leaf_calls
 from threshnet.network import ThreshNet, build
 from threshnet.shapes import IMAGE, Row, smallest_input, walk
-
-
-def counted_by_hooks(model: ThreshNet, input_size: int) -> tuple[Costs, list[tuple[str, torch.Size, torch.Size]]]:
-    """The columns of torchstat, by its definitions, and name, input and output shape of each leaf as it is called."""
-    totals: Counter[str] = Counter()
-    calls: list[tuple[str, torch.Size, torch.Size]] = []
-    names = {module: name for name, module in model.named_modules()}
-
-    def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        source, n = inputs[0], output.numel()
-        calls.append((names[module], source.shape, output.shape))
-        totals["memory_bytes"] += 4 * n
-        match module:
-            case nn.Conv2d():
-                reads = module.weight[0].numel()
-                totals.update(macs=reads * n, flops=reads * n, madd=(2 * reads - 1) * n)
-            case nn.Linear():
-                reads = module.in_features
-                totals.update(macs=reads * n, flops=reads * n, madd=n * (2 * reads - 1))
-            case nn.BatchNorm2d():
-                totals.update(flops=2 * n, madd=4 * n)
-            case nn.ReLU() | nn.ReLU6():
-                totals.update(flops=n, madd=n)
-            case nn.MaxPool2d():
-                totals.update(flops=source.numel(), madd=(int(module.kernel_size) ** 2 - 1) * n)
-            case nn.AdaptiveAvgPool2d() | nn.Flatten() | nn.Dropout():
-                pass
-            case _:
-                pytest.fail(f"a leaf module that torchstat has no rule for: {module}")
-
-    handles = [m.register_forward_hook(hook) for m in model.modules() if not list(m.children())]
-    with torch.inference_mode():
-        model.eval()(torch.zeros(1, 3, input_size, input_size))
-    for handle in handles:
-        handle.remove()
-    totals["params"] = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    columns = ("params", "macs", "flops", "madd", "memory_bytes")
-    return Costs(input_size, **{column: totals[column] for column in columns}), calls
 
 
 @settings(max_examples=40, deadline=None)
 @given(small_networks(), st.integers(0, 20))
 def test_rows_tell_what_hooks_count(spec: NetworkSpec, extra: int) -> None:
     size = smallest_input(spec) + extra
-    costs, calls = counted_by_hooks(build(spec), size)
-    assert count(spec, size) == costs
-    rows = walk(spec, size)
-    assert [row.name for row in rows] == [name for name, _, _ in calls]
+    model = build(spec)
+    assert count(spec, size) == count_modules(model, size)
+    rows, calls = walk(spec, size), leaf_calls(model, size)
+    assert [row.name for row in rows] == [call.name for call in calls]
     flat = False
-    for row, (_, source, output) in zip(rows, calls, strict=True):
-        assert source == (1, row.channels_in, *(() if flat else (row.size_in, row.size_in)))
+    for row, call in zip(rows, calls, strict=True):
+        assert call.source == (1, row.channels_in, *(() if flat else (row.size_in, row.size_in)))
         flat = flat or row.op == "flatten"
-        assert output == (1, row.channels_out, *(() if flat else (row.size_out, row.size_out)))
+        assert call.output == (1, row.channels_out, *(() if flat else (row.size_out, row.size_out)))
 
 
-@pytest.mark.parametrize("name", ["threshnet28", "threshnet79"])
-def test_named_networks_cost_what_hooks_count(name: str) -> None:
-    assert count(NAMED[name], 32) == counted_by_hooks(build(NAMED[name]), 32)[0]
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("size", [32, 224])
+def test_named_networks_cost_what_hooks_count(name: str, size: int) -> None:
+    assert count(NAMED[name], size) == count_modules(build(NAMED[name]), size)
 
 
 @settings(max_examples=40, deadline=None)

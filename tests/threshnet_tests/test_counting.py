@@ -1,0 +1,142 @@
+"""The counter of modules: torchstat's rules in closed form, layer by layer, and on networks."""
+
+from importlib.util import find_spec
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
+
+from threshnet.baselines import BASELINES, build_baseline
+from threshnet.counting import count_modules, leaf_calls
+
+needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
+
+
+def counted(module: nn.Module, size: int) -> tuple[int, int, int, int, int]:
+    """Params, MACs, FLOPs, MAdd, and elements in memory."""
+    costs = count_modules(module, size)
+    return costs.params, costs.macs, costs.flops, costs.madd, costs.memory_bytes // 4
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    groups=st.sampled_from((1, 3)),
+    filters=st.integers(1, 4),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 3),
+    bias=st.booleans(),
+    size=st.integers(5, 20),
+)
+def test_convolutions_in_groups_and_with_biases(
+    groups: int, filters: int, kernel: int, stride: int, bias: bool, size: int
+) -> None:
+    out = 3 * filters
+    given = out * ((size - kernel) // stride + 1) ** 2
+    taps = kernel**2 * 3 // groups
+    assert counted(nn.Conv2d(3, out, kernel, stride, groups=groups, bias=bias), size) == (
+        taps * out + bias * out,
+        taps * given,
+        (taps + bias) * given,
+        (taps + taps - 1 + bias) * given,
+        given,
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(kernel=st.integers(1, 4), size=st.integers(4, 12), square=st.booleans())
+def test_pools(kernel: int, size: int, square: bool) -> None:
+    given, read = 3 * (size // kernel) ** 2, 3 * size**2
+    shape = kernel if square else (kernel, kernel)
+    assert counted(nn.MaxPool2d(shape), size) == (0, 0, read, (kernel**2 - 1) * given, given)
+    assert counted(nn.AvgPool2d(shape), size) == (0, 0, read, kernel**2 * given, given)
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (nn.BatchNorm2d(3), (6, 0, 2 * 75, 4 * 75, 75)),
+        (nn.ReLU6(), (0, 0, 75, 75, 75)),
+        (nn.SiLU(), (0, 0, 0, 0, 75)),
+        (nn.Sigmoid(), (0, 0, 0, 0, 75)),
+        (nn.Hardsigmoid(), (0, 0, 0, 0, 75)),
+        (nn.Dropout(), (0, 0, 0, 0, 75)),
+        (StochasticDepth(0.5, "row"), (0, 0, 0, 0, 75)),
+        (nn.AdaptiveAvgPool2d(1), (0, 0, 0, 0, 3)),
+        (nn.Identity(), (0, 0, 0, 0, 0)),
+        (nn.Sequential(), (0, 0, 0, 0, 0)),
+        (nn.Sequential(nn.Flatten(), nn.Linear(75, 2)), (152, 150, 150, 2 * 149, 75 + 2)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
+)
+def test_each_kind_of_leaf(module: nn.Module, expected: tuple[int, ...]) -> None:
+    assert counted(module, 5) == expected
+
+
+class NormAndActivation(nn.BatchNorm2d):
+    """A norm that holds its activation, as timm writes it."""
+
+    def __init__(self) -> None:
+        super().__init__(3)
+        self.drop, self.act = nn.Identity(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed: Tensor = self.act(self.drop(super().forward(x)))
+        return normed
+
+
+def test_a_norm_that_holds_its_activation_costs_what_the_two_cost() -> None:
+    assert counted(NormAndActivation(), 5) == counted(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), 5)
+
+
+def test_a_module_costs_each_time_it_is_called() -> None:
+    twice = nn.ReLU()
+    assert counted(nn.Sequential(twice, twice), 5) == counted(nn.Sequential(nn.ReLU(), nn.ReLU()), 5)
+
+
+def test_the_model_stays_as_it_was() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    count_modules(model, 4)
+    assert model.training
+    assert not model[0]._forward_hooks
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_leaf_without_a_rule_is_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="module '0': no rule says what a Softmax2d costs"):
+        count_modules(nn.Sequential(nn.Softmax2d()), 4)
+
+
+# Params, FLOPs, MAdd and memory (MiB) that torchstat 0.0.7 gives at 224x224 with 1000 classes, torchvision 0.29.2.
+BY_TORCHSTAT = {
+    "squeezenet": (1_248_424, 829_877_392, 1_646_620_104, 35.602996826171875),
+    "mobilenet_v2": (3_504_872, 320_236_288, 627_687_672, 74.25039672851562),
+    "shufflenet_v2": (2_278_604, 150_597_480, 297_755_728, 20.846160888671875),
+    "efficientnet_b0": (5_288_548, 399_299_484, 791_841_592, 75.814208984375),
+    "densenet121": (7_978_856, 2_882_619_136, 5_742_018_328, 147.09951782226562),
+}
+
+
+@pytest.mark.parametrize("name", BY_TORCHSTAT)
+def test_networks_of_plain_leaves_cost_what_torchstat_says(name: str) -> None:
+    costs = count_modules(build_baseline(BASELINES[name], 1000), 224)
+    assert (costs.params, costs.flops, costs.madd, costs.memory_mib) == BY_TORCHSTAT[name]
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet_v2", pytest.param("mobilenet", marks=needs_timm)])
+def test_a_stride_of_8_costs_more_with_the_same_parameters(name: str) -> None:
+    own, at_8 = (count_modules(build_baseline(BASELINES[key], 10), 32) for key in (name, f"{name}_stride8"))
+    assert own.params == at_8.params
+    assert own.macs < at_8.macs
+    assert own.memory_bytes < at_8.memory_bytes
+
+
+@pytest.mark.parametrize("name", ["mobilenet", "ghostnet"])
+@needs_timm
+def test_every_parameter_of_timm_s_networks_belongs_to_a_counted_call(name: str) -> None:
+    model = build_baseline(BASELINES[name], 10)
+    owned = sum(sum(p.numel() for p in call.module.parameters(recurse=False)) for call in leaf_calls(model, 32))
+    assert owned == count_modules(model, 32).params
