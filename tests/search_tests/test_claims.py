@@ -1,8 +1,6 @@
 """Claims, on each kind of storage: of all trials of one network one may train it, in whatever order they step."""
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -16,6 +14,7 @@ from optuna import Study, Trial
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
+from search_tests.workers import work_together
 from sqlalchemy import event
 
 from search import claims
@@ -321,27 +320,10 @@ def work(kind: str, folder: Path, together: Barrier) -> None:
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_processes_that_propose_the_same_networks_claim_each_once(kind: str, tmp_path: Path) -> None:
     study = open_study(kind, tmp_path)
-    together(work, kind, tmp_path)
+    work_together(work, WORKERS, lambda _, together: (kind, tmp_path, together))
     trials = study.trials
     assert len(trials) == WORKERS * NETWORKS
     assert all(trial.state.is_finished() for trial in trials)
     assert sorted(owners(study)) == [(f"net {number}", None) for number in range(NETWORKS)]
     assert sum(DUPLICATE_OF in trial.user_attrs for trial in trials) == (WORKERS - 1) * NETWORKS
     close(study)
-
-
-def together(target: Callable[[str, Path, Barrier], None], kind: str, folder: Path) -> None:
-    """Run WORKERS new processes to their end."""
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(WORKERS)
-    workers = [context.Process(target=target, args=(kind, folder, barrier)) for _ in range(WORKERS)]
-    try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(240)
-        assert [worker.exitcode for worker in workers] == [0] * WORKERS
-    finally:
-        for worker in workers:
-            with suppress(ValueError):
-                worker.kill()

@@ -1,10 +1,8 @@
 """Trainings that stop at rungs and go on: bit for bit, once, and only where they may join the front."""
 
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -29,6 +27,7 @@ from search_tests.tiny import (
     tiny_data,
     tiny_task,
 )
+from search_tests.workers import work_together
 
 from search import objective, records, samplers, surrogate
 from search import run as module
@@ -489,19 +488,7 @@ def test_no_network_is_trained_twice_by_several_processes(
     (tmp_path / "weights").mkdir()
     (tmp_path / "checkpoints").mkdir()
     study = optuna.create_study(study_name="tiny", storage=journal(tmp_path), directions=["minimize", "minimize"])
-    context = multiprocessing.get_context("spawn")
-    together = context.Barrier(WORKERS)
-    workers = [context.Process(target=target, args=(tmp_path, number, sampler, together)) for number in range(WORKERS)]
-    try:
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join(300)
-        assert [worker.exitcode for worker in workers] == [0] * WORKERS
-    finally:
-        for worker in workers:
-            with suppress(ValueError):
-                worker.kill()
+    work_together(target, WORKERS, lambda number, together: (tmp_path, number, sampler, together))
     trials: list[FrozenTrial] = study.trials
     assert len({trial.user_attrs[records.WORKER]["pid"] for trial in trials}) > 1
     read = records.records(study)
