@@ -91,23 +91,34 @@ def export(
 @click.option("--classes", type=click.IntRange(min=2), help="Instead of each network's own number.")
 @as_json_option
 def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
-    """Count what NETWORKS cost (names or JSON files; all named ones if none), torchstat's columns included."""
-    from dataclasses import asdict, replace
+    """Count what NETWORKS cost, torchstat's columns included, beside what was published of them.
 
+    NETWORKS are names or JSON files; all named ThreshNets and HarDNets if none, "all" for the comparison networks too.
+    """
+    from functools import partial
+
+    from studies.costing import costed, costed_spec, costs_table, told_of_the_published
     from studies.networks import read_network
-    from studies.tables import costs_table
-    from threshnet.costs import count
+    from threshnet.baselines import BASELINES, IMAGENET_CLASSES
     from threshnet.named import NAMED
 
     rows = []
-    for network in networks or tuple(NAMED):
-        given = read_network(network)
-        spec = given.spec if classes is None else replace(given.spec, classes=classes)
-        rows.append((given.title, spec.classes, count(spec, size)))
+    for network in (*NAMED, *BASELINES) if networks == ("all",) else networks or tuple(NAMED):
+        baseline = BASELINES.get(network.lower())
+        if baseline is None:
+            rows.append(costed_spec(network.lower(), read_network(network, also=BASELINES), classes, size))
+        else:
+            from threshnet.counting import count_baseline  # loads torch
+
+            count = partial(count_baseline, baseline, size)
+            rows.append(costed(baseline.title, baseline.key, classes or IMAGENET_CLASSES, count))
     if as_json:
-        click.echo(json.dumps([{"network": n, "classes": k, **asdict(c)} for n, k, c in rows], indent=2))
+        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
     else:
         OUT.print(costs_table(rows))
+        for row in rows:
+            for line in told_of_the_published(row):
+                OUT.print(line, highlight=False, soft_wrap=True)
 
 
 @click.command()

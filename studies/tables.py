@@ -11,7 +11,6 @@ from search.volume import Step
 from studies.front import Front, flag, latency_text, title, verdict
 from studies.listing import Listed
 from studies.options import plain_table
-from threshnet.costs import Costs
 
 
 def front_table(front: Front) -> Table:
@@ -51,26 +50,6 @@ def named_table(front: Front) -> Table:
     for point in front.named:
         record = point.record
         table.add_row(title(record), f"{record.error:.2f}", f"{record.latency_ms:.3f}{flag(record)}", verdict(point))
-    return table
-
-
-def costs_table(rows: Sequence[tuple[str, int, Costs]]) -> Table:
-    """Costs of networks at one input size."""
-    table = plain_table(f"Costs at {rows[0][2].input_size}x{rows[0][2].input_size}")
-    table.add_column("network", style="bold", no_wrap=True)
-    for name in ("classes", "params", "MACs G", "FLOPs G*", "MAdd G*", "MiB*"):
-        table.add_column(name, justify="right")
-    for name, classes, costs in rows:
-        table.add_row(
-            name,
-            str(classes),
-            f"{costs.params:,}",
-            f"{costs.macs / 1e9:.6f}",
-            f"{costs.flops / 1e9:.6f}",
-            f"{costs.madd / 1e9:.6f}",
-            f"{costs.memory_mib:.4f}",
-        )
-    table.caption = "* as torchstat counts them; MiB: outputs of all modules in fp32"
     return table
 
 

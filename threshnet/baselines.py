@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+IMAGENET_CLASSES = 1000  # of the networks' heads in their libraries
+
+
 @dataclass(frozen=True)
 class Baseline:
     """A comparison network: which one it is and where it shrinks its maps."""

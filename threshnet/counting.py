@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from threshnet.baselines import Baseline, build_baseline
 from threshnet.costs import BYTES_PER_ELEMENT, Costs
 
 
@@ -61,6 +62,13 @@ def count_modules(model: nn.Module, input_size: int) -> Costs:
         madd=sum(one.madd for one in counted),
         memory_bytes=BYTES_PER_ELEMENT * sum(call.output.numel() for call in calls),
     )
+
+
+def count_baseline(baseline: Baseline, input_size: int, classes: int) -> Costs:
+    """Costs of a comparison network with a head of `classes`; InputError where its library is not installed."""
+    with torch.device("meta"):  # no weights are drawn
+        model = build_baseline(baseline, classes)
+    return count_modules(model, input_size)
 
 
 def leaf_calls(model: nn.Module, input_size: int) -> tuple[Call, ...]:

@@ -4,6 +4,7 @@ Sources: the ThreshNet repository (MIT) for ThreshNet79 and ThreshNet95, PingoLH
 HarDNet85. Published head sizes: 10 classes for ThreshNets, 1000 for HarDNets.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from threshnet.errors import InputError
@@ -126,9 +127,9 @@ ABOUT: dict[str, About] = {
 }
 
 
-def named(name: str) -> NetworkSpec:
-    """The network called `name` (any case); InputError lists the names there are."""
+def named(name: str, also: Iterable[str] = ()) -> NetworkSpec:
+    """The network called `name` (any case); InputError lists the names there are, with those in `also`."""
     spec = NAMED.get(name.lower())
     if spec is None:
-        raise InputError(f"no network is named {name!r}; the names are {', '.join(NAMED)}")
+        raise InputError(f"no network is named {name!r}; the names are {', '.join([*NAMED, *also])}")
     return spec

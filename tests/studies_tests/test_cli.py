@@ -21,7 +21,10 @@ from studies import cli, launch, load
 from studies.front import course_of, front_of, fronts_of
 from studies.report import told_json
 from threshnet import NAMED
+from threshnet.baselines import BASELINES, build_baseline
 from threshnet.costs import count
+from threshnet.counting import count_modules
+from threshnet.published import PUBLISHED
 from threshnet.shapes import smallest_input
 
 COMMANDS = ("launch", "studies", "pareto", "remeasure", "volume", "export", "measure", "costs", "train")
@@ -410,12 +413,38 @@ def test_costs_are_those_that_are_counted(run: Run) -> None:
     for told, (name, spec) in zip(json.loads(said.out), NAMED.items(), strict=True):
         assert told.pop("network").lower() == name
         assert told.pop("classes") == spec.classes
+        assert told.pop("published") == asdict(PUBLISHED[name])
+        wrong = [(one["column"], one["status"]) for one in told.pop("discrepancies")]
+        assert wrong == ([("params", "unexplained")] if name == "threshnet79" else [])
         assert told == asdict(count(spec, 224))
     (one,) = json.loads(run("costs", "HarDNet68", "--input", "64", "--classes", "10", "--json").out)
     assert one["params"] == count(replace(NAMED["hardnet68"], classes=10), 64).params
+    assert one["published"] is None  # whose images are of 224 pixels
     table = run("costs", "threshnet79").out
     assert f"{count(NAMED['threshnet79'], 224).params:,}" in table
-    assert "ThreshNet79" in table
+    assert re.search(r"ThreshNet79 .*\n +published +14\.31 M +3\.46 +6\.90 +109\.68", table)
+    assert "ThreshNet79: 14.37 M params (14.31 published). Unexplained: " in table
+
+
+def test_costs_of_comparison_networks_are_told_in_the_same_columns(run: Run) -> None:
+    names = ["squeezenet", "shufflenet_v2_stride8"]
+    told = json.loads(run("costs", *names, "--input", "32", "--classes", "10", "--json").out)
+    for one, name in zip(told, names, strict=True):
+        counted = asdict(count_modules(build_baseline(BASELINES[name], 10), 32))
+        assert {key: one[key] for key in counted} == counted
+        assert (one["network"], one["classes"], one["published"]) == (BASELINES[name].title, 10, None)
+    said = run("costs", "SqueezeNet").out
+    assert re.search(r"SqueezeNet +1000 +1,248,424", said)
+    assert "SqueezeNet: 1.25 M params (0.78 published), 0.83 G FLOPs (2.69 published)" in said
+    assert "Explained: the row counts the layers of weiaicunzai/pytorch-cifar100" in said
+
+
+def test_costs_of_named_networks_load_no_torch() -> None:
+    code = (
+        "import sys; from studies.cli import cli; cli(['costs'], standalone_mode=False); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 @pytest.mark.usefixtures("files")

@@ -16,7 +16,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 
 def test_specs_costs_and_spaces_load_no_torch() -> None:
     done = run(
-        "import sys, threshnet, threshnet.costs, threshnet.shapes, space\n"
+        "import sys, threshnet, threshnet.costs, threshnet.shapes, threshnet.baselines, threshnet.published, space\n"
         "print(sorted({'torch', 'torchvision', 'onnx', 'onnxruntime', 'pandas'} & set(sys.modules)))"
     )
     assert done.stdout.strip() == "[]", done.stderr

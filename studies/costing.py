@@ -1,0 +1,91 @@
+"""What networks cost, and what was published of them, for the terminal and as JSON; loads no torch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from rich.table import Table
+
+from studies.networks import Given
+from studies.options import plain_table
+from threshnet.costs import Costs, count
+from threshnet.published import INPUT_SIZE, PUBLISHED, UNITS, Discrepancy, PublishedRow, discrepancies
+
+
+@dataclass(frozen=True)
+class Costed:
+    """A network, what it costs, and what was published of it."""
+
+    title: str
+    classes: int
+    costs: Costs
+    # Its row of the published table, None where it has none or the images are of another size than the table's.
+    published: PublishedRow | None = None
+    discrepancies: tuple[Discrepancy, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON data."""
+        return {
+            "network": self.title,
+            "classes": self.classes,
+            **asdict(self.costs),
+            "published": None if self.published is None else asdict(self.published),
+            "discrepancies": [asdict(one) for one in self.discrepancies],
+        }
+
+
+def costed(title: str, name: str, classes: int, at: Callable[[int], Costs]) -> Costed:
+    """The network called `name` with a head of `classes`; `at` tells its costs with any number of classes."""
+    costs = at(classes)
+    row = PUBLISHED.get(name) if costs.input_size == INPUT_SIZE else None
+    if row is None:
+        return Costed(title, classes, costs)
+    return Costed(title, classes, costs, row, discrepancies(row, costs, at(row.head_classes)))
+
+
+def costed_spec(name: str, given: Given, classes: int | None, input_size: int) -> Costed:
+    """The ThreshNet that a user gave as `name`, with its own number of classes or with `classes`."""
+
+    def at(head: int) -> Costs:
+        return count(replace(given.spec, classes=head), input_size)
+
+    return costed(given.title, name, classes or given.spec.classes, at)
+
+
+def costs_table(networks: Sequence[Costed]) -> Table:
+    """Costs of networks at one input size, each with the published figures below."""
+    size = networks[0].costs.input_size
+    table = plain_table(f"Costs at {size}x{size}")
+    table.add_column("network", style="bold", no_wrap=True)
+    for name in ("classes", "params", "MACs G", "FLOPs G*", "MAdd G*", "MiB*"):
+        table.add_column(name, justify="right")
+    for network in networks:
+        costs, row = network.costs, network.published
+        table.add_row(
+            network.title,
+            str(network.classes),
+            f"{costs.params:,}",
+            f"{costs.macs / 1e9:.6f}",
+            f"{costs.flops / 1e9:.6f}",
+            f"{costs.madd / 1e9:.6f}",
+            f"{costs.memory_mib:.4f}",
+        )
+        if row is not None:
+            figures = (f"{row.params_m:.2f} M", "", f"{row.flops_g:.2f}", f"{row.madd_g:.2f}", f"{row.memory_mb:.2f}")
+            table.add_row("  published", "", *figures, style="dim not bold")
+    table.caption = "* as torchstat counts them; MiB: outputs of all modules in fp32"
+    return table
+
+
+def told_of_the_published(network: Costed) -> Iterator[str]:
+    """Lines that say where a network's published figures are others, why, and what else there is to know of them."""
+    for reason in dict.fromkeys((one.status, one.why) for one in network.discrepancies):
+        figures = ", ".join(
+            f"{one.counted:.2f} {UNITS[one.column]} {one.column} ({one.published:.2f} published)"
+            for one in network.discrepancies
+            if (one.status, one.why) == reason
+        )
+        status, why = reason
+        yield f"{network.title}: {figures}. {status.capitalize()}: {why}."
+    if network.published is not None and network.published.remark:
+        yield f"{network.title}: {network.published.remark}."
