@@ -1,0 +1,170 @@
+"""What the comparison takes of each system: one training by the stated protocol, and one latency reading.
+
+Each outcome is a line of a file, with the conditions it was taken under; what the file holds is not taken again, and a
+training that was interrupted goes on after its last epoch.
+"""
+
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.cells import INPUT_SIZE
+from benchmarks.json_lines import append, lines_of
+from benchmarks.systems import System
+from search.checkpoints import load_training, save_training
+from search.data import DataSettings, SearchData, Split, identity, load_search, load_test
+from search.evaluate import error_percent
+from search.latency.compare import compare_on
+from search.latency.devices import device_named, measure_on
+from search.latency.lease import shared
+from search.latency.onnx_files import Network
+from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
+from search.recipes import Recipe
+from search.train import Training
+from threshnet.export import export_onnx
+
+DEVICE, RUNTIME = "cpu", "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Protocols:
+    """How every system is trained and measured."""
+
+    recipe: Recipe
+    # Training and validation images taken out of the training split; the latter are not used, and as many as the
+    # built-in studies hold out, so that these are the images that their networks are trained on.
+    train: int
+    validation: int
+    latency: Protocol = DEFAULT_PROTOCOL
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of the comparison, decoded when first asked for."""
+
+    settings: DataSettings
+
+    @cached_property
+    def search(self) -> SearchData:
+        """Training images."""
+        return load_search(self.settings, INPUT_SIZE)
+
+    @cached_property
+    def test(self) -> Split:
+        """The whole test split, which scores each system once."""
+        return load_test(self.settings, INPUT_SIZE)
+
+
+class NotTaken(RuntimeError):  # noqa: N818 - a choice of the user, not a fault of the program
+    """An outcome that is not there and was not asked for; the message says which."""
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Outcomes so far, a line each."""
+
+    file: Path
+    # Kinds of outcomes that may be taken now; of the others only those that are there are told.
+    kinds: Collection[str]
+
+    def take(
+        self, kind: str, key: str, conditions: Mapping[str, Any], work: Callable[[], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """The last outcome of that kind for that system under these conditions, else what `work` gives, written down.
+
+        NotTaken where there is none and that kind is not taken now.
+        """
+        wanted = {"kind": kind, "key": key, "conditions": dict(conditions)}
+        known = [line["outcome"] for line in lines_of(self.file) if {name: line[name] for name in wanted} == wanted]
+        if known:
+            outcome: dict[str, Any] = known[-1]
+            return outcome
+        if kind not in self.kinds:
+            raise NotTaken(f"not {kind}")
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        outcome = work()
+        append(self.file, wanted | {"outcome": outcome})
+        return outcome
+
+
+def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images, seed: int) -> dict[str, Any]:
+    """Train a system by the recipe and score it on the test split; TrainingFailed where it gives no score."""
+    conditions = {
+        "recipe": asdict(protocols.recipe),
+        "images": identity(images.search),
+        "input_size": INPUT_SIZE,
+        "origin": system.origin,
+        "seed": seed,
+    }
+    return ledger.take("trained", system.key, conditions, lambda: _train(ledger, system, protocols, images, conditions))
+
+
+def _train(
+    ledger: Ledger, system: System, protocols: Protocols, images: Images, conditions: dict[str, Any]
+) -> dict[str, Any]:
+    data, seed = images.search, conditions["seed"]
+    training = Training(system.make, data.train, protocols.recipe, flip=data.mirror, seed=seed)
+    checkpoint = ledger.file.with_name(f"{system.key}-{seed}.pt")
+    if checkpoint.exists():
+        load_training(training, checkpoint, conditions)
+    while not training.finished:
+        epoch = training.step_epoch(turn=shared)
+        save_training(training, checkpoint, conditions)
+        sys.stderr.write(f"{system.title}: epoch {epoch.number}, loss {epoch.loss:.3f}, {epoch.seconds:.0f} s\n")
+    error = error_percent(training.result(shared), images.test, shared)
+    checkpoint.unlink()
+    return {
+        "test_error_percent": error,
+        "test_images": len(images.test),
+        "losses": [epoch.loss for epoch in training.epochs],
+        "seconds": sum(epoch.seconds for epoch in training.epochs),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def measured(ledger: Ledger, system: System, protocol: Protocol) -> dict[str, Any]:
+    """Measure a system's latency by the project's protocol; MeasurementError where that fails."""
+
+    def measure() -> dict[str, Any]:
+        with files([system], protocol.batch) as (file,):
+            summary = measure_on(DEVICE, file, INPUT_SIZE, RUNTIME, protocol).summary()
+        sys.stderr.write(f"{system.title}: {summary['latency_ms']:.3f} ms\n")
+        return summary
+
+    conditions = {"device": DEVICE, "runtime": RUNTIME, "input_size": INPUT_SIZE, "protocol": protocol.to_json()}
+    return ledger.take("measured", system.key, conditions | {"origin": system.origin}, measure)
+
+
+def paired(ledger: Ledger, ours: System, other: System, protocol: Protocol) -> dict[str, Any]:
+    """The ratio of two systems' latencies, `other` over `ours`, measured in turns in one run."""
+
+    def compare() -> dict[str, Any]:
+        with files([other, ours], protocol.batch) as networks:
+            (pair,) = compare_on(device_named(DEVICE), networks, INPUT_SIZE, RUNTIME, protocol).pairs
+        sys.stderr.write(f"{other.title} / {ours.title}: {pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})\n")
+        return {"ratio": pair.ratio, "low": pair.low, "high": pair.high, "verdict": pair.verdict}
+
+    conditions = {"device": DEVICE, "runtime": RUNTIME, "input_size": INPUT_SIZE, "protocol": protocol.to_json()}
+    origins = {"origins": [other.origin, ours.origin]}
+    return ledger.take("paired", f"{other.key}/{ours.key}", conditions | origins, compare)
+
+
+@contextmanager
+def files(several: Sequence[System], batch: int) -> Iterator[list[Network]]:
+    """ONNX files of untrained systems, whose batch is fixed; gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
+        paths: list[Network] = []
+        for system in several:
+            path = Path(folder) / f"{system.key}.onnx"
+            with shared(), torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                export_onnx(system.make(), INPUT_SIZE, path, batch)
+            paths.append(path)
+        yield paths

@@ -1,0 +1,170 @@
+"""The comparison of all systems: what is taken once, what a page says of it, and the verdicts; nothing is measured."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from search_tests.tiny import NETWORK, dark_and_bright
+
+from benchmarks import comparison_runs
+from benchmarks.comparison import FULL
+from benchmarks.comparison_claims import pairs_claimed, size_verdict, speed_verdict
+from benchmarks.comparison_figure import figure
+from benchmarks.comparison_page import Row, markdown
+from benchmarks.comparison_runs import Ledger, NotTaken, Protocols, trained
+from benchmarks.systems import System, systems
+from search.data import SearchData
+from search.recipes import FAST
+from threshnet.costs import count
+from threshnet.errors import InputError
+from threshnet.network import build
+from threshnet.published import PUBLISHED
+
+SUMMARY: dict[str, Any] = {"latency_ms": 1.0, "low_ms": 0.9, "high_ms": 1.2, "warnings": []}
+TRAINING: dict[str, Any] = {"test_error_percent": 25.0, "test_images": 400}
+
+
+def rows(**changed: Any) -> list[Row]:  # noqa: ANN401 - fields of a Row
+    every = [Row(one, one.costs(224), one.costs(32), SUMMARY, TRAINING) for one in systems() if one.kind == "spec"]
+    return [*every[:-1], replace(every[-1], **changed)]
+
+
+def test_every_system_of_the_published_table_is_compared() -> None:
+    keys = [system.key for system in systems()]
+    assert len(set(keys)) == len(keys)
+    assert set(PUBLISHED) <= set(keys)
+    assert {"shufflenet_v2", "ghostnet", "efficientnet_b0", "densenet121"} <= set(keys)
+
+
+def test_a_network_of_a_file_is_set_beside_them(tmp_path: Path) -> None:
+    file = tmp_path / "trial7.json"
+    file.write_text(json.dumps(replace(NETWORK, classes=10).to_json()))
+    assert systems([file])[-1].key == "trial7"
+    with pytest.raises(InputError, match="'trial7': named twice"):
+        systems([file, file])
+    file.write_text(json.dumps(replace(NETWORK, classes=3).to_json()))
+    with pytest.raises(InputError, match="classes = 3"):
+        systems([file])
+
+
+# What was taken is not taken again
+
+
+def test_an_outcome_is_taken_once_for_its_conditions(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "new" / "ledger.jsonl", ("measured",))
+    taken: list[int] = []
+
+    def work() -> dict[str, Any]:
+        taken.append(1)
+        return {"value": len(taken)}
+
+    assert [ledger.take("measured", "a", {"batch": 1}, work)["value"] for _ in range(2)] == [1, 1]
+    assert ledger.take("measured", "a", {"batch": 2}, work) == {"value": 2}
+    assert ledger.take("measured", "b", {"batch": 1}, work) == {"value": 3}
+    assert Ledger(ledger.file, ()).take("measured", "a", {"batch": 2}, work) == {"value": 2}
+    with pytest.raises(NotTaken):
+        ledger.take("trained", "a", {"batch": 1}, work)
+
+
+class Interrupted(Exception):  # noqa: N818 - no error
+    """Stands for Ctrl-C."""
+
+
+def test_an_interrupted_training_goes_on_to_the_same_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = dark_and_bright(40)
+    images = Given(SearchData("made up", ("dark", "bright"), split, split, mirror=False), split)
+    system = _system()
+    protocols = Protocols(replace(FAST, epochs=3, batch=8), train=40, validation=40)
+    whole = trained(Ledger(tmp_path / "whole.jsonl", ("trained",)), system, protocols, images, seed=0)  # type: ignore[arg-type]
+
+    saved: list[int] = []
+
+    def stop(*_: object) -> None:
+        saved.append(1)
+        if len(saved) == 2:
+            raise Interrupted
+
+    ledger = Ledger(tmp_path / "stopped.jsonl", ("trained",))
+    keep = comparison_runs.save_training
+    monkeypatch.setattr(comparison_runs, "save_training", lambda *given: (keep(*given), stop()))
+    with pytest.raises(Interrupted):
+        trained(ledger, system, protocols, images, seed=0)  # type: ignore[arg-type]
+    assert (tmp_path / "tiny-0.pt").exists()
+    again = trained(ledger, system, protocols, images, seed=0)  # type: ignore[arg-type]
+    assert (again["losses"], again["test_error_percent"]) == (whole["losses"], whole["test_error_percent"])
+    assert not (tmp_path / "tiny-0.pt").exists()
+
+
+class Given:
+    """Images that are there already."""
+
+    def __init__(self, search: SearchData, test: object) -> None:
+        self.search, self.test = search, test
+
+
+def _system() -> System:
+    spec = replace(NETWORK, classes=2)
+    return System("tiny", "file", "Tiny", "made up", partial(build, spec), partial(count, spec))
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-20.0, -1.0, "does not hold here: it is slower"),
+        (-1.0, 12.0, "undecided: the interval holds 0"),
+        (2.0, 8.0, "faster, by less than claimed"),
+        (8.0, 12.0, "holds"),
+        (12.0, 15.0, "holds, and by more"),
+    ],
+)
+def test_a_claim_on_speed_is_judged_by_the_interval(low: float, high: float, verdict: str) -> None:
+    assert speed_verdict(10.0, low, high) == verdict
+
+
+def test_a_claim_on_size_is_judged_to_the_printed_point() -> None:
+    assert size_verdict(55.0, 55.8, 55.8) == "holds"
+    assert size_verdict(55.0, 54.2, 55.9).startswith("holds of the printed counts")
+    assert size_verdict(55.0, 40.0, 41.0) == "does not hold"
+
+
+def test_each_claim_on_speed_has_both_networks_that_may_be_meant() -> None:
+    keys = [system.key for system in systems()]
+    claimed = [key for _, key in pairs_claimed(keys)]
+    assert claimed[0] == "hardnet68"
+    assert {"ghostnet", "ghostnet_stride8", "efficientnet_b0_stride8"} <= set(claimed)
+
+
+# The page and the figure
+
+
+def page(of: list[Row], pairs: Mapping[str, Mapping[str, Any]]) -> str:
+    return markdown(of, pairs, FULL, "abacus", "beads")
+
+
+def test_the_page_says_what_is_missing() -> None:
+    text = page(rows(latency=None, training=None), {})
+    assert "| not measured | not trained |" in text
+    assert "**Beads.**" in text
+    assert "| not measured | no verdict |" in text
+
+
+def test_the_page_gives_each_number_its_interval() -> None:
+    pair = {"ratio": 1.1, "low": 1.08, "high": 1.12}
+    text = page(rows(latency=SUMMARY | {"warnings": ["busy device"]}), {"hardnet68": pair})
+    assert "| 1.00 (0.900 to 1.20) | 25.00 (21.0 to 29.5) |" in text  # Wilson's for 100 of 400
+    assert "| +10 % (+8 to +12) | holds, and by more |" in text
+    assert "1.20) ! |" in text
+    assert "- HarDNet85: busy device" in text
+    assert len(text.splitlines()) <= 60
+
+
+def test_the_figure_names_every_system_that_has_both_numbers() -> None:
+    drawn = figure(rows(training=None), "abacus")
+    assert {note.text for note in drawn.layout.annotations} == {row.system.title for row in rows()[:-1]}
