@@ -13,6 +13,7 @@ from benchmarks.systems import System
 from threshnet.costs import Costs
 
 CONFIDENCE = 0.95
+SLOWED = " †"  # marks a training at a lower learning rate
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def markdown(
             f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {protocols.train:,} images, 32x32 straight "
             f"in, 10 classes, n = 1 training each. The published training has 200 epochs of 50,000; a short one "
             f"favours what learns quickly.",
+            *slowed(rows),
             "- Test error: the whole test split, nothing chosen by it; the interval is binomial and knows nothing of "
             "seeds.",
             f"- Latency: ONNX Runtime, one thread, batch {protocols.latency.batch}, fp32, 32x32, in rounds against the "
@@ -98,8 +100,25 @@ def cells(row: Row) -> list[str]:
         f"{row.costs.macs / 1e6:.1f}",
         f"{row.costs_published.macs / 1e9:.2f}",
         f"{latency}{flag}" if latency else "not measured",
-        f"{error[0]:.2f} ({error[1]:.1f} to {error[2]:.1f})" if error else "not trained",
+        f"{error[0]:.2f} ({error[1]:.1f} to {error[2]:.1f}){SLOWED if at_lower_rate(row) else ''}"
+        if error
+        else "not trained",
     ]
+
+
+def at_lower_rate(row: Row) -> bool:
+    """Whether a row's training is not by the recipe's own learning rate."""
+    return row.training is not None and row.training["rate"] != 1
+
+
+def slowed(rows: Sequence[Row]) -> Iterator[str]:
+    """Which systems the recipe's learning rate left at a blind guess."""
+    told = [f"{row.system.title} ({row.training['rate']:g})" for row in rows if row.training and at_lower_rate(row)]
+    if told:
+        yield (
+            f"-{SLOWED}: at the recipe's learning rate it ended at a blind guess, so it was trained anew at a share of "
+            f"it: {', '.join(told)}."
+        )
 
 
 def doubts(rows: Sequence[Row]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from threshnet.network import build
 from threshnet.published import PUBLISHED
 
 SUMMARY: dict[str, Any] = {"latency_ms": 1.0, "low_ms": 0.9, "high_ms": 1.2, "warnings": []}
-TRAINING: dict[str, Any] = {"test_error_percent": 25.0, "test_images": 400}
+TRAINING: dict[str, Any] = {"test_error_percent": 25.0, "test_images": 400, "rate": 1.0}
 
 
 def rows(**changed: Any) -> list[Row]:  # noqa: ANN401 - fields of a Row
@@ -109,6 +109,26 @@ class Given:
 def _system() -> System:
     spec = replace(NETWORK, classes=2)
     return System("tiny", "file", "Tiny", "made up", partial(build, spec), partial(count, spec))
+
+
+def test_a_training_that_ends_blind_is_begun_anew_at_a_lower_rate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+
+    def train(*given: Any) -> dict[str, Any]:  # noqa: ANN401 - as _train's
+        rates.append(given[2].learning_rate)
+        return TRAINING | {"test_error_percent": 90.0 if len(rates) < 2 else 40.0}
+
+    monkeypatch.setattr(comparison_runs, "_train", train)
+    split = dark_and_bright(40)
+    images = Given(SearchData("made up", ("dark", "bright"), split, split, mirror=False), split)
+    outcome = trained(Ledger(tmp_path / "l.jsonl", ("trained",)), _system(), FULL, images, seed=0)  # type: ignore[arg-type]
+    assert rates == [FAST.learning_rate, FAST.learning_rate / 4]
+    assert (outcome["rate"], outcome["test_error_percent"]) == (0.25, 40.0)
+    text = page(rows(training=outcome), {})
+    assert "40.00 (35.3 to 44.9) †" in text
+    assert "HarDNet85 (0.25)" in text
 
 
 # Verdicts
