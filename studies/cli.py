@@ -12,6 +12,7 @@ from studies.cli_devices import device
 from studies.cli_measuring import compare, measure
 from studies.cli_models import costs, draw, export, train
 from studies.cli_picking import pick
+from studies.cli_recover import recover
 from studies.cli_volume import volume
 from studies.options import ERR, OUT, CommandFailed, Duration, as_json_option, file_option, runs_option, storage_option
 from threshnet.errors import InputError
@@ -209,5 +210,5 @@ def pareto(
         ERR.print(line, soft_wrap=True)
 
 
-for command in (export, measure, compare, remeasure, volume, pick, device, costs, draw, train):
+for command in (export, measure, compare, remeasure, volume, pick, device, costs, draw, recover, train):
     cli.add_command(command)

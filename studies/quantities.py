@@ -2,6 +2,7 @@
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -52,7 +53,22 @@ class Amount(click.ParamType[float]):
         if isinstance(value, float):
             return value
         found = re.fullmatch(rf"{NUMBER} ?([kMG]?)", value, re.ASCII)
-        amount = float(found[1]) * PREFIXES[found[2]] if found else 0.0
+        amount = float(Decimal(found[1]) * PREFIXES[found[2]]) if found else 0.0
         if not 0 < amount < math.inf:
             self.fail(f"{value!r}: must be a number above 0, such as 14371858, 500k, 10.18M or 2.28G", param, ctx)
         return amount
+
+
+class Stated(click.ParamType[tuple[float, float]]):
+    """A figure as a table prints it, such as 10.18M or 2.28G: its value, and half a unit of its last digit."""
+
+    name = "figure"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:  # noqa: ANN401
+        """Value and half a unit, from what was typed."""
+        if isinstance(value, tuple):
+            return value
+        figure = Amount().convert(value, param, ctx)
+        number = value.rstrip("kMG")
+        decimals = len(number.rstrip().partition(".")[2])
+        return figure, 0.5 * 10.0**-decimals * PREFIXES[value[len(number) :]]

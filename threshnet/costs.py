@@ -4,6 +4,7 @@ Two vocabularies: params and MACs as the field uses them, and the four columns o
 tables are written (Swall0w/torchstat: compute_flops.py, compute_madd.py, compute_memory.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from threshnet.shapes import Row, walk
@@ -36,7 +37,11 @@ class Costs:
 
 def count(spec: NetworkSpec, input_size: int) -> Costs:
     """Costs of the network at `input_size` pixels; InputError where the input is too small for its pools."""
-    rows = walk(spec, input_size)
+    return total(walk(spec, input_size), input_size)
+
+
+def total(rows: Sequence[Row], input_size: int) -> Costs:
+    """Costs of some rows of a walk at `input_size` pixels, added up."""
     return Costs(
         input_size=input_size,
         params=sum(params(row) for row in rows),
