@@ -81,6 +81,8 @@ class Kept:
     weights: FileSystemArtifactStore
     # Folder of the trainings that were stopped at a rung.
     checkpoints: Path
+    # Draws a network on images of so many pixels, under a title, as SVG text, which is kept beside the weights.
+    draw: Callable[[NetworkSpec, int, str], str] | None = None
 
 
 def scorer(
@@ -141,6 +143,7 @@ class Scoring:
         if not (always or going_on or self.policy.can_reach(self.trial.study, name)):
             self.trial.set_constraint("front", 1.0)
             raise _turned_away(self.trial, f"cannot be expected to reach the front at {latency_ms:.3g} ms")
+        self._keep_picture(spec)
         self.watch.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
         return self._error(spec, always), latency_ms
 
@@ -167,6 +170,26 @@ class Scoring:
                 trial.set_user_attr(records.LATENCY_MS, taken[0].latency_ms)
                 _require(trial, task.limits.of_latency(taken[0].latency_ms), always)
         return taken[0].latency_ms
+
+    def _keep_picture(self, spec: NetworkSpec) -> None:
+        """Keep the picture of a network that is to be trained, for optuna-dashboard."""
+        if self.kept.draw is None:
+            return
+        trial = self.trial
+        name = trial.user_attrs.get(records.NAMED)
+        title = f"Trial {trial.number} of {trial.study.study_name}" + (f": {name}" if name else "")
+        try:
+            svg = self.kept.draw(spec, self.task.input_size, title)
+            self._upload("schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
+        except Exception as fault:  # whatever it is, the network can be trained without
+            self.watch.stage(trial.number, f"not drawn: {fault}")
+
+    def _upload(self, name: str, write: Callable[[Path], object]) -> str:
+        """Keep what `write` puts into a file of that name as an artifact of the trial; returns its id."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            write(file)
+            return upload_artifact(artifact_store=self.kept.weights, file_path=str(file), study_or_trial=self.trial)
 
     def _error(self, spec: NetworkSpec, always: bool) -> float:
         """Validation error in percent at the end of the training; TrialPruned where it is stopped at a rung."""
@@ -220,10 +243,7 @@ class Scoring:
         if epochs < task.recipe.epochs:
             raise _turned_away(trial, f"stopped after {epochs} of {task.recipe.epochs} epochs at {trained.error:.2f} %")
         trial.set_user_attr(records.RUNGS, errors | {str(epochs): trained.error})
-        with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / "model.safetensors"
-            save_weights(trained.model, model)
-            artifact = upload_artifact(artifact_store=self.kept.weights, file_path=str(model), study_or_trial=trial)
+        artifact = self._upload("model.safetensors", partial(save_weights, trained.model))
         trial.set_user_attr(records.WEIGHTS, artifact)
         file.unlink(missing_ok=True)
         return trained.error

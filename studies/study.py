@@ -23,6 +23,7 @@ from search.run import Outcome, counted, run
 from search.task import Task
 from space import contains
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.drawing import schedule_svg
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, parse_spec
 from studies.storage import open_storage, reason
@@ -237,7 +238,8 @@ def _with_classes(spec: StudySpec, classes: int) -> StudySpec:
 
 def _kept(runs: Path, study: str) -> Kept:
     """The folders of a study, made where they are missing; InputError where they cannot be."""
-    return Kept(FileSystemArtifactStore(_folder(_weights(runs, study))), _folder(runs / study / "checkpoints"))
+    weights, checkpoints = _folder(_weights(runs, study)), _folder(runs / study / "checkpoints")
+    return Kept(FileSystemArtifactStore(weights), checkpoints, draw=schedule_svg)
 
 
 def _folder(folder: Path) -> Path:

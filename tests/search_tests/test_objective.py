@@ -2,11 +2,12 @@
 
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna import Study
-from optuna.artifacts import FileSystemArtifactStore, download_artifact
+from optuna.artifacts import FileSystemArtifactStore, download_artifact, get_all_artifact_meta, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 from search_tests.leases import busy
 from search_tests.tiny import (
@@ -342,3 +343,41 @@ def test_every_state_of_optuna_has_its_word() -> None:
         assert read.state == word
         assert read.trained == (word in ("finished", "infeasible"))
         assert (read.network, read.schedule, read.latency, read.epochs) == (None, "", {}, ())
+
+
+def test_a_picture_is_drawn_of_what_is_trained_alone(scoring: Scoring) -> None:
+    drawn: list[tuple[NetworkSpec, int, str]] = []
+
+    def draw(spec: NetworkSpec, input_size: int, title: str) -> str:
+        drawn.append((spec, input_size, title))
+        return "<svg/>"
+
+    scoring.kept = replace(scoring.kept, draw=draw)
+    task = tiny_task(Limits(params=int(MIDDLE)))
+    scoring.score(LARGEST, task)
+    scoring.score(SMALLEST, task, named="smallest")
+    scoring.score(SMALLEST, task)  # a duplicate
+    assert drawn == [(SMALLEST, SIZE, f"Trial 1 of {scoring.study.study_name}: smallest")]
+
+
+def test_a_picture_that_cannot_be_drawn_or_kept_fails_no_trial(
+    scoring: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(spec: NetworkSpec, input_size: int, title: str) -> str:
+        if spec == SMALLEST:
+            raise ValueError("no pencil")
+        return "<svg/>"
+
+    def full(*, file_path: str, **others: Any) -> str:  # noqa: ANN401 - upload_artifact's own
+        if file_path.endswith(".svg"):
+            raise OSError("no space left on device")
+        return upload_artifact(file_path=file_path, **others)
+
+    scoring.kept = replace(scoring.kept, draw=draw)
+    monkeypatch.setattr("search.objective.upload_artifact", full)
+    for spec in (SMALLEST, LARGEST):
+        trial = scoring.score(spec, tiny_task())
+        assert trial.state is TrialState.COMPLETE
+        assert [meta.artifact_id for meta in get_all_artifact_meta(trial, storage=scoring.study._storage)] == [
+            trial.user_attrs[records.WEIGHTS]
+        ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.artifacts import get_all_artifact_meta
 from search_tests.tiny import LARGEST, SMALLEST, SPACE
 from studies_tests.small import small_spec, write_tree
 
@@ -20,6 +21,7 @@ from search.records import Record
 from search.run import Outcome
 from space import Limits
 from studies import launch, load
+from studies.drawing import schedule_svg
 from studies.environment import PACKAGES
 from studies.listing import copy_study, list_studies
 from studies.spec import StudySpec
@@ -105,11 +107,18 @@ def test_load_gives_what_launch_gave(start: Launch, url: str, tmp_path: Path) ->
     assert [direction.name for direction in loaded.study.directions] == ["MINIMIZE"] * 2
 
 
-def test_the_weights_of_every_trained_network_are_kept(start: Launch) -> None:
+def test_the_weights_and_the_picture_of_every_trained_network_are_kept(start: Launch) -> None:
     loaded, _ = start(small_spec())
-    for record in loaded.records:
+    for record, trial in zip(loaded.records, loaded.study.trials, strict=True):
         assert load_weights(loaded.weights / record.weights).spec == record.network
-    assert len(list(loaded.weights.iterdir())) == 3
+        kept = {meta.filename: meta for meta in get_all_artifact_meta(trial, storage=loaded.study._storage)}
+        assert kept.keys() == {"model.safetensors", "schedule.svg"}
+        assert kept["model.safetensors"].artifact_id == record.weights
+        assert kept["schedule.svg"].mimetype == "image/svg+xml"
+        title = f"Trial {trial.number} of small" + (f": {record.named}" if record.named else "")
+        picture = (loaded.weights / kept["schedule.svg"].artifact_id).read_text(encoding="utf-8")
+        assert picture == schedule_svg(record.network, loaded.spec.input_size, title)
+    assert len(list(loaded.weights.iterdir())) == 6
 
 
 def test_the_caveat_of_a_data_set_is_said_unless_the_spec_has_one(start: Launch) -> None:
