@@ -6,6 +6,7 @@ them (--threshnet-chain and so on, by the names of the thresholds) and follows a
 """
 
 import html
+import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -74,7 +75,7 @@ def schedule_svg(spec: NetworkSpec, input_size: int, title: str) -> str:
         page.write(heading, WORDS, bold=True)
         page.write(facts, WORDS)
         _diagram(page, block, (entry, *_widths(own)), step)
-    width, height = _n(page.room + 2 * MARGIN), _n(page.y + MARGIN)
+    width, height = math.ceil(page.room + 2 * MARGIN), math.ceil(page.y + MARGIN)
     lines = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="threshnet-drawing" role="img" width="{width}" '
         f'height="{height}" viewBox="0 0 {width} {height}" font-family="{FONT}">',

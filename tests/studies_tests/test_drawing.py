@@ -1,17 +1,26 @@
 """The picture of a network's schedule: everything is there, nothing is cut off, no title breaks it."""
 
 import itertools
+import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 import pytest
+from choreographer.browsers.chromium import Chromium
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from playwright.sync_api import sync_playwright
 from threshnet_tests.strategies import networks
 
-from studies.drawing import STROKES, schedule_svg
+from studies.cli_models import draw
+from studies.drawing import DARK_PAPER, PAPER, STROKES, schedule_svg
 from threshnet import NAMED, NetworkSpec
 from threshnet.errors import InputError
 from threshnet.schedules import THRESHOLD_NAMES, schedule, strength
@@ -131,3 +140,82 @@ def test_an_image_that_would_be_pooled_away_cannot_be_drawn() -> None:
     block = BlockSpec(links=((0,),), growth=8, transition=8, pool=True)
     with pytest.raises(InputError, match="too small"):
         schedule_svg(NetworkSpec((block,), StemSpec(stride=1, pool=False)), 1, "small")
+
+
+def test_the_command_writes_what_the_function_returns(tmp_path: Path) -> None:
+    file = tmp_path / "new folder" / "drawn.svg"
+    spec = tmp_path / "mine.json"
+    spec.write_text(json.dumps({"title": "Mine", "input_size": 64, "spec": NAMED["threshnet28"].to_json()}))
+    told = CliRunner().invoke(draw, [str(spec), "-o", str(file)])
+    assert (told.exit_code, told.exception) == (0, None)
+    assert file.read_text(encoding="utf-8") == schedule_svg(NAMED["threshnet28"], 64, "Mine")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("threshnet28", "-o", "drawn.pdf"), "--output drawn.pdf: must end in .svg or .png"),
+        (("threshnet30", "-o", "drawn.svg"), "no network is named 'threshnet30'"),
+        (("threshnet28", "-o", "drawn.svg", "--input", "3"), "input size 3 is too small"),
+        (("threshnet28", "-o", "taken/drawn.svg"), "cannot be written"),
+    ],
+)
+def test_what_cannot_be_drawn_is_bad_input(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").touch()
+    told = CliRunner().invoke(draw, arguments)
+    assert isinstance(told.exception, InputError)
+    assert message in str(told.exception)
+    assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
+
+
+def test_without_a_chrome_a_png_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Chromium, "find_browser", lambda **_: None)
+    told = CliRunner().invoke(draw, ["threshnet28", "-o", str(tmp_path / "drawn.png")])
+    assert told.exit_code == 1
+    assert told.output.count("\n") == 1
+    assert "no Chrome or Chromium found" in told.output
+
+
+@pytest.mark.services
+def test_a_png_is_twice_the_size_and_light(tmp_path: Path) -> None:
+    file = tmp_path / "drawn.png"
+    told = CliRunner().invoke(draw, ["threshnet28", "-o", str(file)])
+    assert told.exit_code == 0, told.output
+    root = parsed(schedule_svg(NAMED["threshnet28"], 32, "ThreshNet28"))
+    with Image.open(file) as image:
+        assert image.size == tuple(2 * int(root.get(edge, "")) for edge in ("width", "height"))
+        colours = image.convert("RGB").getcolors(1 << 20)
+    seen = {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in colours or ()}
+    assert {PAPER, *(stroke.light for stroke in STROKES[2:])} <= seen
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_in_a_browser_no_text_meets_an_edge_or_another(scheme: Literal["light", "dark"], tmp_path: Path) -> None:
+    deep = BlockSpec(links=schedule((0, 1, 2, 3) * 16), growth=1000, transition=1000, multiplier=1.1)
+    mixed = NetworkSpec((deep, *NAMED["threshnet28"].blocks))
+    drawings = [
+        schedule_svg(spec, 224, title) for spec, title in ((mixed, "M" * 200), (NAMED["hardnet85"], "HarDNet85"))
+    ]
+    overlaps = """() => {
+        const [page, ...texts] = [document.documentElement, ...document.querySelectorAll("text")]
+            .map(each => each.getBoundingClientRect());
+        const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+        const outside = texts.filter(box => box.left < 0 || box.right > page.width || box.bottom > page.height);
+        return outside.length + texts.filter((a, i) => texts.slice(i + 1).some(b => meet(a, b))).length;
+    }"""
+    with sync_playwright() as playwright:
+        program = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme=scheme)
+        for drawing in drawings:
+            (tmp_path / "drawn.svg").write_text(drawing, encoding="utf-8")
+            page.goto((tmp_path / "drawn.svg").as_uri())
+            assert page.evaluate(overlaps) == 0
+            paper = page.evaluate("() => getComputedStyle(document.querySelector('.paper')).fill")
+            red, green, blue = (int(part) for part in re.findall(r"\d+", paper))
+            assert f"#{red:02X}{green:02X}{blue:02X}" == (PAPER if scheme == "light" else DARK_PAPER)
+        browser.close()
