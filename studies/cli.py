@@ -206,7 +206,7 @@ def pareto(
             OUT.print(sentence, highlight=False)
         if first.caveat:
             OUT.print(f"Note: {first.caveat}.", highlight=False)
-    for line in report.write(loaded, fronts, html=html, png=png, csv=csv, results=results):
+    for line in report.write(loaded, fronts, storage=storage, html=html, png=png, csv=csv, results=results):
         ERR.print(line, soft_wrap=True)
 
 

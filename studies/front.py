@@ -186,6 +186,23 @@ def latency_text(record: Record) -> str:
     return f"{latency.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)}"
 
 
+def conditions(latency: Latency, where: str) -> str:
+    """Where and how a latency was measured, in words."""
+    texts = [
+        where,
+        f"{latency.runtime} {latency.runtime_version}, {latency.threads} thread{'s' if latency.threads > 1 else ''}",
+        f"batch {latency.batch}",
+        f"input {latency.input_size} x {latency.input_size}",
+        latency.precision,
+    ]
+    return "; ".join(texts)
+
+
+def broken_limits(record: Record) -> str:
+    """The limits that a network is over, and by how much, in words."""
+    return ", ".join(f"{name} by {100 * excess:.0f} %" for name, excess in record.constraints.items() if excess > 0)
+
+
 def front_json(front: Front) -> dict[str, Any]:
     """One front as JSON-ready values."""
     return {

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from search.records import Record
 from studies.axes import Axis
-from studies.front import Front, reading, title, verdict
+from studies.front import Front, broken_limits, reading, title, verdict
 from studies.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
 from threshnet.named import ABOUT
 from threshnet.schedules import describe
@@ -102,10 +102,7 @@ def hover(record: Record, front: Front) -> str:
     if record.network:
         lines += [f"block {number}: {_block(block)}" for number, block in enumerate(record.network.blocks, start=1)]
     if over(record):
-        broken = ", ".join(
-            f"{name} by {100 * excess:.0f} %" for name, excess in record.constraints.items() if excess > 0
-        )
-        lines.append(f"over the limit of {broken}")
+        lines.append(f"over the limit of {broken_limits(record)}")
     lines += [f"<b>{verdict(point)}</b>" for point in front.named if point.record.number == record.number]
     if record.named and reconstructed(record):
         lines.append(ABOUT[record.named].origin)

@@ -7,9 +7,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from search.latency.reading import Latency
 from studies.axes import Axis, error_axis, latency_axis
-from studies.front import Front, reading
+from studies.front import Front, conditions, reading
 from studies.panel import DOT, GRID, INK, SOFT, Panel, annotations, over, traces
 
 WIDTH, HEIGHT = 1120, 720  # pixels; the HTML keeps the height
@@ -38,18 +37,6 @@ def figure(front: Front) -> go.Figure:
         yaxis=axis_layout(ys, ERROR),
     )
     return chart
-
-
-def conditions(latency: Latency, where: str) -> str:
-    """Where and how a latency was measured, in words."""
-    texts = [
-        where,
-        f"{latency.runtime} {latency.runtime_version}, {latency.threads} thread{'s' if latency.threads > 1 else ''}",
-        f"batch {latency.batch}",
-        f"input {latency.input_size} x {latency.input_size}",
-        latency.precision,
-    ]
-    return "; ".join(texts)
 
 
 def subtitle(front: Front, more: Sequence[str], line: int) -> str:

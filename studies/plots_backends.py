@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from studies.axes import error_axis, latency_axis
-from studies.front import Front, reading
+from studies.front import Front, conditions, reading
 from studies.labels import CHARACTER
 from studies.moves import agreement, moves
 from studies.panel import INK, SOFT, Panel, annotations, reconstructed, traces
@@ -23,7 +23,6 @@ from studies.plots import (
     LINE_HEIGHT,
     RIGHT,
     axis_layout,
-    conditions,
     layout,
     subtitle,
 )

@@ -9,9 +9,11 @@ import pandas as pd
 
 from space import size
 from studies.chrome import NoChrome
+from studies.defaults import DEFAULT_STORAGE
 from studies.front import Front, course_of, flag, latency_text, reading, title, verdict
 from studies.moves import change, moves, study_json
-from studies.pictures import write_html, write_png
+from studies.page.file import write_report
+from studies.pictures import write_png
 from studies.study import Loaded
 from threshnet.errors import InputError
 
@@ -23,16 +25,20 @@ def write(
     loaded: Loaded,
     fronts: Sequence[Front],
     *,
+    storage: str = DEFAULT_STORAGE,
     html: Path | None = None,
     png: Path | None = None,
     csv: Path | None = None,
     results: Path | None = None,
 ) -> Iterator[str]:
-    """Write what is asked for of a study's fronts; yields a line for each file, also for one that could not be made."""
+    """Write what is asked for of a study's fronts; yields a line for each file, also for one that could not be made.
+
+    `storage` is where the study lies, for the page's export commands.
+    """
     try:
         if html:
             html.parent.mkdir(parents=True, exist_ok=True)
-            write_html(fronts, html)
+            write_report(loaded, fronts, html, storage)
             yield f"wrote {html}"
         if csv:
             csv.parent.mkdir(parents=True, exist_ok=True)

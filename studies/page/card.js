@@ -1,0 +1,158 @@
+// The card of a network: its costs, training, raw samples and drawing, and the command that exports it.
+
+const WIDE = "(min-width: 900px)"; // windows in which the page stays in use beside the card
+
+/** What there is only for some trials, read when it is asked for; null where the page had no room for it. */
+function detailOf(page, row) {
+  const line = page.data.details.indexOf(row.number);
+  if (line < 0) return null;
+  page.detailLines ??= document.getElementById("details").textContent.split("\n");
+  return JSON.parse(page.detailLines[line]);
+}
+
+/** Open the card of a row; `opener` gets the focus back when it closes. */
+function openCard(page, row, opener) {
+  const card = document.getElementById("card");
+  const detail = detailOf(page, row);
+  const line = page.data.fronts[0].front;
+  const at = line.indexOf(row.number);
+  const title = html("h2", { id: "card-title", tabindex: -1 }, titleOf(row));
+  const close = html("button", { type: "button", class: "quiet", "aria-label": "Close the card" }, "✕");
+  close.addEventListener("click", () => card.close());
+  const bar = html("div", { class: "bar" }, title);
+  if (at >= 0) {
+    for (const [step, name, sign] of [[-1, "Quicker network of the front", "←"], [1, "Slower network of the front", "→"]]) {
+      const go = html("button", { type: "button", class: "quiet", "aria-label": name, title: name, disabled: !line[at + step] && line[at + step] !== 0 }, sign);
+      go.addEventListener("click", () => openCard(page, page.byNumber.get(line[at + step]), opener));
+      bar.append(go);
+    }
+  }
+  bar.append(close);
+  card.replaceChildren(bar, ...cardParts(page, row, detail));
+  page.opener = opener;
+  page.select(row);
+  if (!card.open) {
+    if (matchMedia(WIDE).matches) card.show();
+    else card.showModal();
+  }
+  card.scrollTop = 0;
+  title.focus({ preventScroll: true });
+  drawCard(row, detail);
+}
+
+/** What the card holds, top to bottom. */
+function cardParts(page, row, detail) {
+  const parts = [html("p", { class: "lead" }, [row.state, ...(row.name ? [`trial ${row.number}`] : []), ...(row.note ? [row.note] : [])].join("; "))];
+  page.networks.forEach(({ told }) => {
+    for (const one of told.named) if (one.trial === row.number) parts.push(html("p", { class: "verdict" }, `On ${told.backend}: ${one.verdict}.`));
+  });
+  const facts = html("dl", { class: "facts" });
+  const fact = (name, value) => value && facts.append(html("div", {}, html("dt", {}, name), html("dd", {}, value)));
+  fact("validation error", row.error && `${row.error[0].toFixed(2)} %${row.images ? ` (${row.error[1].toFixed(2)} to ${row.error[2].toFixed(2)})` : ""}`);
+  page.data.fronts.forEach(({ backend }, n) => {
+    const ms = row.latency[n];
+    fact(`latency, ${backend}`, ms && `${short(ms[0], 4)} ms (${short(ms[1], 4)} to ${short(ms[2], 4)})`);
+  });
+  fact("parameters", row.params && row.params.toLocaleString("en"));
+  fact("MACs", row.macs && row.macs.toLocaleString("en"));
+  fact("memory", row.memory_bytes && `${short(row.memory_bytes / 1e6)} MB`);
+  fact("images trained on", row.image_passes && row.image_passes.toLocaleString("en"));
+  fact("seconds", row.seconds && short(row.seconds));
+  fact("fingerprint", row.fingerprint);
+  parts.push(facts);
+  if (row.kept) parts.push(html("h3", {}, "Export it"), exportLine(page, row));
+  parts.push(html("h3", {}, "Connection schedule"), html("div", { id: "card-drawing" }, html("p", {}, row.schedule || "none")));
+  if (!detail) {
+    parts.push(html("p", { class: "caption" }, `Drawing, training curve and raw samples are in this page for ${page.data.details.length.toLocaleString("en")} of ${page.rows.length.toLocaleString("en")} trials: the fronts, named networks and the latest; the study's storage has them all.`));
+    return parts;
+  }
+  if (detail.losses.length > 1 || detail.rungs.length) parts.push(html("h3", {}, "Training"), html("div", { id: "card-training" }), html("p", { class: "caption", id: "card-training-caption" }));
+  detail.readings.forEach((reading, n) => {
+    const list = html("ul", { class: "warnings" }, ...reading.warnings.map((text) => html("li", {}, text)));
+    parts.push(
+      html("h3", {}, `Raw latency, ${reading.backend}`),
+      html("div", { id: `card-samples-${n}` }),
+      html("p", { class: "caption" }, `${reading.rounds.length} rounds of ${reading.rounds[0].length} runs in the order in which they were taken; blue: the quiet rounds, from which latency and interval are. Line and band: the latency told, that is the ratio to the reference network, which ran in turns with it, times the reference's quiet latency.`),
+      html("p", { class: "caption" }, [reading.conditions, ...reading.facts].join("; ")),
+      ...(reading.warnings.length ? [html("p", {}, "Reasons to distrust it:"), list] : []),
+    );
+  });
+  return parts;
+}
+
+/** The command that exports a row's network, with a button that copies it. */
+function exportLine(page, row) {
+  const [before, after, folder] = page.data.export;
+  const text = `${before} ${row.number} ${after} ${folder}-${row.number}`;
+  const code = html("code", { id: "export", tabindex: 0 }, text);
+  const copy = html("button", { type: "button", id: "copy" }, "Copy");
+  const said = html("span", { role: "status", id: "copied" });
+  copy.addEventListener("click", async () => {
+    said.textContent = (await copied(text, code)) ? "Copied." : "Selected: press Ctrl+C.";
+  });
+  return html("div", { class: "command" }, code, copy, said);
+}
+
+/** Put a text on the clipboard, also where a page from a file may not use it; whether that worked. */
+async function copied(text, element) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(element);
+    return document.execCommand("copy");
+  }
+}
+
+/** Draw the card's charts, now that they have a width. */
+function drawCard(row, detail) {
+  if (!detail) return;
+  const training = document.getElementById("card-training");
+  if (training) drawTraining(training, detail);
+  detail.readings.forEach((reading, n) => drawSamples(document.getElementById(`card-samples-${n}`), reading));
+  const drawing = document.getElementById("card-drawing");
+  if (detail.drawing) drawing.replaceChildren(document.importNode(new DOMParser().parseFromString(detail.drawing, "image/svg+xml").documentElement, true));
+}
+
+/** Loss by epoch as a line, and the errors at the rungs as points on a scale of their own. */
+function drawTraining(box, { losses, rungs }) {
+  const epochs = [...losses.map((one) => one[0]), ...rungs.map((one) => one[0])];
+  const caption = document.getElementById("card-training-caption");
+  const errors = rungs.map(([epoch, error]) => `${short(error, 4)} % after ${epoch}`).join(", ");
+  caption.textContent = `Training loss per epoch${rungs.length ? `; orange: validation error at the rungs, ${errors} epochs (their own scale)` : ""}.`;
+  const finite = losses.filter((one) => one[1] !== null);
+  const made = chart(box, {
+    height: 200,
+    xs: extent([Math.min(...epochs), Math.max(...epochs)], false),
+    ys: extent(finite.map((one) => one[1])),
+    xTitle: "epochs",
+    yTitle: "loss",
+    label: "Training loss by epoch",
+    description: caption.textContent,
+  });
+  made.layer.append(svg("path", { class: "stairs", d: finite.map(([epoch, loss], n) => `${n ? "L" : "M"}${made.x.at(epoch)} ${made.y.at(loss)}`).join("") }));
+  if (!rungs.length) return;
+  const y = scale(extent(rungs.map((one) => one[1])), made.frame.bottom, made.frame.top);
+  const places = rungs.map(([epoch, error]) => [made.x.at(epoch), y.at(error)]);
+  made.layer.append(svg("path", { class: "rungs", d: places.map(([px, py], n) => `${n ? "L" : "M"}${px} ${py}`).join("") }), dots(places, { class: "dots named" }));
+}
+
+/** Every run of a reading over the round in which it was taken. */
+function drawSamples(box, { rounds, quiet, ms, backend }) {
+  const kept = new Set(quiet);
+  const made = chart(box, {
+    height: 200,
+    xs: { low: 0.4, high: rounds.length + 0.6, log: false },
+    ys: extent([...rounds.flat(), ...ms]),
+    xTitle: "round",
+    yTitle: "ms",
+    label: `Raw latency samples on ${backend}`,
+    description: `${rounds.length} rounds; the latency told is ${short(ms[0], 4)} ms, 95 % interval ${short(ms[1], 4)} to ${short(ms[2], 4)} ms.`,
+  });
+  const { x, y, frame } = made;
+  made.layer.append(svg("rect", { class: "interval", x: frame.left, width: frame.right - frame.left, y: y.at(ms[2]), height: Math.max(y.at(ms[1]) - y.at(ms[2]), 1) }));
+  made.layer.append(svg("line", { class: "told", x1: frame.left, x2: frame.right, y1: y.at(ms[0]), y2: y.at(ms[0]) }));
+  const places = (counts) =>
+    rounds.flatMap((runs, round) => (kept.has(round) === counts ? runs.map((run, n) => [x.at(round + 0.7 + (0.6 * n) / Math.max(runs.length - 1, 1)), y.at(run)]) : []));
+  made.layer.append(dots(places(false), { class: "dots sample" }), dots(places(true), { class: "dots sample front" }));
+}

@@ -1,0 +1,86 @@
+// The smaller charts: volume over cost, latency against MACs, importances.
+
+/** The hypervolume over what the search had cost, as steps. */
+function drawVolume(page, box) {
+  const { steps, price, backend } = page.data.volume;
+  const grown = steps.filter((step) => step[1] > 0);
+  const caption = document.getElementById("volume-caption");
+  if (!grown.length) {
+    caption.textContent = "No network lies in the box yet.";
+    return;
+  }
+  const [costs, shares] = [steps.map((step) => step[0]), grown.map((step) => step[1])];
+  const made = chart(box, {
+    height: 260,
+    xs: extent([0, ...costs], false),
+    ys: extent(shares, false),
+    xTitle: "cost (full trainings)",
+    yTitle: "% of the box",
+    label: "Hypervolume over cost",
+    description: `From ${short(grown[0][1])} % of the box after ${short(grown[0][0])} full trainings to ${short(grown.at(-1)[1])} % after ${short(grown.at(-1)[0])}.`,
+  });
+  const places = grown.map(([cost, share]) => [made.x.at(cost), made.y.at(share)]);
+  made.layer.append(svg("path", { class: "stairs", d: places.map(([px, py], n) => (n ? `H${px}V${py}` : `M${px} ${py}`)).join("") }));
+  made.layer.append(dots(places.slice(-1), { class: "dots front" }));
+  const reference = page.data.volume.reference;
+  caption.textContent =
+    `Area that the feasible networks dominate below ${short(reference[0])} ms and ${short(reference[1])} % on ${backend}, as a share of that box. ` +
+    `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings cost too.`;
+}
+
+/** Latency on the objective's backend against MACs, every measured network. */
+function drawMacs(page, box) {
+  const measured = page.rows.filter((row) => row.latency[0] && row.macs);
+  const made = chart(box, {
+    height: 260,
+    xs: extent(measured.map((row) => row.macs / 1e6)),
+    ys: extent(measured.map((row) => row.latency[0][0])),
+    xTitle: "MACs (M)",
+    yTitle: "latency (ms)",
+    label: "Latency against MACs",
+    description: document.getElementById("macs-caption").textContent,
+  });
+  const place = (row) => [made.x.at(row.macs / 1e6), made.y.at(row.latency[0][0])];
+  const front = new Set(page.data.fronts[0].front);
+  const groups = [
+    ["", (row) => !front.has(row.number) && !row.name],
+    ["front", (row) => front.has(row.number) && !row.name],
+    ["named", (row) => row.name !== ""],
+  ];
+  for (const [kind, holds] of groups) {
+    const group = measured.filter(holds);
+    made.layer.append(dots(group.filter((row) => !row.shown).map(place), { class: `dots small faded ${kind}` }));
+    made.layer.append(dots(group.filter((row) => row.shown).map(place), { class: `dots small ${kind}` }));
+  }
+  return made;
+}
+
+/** What the chart of latency against MACs shows, in words. */
+function macsCaption({ networks, tau, rho }) {
+  if (tau === null) return `${networks} measured network${networks === 1 ? "" : "s"}: too few, or too much alike, to rank.`;
+  return (
+    `${networks} measured networks. If MACs told latency, both would rank networks alike: Kendall's tau is ${tau.toFixed(2)} ` +
+    `and Spearman's rho ${rho.toFixed(2)}, where 1 is the same order. Blue: the front; orange: named networks.`
+  );
+}
+
+/** The most important parameters for each objective as bars. */
+function drawImportances(told, box, caption) {
+  if (told.reason) {
+    caption.textContent = `Not told: ${told.reason}.`;
+    return;
+  }
+  const largest = Math.max(...told.objectives.flatMap(({ shares }) => shares.map((share) => share[1])));
+  for (const { name, shares } of told.objectives) {
+    const list = html("ol", { class: "bars" });
+    for (const [parameter, share] of shares) {
+      const bar = html("span", { class: "bar" });
+      bar.style.width = `${(100 * share) / largest}%`;
+      list.append(html("li", {}, html("span", {}, parameter.replaceAll("_", " ")), html("span", { class: "track" }, bar), html("span", {}, `${(100 * share).toFixed(1)} %`)));
+    }
+    box.append(html("h3", {}, name), list);
+  }
+  caption.textContent =
+    `Share of the variance that a random forest attributes to each parameter alone (fANOVA), over ${told.networks} trained networks ` +
+    `and ${told.parameters} parameters. With few networks per parameter this is a rough guide.`;
+}

@@ -1,0 +1,288 @@
+// The fronts: one panel per backend, the errors on one scale.
+
+const MANY = 150; // with more networks than this in view, only the front's and the named ones' intervals are drawn
+const REACH = 24; // pixels within which the nearest network is meant by a pointer
+
+/** The networks of one front: every row that was trained and measured there, with its point. */
+function networksOf(page, at) {
+  const told = page.data.fronts[at];
+  const front = new Set(told.front);
+  const over = new Set(told.over);
+  const verdicts = new Map(told.named.map((one) => [one.trial, one.verdict]));
+  const found = page.rows
+    .filter((row) => row.error && row.latency[at])
+    .map((row) => ({
+      row,
+      ms: row.latency[at],
+      error: row.error,
+      onFront: front.has(row.number),
+      named: row.name !== "",
+      over: over.has(row.number),
+      knee: row.number === told.knee,
+      verdict: verdicts.get(row.number) ?? "",
+    }));
+  const line = found.filter((one) => one.onFront).sort((a, b) => a.ms[0] - b.ms[0] || a.error[0] - b.error[0]);
+  return { told, found, line };
+}
+
+/** What is in view: everything, the surroundings of the front, or what was dragged out. */
+function viewOf(page, at, networks) {
+  if (page.zoomed[at]) return page.zoomed[at];
+  const every = page.networks.flatMap(({ found, line }) => (page.view === "front" ? [...line, ...found.filter((one) => one.named)] : found));
+  const own = page.view === "front" ? [...networks.line, ...networks.found.filter((one) => one.named)] : networks.found;
+  const ends = page.view === "front" ? [0, 1, 2] : [0];
+  return { xs: extent(own.flatMap((one) => one.ms)), ys: extent(every.flatMap((one) => ends.map((end) => one.error[end])), null) };
+}
+
+/** Draw a front into its box. */
+function drawFront(page, at, box) {
+  const networks = page.networks[at];
+  const { told, found, line } = networks;
+  const view = viewOf(page, at, networks);
+  const narrow = box.clientWidth < 560;
+  const made = chart(box, {
+    ...view,
+    height: narrow ? 380 : 520,
+    xTitle: "latency (ms), lower is better",
+    yTitle: "validation error (%), lower is better",
+    label: `Latency against validation error on ${told.backend}`,
+    description: describeFront(page, networks),
+  });
+  const { root, layer, x, y, frame } = made;
+  const place = (one) => [x.at(one.ms[0]), y.at(one.error[0])];
+  const within = ([px, py]) => px >= frame.left - 6 && px <= frame.right + 6 && py >= frame.top - 6 && py <= frame.bottom + 6;
+  const inView = found.filter((one) => within(place(one)));
+
+  const steps = line.map(place);
+  const stairs = steps.map(([px, py], n) => (n ? `H${px}V${py}` : `M${px} ${py}`)).join("");
+  const [first, last] = [steps[0], steps.at(-1)];
+  const edge = [Math.min(frame.top, first[1]) - 10, Math.max(frame.right, last[0]) + 10];
+  layer.append(svg("path", { class: "dominated", d: `M${first[0]} ${edge[0]}V${first[1]}${stairs.replace("M", "L")}H${edge[1]}V${edge[0]}Z` }));
+
+  const plain = inView.filter((one) => !one.onFront && !one.named);
+  const bars = (some, kind) =>
+    svg("path", {
+      class: `bars ${kind}`,
+      d: some
+        .map((one) => {
+          const [px, py] = place(one);
+          return `M${x.at(one.ms[1]).toFixed(1)} ${py.toFixed(1)}H${x.at(one.ms[2]).toFixed(1)}M${px.toFixed(1)} ${y.at(one.error[1]).toFixed(1)}V${y.at(one.error[2]).toFixed(1)}`;
+        })
+        .join(""),
+    });
+  if (plain.length <= MANY) layer.append(bars(plain.filter((one) => one.row.shown), "plain"));
+  for (const [shown, over] of [[false, false], [false, true], [true, false], [true, true]]) {
+    const points = plain.filter((one) => one.row.shown === shown && one.over === over).map(place);
+    layer.append(dots(points, { class: `dots ${shown ? "" : "faded"}` }));
+    if (over) layer.append(dots(points, { class: "dots hollow" }));
+  }
+  layer.append(svg("path", { class: "stairs beyond", d: `M${first[0]} ${edge[0]}V${first[1]}M${last[0]} ${last[1]}H${edge[1]}` }));
+  layer.append(svg("path", { class: "stairs", d: stairs }));
+  const special = inView.filter((one) => one.onFront || one.named).sort((a, b) => a.ms[0] - b.ms[0]);
+  layer.append(bars(special.filter((one) => !one.named), "front"), bars(special.filter((one) => one.named), "named"));
+  for (const one of special.filter((each) => each.knee)) {
+    const [cx, cy] = place(one);
+    layer.append(svg("circle", { class: "knee", cx, cy, r: 11 }));
+  }
+  const buttons = special.map((one) => frontButton(page, one, place(one)));
+  layer.append(...buttons);
+  roving(root, buttons, special, page);
+  root.append(labels(special, place, inView, steps, frame));
+
+  const ring = svg("circle", { class: "ring", r: 9, visibility: "hidden" });
+  layer.append(ring);
+  made.highlight = (row) => {
+    const one = row && found.find((each) => each.row === row);
+    const at = one && place(one);
+    if (at) for (const [key, value] of [["cx", at[0]], ["cy", at[1]]]) ring.setAttribute(key, value);
+    ring.setAttribute("visibility", at && within(at) ? "visible" : "hidden");
+  };
+  pointer(page, at, made, inView.map((one) => ({ one, at: place(one) })));
+  return made;
+}
+
+/** A network of the front or a named one: a symbol that takes the focus. */
+function frontButton(page, one, [cx, cy]) {
+  const symbol = one.named
+    ? svg("path", { d: `M${cx} ${cy - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5Z` })
+    : svg("circle", { cx, cy, r: 5 });
+  const kind = `point${one.named ? " named" : ""}${one.over ? " hollow" : ""}${one.row.shown ? "" : " faded"}`;
+  const button = svg("g", { class: kind, role: "button", tabindex: -1, "data-trial": one.row.number }, svg("circle", { class: "focus", cx, cy, r: 12 }), symbol);
+  button.setAttribute("aria-label", [titleOf(one.row), ...tellPoint(one)].join(", "));
+  return button;
+}
+
+/** Let one of the buttons be in the order of the Tab key; arrow keys go on from it, Enter and Space open the card. */
+function roving(root, buttons, special, page) {
+  const focus = (at) => {
+    buttons.forEach((button, n) => button.setAttribute("tabindex", n === at ? 0 : -1));
+    buttons[at].focus();
+  };
+  if (buttons.length) buttons[0].setAttribute("tabindex", 0);
+  buttons.forEach((button, n) => {
+    button.addEventListener("keydown", (event) => {
+      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+      if (step) focus((n + step + buttons.length) % buttons.length);
+      else if (event.key === "Home") focus(0);
+      else if (event.key === "End") focus(buttons.length - 1);
+      else if (event.key === "Enter" || event.key === " ") page.open(special[n].row, button);
+      else return;
+      event.preventDefault();
+    });
+    button.addEventListener("focus", () => {
+      const box = button.getBoundingClientRect();
+      page.hover(special[n].row);
+      if (button.matches(":focus-visible")) tip(tipOf(special[n]), box.x + box.width / 2, box.y + box.height / 2);
+    });
+    button.addEventListener("blur", () => tip(null));
+  });
+}
+
+/** Follow a pointer: the nearest network is named and can be opened, and a mouse can drag out a part of the plot. */
+function pointer(page, at, { root, frame, x, y }, points) {
+  const nearest = (event) => {
+    const box = root.getBoundingClientRect();
+    const [px, py] = [event.clientX - box.x, event.clientY - box.y];
+    let best = null;
+    let least = REACH ** 2;
+    for (const point of points) {
+      const far = (point.at[0] - px) ** 2 + (point.at[1] - py) ** 2 - (point.one.onFront || point.one.named ? 16 : 0);
+      if (far < least) [best, least] = [point, far];
+    }
+    return best;
+  };
+  let start = null;
+  const band = svg("rect", { class: "band", visibility: "hidden" });
+  root.append(band);
+  const inside = (event) => {
+    const box = root.getBoundingClientRect();
+    return [
+      Math.min(Math.max(event.clientX - box.x, frame.left), frame.right),
+      Math.min(Math.max(event.clientY - box.y, frame.top), frame.bottom),
+    ];
+  };
+  const dragged = (event) => {
+    const [px, py] = inside(event);
+    return { left: Math.min(px, start[0]), top: Math.min(py, start[1]), width: Math.abs(px - start[0]), height: Math.abs(py - start[1]) };
+  };
+  root.addEventListener("pointermove", (event) => {
+    if (start) {
+      const { left, top, width, height } = dragged(event);
+      for (const [key, value] of Object.entries({ x: left, y: top, width, height, visibility: "visible" })) band.setAttribute(key, value);
+      return;
+    }
+    const found = nearest(event);
+    page.hover(found?.one.row ?? null);
+    root.classList.toggle("aimed", Boolean(found));
+    tip(found && tipOf(found.one), event.clientX, event.clientY);
+  });
+  root.addEventListener("pointerleave", () => {
+    page.hover(null);
+    tip(null);
+  });
+  root.addEventListener("pointerdown", (event) => {
+    if (event.pointerType !== "mouse" || event.button !== 0) return;
+    start = inside(event);
+    root.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  });
+  root.addEventListener("pointerup", (event) => {
+    if (!start) return;
+    const { left, top, width, height } = dragged(event);
+    start = null;
+    band.setAttribute("visibility", "hidden");
+    if (width < 8 || height < 8) return;
+    page.zoom(at, {
+      xs: { low: x.back(left), high: x.back(left + width), log: x.log },
+      ys: { low: y.back(top + height), high: y.back(top), log: y.log },
+    });
+    root.dataset.dragged = "yes"; // the click that follows is none
+  });
+  root.addEventListener("click", (event) => {
+    if (root.dataset.dragged) return;
+    const found = nearest(event);
+    if (found) page.open(found.one.row, root.querySelector(`[data-trial="${found.one.row.number}"]`));
+  });
+  root.addEventListener("dblclick", () => page.look("all"));
+}
+
+/** The labels of the named networks, the knee and the front, each where it covers least; the last are left out rather than cover. */
+function labels(special, place, inView, steps, frame) {
+  const group = svg("g", { class: "labels", "aria-hidden": "true" });
+  const taken = inView.slice(0, 600).map((one) => around(place(one), 6));
+  for (let n = 1; n < steps.length; n++) {
+    const [[x0, y0], [x1, y1]] = [steps[n - 1], steps[n]];
+    taken.push([x0, y0 - 2, x1, y0 + 2], [x1 - 2, y0, x1 + 2, y1]);
+  }
+  const wanted = [
+    ...special.filter((one) => one.named).map((one) => ({ one, text: one.row.name, kind: "named", needed: true })),
+    ...special.filter((one) => one.knee).map((one) => ({ one, text: one.named ? "knee" : `knee: trial ${one.row.number}`, kind: "front", needed: true })),
+    ...special.filter((one) => !one.knee && !one.named).map((one) => ({ one, text: `${one.row.number}`, kind: "front", needed: false })),
+  ];
+  for (const { one, text, kind, needed } of wanted) {
+    const spot = freeSpot(place(one), text.length * 6.8 + 4, 15, taken, frame, kind === "named");
+    if (!needed && spot.covered > 0) continue;
+    taken.push(spot.box);
+    group.append(svg("text", { class: kind, x: spot.box[0] + 2, y: spot.box[3] - 3.5 }, text));
+  }
+  return group;
+}
+
+/** Where beside a point a box of so many pixels covers least of those taken and of what is outside the frame. */
+function freeSpot([px, py], width, height, taken, frame, rightFirst) {
+  const outside = [[-1, -1], [-1, 0], [0, -1], [1, 1], [0, 1], [1, 0], [1, -1], [-1, 1]]; // right, up: below a front first
+  const sides = rightFirst ? [...outside].sort((a, b) => b[0] - a[0]) : outside;
+  let best = null;
+  for (const gap of [12, 22, 36]) {
+    for (const [right, up] of sides) {
+      const shift = right && up ? 0.7 * gap : gap;
+      const left = px + right * shift + ((right - 1) / 2) * width;
+      const top = py - up * shift - ((up + 1) / 2) * height;
+      const box = [left, top, left + width, top + height];
+      const kept = shared(box, [frame.left, frame.top, frame.right, frame.bottom]);
+      const covered = taken.reduce((sum, other) => sum + shared(box, other), 20 * Math.round(width * height - kept));
+      if (!best || covered < best.covered) best = { box, covered };
+    }
+  }
+  return best;
+}
+
+const around = ([x, y], half) => [x - half, y - half, x + half, y + half];
+const shared = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
+
+/** What a point tells in words. */
+function tellPoint(one) {
+  const { row, ms, error } = one;
+  const told = [
+    `error ${row.images ? `${error[0].toFixed(2)} % (${error[1].toFixed(1)} to ${error[2].toFixed(1)})` : `${error[0].toFixed(2)} %`}`,
+    `latency ${short(ms[0])} ms (${short(ms[1])} to ${short(ms[2])})`,
+  ];
+  if (one.knee) told.push("the knee of the front");
+  else if (one.onFront) told.push("on the front");
+  if (one.over) told.push("over a limit");
+  return told;
+}
+
+/** Title and lines of the tooltip of a network. */
+function tipOf(one) {
+  const costs = `${short(one.row.params / 1e6)} M parameters, ${short(one.row.macs / 1e6)} M MACs`;
+  return [titleOf(one.row), ...tellPoint(one), costs, ...(one.verdict ? [one.verdict] : [])];
+}
+
+/** A front in words, for those who do not see it. */
+function describeFront(page, { told, line }) {
+  const all = line.map((one) => `${titleOf(one.row)}: ${short(one.ms[0])} ms, ${one.error[0].toFixed(2)} %`);
+  return `${told.trained} networks; ${line.length} on the front, quickest first: ${all.slice(0, 40).join("; ")}${all.length > 40 ? "; and more" : ""}. The table below holds every trial.`;
+}
+
+/** Show lines beside a point of the window, the first in bold; hide them for null. */
+function tip(lines, x = 0, y = 0) {
+  const box = document.getElementById("tip");
+  box.hidden = !lines;
+  if (!lines) return;
+  box.replaceChildren(html("strong", {}, lines[0]), ...lines.slice(1).map((text) => html("span", {}, text)));
+  const { width, height } = box.getBoundingClientRect();
+  const left = x + 16 + width > innerWidth ? Math.max(8, x - 16 - width) : x + 16;
+  box.style.left = `${left}px`;
+  box.style.top = `${Math.max(8, Math.min(y + 14, innerHeight - height - 8))}px`;
+}

@@ -1,0 +1,155 @@
+// The page as a whole: data read, parts put together, and what one part tells the others.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+
+const page = {
+  data,
+  rows: data.trials.number.map((number, at) => {
+    const row = { shown: true, images: data.validation };
+    for (const [key, column] of Object.entries(data.trials)) row[key] = key === "latency" ? column.map((front) => front[at]) : column[at];
+    row.text = [number, row.name, row.state, row.schedule, row.note, row.fingerprint].join(" ").toLowerCase();
+    return row;
+  }),
+  view: "all", // or "front"
+  zoomed: data.fronts.map(() => null),
+  charts: [],
+  selected: null,
+};
+page.byNumber = new Map(page.rows.map((row) => [row.number, row]));
+page.networks = data.fronts.map((_, at) => networksOf(page, at));
+
+page.hover = (row) => {
+  for (const made of page.charts) made.highlight(row ?? page.selected);
+  mark("hovered", row);
+};
+page.select = (row) => {
+  page.selected = row;
+  page.hover(null);
+  mark("selected", row);
+};
+page.open = (row, opener) => {
+  tip(null);
+  openCard(page, row, opener);
+};
+page.zoom = (at, view) => {
+  page.zoomed[at] = view;
+  redraw();
+};
+page.look = (view) => {
+  page.view = view;
+  page.zoomed.fill(null);
+  redraw();
+};
+
+/** How a network is called. */
+function titleOf(row) {
+  return row.name || `trial ${row.number}`;
+}
+
+/** Give a class to the row of the table that shows a trial. */
+function mark(kind, row) {
+  for (const line of document.querySelectorAll(`#table tr.${kind}`)) line.classList.remove(kind);
+  if (row) document.querySelector(`#table tr[data-trial="${row.number}"]`)?.classList.add(kind);
+}
+
+/** Draw what the filter and the view change. */
+function redraw() {
+  page.charts = data.fronts.map((_, at) => drawFront(page, at, document.getElementById(`front-${at}`)));
+  page.hover(null);
+  drawMacs(page, document.getElementById("macs"));
+  for (const button of document.querySelectorAll("#zoom button")) {
+    const pressed = page.zoomed.every((one) => !one) && button.dataset.view === page.view;
+    button.setAttribute("aria-pressed", pressed);
+  }
+}
+
+/** What stands above the front. */
+function heading() {
+  const at = (id) => document.getElementById(id);
+  const [first] = data.fronts;
+  at("study").textContent = data.study;
+  at("about").textContent = data.about;
+  at("caveat").hidden = !data.caveat;
+  at("caveat").textContent = data.caveat;
+  const knee = page.byNumber.get(first.knee);
+  const figures = [
+    ["trials", data.trials.number.length.toLocaleString("en")],
+    ["trained to the end", first.trained.toLocaleString("en")],
+    ["on the front", first.front.length.toLocaleString("en")],
+    ["knee", `${titleOf(knee)}: ${short(knee.latency[0][0])} ms, ${knee.error[0].toFixed(1)} %`],
+    ["hypervolume", `${short(first.share, 4)} % of the box`],
+  ];
+  at("figures").append(...figures.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
+}
+
+/** What stands below the front: what is drawn, where it is from, and what is not in it. */
+function frontCaption() {
+  const images = data.validation;
+  const error = images
+    ? `the 95 % binomial (Wilson) interval of an error counted on ${images.toLocaleString("en")} validation images`
+    : "not known, as the study does not say how many images it validates on";
+  const lines = [
+    `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: how much another seed would change its error is in neither, so neighbours may swap. No test image was used.`,
+    "The shaded area is dominated by the front. Numbers are trials; hover names a network, a click or Enter opens its card; drag to zoom, double-click to go back. Beyond 150 networks in view, only the front and named networks keep their bars.",
+    ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network keeps every limit: this front is of networks over a limit."}`),
+    data.told.join(" "),
+  ];
+  document.getElementById("front-caption").append(...lines.map((line) => html("p", {}, line)));
+}
+
+/** The legend, of the kinds of networks that there are. */
+function legend() {
+  const every = page.networks.flatMap(({ found }) => found);
+  const kinds = [
+    ["front", "on the front", true],
+    ["named", "published network", every.some((one) => one.named)],
+    ["plain", "trained network", every.some((one) => !one.named && !one.onFront)],
+    ["hollow", "over a limit", every.some((one) => one.over)],
+    ["knee", "knee", true],
+  ];
+  document.getElementById("legend").append(...kinds.filter((kind) => kind[2]).map(([kind, text]) => html("li", { class: kind }, text)));
+}
+
+/** The button that switches between light and dark; the reader's system decides at first. */
+function theme() {
+  const button = document.getElementById("theme");
+  let dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const show = () => {
+    button.textContent = dark ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colours`);
+  };
+  button.addEventListener("click", () => {
+    dark = !dark;
+    document.documentElement.style.colorScheme = dark ? "dark" : "light";
+    show();
+  });
+  show();
+}
+
+theme();
+heading();
+legend();
+frontCaption();
+document.getElementById("macs-caption").textContent = macsCaption(data.macs);
+const fronts = document.getElementById("fronts");
+data.fronts.forEach((front, at) => {
+  const box = html("div", { id: `front-${at}` });
+  fronts.append(html("figure", {}, ...(data.fronts.length > 1 ? [html("figcaption", {}, front.backend)] : []), box));
+});
+makeTable(page, redraw);
+redraw();
+drawn(fronts, redraw);
+const volume = document.getElementById("volume");
+drawn(volume, () => drawVolume(page, volume));
+drawImportances(data.importances, document.getElementById("importances"), document.getElementById("importances-caption"));
+for (const button of document.querySelectorAll("#zoom button")) button.addEventListener("click", () => page.look(button.dataset.view));
+const card = document.getElementById("card");
+card.addEventListener("close", () => {
+  page.select(null);
+  if (page.opener?.isConnected) page.opener.focus();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && card.open) card.close();
+  if (event.key === "Escape") tip(null);
+});
+document.documentElement.dataset.ready = "yes";
