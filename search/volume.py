@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.pareto import hypervolume
+from search.pareto import hypervolume, non_dominated
 from search.records import Record
 
 MARGIN = 1.1  # the box ends at so many times the slowest of the networks that set its latency
@@ -91,6 +91,7 @@ def curve(records: Sequence[Record], reference: tuple[float, float]) -> tuple[St
         passes += record.image_passes
         if record.state == "finished":
             points.append(record.point)
+            points = [point for point, keep in zip(points, non_dominated(points), strict=True) if keep]
             volume = max(volume, hypervolume(points, reference))  # rounding must not make it fall
         elif record.state not in ("infeasible", "stopped"):
             continue

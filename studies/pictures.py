@@ -1,4 +1,4 @@
-"""The fronts of a study as files: one interactive HTML page that needs no network, and a PNG where a Chrome is."""
+"""The fronts of a study as a PNG where a Chrome is, and any figure as one interactive file that needs no network."""
 
 import html
 from collections.abc import Sequence
@@ -34,13 +34,6 @@ def figure(fronts: Sequence[Front]) -> tuple[go.Figure, int]:
     if len(fronts) == 1:
         return plots.figure(fronts[0]), plots.WIDTH
     return plots_backends.figure(fronts), plots_backends.width(fronts)
-
-
-def write_html(fronts: Sequence[Front], path: Path) -> None:
-    """Write the figure as one interactive file with plotly.js inside."""
-    chart, width = figure(fronts)
-    study = fronts[0].study
-    write_page(chart, width, path, title=f"Pareto front of {study}", name=study)
 
 
 def write_png(fronts: Sequence[Front], path: Path) -> None:

@@ -118,8 +118,8 @@ function drawCard(row, detail) {
 function drawTraining(box, { losses, rungs }) {
   const epochs = [...losses.map((one) => one[0]), ...rungs.map((one) => one[0])];
   const caption = document.getElementById("card-training-caption");
-  const errors = rungs.map(([epoch, error]) => `${short(error, 4)} % after ${epoch}`).join(", ");
-  caption.textContent = `Training loss per epoch${rungs.length ? `; orange: validation error at the rungs, ${errors} epochs (their own scale)` : ""}.`;
+  const errors = rungs.map(([epoch, error]) => `${short(error, 4)} % after ${epoch} epoch${epoch > 1 ? "s" : ""}`).join(", ");
+  caption.textContent = `Blue: training loss per epoch${rungs.length ? `; orange, on a scale of its own: validation error, ${errors}` : ""}.`;
   const finite = losses.filter((one) => one[1] !== null);
   const made = chart(box, {
     height: 200,
@@ -135,6 +135,10 @@ function drawTraining(box, { losses, rungs }) {
   const y = scale(extent(rungs.map((one) => one[1])), made.frame.bottom, made.frame.top);
   const places = rungs.map(([epoch, error]) => [made.x.at(epoch), y.at(error)]);
   made.layer.append(svg("path", { class: "rungs", d: places.map(([px, py], n) => `${n ? "L" : "M"}${px} ${py}`).join("") }), dots(places, { class: "dots named" }));
+  for (const [n, [px, py]] of places.entries()) {
+    const end = px > made.frame.right - 60;
+    made.layer.append(svg("text", { class: "rung", x: px + (end ? -8 : 8), y: py - 6, "text-anchor": end ? "end" : "start" }, `${short(rungs[n][1], 3)} %`));
+  }
 }
 
 /** Every run of a reading over the round in which it was taken. */

@@ -23,9 +23,11 @@ function drawVolume(page, box) {
   made.layer.append(svg("path", { class: "stairs", d: places.map(([px, py], n) => (n ? `H${px}V${py}` : `M${px} ${py}`)).join("") }));
   made.layer.append(dots(places.slice(-1), { class: "dots front" }));
   const reference = page.data.volume.reference;
-  caption.textContent =
-    `Area that the feasible networks dominate below ${short(reference[0])} ms and ${short(reference[1])} % on ${backend}, as a share of that box. ` +
-    `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings cost too.`;
+  caption.textContent = [
+    `Area that the feasible networks dominate below ${short(reference[0])} ms and ${short(reference[1])} % on ${backend}, as a share of that box.`,
+    `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings cost too.`,
+    ...page.data.told,
+  ].join(" ");
 }
 
 /** Latency on the objective's backend against MACs, every measured network. */
@@ -52,6 +54,10 @@ function drawMacs(page, box) {
     made.layer.append(dots(group.filter((row) => !row.shown).map(place), { class: `dots small faded ${kind}` }));
     made.layer.append(dots(group.filter((row) => row.shown).map(place), { class: `dots small ${kind}` }));
   }
+  const lines = (row) => () => [titleOf(row), `${short(row.macs / 1e6)} M MACs`, `latency ${short(row.latency[0][0])} ms`];
+  const points = measured.map((row) => ({ row, at: place(row), lines: lines(row), first: front.has(row.number) }));
+  highlighted(made, points);
+  pointer(page, made, points);
   return made;
 }
 
@@ -81,6 +87,6 @@ function drawImportances(told, box, caption) {
     box.append(html("h3", {}, name), list);
   }
   caption.textContent =
-    `Share of the variance that a random forest attributes to each parameter alone (fANOVA), over ${told.networks} trained networks ` +
-    `and ${told.parameters} parameters. With few networks per parameter this is a rough guide.`;
+    `Share of the variance that a random forest explains by splitting on each parameter (mean decrease in impurity), over ` +
+    `${told.networks} networks trained to the end and ${told.parameters} parameters. With few networks per parameter this is a rough guide.`;
 }

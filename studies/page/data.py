@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 
 from search.records import Record
 from search.volume import Step, curve
-from studies.defaults import DEFAULT_STORAGE
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.front import (
     Front,
     broken_limits,
@@ -46,7 +46,7 @@ def page_data(loaded: Loaded, fronts: Sequence[Front], storage: str = DEFAULT_ST
         "about": first.about,
         "caveat": first.caveat,
         "validation": loaded.images.get("validation"),
-        "export": _export(loaded.spec.name, storage),
+        "export": _export(loaded, storage),
         "told": list(facts.told),
         "fronts": [front_data(fronts[0], front) for front in fronts],
         "trials": trials_data(loaded, fronts),
@@ -122,13 +122,19 @@ def volume_data(loaded: Loaded, first: Front) -> dict[str, Any]:
         "price": price,
         "reference": [number(value) for value in reference],
         "backend": first.backend,
-        "steps": [[number(step.image_passes / price), number(step.share_percent), step.trial] for step in corners(steps)],
+        "steps": [
+            [number(step.image_passes / price), number(step.share_percent), step.trial] for step in corners(steps)
+        ],
     }
 
 
 def corners(steps: Sequence[Step]) -> list[Step]:
     """The steps at which the hypervolume grew, thinned to STEPS, and the last one."""
-    grew = [step for before, step in zip((None, *steps), steps, strict=False) if not before or step.hypervolume > before.hypervolume]
+    grew = [
+        step
+        for before, step in zip((None, *steps), steps, strict=False)
+        if not before or step.hypervolume > before.hypervolume
+    ]
     every = math.ceil(len(grew) / STEPS) or 1
     return [*grew[::every], *steps[-1:]]
 
@@ -171,11 +177,13 @@ def _latency(record: Record, backend: str) -> list[float | None] | None:
     return [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)] if latency else None
 
 
-def _export(study: str, storage: str) -> list[str]:
-    """The command that exports a trial, but for its number: what stands before it and what after it."""
+def _export(loaded: Loaded, storage: str) -> list[str]:
+    """The command that exports a trial, but for its number: what stands before it, what after it, and the folder."""
+    study, runs = loaded.spec.name, loaded.weights.parents[1]
     try:
         shown = storage if storage.startswith("journal:") else make_url(storage).render_as_string(hide_password=True)
     except ArgumentError:
         shown = storage
     where = [] if storage == DEFAULT_STORAGE else ["--storage", shown]
+    where += [] if runs == DEFAULT_RUNS else ["--runs", str(runs)]
     return [shlex.join(["threshnet", "export", study, "--trial"]), shlex.join([*where, "-o"]), shlex.quote(study)]

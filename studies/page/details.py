@@ -7,14 +7,15 @@ from typing import Any
 from search.latency.probe import quiet_cycles, round_medians
 from search.latency.reading import Latency, State
 from search.records import Record
-from studies.front import Front, conditions
+from studies.drawing import schedule_svg
+from studies.front import Front, conditions, title
 from studies.page.data import number
 from studies.study import Loaded
 
 # Raw samples, curves and drawings of thousands of trials are tens of megabytes, more than a page can open at once. So
 # they are in it for the fronts, then the named networks, then the latest trials, up to so many characters; the other
 # cards say so. A page reads a card's line only when the card is opened.
-ROOM = 6_000_000
+ROOM = 4_000_000
 SAMPLE_DIGITS = 4  # significant ones of a raw sample
 
 
@@ -31,8 +32,9 @@ def details(loaded: Loaded, fronts: Sequence[Front], room: int = ROOM) -> dict[i
 
 
 def detail(record: Record, input_size: int) -> dict[str, Any]:
-    """One trial as its card shows it."""
+    """One trial as its card shows it; `input_size` in pixels is that of the drawing's maps."""
     return {
+        "drawing": schedule_svg(record.network, input_size, title(record)) if record.network else "",
         "losses": [[epoch["number"], number(epoch["loss"])] for epoch in record.epochs],
         "rungs": [[epochs, number(error)] for epochs, error in record.rungs.items()],
         "readings": [_reading(name, latency) for name, latency in record.latency.items()],

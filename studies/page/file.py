@@ -15,7 +15,15 @@ from studies.page.details import details
 from studies.study import Loaded
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("svg.js", "front.js", "charts.js", "card.js", "table.js", "report.js")  # in the order in which they run
+SCRIPTS = (
+    "svg.js",
+    "pointer.js",
+    "front.js",
+    "charts.js",
+    "card.js",
+    "table.js",
+    "report.js",
+)  # in the order in which they run
 
 
 def write_report(loaded: Loaded, fronts: Sequence[Front], path: Path, storage: str = DEFAULT_STORAGE) -> None:

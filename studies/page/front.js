@@ -1,7 +1,6 @@
 // The fronts: one panel per backend, the errors on one scale.
 
-const MANY = 150; // with more networks than this in view, only the front's and the named ones' intervals are drawn
-const REACH = 24; // pixels within which the nearest network is meant by a pointer
+const MANY = 100; // with more networks than this in view, only the front's and the named ones' intervals are drawn
 
 /** The networks of one front: every row that was trained and measured there, with its point. */
 function networksOf(page, at) {
@@ -31,7 +30,7 @@ function viewOf(page, at, networks) {
   const every = page.networks.flatMap(({ found, line }) => (page.view === "front" ? [...line, ...found.filter((one) => one.named)] : found));
   const own = page.view === "front" ? [...networks.line, ...networks.found.filter((one) => one.named)] : networks.found;
   const ends = page.view === "front" ? [0, 1, 2] : [0];
-  return { xs: extent(own.flatMap((one) => one.ms)), ys: extent(every.flatMap((one) => ends.map((end) => one.error[end])), null) };
+  return { xs: extent(own.flatMap((one) => one.ms)), ys: extent(every.flatMap((one) => ends.map((end) => one.error[end]))) };
 }
 
 /** Draw a front into its box. */
@@ -47,6 +46,7 @@ function drawFront(page, at, box) {
     yTitle: "validation error (%), lower is better",
     label: `Latency against validation error on ${told.backend}`,
     description: describeFront(page, networks),
+    role: "group",
   });
   const { root, layer, x, y, frame } = made;
   const place = (one) => [x.at(one.ms[0]), y.at(one.error[0])];
@@ -56,7 +56,7 @@ function drawFront(page, at, box) {
   const steps = line.map(place);
   const stairs = steps.map(([px, py], n) => (n ? `H${px}V${py}` : `M${px} ${py}`)).join("");
   const [first, last] = [steps[0], steps.at(-1)];
-  const edge = [Math.min(frame.top, first[1]) - 10, Math.max(frame.right, last[0]) + 10];
+  const edge = [Math.min(frame.top, first[1]), Math.max(frame.right, last[0])];
   layer.append(svg("path", { class: "dominated", d: `M${first[0]} ${edge[0]}V${first[1]}${stairs.replace("M", "L")}H${edge[1]}V${edge[0]}Z` }));
 
   const plain = inView.filter((one) => !one.onFront && !one.named);
@@ -89,15 +89,9 @@ function drawFront(page, at, box) {
   roving(root, buttons, special, page);
   root.append(labels(special, place, inView, steps, frame));
 
-  const ring = svg("circle", { class: "ring", r: 9, visibility: "hidden" });
-  layer.append(ring);
-  made.highlight = (row) => {
-    const one = row && found.find((each) => each.row === row);
-    const at = one && place(one);
-    if (at) for (const [key, value] of [["cx", at[0]], ["cy", at[1]]]) ring.setAttribute(key, value);
-    ring.setAttribute("visibility", at && within(at) ? "visible" : "hidden");
-  };
-  pointer(page, at, made, inView.map((one) => ({ one, at: place(one) })));
+  const points = inView.map((one) => ({ row: one.row, at: place(one), lines: () => tipOf(one), first: one.onFront || one.named }));
+  highlighted(made, points);
+  pointer(page, made, points, (zoomed) => page.zoom(at, zoomed));
   return made;
 }
 
@@ -138,78 +132,10 @@ function roving(root, buttons, special, page) {
   });
 }
 
-/** Follow a pointer: the nearest network is named and can be opened, and a mouse can drag out a part of the plot. */
-function pointer(page, at, { root, frame, x, y }, points) {
-  const nearest = (event) => {
-    const box = root.getBoundingClientRect();
-    const [px, py] = [event.clientX - box.x, event.clientY - box.y];
-    let best = null;
-    let least = REACH ** 2;
-    for (const point of points) {
-      const far = (point.at[0] - px) ** 2 + (point.at[1] - py) ** 2 - (point.one.onFront || point.one.named ? 16 : 0);
-      if (far < least) [best, least] = [point, far];
-    }
-    return best;
-  };
-  let start = null;
-  const band = svg("rect", { class: "band", visibility: "hidden" });
-  root.append(band);
-  const inside = (event) => {
-    const box = root.getBoundingClientRect();
-    return [
-      Math.min(Math.max(event.clientX - box.x, frame.left), frame.right),
-      Math.min(Math.max(event.clientY - box.y, frame.top), frame.bottom),
-    ];
-  };
-  const dragged = (event) => {
-    const [px, py] = inside(event);
-    return { left: Math.min(px, start[0]), top: Math.min(py, start[1]), width: Math.abs(px - start[0]), height: Math.abs(py - start[1]) };
-  };
-  root.addEventListener("pointermove", (event) => {
-    if (start) {
-      const { left, top, width, height } = dragged(event);
-      for (const [key, value] of Object.entries({ x: left, y: top, width, height, visibility: "visible" })) band.setAttribute(key, value);
-      return;
-    }
-    const found = nearest(event);
-    page.hover(found?.one.row ?? null);
-    root.classList.toggle("aimed", Boolean(found));
-    tip(found && tipOf(found.one), event.clientX, event.clientY);
-  });
-  root.addEventListener("pointerleave", () => {
-    page.hover(null);
-    tip(null);
-  });
-  root.addEventListener("pointerdown", (event) => {
-    if (event.pointerType !== "mouse" || event.button !== 0) return;
-    start = inside(event);
-    root.setPointerCapture(event.pointerId);
-    event.preventDefault();
-  });
-  root.addEventListener("pointerup", (event) => {
-    if (!start) return;
-    const { left, top, width, height } = dragged(event);
-    start = null;
-    band.setAttribute("visibility", "hidden");
-    if (width < 8 || height < 8) return;
-    page.zoom(at, {
-      xs: { low: x.back(left), high: x.back(left + width), log: x.log },
-      ys: { low: y.back(top + height), high: y.back(top), log: y.log },
-    });
-    root.dataset.dragged = "yes"; // the click that follows is none
-  });
-  root.addEventListener("click", (event) => {
-    if (root.dataset.dragged) return;
-    const found = nearest(event);
-    if (found) page.open(found.one.row, root.querySelector(`[data-trial="${found.one.row.number}"]`));
-  });
-  root.addEventListener("dblclick", () => page.look("all"));
-}
-
 /** The labels of the named networks, the knee and the front, each where it covers least; the last are left out rather than cover. */
 function labels(special, place, inView, steps, frame) {
   const group = svg("g", { class: "labels", "aria-hidden": "true" });
-  const taken = inView.slice(0, 600).map((one) => around(place(one), 6));
+  const taken = inView.slice(0, 600).map((one) => around(place(one), one.onFront || one.named ? 9 : 5));
   for (let n = 1; n < steps.length; n++) {
     const [[x0, y0], [x1, y1]] = [steps[n - 1], steps[n]];
     taken.push([x0, y0 - 2, x1, y0 + 2], [x1 - 2, y0, x1 + 2, y1]);
@@ -232,6 +158,7 @@ function labels(special, place, inView, steps, frame) {
 function freeSpot([px, py], width, height, taken, frame, rightFirst) {
   const outside = [[-1, -1], [-1, 0], [0, -1], [1, 1], [0, 1], [1, 0], [1, -1], [-1, 1]]; // right, up: below a front first
   const sides = rightFirst ? [...outside].sort((a, b) => b[0] - a[0]) : outside;
+  const near = taken.filter((box) => box[0] < px + 200 && box[2] > px - 200 && box[1] < py + 60 && box[3] > py - 60);
   let best = null;
   for (const gap of [12, 22, 36]) {
     for (const [right, up] of sides) {
@@ -240,7 +167,7 @@ function freeSpot([px, py], width, height, taken, frame, rightFirst) {
       const top = py - up * shift - ((up + 1) / 2) * height;
       const box = [left, top, left + width, top + height];
       const kept = shared(box, [frame.left, frame.top, frame.right, frame.bottom]);
-      const covered = taken.reduce((sum, other) => sum + shared(box, other), 20 * Math.round(width * height - kept));
+      const covered = near.reduce((sum, other) => sum + shared(box, other), 20 * Math.round(width * height - kept));
       if (!best || covered < best.covered) best = { box, covered };
     }
   }
@@ -273,16 +200,4 @@ function tipOf(one) {
 function describeFront(page, { told, line }) {
   const all = line.map((one) => `${titleOf(one.row)}: ${short(one.ms[0])} ms, ${one.error[0].toFixed(2)} %`);
   return `${told.trained} networks; ${line.length} on the front, quickest first: ${all.slice(0, 40).join("; ")}${all.length > 40 ? "; and more" : ""}. The table below holds every trial.`;
-}
-
-/** Show lines beside a point of the window, the first in bold; hide them for null. */
-function tip(lines, x = 0, y = 0) {
-  const box = document.getElementById("tip");
-  box.hidden = !lines;
-  if (!lines) return;
-  box.replaceChildren(html("strong", {}, lines[0]), ...lines.slice(1).map((text) => html("span", {}, text)));
-  const { width, height } = box.getBoundingClientRect();
-  const left = x + 16 + width > innerWidth ? Math.max(8, x - 16 - width) : x + 16;
-  box.style.left = `${left}px`;
-  box.style.top = `${Math.max(8, Math.min(y + 14, innerHeight - height - 8))}px`;
 }

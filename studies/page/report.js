@@ -55,8 +55,8 @@ function mark(kind, row) {
 /** Draw what the filter and the view change. */
 function redraw() {
   page.charts = data.fronts.map((_, at) => drawFront(page, at, document.getElementById(`front-${at}`)));
+  page.charts.push(drawMacs(page, document.getElementById("macs")));
   page.hover(null);
-  drawMacs(page, document.getElementById("macs"));
   for (const button of document.querySelectorAll("#zoom button")) {
     const pressed = page.zoomed.every((one) => !one) && button.dataset.view === page.view;
     button.setAttribute("aria-pressed", pressed);
@@ -90,9 +90,8 @@ function frontCaption() {
     : "not known, as the study does not say how many images it validates on";
   const lines = [
     `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: how much another seed would change its error is in neither, so neighbours may swap. No test image was used.`,
-    "The shaded area is dominated by the front. Numbers are trials; hover names a network, a click or Enter opens its card; drag to zoom, double-click to go back. Beyond 150 networks in view, only the front and named networks keep their bars.",
+    `The shaded area is dominated by the front. Numbers are trials; hover names a network, a click or Enter opens its card; drag to zoom, double-click to go back. Beyond ${MANY} networks in view, only the front and named networks keep their bars.`,
     ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network keeps every limit: this front is of networks over a limit."}`),
-    data.told.join(" "),
   ];
   document.getElementById("front-caption").append(...lines.map((line) => html("p", {}, line)));
 }
@@ -137,7 +136,6 @@ data.fronts.forEach((front, at) => {
   fronts.append(html("figure", {}, ...(data.fronts.length > 1 ? [html("figcaption", {}, front.backend)] : []), box));
 });
 makeTable(page, redraw);
-redraw();
 drawn(fronts, redraw);
 const volume = document.getElementById("volume");
 drawn(volume, () => drawVolume(page, volume));
@@ -146,7 +144,8 @@ for (const button of document.querySelectorAll("#zoom button")) button.addEventL
 const card = document.getElementById("card");
 card.addEventListener("close", () => {
   page.select(null);
-  if (page.opener?.isConnected) page.opener.focus();
+  const back = page.opener?.isConnected ? page.opener : document.querySelector('#fronts [tabindex="0"]');
+  back?.focus({ preventScroll: true });
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && card.open) card.close();

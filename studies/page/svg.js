@@ -30,8 +30,8 @@ function short(value, digits = 3) {
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
 }
 
-/** The visible part of an axis around some values: logarithmic where they differ more than fivefold. */
-function extent(values, log = Math.min(...values) > 0 && Math.max(...values) > 5 * Math.min(...values)) {
+/** The visible part of an axis around some values; unless told, logarithmic where they differ more than fivefold. */
+function extent(values, log = null) {
   let low = Infinity;
   let high = -Infinity;
   for (const value of values) {
@@ -39,12 +39,12 @@ function extent(values, log = Math.min(...values) > 0 && Math.max(...values) > 5
     high = Math.max(high, value);
   }
   if (low > high) return { low: 0, high: 1, log: false };
-  if (log) {
+  if (log ?? (low > 0 && high > 5 * low)) {
     const room = (high / low) ** 0.06;
-    return { low: low / room, high: high * room, log };
+    return { low: low / room, high: high * room, log: true };
   }
   const room = Math.max((high - low) * 0.06, 0.02 * Math.abs(high)) || 1;
-  return { low: low >= 0 ? Math.max(low - room, 0) : low - room, high: high + room, log };
+  return { low: low >= 0 ? Math.max(low - room, 0) : low - room, high: high + room, log: false };
 }
 
 /** From values of an axis to pixels and back. */
@@ -81,16 +81,16 @@ function ticks({ low, high, log, from, to }, pixels) {
 
 /**
  * An empty chart in `box`, as wide as it: axes, grid, and a layer cut at the frame to draw in.
- * `label` and `description` are what a screen reader tells of it.
+ * `label` and `description` are what a screen reader tells of it; the role is "group" where it holds buttons.
  */
-function chart(box, { height, xs, ys, xTitle, yTitle, label, description, left = 52 }) {
+function chart(box, { height, xs, ys, xTitle, yTitle, label, description, role = "img" }) {
   const width = Math.max(box.clientWidth, 240);
-  const frame = { left, top: 10, right: width - 12, bottom: height - 44 };
+  const frame = { left: 58, top: 10, right: width - 12, bottom: height - 44 };
   const x = scale(xs, frame.left, frame.right);
   const y = scale(ys, frame.bottom, frame.top);
   const id = `clip-${box.id}`;
-  const root = svg("svg", { class: "chart", width, height, viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": label });
-  root.append(svg("desc", {}, description));
+  const root = svg("svg", { class: "chart", width, height, viewBox: `0 0 ${width} ${height}`, role, "aria-label": label, "aria-describedby": `about-${box.id}` });
+  root.append(svg("desc", { id: `about-${box.id}` }, description));
   const axes = svg("g", { class: "axes", "aria-hidden": "true" });
   for (const tick of ticks(x, 64)) {
     axes.append(svg("line", { class: "grid", x1: x.at(tick), x2: x.at(tick), y1: frame.top, y2: frame.bottom }));
@@ -118,7 +118,8 @@ function dots(points, attributes) {
 
 /** Calls `draw` now and whenever the width of `box` has changed. */
 function drawn(box, draw) {
-  let width = -1;
+  let width = box.clientWidth;
+  draw();
   new ResizeObserver(() => {
     if (box.clientWidth === width) return;
     width = box.clientWidth;

@@ -1,6 +1,6 @@
 // The table of all trials: sorted, filtered, a page at a time.
 
-const PAGE = 50; // rows
+const PAGE = 25; // rows
 const TERM = /^(trial|error|latency|params|macs|seconds)(<=|>=|<|>)([\d.]+)$/i; // e.g. error<30; params and MACs in millions
 
 /** The columns: a title, what a row is sorted by, and what is shown. */
@@ -19,8 +19,8 @@ function columnsOf(page) {
     })),
     { title: "params M", of: (row) => row.params, shown: (value) => short(value / 1e6), number: true },
     { title: "MACs M", of: (row) => row.macs, shown: (value) => short(value / 1e6), number: true },
-    { title: "seconds", of: (row) => row.seconds, shown: (value) => short(value), number: true },
     { title: "schedule", of: (row) => row.schedule, wide: true },
+    { title: "seconds", of: (row) => row.seconds, shown: (value) => short(value), number: true },
     { title: "note", of: (row) => row.note, wide: true },
   ];
 }

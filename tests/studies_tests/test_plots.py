@@ -1,13 +1,11 @@
 """The figure of a front: what it tells, that it needs no network, and what happens where no Chrome is."""
 
-import re
 from itertools import combinations, pairwise
 from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 from choreographer.browsers.chromium import Chromium
-from plotly.offline import get_plotlyjs
 from studies_tests.sample import CAVEAT, remeasured, sample_front, sample_loaded
 
 from space import Limits
@@ -17,7 +15,7 @@ from studies.front import Front, fronts_of, title, verdict
 from studies.labels import CHARACTER, RIGHT_FIRST, Box, place, shared
 from studies.moves import moves
 from studies.panel import hover
-from studies.pictures import SCALE, write_html, write_png
+from studies.pictures import SCALE, write_png
 from studies.plots import HEIGHT, WIDTH, figure
 from threshnet import NAMED
 from threshnet.schedules import describe
@@ -127,20 +125,6 @@ def test_every_point_is_inside_the_axes(front: Front) -> None:
     assert layout.yaxis.range[0] < min(record.point[1] for record in front.trained)
     if layout.xaxis.type == "log":
         assert len(layout.xaxis.tickvals) >= 4
-
-
-@each_front
-def test_html_is_one_file_that_needs_no_network(front: Front, tmp_path: Path) -> None:
-    file = tmp_path / "front.html"
-    write_html([front], file)
-    page = file.read_text()
-    library = get_plotlyjs()
-    assert page.count(library) == 1
-    rest = page.replace(library, "")
-    assert "<title>Pareto front of sample</title>" in rest
-    assert not re.search(r"<script[^>]*\ssrc=|<link|@import|url\(|<img|<iframe", rest)
-    assert "http" not in rest
-    assert '"showSendToCloud": false' in rest
 
 
 @pytest.mark.services
@@ -287,14 +271,6 @@ def test_a_fourth_backend_is_named_and_not_drawn() -> None:
     assert "Not shown: cuda torch-graph" in chart.layout.title.subtitle.text
     assert "on 4 backends" in chart.layout.title.text
     assert {trace.xaxis for trace in chart.data if trace.x != (None,)} == {"x", "x2", "x3"}
-
-
-def test_a_page_of_several_backends_needs_no_network(tmp_path: Path) -> None:
-    file = tmp_path / "fronts.html"
-    write_html(STUDIES["three"], file)
-    rest = file.read_text().replace(get_plotlyjs(), "")
-    assert "raspberrypi.local:2222 onnxruntime" in rest
-    assert "http" not in rest
 
 
 @pytest.mark.services
