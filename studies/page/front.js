@@ -1,6 +1,6 @@
 // The fronts: one panel per backend, the errors on one scale.
 
-const MANY = 100; // with more networks than this in view, only the front's and the named ones' intervals are drawn
+const MANY = 60; // with more networks than this in view, only the front's and the named ones' intervals are drawn
 
 /** The networks of one front: every row that was trained and measured there, with its point. */
 function networksOf(page, at) {
@@ -146,7 +146,7 @@ function labels(special, place, inView, steps, frame) {
     ...special.filter((one) => !one.knee && !one.named).map((one) => ({ one, text: `${one.row.number}`, kind: "front", needed: false })),
   ];
   for (const { one, text, kind, needed } of wanted) {
-    const spot = freeSpot(place(one), text.length * 6.8 + 4, 15, taken, frame, kind === "named");
+    const spot = freeSpot(place(one), text.length * 6.8 + 4, 15, taken, frame, kind === "named", needed);
     if (!needed && spot.covered > 0) continue;
     taken.push(spot.box);
     group.append(svg("text", { class: kind, x: spot.box[0] + 2, y: spot.box[3] - 3.5 }, text));
@@ -154,13 +154,13 @@ function labels(special, place, inView, steps, frame) {
   return group;
 }
 
-/** Where beside a point a box of so many pixels covers least of those taken and of what is outside the frame. */
-function freeSpot([px, py], width, height, taken, frame, rightFirst) {
+/** Where beside a point a box of so many pixels covers least of those taken and of what is outside the frame; one that is needed may stand farther off. */
+function freeSpot([px, py], width, height, taken, frame, rightFirst, needed) {
   const outside = [[-1, -1], [-1, 0], [0, -1], [1, 1], [0, 1], [1, 0], [1, -1], [-1, 1]]; // right, up: below a front first
   const sides = rightFirst ? [...outside].sort((a, b) => b[0] - a[0]) : outside;
   const near = taken.filter((box) => box[0] < px + 200 && box[2] > px - 200 && box[1] < py + 60 && box[3] > py - 60);
   let best = null;
-  for (const gap of [12, 22, 36]) {
+  for (const gap of needed ? [12, 22, 36] : [12, 22]) {
     for (const [right, up] of sides) {
       const shift = right && up ? 0.7 * gap : gap;
       const left = px + right * shift + ((right - 1) / 2) * width;
