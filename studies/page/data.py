@@ -26,10 +26,10 @@ from studies.front import (
 )
 from studies.moves import change, moves
 from studies.page.importances import importances
+from studies.picking import NORMAL_95
 from studies.study import Loaded
 from threshnet.named import ABOUT
 
-Z95 = 1.959964  # of the standard normal distribution: 95 % lie within so many deviations
 DIGITS = 6  # significant ones of a number on the page
 STEPS = 1000  # most steps of the volume's curve that are drawn
 
@@ -154,9 +154,9 @@ def macs_data(loaded: Loaded, backend: str) -> dict[str, Any]:
 
 def wilson(percent: float, images: int) -> tuple[float, float]:
     """The 95 % interval of an error counted on so many images, in percent (Wilson, 1927, score interval)."""
-    share, z2 = percent / 100, Z95**2
+    share, z2 = percent / 100, NORMAL_95**2
     middle = (share + z2 / (2 * images)) / (1 + z2 / images)
-    half = Z95 / (1 + z2 / images) * math.sqrt(share * (1 - share) / images + z2 / (4 * images**2))
+    half = NORMAL_95 / (1 + z2 / images) * math.sqrt(share * (1 - share) / images + z2 / (4 * images**2))
     return 100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0)
 
 

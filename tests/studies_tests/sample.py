@@ -82,6 +82,24 @@ def remeasured(loaded: Loaded, device: str, runtime: str, missing: Collection[in
     return replace(loaded, records=records.records(loaded.study))
 
 
+def many(trials: int, seed: int = 0) -> Loaded:
+    """A study of so many trials, quickly made: some networks and readings of sample_loaded over and over."""
+    rng = np.random.default_rng(seed)
+    base = sample_loaded(40)
+    pool = [sample_latency(float(ms), rng) for ms in np.geomspace(0.4, 8, 60)]
+    made = []
+    for number in range(trials):
+        latency = pool[rng.integers(len(pool))]
+        error = min(90.0, 20 + 10 / latency.latency_ms**0.3 + float(rng.exponential(8)))
+        of = base.records[number % len(base.records)]
+        named = of.named if number < len(base.records) else None
+        made.append(replace(of, number=number, error=error, latency_ms=latency.latency_ms, named=named, weights="kept"))
+        made[-1] = replace(made[-1], latency={latency.backend: latency}, fingerprint=f"{number:016x}", state="finished")
+    study = optuna.create_study(study_name="many", directions=["minimize", "minimize"])
+    study.add_trials([optuna.create_trial(values=record.point[::-1]) for record in made])
+    return replace(base, study=study, records=made, spec=replace(base.spec, name="many"))
+
+
 def stored(loaded: Loaded, name: str, url: str) -> None:
     """Keep a study under a name in a storage."""
     into = open_storage(url, create=True)
