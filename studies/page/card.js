@@ -1,6 +1,6 @@
 // The card of a network: its costs, training, raw samples and drawing, and the command that exports it.
 
-const WIDE = "(min-width: 900px)"; // windows in which the page stays in use beside the card
+const WIDE = "(min-width: 1100px)"; // windows in which the page stays in use beside the card
 
 /** What there is only for some trials, read when it is asked for; null where the page had no room for it. */
 function detailOf(page, row) {
@@ -137,7 +137,7 @@ function drawTraining(box, { losses, rungs }) {
   made.layer.append(svg("path", { class: "rungs", d: places.map(([px, py], n) => `${n ? "L" : "M"}${px} ${py}`).join("") }), dots(places, { class: "dots named" }));
   for (const [n, [px, py]] of places.entries()) {
     const end = px > made.frame.right - 60;
-    made.layer.append(svg("text", { class: "rung", x: px + (end ? -8 : 8), y: py - 6, "text-anchor": end ? "end" : "start" }, `${short(rungs[n][1], 3)} %`));
+    made.layer.append(svg("text", { class: "rung", x: px + (end ? -8 : 8), y: py < made.frame.top + 16 ? py + 17 : py - 7, "text-anchor": end ? "end" : "start" }, `${short(rungs[n][1], 3)} %`));
   }
 }
 

@@ -14,6 +14,7 @@ from search.volume import Step, curve
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.front import (
     Front,
+    backends_of,
     broken_limits,
     conditions,
     course_of,
@@ -50,7 +51,7 @@ def page_data(loaded: Loaded, fronts: Sequence[Front], storage: str = DEFAULT_ST
         "told": list(facts.told),
         "fronts": [front_data(fronts[0], front) for front in fronts],
         "trials": trials_data(loaded, fronts),
-        "volume": volume_data(loaded, first),
+        "volume": volume_data(loaded),
         "importances": importances(loaded),
         "macs": macs_data(loaded, first.backend),
     }
@@ -95,7 +96,7 @@ def trials_data(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, list[Any]]
         "schedule": [record.schedule for record in loaded.records],
         "fingerprint": [record.fingerprint for record in loaded.records],
         "note": [note(record) for record in loaded.records],
-        "kept": [record.weights is not None for record in loaded.records],
+        "kept": [record.trained and record.weights is not None for record in loaded.records],
     }
 
 
@@ -114,14 +115,14 @@ def note(record: Record) -> str:
     return "; ".join([*parts, *([record.reason] if record.reason else [])])
 
 
-def volume_data(loaded: Loaded, first: Front) -> dict[str, Any]:
+def volume_data(loaded: Loaded) -> dict[str, Any]:
     """The hypervolume over cost on the objective's backend: steps of [full trainings, percent of the box, trial]."""
     reference, price = reference_of(loaded), full_training(loaded)
     steps = curve(ended(loaded), reference)
     return {
         "price": price,
         "reference": [number(value) for value in reference],
-        "backend": first.backend,
+        "backend": backends_of(loaded)[0],
         "steps": [
             [number(step.image_passes / price), number(step.share_percent), step.trial] for step in corners(steps)
         ],

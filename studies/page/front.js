@@ -1,5 +1,6 @@
 // The fronts: one panel per backend, the errors on one scale.
 
+const CROWD = 500; // with more than this, dots are smaller
 const MANY = 60; // with more networks than this in view, only the front's and the named ones' intervals are drawn
 
 /** The networks of one front: every row that was trained and measured there, with its point. */
@@ -39,6 +40,7 @@ function drawFront(page, at, box) {
   const { told, found, line } = networks;
   const view = viewOf(page, at, networks);
   const narrow = box.clientWidth < 560;
+  const focused = box.contains(document.activeElement) ? Number(document.activeElement.dataset.trial) : null;
   const made = chart(box, {
     ...view,
     height: narrow ? 380 : 520,
@@ -60,6 +62,7 @@ function drawFront(page, at, box) {
   layer.append(svg("path", { class: "dominated", d: `M${first[0]} ${edge[0]}V${first[1]}${stairs.replace("M", "L")}H${edge[1]}V${edge[0]}Z` }));
 
   const plain = inView.filter((one) => !one.onFront && !one.named);
+  root.classList.toggle("crowded", plain.length > CROWD);
   const bars = (some, kind) =>
     svg("path", {
       class: `bars ${kind}`,
@@ -86,7 +89,7 @@ function drawFront(page, at, box) {
   }
   const buttons = special.map((one) => frontButton(page, one, place(one)));
   layer.append(...buttons);
-  roving(root, buttons, special, page);
+  roving(buttons, special, page, focused);
   root.append(labels(special, place, inView, steps, frame));
 
   const points = inView.map((one) => ({ row: one.row, at: place(one), lines: () => tipOf(one), first: one.onFront || one.named }));
@@ -106,11 +109,14 @@ function frontButton(page, one, [cx, cy]) {
   return button;
 }
 
-/** Let one of the buttons be in the order of the Tab key; arrow keys go on from it, Enter and Space open the card. */
-function roving(root, buttons, special, page) {
-  const focus = (at) => {
+/**
+ * Let one of the buttons be in the order of the Tab key; arrow keys go on from it, Enter and Space open the card.
+ * The trial `focused` has the focus again, where the plot was drawn anew around it.
+ */
+function roving(buttons, special, page, focused) {
+  const focus = (at, options = {}) => {
     buttons.forEach((button, n) => button.setAttribute("tabindex", n === at ? 0 : -1));
-    buttons[at].focus();
+    buttons[at].focus(options);
   };
   if (buttons.length) buttons[0].setAttribute("tabindex", 0);
   buttons.forEach((button, n) => {
@@ -130,6 +136,8 @@ function roving(root, buttons, special, page) {
     });
     button.addEventListener("blur", () => tip(null));
   });
+  const again = special.findIndex((one) => one.row.number === focused);
+  if (again >= 0) focus(again, { preventScroll: true });
 }
 
 /** The labels of the named networks, the knee and the front, each where it covers least; the last are left out rather than cover. */

@@ -26,7 +26,7 @@ def importances(loaded: Loaded) -> dict[str, Any]:
         return {"reason": f"{len(complete)} networks are trained to the end, and {FEWEST} are needed"}
     shares = [_shares(loaded, index) for index, _ in enumerate(OBJECTIVES)]
     if not all(shares):
-        return {"reason": "no parameter changes the objectives"}
+        return {"reason": "no parameter varies, or nothing depends on one"}
     return {
         "networks": len(complete),
         "parameters": len(shares[0]),

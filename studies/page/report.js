@@ -144,8 +144,9 @@ for (const button of document.querySelectorAll("#zoom button")) button.addEventL
 const card = document.getElementById("card");
 card.addEventListener("close", () => {
   page.select(null);
-  const back = page.opener?.isConnected ? page.opener : document.querySelector('#fronts [tabindex="0"]');
-  back?.focus({ preventScroll: true });
+  const drawnAnew = `#fronts [data-trial="${page.opener?.dataset.trial}"]`;
+  const back = page.opener?.isConnected ? page.opener : document.querySelector(drawnAnew);
+  (back ?? document.querySelector('#fronts [tabindex="0"]'))?.focus({ preventScroll: true });
 });
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && card.open) card.close();

@@ -99,7 +99,7 @@ function makeTable(page, changed) {
       const open = html("button", { type: "button", "aria-label": `open the card of ${titleOf(row)}` }, text);
       return html("th", { scope: "row", class: "number" }, open);
     });
-    const made = html("tr", { class: front.has(row.number) ? "front" : "", "data-trial": row.number }, ...cells);
+    const made = html("tr", { class: [...(front.has(row.number) ? ["front"] : []), ...(row === page.selected ? ["selected"] : [])].join(" "), "data-trial": row.number }, ...cells);
     made.addEventListener("click", () => page.open(row, made.querySelector("button")));
     made.addEventListener("pointerenter", () => page.hover(row));
     made.addEventListener("pointerleave", () => page.hover(null));
