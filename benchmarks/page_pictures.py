@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from threshnet.errors import InputError
 
-COLOURS = 128  # of a picture's palette: a page has few, and a picture must stay small
+COLOURS = 256  # of a picture's palette: a page has few, and a picture must stay small
 SCALE = 1.5  # pixels of a picture for each of the page
 
 
@@ -34,9 +34,9 @@ class Shot:
 
 
 SHOTS = (
-    Shot("page", 1280, 830, "light"),
-    Shot("page_card_dark", 1280, 830, "dark", card=True),
-    Shot("page_phone", 360, 740, "light"),
+    Shot("page", 1280, 900, "light"),
+    Shot("page_card_dark", 1280, 900, "dark", card=True),
+    Shot("page_phone", 360, 900, "light"),
 )
 
 
