@@ -21,6 +21,7 @@ __all__ = [
     "Split",
     "class_names",
     "identity",
+    "load_calibration",
     "load_search",
     "load_test",
     "quiet",
@@ -124,6 +125,18 @@ def load_search(
         mirror=dataset.mirror,
         caveat=dataset.caveat,
     )
+
+
+def load_calibration(settings: DataSettings, input_size: int, count: int, progress: Progress = quiet) -> Split:
+    """Load the first `count` of the validation images of `load_search`, or all where there are fewer.
+
+    Raises InputError as `load_search` does.
+    """
+    _check_size(input_size)
+    source = DATASETS[settings.name].read(settings.root, "train")
+    chosen = split_indices(source, settings)[1][:count]
+    _check_memory(source, len(chosen), input_size, None)
+    return _decode_split(source, chosen, input_size, "images to calibrate with", progress)
 
 
 def load_test(

@@ -1,11 +1,15 @@
 """The model card of an exported folder: what the network is, how it was trained and measured, how to run it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
 
 from search.latency.reading import Latency
 from search.recipes import Recipe
+from studies.score import Score
+from studies.speed import Speed, verdict
 from threshnet.costs import count
+from threshnet.export import INT8, ONNX, Exported
 from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
 
@@ -24,14 +28,27 @@ class Story:
     trained_on: str = ""
     # Percent; None where it is not known.
     validation_error: float | None = None
-    test_error: float | None = None
-    # Why there is no test error, where there is none; told to the user, not written down, as it may name a path.
-    no_test: str = ""
+    # Readings of the network, with whatever weights, from before the export.
     latency: Sequence[Latency] = ()
+    # Test errors of all trainings, by seed, where there were several; the first one's weights are the exported ones.
+    seeds: Mapping[int, Score] = field(default_factory=dict)
     caveat: str = ""
 
 
-def card(spec: NetworkSpec, story: Story) -> str:
+@dataclass(frozen=True)
+class Findings:
+    """What the export itself found out about the files it wrote."""
+
+    exported: Exported
+    # Errors on the test split by file name; empty where there is no test split.
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    # Which images the int8 file was calibrated on, in words; empty where there is no such file.
+    calibrated_on: str = ""
+    # None where the files were not measured.
+    speed: Speed | None = None
+
+
+def card(spec: NetworkSpec, story: Story, found: Findings) -> str:
     """The card in Markdown."""
     costs = count(spec, story.input_size)
     size = story.input_size
@@ -47,10 +64,9 @@ def card(spec: NetworkSpec, story: Story) -> str:
         f"| MACs at {size}x{size} | {costs.macs:,} |",
         f"| fingerprint | {spec.fingerprint()} |",
         f"| weights | {_weights(story)} |",
-        f"| validation error | {_percent(story.validation_error, 'one training, one seed')} |",
-        f"| test error | {_percent(story.test_error, 'scored at export')} |",
+        *_errors(story, found),
+        *_latencies(story, found),
     ]
-    lines += [f"| latency, {reading.backend} | {_latency(reading)} |" for reading in story.latency]
     lines += [
         "",
         "## Blocks",
@@ -63,7 +79,10 @@ def card(spec: NetworkSpec, story: Story) -> str:
         f"{block.growth} x {block.multiplier:g} | {block.transition} | {'yes' if block.pool else 'no'} |"
         for number, block in enumerate(spec.blocks, start=1)
     ]
-    return "\n".join([*lines, "", _USE.format(size=size)])
+    int8 = ", and `model_int8.onnx`, in 8-bit integers," if found.calibrated_on else ""
+    differences = ", ".join(f"{file} {value:.1g}" for file, value in found.exported.differences.items())
+    folding = found.exported.folding_difference
+    return "\n".join([*lines, "", _USE.format(size=size, int8=int8, differences=differences, folding=folding)])
 
 
 def _weights(story: Story) -> str:
@@ -73,37 +92,75 @@ def _weights(story: Story) -> str:
     return story.trained_on + recipe
 
 
-def _percent(value: float | None, note: str) -> str:
-    return "not known" if value is None else f"{value:.2f} % ({note})"
+def _errors(story: Story, found: Findings) -> Iterator[str]:
+    """Rows of the errors, each with how it came about."""
+    if story.validation_error is None:
+        yield "| validation error | not known |"
+    else:
+        yield f"| validation error | {story.validation_error:.2f} % (one training, one seed) |"
+    if not found.scores:
+        yield "| test error | not known |"
+    for file, score in found.scores.items():
+        yield f"| test error, {file} | {score.told()} |"
+    if story.seeds:
+        yield f"| test error over seeds | {seeds_told(story.seeds)} |"
+    if found.exported.int8_agreement is not None:
+        same = f"{found.exported.int8_agreement:.1f} % of them in the class of fp32"
+        yield f"| int8 | calibrated on {found.calibrated_on}; {same} |"
 
 
-def _latency(reading: Latency) -> str:
+def seeds_told(seeds: Mapping[int, Score]) -> str:
+    """Mean and spread of the test errors of several trainings, in words."""
+    percents = [score.percent for score in seeds.values()]
+    each = ", ".join(f"seed {seed}: {score.percent:.2f}" for seed, score in seeds.items())
+    spread = f"standard deviation {stdev(percents):.2f}, n = {len(percents)} ({each})"
+    return f"mean {fmean(percents):.2f} %, {spread}; the first seed is exported"
+
+
+def _latencies(story: Story, found: Findings) -> Iterator[str]:
+    """Rows of the latencies: promised before the export, measured on the files themselves."""
+    for reading in story.latency:
+        yield f"| latency promised, {reading.backend} | {_latency(reading)} |"
+    if found.speed is None:
+        return
+    promised = {reading.backend: reading for reading in story.latency}
+    for file, reading in found.speed.readings.items():
+        before = promised.get(reading.backend) if file == ONNX else None
+        times = f"; {reading.latency_ms / before.latency_ms:.2f} times what was promised" if before else ""
+        precision = "int8" if file == INT8 else reading.precision
+        yield f"| latency measured, {file}, {reading.backend} | {_latency(reading, precision)}{times} |"
+    if found.speed.int8 is not None:
+        yield f"| int8 against fp32 | {verdict(found.speed.int8)}, measured in turns |"
+
+
+def _latency(reading: Latency, precision: str | None = None) -> str:
     flags = f"; {'; '.join(reading.warnings)}" if reading.warnings else ""
     return (
         f"{reading.latency_ms:.3f} ms ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval), "
-        f"n = {reading.runs} runs, batch {reading.batch}, {reading.threads} thread(s), {reading.precision}, "
-        f"{reading.processor}, {reading.runtime} {reading.runtime_version}{flags}"
+        f"n = {reading.runs} runs, batch {reading.batch}, {reading.threads} thread(s), "
+        f"{precision or reading.precision}, {reading.processor}, {reading.runtime} {reading.runtime_version}{flags}"
     )
 
 
 _USE = """## Use
 
-Neither needs the project that made these files.
+Nothing here needs the project that made it.
 
-```python
-import numpy, onnxruntime
-session = onnxruntime.InferenceSession("model.onnx")
-images = numpy.zeros((1, 3, {size}, {size}), "float32")  # RGB in [0, 1]
-(logits,) = session.run(["logits"], {{"images": images}})
-```
+- `python predict.py IMAGE... | FOLDER [--model model_int8.onnx] [--json]` needs onnxruntime, numpy and pillow. It
+  crops each image to its centre square, resizes it to {size}x{size} and divides by 255. Given a folder with one
+  folder per class, it tells the error.
+- `model.py` needs torch alone: `from model import load; logits = load()(images)`. The network stands in it line by
+  line; the weights come from `model.safetensors`.
+- `model.onnx`, with the batch norms folded into the convolutions where that is exact{int8}, for any
+  other program: input `images`, output `logits`.
+- `torch.export.load("model.pt2").module()(images)`. Reading a `.pt2` file can run code that is hidden in it: load it
+  only if you trust who made it. The other files hold nothing but numbers, and two programs that you can read.
+- `config.json` holds the network, its preprocessing and all that is said above as data.
 
-```python
-import torch
-model = torch.export.load("model.pt2").module()  # can run code: load it only from people you trust
-logits = model(torch.zeros(1, 3, {size}, {size}))
-```
+The number of images in a batch is free in every file. `threshnet check FOLDER` tells whether the files agree, without
+running any program in the folder. Promised latencies were measured on a file with the batch fixed, before training;
+weights do not change them.
 
-`config.json` holds the network as data, `model.safetensors` its weights with the same data as metadata. The number of
-images in a batch is free in every file. Latency was measured on a file with the batch fixed, before training; weights
-do not change it.
+Largest difference of a logit from the trained network's, each file loaded in a process of its own: {differences}.
+Folding the batch norms changes a logit by {folding:.1g} at most, in double precision.
 """

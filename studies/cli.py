@@ -9,8 +9,9 @@ import click
 
 from studies.cli_backends import remeasure
 from studies.cli_devices import device
+from studies.cli_export import export, train
 from studies.cli_measuring import compare, measure
-from studies.cli_models import costs, draw, export, train
+from studies.cli_models import costs, draw
 from studies.cli_picking import pick
 from studies.cli_recover import recover
 from studies.cli_volume import volume

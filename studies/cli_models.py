@@ -1,4 +1,4 @@
-"""The commands about single networks: export, costs, draw, train."""
+"""The commands that look at single networks: costs, draw."""
 
 import json
 from pathlib import Path
@@ -6,83 +6,12 @@ from pathlib import Path
 import click
 
 from studies.options import (
-    MAX_SEED,
     OUT,
     CommandFailed,
     as_json_option,
-    file_option,
     input_option,
-    output_option,
-    runs_option,
-    storage_option,
 )
 from threshnet.errors import InputError
-
-
-@click.command()
-@click.argument("study", required=False)
-@click.option("--trial", type=int, help="Number of a trained trial of STUDY.")
-@click.option("--knee", is_flag=True, help="The knee of STUDY's front.")
-@click.option("--named", help="A named network, e.g. threshnet79.")
-@file_option("--config", "A network as JSON.")
-@file_option("--weights", "With --named or --config: a .safetensors of ours or an original repository's .pth.")
-@output_option
-@input_option(None, "With --named or --config: image size, pixels [the file's, or 32].")
-@click.option("--classes", type=click.IntRange(min=2), help="With --named: number of classes [10].")
-@storage_option
-@runs_option
-@as_json_option
-def export(
-    study: str | None,
-    trial: int | None,
-    knee: bool,
-    named: str | None,
-    config: Path | None,
-    weights: Path | None,
-    output: Path,
-    size: int | None,
-    classes: int | None,
-    storage: str,
-    runs: Path,
-    as_json: bool,
-) -> None:
-    """Write a model folder that runs without this project, each file reloaded and compared.
-
-    The network is a trial of STUDY (--trial N or --knee), a named one, or one in a JSON file.
-    """
-    ways = [study is not None, named is not None, config is not None]
-    if sum(ways) != 1 or (trial is not None) + knee != (study is not None):
-        raise InputError("export what? STUDY --trial N, STUDY --knee, --named NAME or --config F.json")
-    if study is not None and (weights or size or classes):
-        raise InputError("--weights, --input and --classes go with --named or --config, not with a study")
-    if config is not None and classes:
-        raise InputError("--classes goes with --named: the network of a JSON file has its own number")
-
-    from studies.networks import named_network, read_spec_file
-    from studies.ship import export_network, export_trial
-    from threshnet.export import ExportError
-
-    def done(file: str) -> None:
-        if not as_json:
-            OUT.print(f"{output / file}", highlight=False, soft_wrap=True)
-
-    try:
-        if study is not None:
-            from studies.front import front_of
-            from studies.study import load
-
-            loaded = load(study, storage, runs=runs)
-            number = front_of(loaded).knee.number if trial is None else trial
-            shipped = export_trial(loaded, number, output, done)
-        else:
-            given = named_network(named, classes or 10) if named is not None else read_spec_file(config or Path())
-            shipped = export_network(given, weights, size or given.input_size, output, done)
-    except ExportError as error:
-        raise CommandFailed(str(error)) from None
-    if as_json:
-        click.echo(json.dumps(shipped.to_json(), indent=2))
-    else:
-        OUT.print(shipped.told(), highlight=False, soft_wrap=True)
 
 
 @click.command()
@@ -158,28 +87,3 @@ def _png(svg: str, output: Path) -> bytes:
         return draw_svg(svg, scale=2)
     except NoChrome as missing:
         raise CommandFailed(f"{output}: not written, {missing}; an .svg needs none") from None
-
-
-@click.command()
-@click.argument("network")
-@click.option("--data", required=True, help="digits, cifar10, svhn, or the path of an ImageFolder tree.")
-@click.option("--recipe", default="fast", show_default=True, help="published or fast.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
-@input_option(32)
-@output_option
-def train(network: str, data: str, recipe: str, epochs: int | None, seed: int, size: int, output: Path) -> None:
-    """Train NETWORK, a name or a JSON file, on the whole training split; test error at the end.
-
-    Stopped at any time, the same command goes on after the last finished epoch.
-    """
-    from search.train import TrainingFailed
-    from studies.progress import Screen
-    from studies.training import train_network
-
-    try:
-        with Screen(OUT, network) as screen:
-            for line in train_network(network, data, recipe, epochs, seed, size, output, screen):
-                OUT.print(line, highlight=False, soft_wrap=True)
-    except TrainingFailed as failure:
-        raise CommandFailed(f"training {network} failed: {failure}") from None

@@ -73,6 +73,10 @@ class Screen:
         """An epoch of a single training has come so many steps."""
         self._show(f"epoch {number}", done, total)
 
+    def wrote(self, file: str) -> None:
+        """A file of an export is there."""
+        self._show(f"wrote {file}", 0, None)
+
     def counted(self, trials: int) -> None:
         """So many trials count towards the study; said in a line when it begins."""
         if not self.begun:

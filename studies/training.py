@@ -1,8 +1,8 @@
-"""`threshnet train`: one network, the whole training split, resumable after every epoch."""
+"""One network trained on the whole training split, resumable after every epoch, and exported."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,42 @@ from typing import Any
 import torch
 
 from search.checkpoints import load_training, save_training
-from search.data import DATASETS, DataSettings, Split, class_names, identity, load_search, load_test
-from search.evaluate import error_percent
+from search.data import DATASETS, DataSettings, SearchData, Split, class_names, identity, load_search, load_test
+from search.latency.devices import Device
 from search.latency.lease import shared
-from search.recipes import recipe_named
+from search.latency.reading import Latency
+from search.recipes import Recipe
+from search.records import Record
 from search.train import Training, memory_errors
 from studies.card import Story
-from studies.networks import read_network
+from studies.evidence import evidence_from
+from studies.networks import Given
 from studies.progress import Screen
-from studies.ship import export_model
+from studies.score import Score, score_model
+from studies.ship import Shipped, export_model, trial_record
+from studies.study import Loaded, mirrors
 from threshnet.errors import InputError
 from threshnet.export import WEIGHTS
 from threshnet.network import ThreshNet, build
 from threshnet.shapes import walk
 
-CHECKPOINT = "checkpoint.pt"  # the training under way; only ever read back with weights_only
 HISTORY = "history.json"
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A network to be trained in full, and on what."""
+
+    given: Given
+    data: DataSettings
+    recipe: Recipe
+    # The first one's weights are exported, whatever the others' test errors are.
+    seeds: Sequence[int] = (0,)
+    # Whether the images may be mirrored; None: as the data set says.
+    flip: bool | None = None
+    # Readings of the network from a study.
+    promised: tuple[Latency, ...] = ()
+    caveat: str = ""
 
 
 def data_settings(data: str) -> DataSettings:
@@ -38,77 +58,114 @@ def data_settings(data: str) -> DataSettings:
     raise InputError(f"no data {data!r}: neither a folder nor one of {names}")
 
 
-def train_network(
-    network: str,
-    data: str,
-    recipe_name: str,
-    epochs: int | None,
-    seed: int,
-    size: int,
-    output: Path,
-    screen: Screen,
-) -> Iterator[str]:
-    """Train and export a network to `output`; yields a line per epoch and one with the test error.
+def trial_assignment(
+    loaded: Loaded, number: int, recipe: Recipe, seeds: Sequence[int], data: DataSettings | None
+) -> Assignment:
+    """The network of a trained trial, to be trained on all training images of its study, or on those of `data`."""
+    record, spec = trial_record(loaded, number), loaded.spec
+    assert record.network is not None  # it was trained
+    return Assignment(
+        given=Given(f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size),
+        data=data or spec.data,
+        recipe=recipe,
+        seeds=seeds,
+        flip=mirrors(spec) if data is None else None,
+        promised=tuple(record.latency.values()),
+        caveat=spec.caveat if data is None else "",
+    )
 
-    InputError for what cannot be used, TrainingFailed where the training gives no score.
+
+def train_network(
+    asked: Assignment, output: Path, screen: Screen, device: Device | None = None
+) -> Generator[str, None, Shipped]:
+    """Train and export a network to `output`; yields a line per epoch, gives what was shipped.
+
+    InputError for what cannot be used, TrainingFailed where a training gives no score, MeasurementError where the
+    `device` does.
     """
-    settings = data_settings(data)
-    classes = class_names(settings)
-    given = read_network(network, len(classes))
-    title, spec = given.title, given.spec
+    given, spec, recipe = asked.given, asked.given.spec, asked.recipe
+    classes = class_names(asked.data)
     if spec.classes != len(classes):
-        raise InputError(f"{network} has {spec.classes} classes, {data} has {len(classes)}")
-    walk(spec, size)  # refuses a size that is too small before any image is read
-    recipe = recipe_named(recipe_name)
-    recipe = replace(recipe, epochs=epochs or recipe.epochs)
-    if (output / WEIGHTS).exists() and not (output / CHECKPOINT).exists():
+        raise InputError(f"{given.title} has {spec.classes} classes, {asked.data.name} has {len(classes)}")
+    walk(spec, given.input_size)  # refuses a size that is too small before any image is read
+    files = {seed: output / f"checkpoint-{seed}.pt" for seed in asked.seeds}
+    if (output / WEIGHTS).exists() and not any(file.exists() for file in files.values()):
         raise InputError(f"{output} already holds a model; choose another output folder")
-    images = load_search(settings, size, screen.loading)
-    test = load_test(settings, size, screen.loading)  # scored at the end; read now, so that it is known to be there
-    conditions = {
-        "network": spec.fingerprint(),
-        "recipe": asdict(recipe),
-        "seed": seed,
-        "input size": size,
-        "data": {**identity(images), "classes": list(classes), "flip": images.mirror},
-    }
-    # Nothing is chosen here, so the validation images serve the training as well.
-    whole = Split(*(torch.cat(parts) for parts in zip(_parts(images.train), _parts(images.validation), strict=True)))
+    images = load_search(asked.data, given.input_size, screen.loading)
+    test = load_test(asked.data, given.input_size, screen.loading)  # read now, so that it is known to be there
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
+    whole, scores, first = _whole(images), dict[int, Score](), None
+    flip = images.mirror if asked.flip is None else asked.flip
+    for seed, file in files.items():
+        conditions = {
+            "network": spec.fingerprint(),
+            "recipe": asdict(recipe),
+            "seed": seed,
+            "input size": given.input_size,
+            "data": {**identity(images), "classes": list(classes), "flip": flip},
+        }
+        training = yield from _train(asked, whole, flip, seed, file, conditions, screen)
+        model = training.result()
+        first = first or (training, model)
+        if len(files) > 1:
+            scores[seed] = score_model(model, test)
+            yield f"seed {seed}: test error {scores[seed].told()}"
+    assert first is not None
+    training, model = first
+    story = Story(
+        title=given.title,
+        origin=f"{given.origin}. Trained on the whole training split, seed {asked.seeds[0]}",
+        input_size=given.input_size,
+        classes=classes,
+        recipe=recipe,
+        trained_on=f"{len(whole):,} images of {asked.data.name}",
+        latency=asked.promised,
+        seeds=scores,
+        caveat="; ".join(filter(None, dict.fromkeys((asked.caveat, images.caveat)))),
+    )
+    shipped = export_model(model, output, story, evidence_from(images, test), screen.wrote, device)
+    (output / HISTORY).write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
+    for file in files.values():
+        file.unlink()
+    return shipped
+
+
+def _train(
+    asked: Assignment,
+    whole: Split,
+    flip: bool,
+    seed: int,
+    file: Path,
+    conditions: dict[str, Any],
+    screen: Screen,
+) -> Generator[str, None, Training[ThreshNet]]:
+    """Train with one seed, from where the checkpoint in `file` stands; a finished one is restored as it is."""
+    epochs = asked.recipe.epochs
+    several = f"seed {seed}, " if len(asked.seeds) > 1 else ""
     with memory_errors():
-        training = Training(partial(build, spec), whole, recipe, flip=images.mirror, seed=seed)
-        yield from _resume(training, output / CHECKPOINT, conditions)
+        training = Training(partial(build, asked.given.spec), whole, asked.recipe, flip=flip, seed=seed)
+        if file.exists():
+            load_training(training, file, conditions)
+            yield f"{several}going on after epoch {len(training.epochs)}"
         while not training.finished:
             number = len(training.epochs) + 1
             epoch = training.step_epoch(partial(screen.epoch, number), shared)
-            save_training(training, output / CHECKPOINT, conditions)
-            yield f"epoch {epoch.number:>3} of {recipe.epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
-    model = training.result()
-    error = error_percent(model, test, shared)
-    story = Story(
-        title=title,
-        origin=f"Trained by `threshnet train`, seed {seed}",
-        input_size=size,
-        classes=classes,
-        recipe=recipe,
-        trained_on=f"{len(whole):,} images of {settings.name}",
-        test_error=error,
-        caveat=images.caveat,
-    )
-    export_model(model, output, story, lambda file: None)
-    (output / HISTORY).write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
-    (output / CHECKPOINT).unlink()
-    yield f"{title}: test error {error:.2f} % after {recipe.epochs} epochs of {len(whole):,} images; files in {output}"
+            save_training(training, file, conditions)
+            yield f"{several}epoch {epoch.number:>3} of {epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
+    return training
 
 
-def _parts(split: Split) -> tuple[torch.Tensor, torch.Tensor]:
-    return split.images, split.labels
+def _whole(images: SearchData) -> Split:
+    """All training images: nothing is chosen here, so the validation images serve the training as well."""
+    parts = (images.train, images.validation)
+    return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
-def _resume(training: Training[ThreshNet], file: Path, conditions: dict[str, Any]) -> Iterator[str]:
-    if file.exists():
-        load_training(training, file, conditions)
-        yield f"going on after epoch {len(training.epochs)}"
+def _searched(loaded: Loaded, record: Record) -> str:
+    """Where a trial's network comes from, in words."""
+    seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
+    error = f"to a validation error of {record.error:.2f} %"
+    return f"Trial {record.number} of the study `{loaded.spec.name}`, which trained it for {seen} {error}"

@@ -1,4 +1,4 @@
-"""A network and its weights as files that run without this project, each reloaded and compared before it counts."""
+"""A network and its weights as files that run without this project, each reloaded elsewhere and compared."""
 
 import json
 import logging
@@ -16,14 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from threshnet import reload
 from threshnet.checkpoint import load_weights, save_weights
+from threshnet.fold import folded, folding_difference
 from threshnet.network import ThreshNet
+from threshnet.quantise import quantise
 from threshnet.shapes import walk
+from threshnet.standalone import MODEL, PREDICT, model_source, predict_source
 
-CONFIG, WEIGHTS, ONNX, PT2 = "config.json", "model.safetensors", "model.onnx", "model.pt2"
+CONFIG, WEIGHTS, ONNX, INT8, PT2 = "config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
 INPUT, OUTPUT = "images", "logits"
-TOLERANCE = 1e-4  # largest allowed difference of a logit
+TOLERANCE = 1e-4  # largest allowed difference of a logit in fp32
 PROBES = 16  # random images that every file must agree on
+BATCH = 100  # images that ONNX Runtime is given at a time
 
 
 class ExportError(RuntimeError):
@@ -35,8 +40,17 @@ class Exported:
     """An exported folder and how closely its files follow the network."""
 
     folder: Path
-    # Largest difference of a logit from the network's, per file name, over the probes.
+    # Largest difference of a logit from the network's, per fp32 file, over the probes.
     differences: dict[str, float]
+    # Largest change of a logit by folding batch norms into convolutions, in float64, over the probes.
+    folding_difference: float
+    # Calibration images, percent, that the int8 file puts into the class of the fp32 file; None without int8.
+    int8_agreement: float | None = None
+
+    @property
+    def onnx_files(self) -> tuple[str, ...]:
+        """The ONNX files that were written."""
+        return (ONNX,) if self.int8_agreement is None else (ONNX, INT8)
 
 
 def export_folder(
@@ -44,51 +58,70 @@ def export_folder(
     input_size: int,
     folder: Path,
     config: Mapping[str, Any],
+    calibration: Tensor | None = None,
     done: Callable[[str], None] = lambda file: None,
 ) -> Exported:
-    """Write config.json, model.safetensors, model.onnx and model.pt2; `config` adds entries to config.json.
+    """Write the network as every file of a model folder; `config` adds entries to config.json.
 
-    `done` hears of each file that was written, reloaded and found equal. Raises ExportError where one differs, and
-    InputError where the network's pools leave nothing of an image of `input_size`.
+    config.json, model.safetensors as trained with model.py to run it, model.onnx and model.pt2 with batch norms folded,
+    model_int8.onnx where there are `calibration` images (n, 3, size, size) in [0, 1], predict.py for both ONNX files.
+    `done` hears of each file that was written, loaded in a process of its own and found equal. Raises ExportError where
+    one differs, and InputError where the network's pools leave nothing of an image of `input_size`.
     """
     walk(model.spec, input_size)
     model = model.cpu().float().eval()
-    folder.mkdir(parents=True, exist_ok=True)
     probes = torch.rand(PROBES, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        expected = model(probes).numpy()
+        expected: NDArray[np.float32] = model(probes).numpy()
+    folder.mkdir(parents=True, exist_ok=True)
     differences: dict[str, float] = {}
 
-    def check(file: str, logits: NDArray[np.float32]) -> None:
+    def compare(file: str, logits: NDArray[np.float32]) -> None:
         difference = float(np.abs(logits - expected).max())
         if not difference <= TOLERANCE:
             raise ExportError(f"{folder / file}: its logits differ from the network's by up to {difference:.2g}")
         differences[file] = difference
         done(file)
 
+    write_config(model, input_size, folder, config)
+    done(CONFIG)
+    (folder / PREDICT).write_text(predict_source())
+    (folder / MODEL).write_text(model_source(model.spec))
+    save_weights(model, folder / WEIGHTS)
+    with torch.inference_mode():
+        compare(WEIGHTS, load_weights(folder / WEIGHTS)(probes).numpy())
+    compare(MODEL, _answers(folder, MODEL, probes))
+
+    inference = folded(model)
+    export_onnx(inference, input_size, folder / ONNX, batch=None)
+    compare(ONNX, _answers(folder, ONNX, probes))
+    done(PREDICT)
+    export_pt2(inference, input_size, folder / PT2)
+    compare(PT2, _answers(folder, PT2, probes))
+
+    agreement = None
+    (folder / INT8).unlink(missing_ok=True)
+    if calibration is not None:
+        agreement = _export_int8(folder, calibration, probes)
+        done(INT8)
+    return Exported(folder, differences, folding_difference(model, probes), agreement)
+
+
+def write_config(model: ThreshNet, input_size: int, folder: Path, config: Mapping[str, Any]) -> None:
+    """Write config.json: what the files are, what goes in and comes out, `config`, and the network as data."""
     about = {
-        "format": "threshnet-nas 1",
+        "format": "threshnet-nas 2",
         "fingerprint": model.spec.fingerprint(),
         "input_size": input_size,
         "input": f"{INPUT}: float32 (n, 3, {input_size}, {input_size}), RGB scaled to [0, 1]",
+        "preprocessing": f"8-bit RGB; centre square, resized to {input_size}x{input_size}, bilinear; divided by 255",
         "output": f"{OUTPUT}: float32 (n, {model.spec.classes})",
         **config,
         "spec": model.spec.to_json(),
     }
-    (folder / CONFIG).write_text(json.dumps(about, indent=2) + "\n")
-    done(CONFIG)
-
-    save_weights(model, folder / WEIGHTS)
-    with torch.inference_mode():
-        check(WEIGHTS, load_weights(folder / WEIGHTS)(probes).numpy())
-
-    export_onnx(model, input_size, folder / ONNX, batch=None)
-    check(ONNX, run_onnx(folder / ONNX, probes))
-
-    export_pt2(model, input_size, folder / PT2)
-    with torch.inference_mode():
-        check(PT2, torch.export.load(folder / PT2).module()(probes).numpy())
-    return Exported(folder, differences)
+    partial = folder / (CONFIG + ".partial")
+    partial.write_text(json.dumps(about, indent=2) + "\n")
+    partial.replace(folder / CONFIG)
 
 
 def export_onnx(model: nn.Module, input_size: int, path: Path, batch: int | None = 1) -> None:
@@ -123,6 +156,33 @@ def export_pt2(model: nn.Module, input_size: int, path: Path) -> None:
         torch.export.save(program, path)
 
 
+def run_onnx(path: Path, images: Tensor) -> NDArray[np.float32]:
+    """Logits (n, classes) that ONNX Runtime computes on the CPU for `images` (n, 3, h, w) in [0, 1]."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.concatenate([session.run([OUTPUT], {INPUT: batch.numpy()})[0] for batch in images.split(BATCH)])
+
+
+def _export_int8(folder: Path, calibration: Tensor, probes: Tensor) -> float:
+    """Write the int8 file and check that it loads elsewhere; its agreement with fp32 on the calibration images."""
+    with _quiet():
+        quantise(folder / ONNX, INPUT, calibration.numpy(), folder / INT8)
+    quantised = onnx.load(folder / INT8)
+    _forget(quantised)
+    onnx.save(quantised, folder / INT8)
+    difference = float(np.abs(_answers(folder, INT8, probes) - run_onnx(folder / INT8, probes)).max())
+    if not difference <= TOLERANCE:
+        raise ExportError(f"{folder / INT8}: its logits differ by up to {difference:.2g} in a process of its own")
+    classes = [run_onnx(folder / file, calibration).argmax(axis=1) for file in (ONNX, INT8)]
+    return 100 * float((classes[0] == classes[1]).mean())
+
+
+def _answers(folder: Path, file: str, probes: Tensor) -> NDArray[np.float32]:
+    try:
+        return reload.answers(folder, file, probes.numpy())
+    except reload.ReloadError as error:
+        raise ExportError(str(error)) from None
+
+
 def _forget(model: onnx.ModelProto) -> None:
     """Drop the exporter's notes, which name folders of this machine."""
     graph = model.graph
@@ -130,14 +190,6 @@ def _forget(model: onnx.ModelProto) -> None:
     for item in [*noted, *model.functions, *(node for function in model.functions for node in function.node)]:
         del item.metadata_props[:]
         item.doc_string = ""
-
-
-def run_onnx(path: Path, images: Tensor) -> NDArray[np.float32]:
-    """Logits (n, classes) that ONNX Runtime computes on the CPU for `images` (n, 3, h, w)."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (logits,) = session.run([OUTPUT], {INPUT: images.numpy()})
-    result: NDArray[np.float32] = logits
-    return result
 
 
 @contextmanager
