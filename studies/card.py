@@ -79,7 +79,7 @@ def card(spec: NetworkSpec, story: Story, found: Findings) -> str:
         f"{block.growth} x {block.multiplier:g} | {block.transition} | {'yes' if block.pool else 'no'} |"
         for number, block in enumerate(spec.blocks, start=1)
     ]
-    int8 = ", and `model_int8.onnx`, in 8-bit integers," if found.calibrated_on else ""
+    int8 = " and, in 8-bit integers, `model_int8.onnx`" if found.calibrated_on else ""
     differences = ", ".join(f"{file} {value:.1g}" for file, value in found.exported.differences.items())
     folding = found.exported.folding_difference
     return "\n".join([*lines, "", _USE.format(size=size, int8=int8, differences=differences, folding=folding)])
@@ -151,8 +151,8 @@ Nothing here needs the project that made it.
   folder per class, it tells the error.
 - `model.py` needs torch alone: `from model import load; logits = load()(images)`. The network stands in it line by
   line; the weights come from `model.safetensors`.
-- `model.onnx`, with the batch norms folded into the convolutions where that is exact{int8}, for any
-  other program: input `images`, output `logits`.
+- `model.onnx`{int8} for any other program: input `images`, output `logits`. The batch norms
+  are folded into the convolutions where that is exact.
 - `torch.export.load("model.pt2").module()(images)`. Reading a `.pt2` file can run code that is hidden in it: load it
   only if you trust who made it. The other files hold nothing but numbers, and two programs that you can read.
 - `config.json` holds the network, its preprocessing and all that is said above as data.

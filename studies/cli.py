@@ -9,7 +9,7 @@ import click
 
 from studies.cli_backends import remeasure
 from studies.cli_devices import device
-from studies.cli_export import export, train
+from studies.cli_export import check, export, train
 from studies.cli_measuring import compare, measure
 from studies.cli_models import costs, draw
 from studies.cli_picking import pick
@@ -211,5 +211,5 @@ def pareto(
         ERR.print(line, soft_wrap=True)
 
 
-for command in (export, measure, compare, remeasure, volume, pick, device, costs, draw, recover, train):
+for command in (export, measure, compare, remeasure, volume, pick, device, costs, draw, recover, train, check):
     cli.add_command(command)

@@ -177,6 +177,30 @@ def train(
     _closing(_outcome(lambda: _trained(asked, output, device, _tell), output), output, as_json=False)
 
 
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@as_json_option
+def check(folder: Path, as_json: bool) -> None:
+    """Tell whether the files of a model FOLDER, wherever it is from, are whole and agree; a line for each.
+
+    No program in it is run, and a .pt2 is opened only if this machine wrote it. Exit status 1 where a file is bad.
+    """
+    from dataclasses import asdict
+
+    from studies.check import check_folder
+
+    found = []
+    for checked in check_folder(folder):
+        found.append(checked)
+        if not as_json:
+            _tell(checked.told())
+    if as_json:
+        click.echo(json.dumps([asdict(checked) for checked in found], indent=2))
+    bad = [checked.file for checked in found if checked.ok is False]
+    if bad:
+        raise CommandFailed(f"{folder}: bad: {', '.join(bad)}")
+
+
 def _trained(asked: "Assignment", output: Path, device: "Device | None", tell: Callable[[str], None]) -> "Shipped":
     """Train and export, with a bar per epoch; `tell` hears every line."""
     from studies.progress import Screen

@@ -1,15 +1,19 @@
 """A network that a user names: a name, or a JSON file that holds a spec."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from search.latency.conversation import clean
 from studies.defaults import MAX_INPUT
+from threshnet.bounds import check_params, check_size
 from threshnet.errors import InputError
+from threshnet.foreign import read_json
 from threshnet.named import ABOUT, NAMED, named
+from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec
 
+CONFIG = "config.json"
 INPUT_SIZE = 32  # pixels, where nothing else is said
 
 
@@ -43,21 +47,28 @@ def named_network(name: str, classes: int | None = None, also: Iterable[str] = (
     return Given(about.title, origin, spec if classes is None else replace(spec, classes=classes))
 
 
-def read_spec_file(path: Path) -> Given:
-    """The network in a JSON file, a NetworkSpec or an exported folder's config.json."""
-    try:
-        document = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from None
+def read_spec_file(path: Path, *, follow: bool = True) -> Given:
+    """The network in a JSON file, a NetworkSpec or an exported folder's config.json, or in such a folder.
+
+    The file may come from anywhere: nothing but its text is read, and a network beyond threshnet.bounds is refused.
+    Without `follow`, no symbolic link is gone through.
+    """
+    path = path / CONFIG if path.is_dir() else path
+    document = read_json(path, follow=follow)
     size, title = INPUT_SIZE, path.stem
     if isinstance(document, dict) and "spec" in document:
-        size, title = document.get("input_size", INPUT_SIZE), str(document.get("title", path.stem))
+        size, title = document.get("input_size", INPUT_SIZE), document.get("title", path.stem)
         document = document["spec"]
     if type(size) is not int or not 1 <= size <= MAX_INPUT:
-        raise InputError(f"{path}: input_size = {size!r}: must be a whole number of pixels from 1 to {MAX_INPUT}")
+        raise InputError(f"{path}: input_size = {size!r:.80}: must be a whole number of pixels from 1 to {MAX_INPUT}")
+    if not isinstance(title, str):
+        raise InputError(f"{path}: title = {title!r:.80}: must be text")
     try:
-        return Given(title, f"The network of {path.name}", NetworkSpec.from_json(document), size)
+        spec = NetworkSpec.from_json(document)
+        if size < smallest_input(spec):
+            check_params(spec)  # another size may be asked for
+        else:
+            check_size(spec, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    return Given(clean(title), f"The network of {path.name}", spec, size)

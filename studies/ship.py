@@ -20,9 +20,10 @@ from studies.score import Score, score_model, score_onnx
 from studies.speed import speed_of
 from studies.storage import reason
 from studies.study import Loaded
+from studies.written import remember
 from threshnet.checkpoint import import_original, load_weights
 from threshnet.errors import InputError
-from threshnet.export import INT8, WEIGHTS, export_folder, write_config
+from threshnet.export import INT8, PT2, WEIGHTS, export_folder, write_config
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 
@@ -161,6 +162,7 @@ def export_model(
 
     try:
         exported = export_folder(model, story.input_size, folder, config, evidence.calibration, done)
+        remember(folder / PT2)
         scores = dict[str, Score]()
         if evidence.test is not None:
             scores[WEIGHTS] = score_model(model, evidence.test)

@@ -9,10 +9,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from threshnet.bounds import MAX_PARAMS
 from threshnet.errors import InputError
+from threshnet.foreign import opened
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 
+MAX_BYTES = 2 * 4 * MAX_PARAMS  # of a weights file
 SPEC_KEY = "threshnet_spec"  # the metadata entry that holds the spec as JSON
 
 
@@ -25,28 +28,51 @@ def save_weights(model: ThreshNet, path: Path) -> None:
     partial.replace(path)
 
 
-def load_weights(path: Path) -> ThreshNet:
-    """The network that `save_weights` wrote, on the CPU in eval mode; InputError names a missing or damaged file."""
+def load_weights(path: Path, *, follow: bool = True) -> ThreshNet:
+    """The network that `save_weights` wrote, on the CPU in eval mode; InputError names a missing or damaged file.
+
+    Nothing larger than the network that the file describes is read. Without `follow`, no symbolic link is gone through.
+    """
+    opened(path, MAX_BYTES, "weights file", follow=follow).close()
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such weights file") from None
+            spec = _described(path, file.metadata() or {})
+            model = build(spec)
+            expected = model.state_dict()
+            _compare_shapes(path, {key: file.get_slice(key).get_shape() for key in file.keys()}, expected)  # noqa: SIM118 - not a dict
+            state = {key: file.get_tensor(key) for key in expected}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: damaged or not a safetensors file ({error})") from None
+    for key, tensor in state.items():
+        if tensor.dtype != expected[key].dtype:
+            raise InputError(f"{path}: {key} holds {tensor.dtype}, must be {expected[key].dtype}")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: {key} holds values that are no finite numbers")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _described(path: Path, metadata: Mapping[str, str]) -> NetworkSpec:
+    """The spec in a file's metadata."""
     try:
-        spec = NetworkSpec.from_json(json.loads(metadata[SPEC_KEY]))
+        return NetworkSpec.from_json(json.loads(metadata[SPEC_KEY]))
     except KeyError:
         raise InputError(f"{path}: its metadata has no {SPEC_KEY!r}; only files written by this project do") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its metadata {SPEC_KEY!r} is not a network ({error})") from None
-    model = build(spec)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path}: its tensors do not fit its spec ({str(error).splitlines()[1].strip()})") from None
-    return model.eval()
+
+
+def _compare_shapes(path: Path, found: Mapping[str, list[int]], expected: Mapping[str, Tensor]) -> None:
+    """InputError where a file has other tensors than a network."""
+    for key in sorted(found.keys() ^ expected.keys()):
+        told = "is missing" if key in expected else "is none of its network's"
+        raise InputError(f"{path}: its tensors do not fit its spec ({key!r:.80} {told})")
+    for key, shape in found.items():
+        if tuple(shape) != tuple(expected[key].shape):
+            needed = tuple(expected[key].shape)
+            raise InputError(
+                f"{path}: its tensors do not fit its spec ({key!r} has shape {tuple(shape)}, not {needed})"
+            )
 
 
 def import_original(spec: NetworkSpec, state_dict: Mapping[str, Tensor]) -> ThreshNet:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from threshnet.bounds import check_params
 from threshnet.layers import module_for
 from threshnet.shapes import IMAGE, Row, smallest_input, walk
 from threshnet.spec import NetworkSpec
@@ -36,7 +37,11 @@ class ThreshNet(nn.Module):
 
 
 def build(spec: NetworkSpec) -> ThreshNet:
-    """A freshly initialised network; torch's default random generator decides the weights."""
+    """A freshly initialised network; torch's default random generator decides the weights.
+
+    InputError, before memory is taken, for a network with more than MAX_PARAMS parameters.
+    """
+    check_params(spec)
     return ThreshNet(spec)
 
 

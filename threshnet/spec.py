@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
@@ -12,13 +13,19 @@ from threshnet.schedules import harmonic_links
 Unit = Literal["bottleneck", "conv"]
 Output = Literal["all", "odd_and_last"]
 Activation = Literal["relu", "relu6"]
+MAX_BLOCKS = 64
 MAX_LAYERS = 64
 MAX_WIDTH = 8192
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxtuple, _SHORT.maxlist, _SHORT.maxstring = 3, 12, 12, 80
+
+
 def _check(ok: bool, field: str, value: object, allowed: str) -> None:
+    """InputError where a value is not `ok`; a file may hold one of any size, so it is told in short."""
     if not ok:
-        raise InputError(f"{field} = {value!r}: must be {allowed}")
+        raise InputError(f"{field} = {_SHORT.repr(value)}: must be {allowed}")
 
 
 def _is_int(value: object, low: int, high: int) -> bool:
@@ -140,9 +147,10 @@ class NetworkSpec:
     classes: int = 10
 
     def __post_init__(self) -> None:
-        ok = isinstance(self.blocks, tuple) and len(self.blocks) >= 1
-        ok = ok and all(isinstance(block, BlockSpec) for block in self.blocks)
-        _check(ok, "blocks", self.blocks, "a tuple of at least one block")
+        number = len(self.blocks) if isinstance(self.blocks, tuple) else 0
+        _check(1 <= number <= MAX_BLOCKS, "blocks (their number)", number, f"1 to {MAX_BLOCKS}")
+        ok = all(isinstance(block, BlockSpec) for block in self.blocks)
+        _check(ok, "blocks", self.blocks, "a tuple of blocks")
         _check(isinstance(self.stem, StemSpec), "stem", self.stem, "a StemSpec")
         _check(
             self.activation in get_args(Activation), "activation", self.activation, " or ".join(get_args(Activation))
@@ -164,7 +172,8 @@ class NetworkSpec:
         top = _record(NetworkSpec, data, "network")
         blocks = top["blocks"]
         if not isinstance(blocks, list):
-            raise InputError(f"blocks = {blocks!r}: must be a list of blocks")
+            raise InputError(f"blocks = {_SHORT.repr(blocks)}: must be a list of blocks")
+        _check(len(blocks) <= MAX_BLOCKS, "blocks (their number)", len(blocks), f"1 to {MAX_BLOCKS}")
         parsed = []
         for number, block in enumerate(blocks, start=1):
             values = _record(BlockSpec, block, f"block {number}")
@@ -200,7 +209,7 @@ def _record(kind: type, data: object, where: str) -> dict[str, Any]:
     allowed = [field.name for field in fields(kind)]
     unknown = sorted(set(map(str, data)) - set(allowed))
     if unknown:
-        raise InputError(f"{where}: unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}")
+        raise InputError(f"{where}: unknown key {_SHORT.repr(unknown[0])}; allowed are {', '.join(allowed)}")
     required = {NetworkSpec: {"blocks"}, BlockSpec: {"links", "growth", "transition"}, StemSpec: set()}[kind]
     missing = sorted(required - set(data))
     if missing:
@@ -209,5 +218,7 @@ def _record(kind: type, data: object, where: str) -> dict[str, Any]:
 
 
 def _tuple(value: object) -> object:
-    """JSON lists as tuples, at every depth."""
-    return tuple(_tuple(item) for item in value) if isinstance(value, list) else value
+    """A JSON list, and the lists in it, as tuples; what is deeper is wrong anyway and stays as it is."""
+    if not isinstance(value, list):
+        return value
+    return tuple(tuple(item) if isinstance(item, list) else item for item in value)

@@ -11,11 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from threshnet import NetworkSpec, export
+from threshnet import NetworkSpec, export, reload
 from threshnet.checkpoint import load_weights
-from threshnet.export import CONFIG, ONNX, PT2, TOLERANCE, WEIGHTS, Exported, ExportError, export_folder, run_onnx
+from threshnet.export import (
+    CONFIG,
+    INT8,
+    ONNX,
+    PT2,
+    TOLERANCE,
+    WEIGHTS,
+    Exported,
+    ExportError,
+    export_folder,
+    run_onnx,
+)
 from threshnet.named import dense_block, harmonic_block
 from threshnet.network import ThreshNet, build
+from threshnet.standalone import MODEL, PREDICT
 
 SIZE = 32
 SPEC = NetworkSpec(
@@ -47,14 +59,18 @@ def heard() -> list[str]:
 def exported(model: ThreshNet, heard: list[str], tmp_path_factory: pytest.TempPathFactory) -> Exported:
     """The folder of a small network with dropouts, written once for all tests."""
     folder = tmp_path_factory.mktemp("export") / "deep" / "folder"
-    return export_folder(model, SIZE, folder, {"labels": ["a", "b"]}, heard.append)
+    images = torch.rand(32, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
+    return export_folder(model, SIZE, folder, {"classes": list("abcdefg")}, images, heard.append)
 
 
 def test_all_files_are_written_and_agree(exported: Exported, heard: list[str]) -> None:
-    assert {file.name for file in exported.folder.iterdir()} == {CONFIG, WEIGHTS, ONNX, PT2}
-    assert heard == [CONFIG, WEIGHTS, ONNX, PT2]
-    assert set(exported.differences) == {WEIGHTS, ONNX, PT2}
+    assert heard == [CONFIG, WEIGHTS, MODEL, ONNX, PREDICT, PT2, INT8]
+    assert {file.name for file in exported.folder.iterdir()} == set(heard)
+    assert set(exported.differences) == {WEIGHTS, MODEL, ONNX, PT2}
     assert exported.differences[WEIGHTS] == 0
+    assert 0 < exported.folding_difference < 1e-12
+    assert exported.int8_agreement is not None
+    assert exported.onnx_files == (ONNX, INT8)
     assert all(0 <= difference <= TOLERANCE for difference in exported.differences.values())
 
 
@@ -62,7 +78,7 @@ def test_config_tells_what_the_files_are(exported: Exported) -> None:
     config = json.loads((exported.folder / CONFIG).read_text())
     assert NetworkSpec.from_json(config["spec"]) == SPEC
     assert config["fingerprint"] == SPEC.fingerprint()
-    assert (config["input_size"], config["labels"]) == (SIZE, ["a", "b"])
+    assert (config["input_size"], config["classes"]) == (SIZE, list("abcdefg"))
     assert "float32 (n, 3, 32, 32)" in config["input"]
     assert "float32 (n, 7)" in config["output"]
 
@@ -75,6 +91,7 @@ def test_any_batch_goes_in(exported: Exported, model: ThreshNet, batch: int) -> 
     for logits in (run_onnx(exported.folder / ONNX, images), logits_of(program, images)):
         assert logits.shape == (batch, 7)
         np.testing.assert_allclose(logits, expected, atol=TOLERANCE)
+    assert run_onnx(exported.folder / INT8, images).shape == (batch, 7)
     np.testing.assert_array_equal(logits_of(load_weights(exported.folder / WEIGHTS), images), expected)
 
 
@@ -84,11 +101,46 @@ def logits_of(model: torch.nn.Module, images: Tensor) -> np.ndarray:
     return logits
 
 
-def test_the_onnx_file_is_self_contained(exported: Exported) -> None:
-    graph = onnx.load(exported.folder / ONNX, load_external_data=False).graph
+@pytest.mark.parametrize("file", [ONNX, INT8])
+def test_the_onnx_files_are_in_one_piece_and_tell_nothing_of_this_machine(exported: Exported, file: str) -> None:
+    graph = onnx.load(exported.folder / file, load_external_data=False).graph
     assert graph.initializer
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in graph.initializer)
     assert not any(tensor.external_data for tensor in graph.initializer)
+    assert str(Path.cwd()).encode() not in (exported.folder / file).read_bytes()
+
+
+def test_int8_keeps_weights_in_a_byte_but_for_the_first_and_last_layer(exported: Exported) -> None:
+    graph = onnx.load(exported.folder / INT8).graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    made_by = {name: node for node in graph.node for name in node.output}
+    layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
+    assert [layer.op_type for layer in layers][-1] == "Gemm"
+    for layer in layers:
+        weight = layer.input[1]
+        if layer in (layers[0], layers[-1]):
+            assert kinds[weight] == onnx.TensorProto.FLOAT
+        else:
+            dequantized = made_by[weight]
+            assert dequantized.op_type == "DequantizeLinear"
+            assert kinds[dequantized.input[0]] == onnx.TensorProto.INT8
+            scales = next(tensor for tensor in graph.initializer if tensor.name == dequantized.input[1])
+            assert len(scales.dims) == 1  # one a channel
+    assert (exported.folder / INT8).stat().st_size < (exported.folder / ONNX).stat().st_size
+
+
+def test_int8_follows_the_network(exported: Exported, model: ThreshNet) -> None:
+    images = torch.rand(64, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(6))
+    fp32, int8 = logits_of(model, images), run_onnx(exported.folder / INT8, images)
+    assert np.corrcoef(fp32.ravel(), int8.ravel())[0, 1] > 0.99
+    assert np.abs(fp32 - int8).max() > TOLERANCE  # it is another file
+
+
+def test_without_images_there_is_no_int8_not_even_a_former_one(model: ThreshNet, tmp_path: Path) -> None:
+    (tmp_path / INT8).write_bytes(b"of another network")
+    exported = export_folder(model, SIZE, tmp_path, {"classes": []})
+    assert exported.onnx_files == (ONNX,)
+    assert not (tmp_path / INT8).exists()
 
 
 def test_dropouts_are_asleep(exported: Exported) -> None:
@@ -99,39 +151,42 @@ def test_dropouts_are_asleep(exported: Exported) -> None:
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("file", [WEIGHTS, ONNX, PT2])
+@pytest.mark.parametrize("file", [WEIGHTS, MODEL, ONNX, PT2, INT8])
+@pytest.mark.parametrize("value", [1.0, float("nan")])
 def test_a_file_that_differs_is_an_error(
-    exported: Exported, model: ThreshNet, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ThreshNet, file: str, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file in turn holds the weights of another network; the others are those of the fixture."""
-    torch.manual_seed(3)
+    """One file answers otherwise than the network, the others as it does."""
+
+    def answers(_folder: Path, name: str, images: np.ndarray) -> np.ndarray:
+        right = logits_of(model.eval(), torch.from_numpy(images))
+        return right + np.float32(value if name == file else 0)
+
+    def write(path: Path) -> None:
+        path.write_bytes(b"")
+
     other = build(SPEC).eval()
-
-    def copy(name: str, path: Path) -> None:
-        path.write_bytes((exported.folder / name).read_bytes())
-
-    if file == WEIGHTS:
-        monkeypatch.setattr(export, "load_weights", lambda path: other)
-    elif file == ONNX:
-        monkeypatch.setattr(export, "export_onnx", lambda model, size, path, batch: copy(ONNX, path))
-        monkeypatch.setattr(export, "run_onnx", lambda path, images: logits_of(other, images))
-    else:
-        monkeypatch.setattr(export, "export_onnx", lambda model, size, path, batch: copy(ONNX, path))
-        whole = export.export_pt2
-        monkeypatch.setattr(export, "export_pt2", lambda model, size, path: whole(other, size, path))
-    with pytest.raises(ExportError, match=rf"{file}: its logits differ from the network's by up to \d"):
-        export_folder(model, SIZE, tmp_path, {})
+    monkeypatch.setattr(reload, "answers", answers)
+    monkeypatch.setattr(export, "load_weights", lambda path: other if file == WEIGHTS else model.eval())
+    monkeypatch.setattr(export, "export_pt2", lambda model, size, path: write(path))
+    monkeypatch.setattr(export, "export_onnx", lambda model, size, path, batch: write(path))
+    monkeypatch.setattr(export, "quantise", lambda source, name, images, path: onnx.save(onnx.ModelProto(), path))
+    monkeypatch.setattr(export, "run_onnx", lambda path, images: logits_of(model, images))
+    with pytest.raises(ExportError, match=rf"{file}: its logits differ .*by up to (\d|nan)"):
+        export_folder(model, SIZE, tmp_path, {}, torch.rand(2, 3, SIZE, SIZE))
 
 
-def test_logits_that_are_no_numbers_are_an_error(
-    model: ThreshNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = build(SPEC).eval()
-    with torch.no_grad():
-        broken.get_parameter("head_linear.bias").fill_(float("nan"))
-    monkeypatch.setattr(export, "load_weights", lambda path: broken)
-    with pytest.raises(ExportError, match=f"{WEIGHTS}: its logits differ .* nan"):
-        export_folder(model, SIZE, tmp_path, {})
+def test_a_file_that_does_not_run_elsewhere_is_an_error(exported: Exported, tmp_path: Path) -> None:
+    for file in (MODEL, PREDICT, CONFIG):
+        (tmp_path / file).write_bytes((exported.folder / file).read_bytes())
+    (tmp_path / ONNX).write_bytes(b"damaged")
+    images = np.zeros((1, 3, SIZE, SIZE), np.float32)
+    with pytest.raises(
+        reload.ReloadError, match=r"model\.py: does not run in a process of its own \(.*model\.safetensors"
+    ):
+        reload.answers(tmp_path, MODEL, images)
+    with pytest.raises(reload.ReloadError, match=r"model\.onnx: does not run .*no ONNX file"):
+        reload.answers(tmp_path, ONNX, images)
 
 
 ELSEWHERE = """

@@ -1,0 +1,152 @@
+"""`threshnet check`: whether the files of a model folder are whole and agree, without running anything in it.
+
+The network is built from config.json, its weights come from the safetensors file, and the ONNX files are given to
+onnxruntime after they were looked through. model.py and predict.py are compared as text, never imported, and a .pt2 is
+opened only if this machine wrote it.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from studies.networks import CONFIG, Given, read_spec_file
+from studies.written import is_ours
+from threshnet.bounds import check_size
+from threshnet.checkpoint import load_weights
+from threshnet.errors import InputError
+from threshnet.export import INPUT, INT8, ONNX, OUTPUT, PT2, WEIGHTS
+from threshnet.foreign import read_bytes
+from threshnet.inspect_onnx import read_onnx
+from threshnet.standalone import MODEL, PREDICT, model_source, predict_source
+
+PROBES = 32  # seeded images: half noise, half soft colours
+TOLERANCE = 1e-4  # largest difference of a logit in fp32, as a share of the largest logit
+INT8_CORRELATION = 0.9  # least correlation of the logits of int8 with those of fp32; of another network it is about 0
+MAX_TEXT_BYTES = 2**22
+CARD, HISTORY = "README.md", "history.json"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What there is to say of one file."""
+
+    file: str
+    # None: nothing can be said against it, but it was not tried either.
+    ok: bool | None
+    said: str
+
+    def told(self) -> str:
+        """It in a line."""
+        return f"{ {True: 'ok', False: 'BAD', None: '-'}[self.ok]:<4}{self.file}: {self.said}"
+
+
+def check_folder(folder: Path) -> Iterator[Checked]:
+    """Look at every file of a model folder, config.json and the weights first, without which nothing can be compared.
+
+    InputError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    try:
+        given = read_spec_file(folder / CONFIG, follow=False)
+        costs = check_size(given.spec, given.input_size)
+    except InputError as error:
+        yield _bad(folder, CONFIG, error)
+        return
+    yield Checked(CONFIG, True, f"network {given.spec.fingerprint()}, {costs.params:,} parameters")
+    images = probes(given.input_size)
+    try:
+        model = load_weights(folder / WEIGHTS, follow=False)
+        if model.spec.fingerprint() != given.spec.fingerprint():
+            raise InputError(f"{folder / WEIGHTS}: holds network {model.spec.fingerprint()}")
+    except InputError as error:
+        yield _bad(folder, WEIGHTS, error)
+        return
+    with torch.inference_mode():
+        expected: NDArray[np.float32] = torch.cat([model(image) for image in images.split(1)]).numpy()
+    if not np.isfinite(expected).all():
+        yield Checked(WEIGHTS, False, "its network answers with values that are no finite numbers")
+        return
+    yield Checked(WEIGHTS, True, "fits the network")
+    looks: dict[str, Callable[[Path], tuple[bool | None, str]]] = {
+        ONNX: lambda path: _agrees(_run_onnx(path, given, images), expected),
+        INT8: lambda path: _resembles(_run_onnx(path, given, images), expected),
+        PT2: lambda path: _pt2(path, images, expected),
+        MODEL: lambda path: _same_text(path, model_source(given.spec)),
+        PREDICT: lambda path: _same_text(path, predict_source()),
+    }
+    for file in sorted(path.name for path in folder.iterdir()):
+        if file in looks:
+            try:
+                yield Checked(file, *looks[file](folder / file))
+            except InputError as error:
+                yield _bad(folder, file, error)
+        elif file not in (CONFIG, WEIGHTS, CARD, HISTORY):
+            yield Checked(ascii(file)[1:-1], None, "not of a model folder, not looked at")
+
+
+def probes(size: int) -> Tensor:
+    """Images (n, 3, size, size) in [0, 1], the same at every call."""
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.rand(PROBES // 2, 3, size, size, generator=generator)
+    soft = torch.rand(PROBES // 2, 3, 4, 4, generator=generator)
+    return torch.cat([noise, interpolate(soft, (size, size), mode="bilinear")])
+
+
+def _bad(folder: Path, file: str, error: InputError) -> Checked:
+    return Checked(file, False, str(error).removeprefix(f"{folder / file}: "))
+
+
+def _run_onnx(path: Path, given: Given, images: Tensor) -> NDArray[np.float32]:
+    content = read_onnx(path, given.spec, given.input_size, follow=False)
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        return np.concatenate([session.run([OUTPUT], {INPUT: image.numpy()})[0] for image in images.split(1)])
+    except Exception as error:  # onnxruntime has kinds of its own, without a common one
+        raise InputError(f"{path}: does not run ({' '.join(str(error).split())[:200]})") from None
+
+
+def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
+    """Whether logits are those of the network, rounding aside."""
+    if logits.shape != expected.shape:
+        return False, f"gives logits {logits.shape}, not {expected.shape}"
+    difference = float(np.abs(logits - expected).max())
+    ok = difference <= TOLERANCE * float(np.abs(expected).max())
+    return ok, f"its logits differ from those of {WEIGHTS} by up to {difference:.1g} on {PROBES} made-up images"
+
+
+def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
+    """Whether logits are those of the network, as far as 8 bits tell."""
+    if logits.shape != expected.shape:
+        return False, f"gives logits {logits.shape}, not {expected.shape}"
+    if not np.isfinite(logits).all():
+        return False, "answers with values that are no finite numbers"
+    with np.errstate(invalid="ignore"):  # constant logits correlate with nothing
+        correlation = float(np.corrcoef(logits.ravel(), expected.ravel())[0, 1])
+    same = 100 * float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
+    told = f"{same:.0f} % of {PROBES} made-up images in the class of fp32, correlation of the logits {correlation:.3f}"
+    return correlation >= INT8_CORRELATION, told
+
+
+def _pt2(path: Path, images: Tensor, expected: NDArray[np.float32]) -> tuple[bool | None, str]:
+    content = read_bytes(path, 4 * 2**30, follow=False)
+    if not is_ours(content):
+        return None, "not opened, as this machine did not write it: loading it can run code"
+    with torch.inference_mode():
+        program = torch.export.load(io.BytesIO(content)).module()
+        return _agrees(torch.cat([program(image) for image in images.split(1)]).numpy(), expected)
+
+
+def _same_text(path: Path, source: str) -> tuple[bool, str]:
+    """Whether a program is the one that an export of this network writes."""
+    if read_bytes(path, MAX_TEXT_BYTES, follow=False) == source.encode():
+        return True, "as this version writes it for this network"
+    return False, "differs from what this version writes for this network; read it before you run it"
