@@ -79,7 +79,7 @@ def check_folder(folder: Path) -> Iterator[Checked]:
     looks: dict[str, Callable[[Path], tuple[bool | None, str]]] = {
         ONNX: lambda path: _agrees(_run_onnx(path, given, images), expected),
         INT8: lambda path: _resembles(_run_onnx(path, given, images), expected),
-        PT2: lambda path: _pt2(path, images, expected),
+        PT2: lambda path: _pt2(path, 8 * costs.params + MAX_TEXT_BYTES, images, expected),
         MODEL: lambda path: _same_text(path, model_source(given.spec)),
         PREDICT: lambda path: _same_text(path, predict_source()),
     }
@@ -136,8 +136,8 @@ def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tu
     return correlation >= INT8_CORRELATION, told
 
 
-def _pt2(path: Path, images: Tensor, expected: NDArray[np.float32]) -> tuple[bool | None, str]:
-    content = read_bytes(path, 4 * 2**30, follow=False)
+def _pt2(path: Path, limit: int, images: Tensor, expected: NDArray[np.float32]) -> tuple[bool | None, str]:
+    content = read_bytes(path, limit, follow=False)
     if not is_ours(content):
         return None, "not opened, as this machine did not write it: loading it can run code"
     with torch.inference_mode():

@@ -25,11 +25,10 @@ def opened(path: Path, limit: int, what: str = "file", *, follow: bool = True) -
         link = error.errno == errno.ELOOP and not follow
         told = "a symbolic link, which is not followed here" if link else f"cannot be read ({error.strerror})"
         raise InputError(f"{path}: {told}") from None
-    file = os.fdopen(number, "rb")
     about = os.fstat(number)
     if stat.S_ISREG(about.st_mode) and about.st_size <= limit:
-        return file
-    file.close()
+        return os.fdopen(number, "rb")
+    os.close(number)
     plain = f"{about.st_size:,} bytes; at most {limit:,} are read" if stat.S_ISREG(about.st_mode) else "no plain file"
     raise InputError(f"{path}: {plain}")
 
@@ -37,7 +36,7 @@ def opened(path: Path, limit: int, what: str = "file", *, follow: bool = True) -
 def read_bytes(path: Path, limit: int, what: str = "file", *, follow: bool = True) -> bytes:
     """The content of such a file."""
     with opened(path, limit, what, follow=follow) as file:
-        return file.read(limit)
+        return file.read(os.fstat(file.fileno()).st_size)  # room for `limit` bytes would be taken at once
 
 
 def read_json(path: Path, *, follow: bool = True) -> object:

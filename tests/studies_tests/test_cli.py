@@ -18,16 +18,20 @@ from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 from search.latency.protocol import MeasurementError
 from search.latency.reading import Latency
 from studies import cli, launch, load
+from studies.card import Findings, Story
 from studies.front import course_of, front_of, fronts_of
 from studies.report import told_json
+from studies.score import Score
+from studies.ship import Shipped
 from threshnet import NAMED
 from threshnet.baselines import BASELINES, build_baseline
 from threshnet.costs import count
 from threshnet.counting import count_modules
 from threshnet.published import PUBLISHED
+from threshnet.export import Exported
 from threshnet.shapes import smallest_input
 
-COMMANDS = ("launch", "studies", "pareto", "remeasure", "volume", "export", "measure", "costs", "train")
+COMMANDS = ("launch", "studies", "pareto", "remeasure", "volume", "export", "measure", "costs", "train", "check")
 TOML = """
 name = "mine"
 trials = 2
@@ -153,6 +157,15 @@ BAD: list[tuple[str, list[str]]] = [
     ("export --named threshnet79 --input 8 -o model", ["input size 8 is too small"]),
     ("export --config gone.json -o model", ["gone.json: no such file"]),
     ("export --config tree.json --weights gone.pth -o model", ["gone.pth: no such weights file"]),
+    ("export small --knee --epochs 3 -o model", ["--epochs and --seeds go with --recipe"]),
+    ("export --named threshnet28 --recipe fast -o model", ["--recipe needs --data"]),
+    ("export --named threshnet28 --recipe fast --weights w.pth --data digits -o model", ["--weights or --recipe"]),
+    ("export --named threshnet28 --data digits -o model", ["--data goes with --recipe or --weights"]),
+    ("export --named threshnet28 --recipe slow --data digits -o model", ["'slow'", "published, fast"]),
+    ("export --config tree.json --recipe fast --data digits -o model", ["tree has 2 classes, digits has 10"]),
+    ("export --named threshnet28 --on tpu -o model", ["device 'tpu'", "must be cpu, cuda"]),
+    ("check gone", ["gone: no such folder"]),
+    ("check tree.json", ["tree.json: no such folder"]),
     ("measure threshnet29", ["'threshnet29'", "threshnet28, threshnet79"]),
     ("measure threshnet79 --input 8", ["input size 8 is too small"]),
     ("measure threshnet79 --input 8 --runtime torch", ["input size 8 is too small"]),
@@ -165,12 +178,12 @@ BAD: list[tuple[str, list[str]]] = [
     ("costs thresholds.json", ["thresholds.json: block 1: unknown key 'thresholds'", "links"]),
     ("costs array.json", ["array.json: network", "table"]),
     ("costs text.json", ["text.json: not a JSON file"]),
-    ("costs empty", ["empty: not a JSON file"]),
+    ("costs empty", ["empty/config.json: no such file"]),
     ("costs threshnet79 --input 8", ["input size 8 is too small", "larger input"]),
     ("costs --classes 1", ["--classes", "1", "x>=2"]),
     ("train tree.json --data gone -o model", ["'gone'", "digits, cifar10, svhn"]),
     ("train tree.json --data empty -o model", ["data path empty", "no folder train/"]),
-    ("train tree.json --data digits -o model", ["tree.json has 2 classes", "digits has 10"]),
+    ("train tree.json --data digits -o model", ["tree has 2 classes", "digits has 10"]),
     ("train threshnet28 --data digits --recipe slow -o model", ["'slow'", "published, fast"]),
     ("train threshnet28 --data digits --epochs 0 -o model", ["--epochs", "0", "x>=1"]),
     ("train threshnet79 --data digits --input 8 -o model", ["input size 8 is too small"]),
@@ -480,21 +493,26 @@ def test_a_measurement_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_network_is_exported_and_told_to_be_untrained(run: Run) -> None:
     said = run("export", "--config", "tree.json", "-o", "new/[b]model", "--input", "16")
     assert (said.status, said.err) == (0, "")
-    names = ["config.json", "model.safetensors", "model.onnx", "model.pt2", "README.md"]
-    *paths, last = said.out.splitlines()
-    assert paths == [f"new/[b]model/{name}" for name in names]
-    assert last.startswith("tree: untrained, random weights; every file agrees within ")
+    names = ["config.json", "model.safetensors", "model.py", "model.onnx", "predict.py", "model.pt2", "model_int8.onnx"]
+    *paths, last, where = said.out.splitlines()
+    assert paths == [f"new/[b]model/{name}" for name in (*names, "README.md")]
+    assert last.startswith("tree: untrained, random weights; every fp32 file agrees within ")
+    assert where == "files in new/[b]model"
     assert all(Path(path).is_file() for path in paths)
 
 
 @pytest.mark.usefixtures("files")
 def test_a_network_is_trained(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.training.export_model", lambda *arguments: None)
+    def ship(model: object, folder: Path, story: Story, *others: object) -> Shipped:
+        return Shipped(story, Findings(Exported(folder, {}, 0.0), {"model.safetensors": Score(1, 8)}))
+
+    monkeypatch.setattr("studies.training.export_model", ship)
     command = ["train", "tree.json", "--data", tree, "--epochs", "2", "--input", "16", "-o", "model"]
     said = run(*command)
     assert (said.status, said.err) == (0, "")
-    first, second, last = said.out.splitlines()
+    first, second, last, where = said.out.splitlines()
     assert first.startswith("epoch   1 of 2  loss ")
     assert second.startswith("epoch   2 of 2  loss ")
-    assert last.startswith("tree: test error ")
-    assert not Path("model/checkpoint.pt").exists()
+    assert last.startswith("tree: test error 12.50 %")
+    assert where == "files in model"
+    assert not list(Path("model").glob("checkpoint*"))

@@ -9,23 +9,41 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
-from search_tests.tiny import SIZE, SMALLEST
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from search_tests.tiny import SIZE, SMALLEST, steady_latency
 from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 
-from search.data import load_test
+from search.data import DataSettings, load_test
 from search.evaluate import error_percent
+from search.latency.compare import Comparison, Pair
+from search.latency.devices import Device
+from search.latency.reading import Latency
 from studies import launch, load, ship
-from studies.card import Story
-from studies.networks import read_network
+from studies.card import Findings, Story, card, seeds_told
+from studies.networks import Given, read_network
+from studies.score import Score
 from studies.ship import export_network, export_trial
+from studies.speed import Speed, device_for_files
 from studies.study import Loaded
 from threshnet import NAMED, InputError, NetworkSpec
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.export import Exported
 from threshnet.network import ThreshNet, build
 
+NOTHING = Exported(Path(), {}, 0.0)
 CAVEAT = "Noise: bright and dark"
-FILES = ["README.md", "config.json", "model.onnx", "model.pt2", "model.safetensors"]
+FILES = [
+    "README.md",
+    "config.json",
+    "model.onnx",
+    "model.pt2",
+    "model.py",
+    "model.safetensors",
+    "model_int8.onnx",
+    "predict.py",
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +68,16 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[ThreshNet]:
     """The networks that would be exported; only their config.json and card are written, which takes no time."""
     models: list[ThreshNet] = []
 
-    def write(model: ThreshNet, size: int, folder: Path, config: Mapping[str, Any], done: object) -> Exported:
+    def write(
+        model: ThreshNet, size: int, folder: Path, config: Mapping[str, Any], calibration: object, done: object
+    ) -> Exported:
         models.append(model)
         folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps(config))
-        return Exported(folder, {})
+        (folder / "model.pt2").write_bytes(b"")
+        return Exported(folder, {}, 0.0)
 
     monkeypatch.setattr(ship, "export_folder", write)
+    monkeypatch.setattr(ship, "score_onnx", lambda path, test: Score(1, 20))
     return models
 
 
@@ -73,6 +94,11 @@ def refused(call: Callable[[], object]) -> str:
         call()
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def sized(network: str) -> Given:
+    """The network of a file, for small images."""
+    return replace(read_network(network), input_size=SIZE)
 
 
 def quietly(file: str) -> None:
@@ -102,6 +128,13 @@ def test_a_trial_becomes_a_folder_of_files_that_agree(study: Loaded, exported: t
     expected = model(test.images.float() / 255).detach()
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     (onnx,) = session.run(["logits"], {"images": (test.images.float() / 255).numpy()})
+    score = onnxruntime.InferenceSession(folder / "model_int8.onnx", providers=["CPUExecutionProvider"])
+    (int8,) = score.run(["logits"], {"images": (test.images.float() / 255).numpy()})
+    wrong = int((int8.argmax(axis=1) != test.labels.numpy()).sum())
+    config = json.loads((folder / "config.json").read_text())
+    assert config["test_errors"]["model_int8.onnx"]["wrong"] == wrong
+    assert config["int8_test_error_percent"] == 100 * wrong / len(test)
+    assert config["int8_calibrated_on"] == "12 validation images of folder, none of the test split"
     plain = torch.export.load(folder / "model.pt2").module()(test.images.float() / 255).detach()
     assert torch.allclose(torch.from_numpy(onnx), expected, atol=1e-4)
     assert torch.allclose(plain, expected, atol=1e-4)
@@ -133,8 +166,13 @@ def test_the_card_tells_errors_latency_and_caveat(study: Loaded, exported: tuple
         "# small, trial 0",
         f"> {CAVEAT}.",
         f"| validation error | {record.error:.2f} % (one training, one seed) |",
-        f"| test error | {config['test_error_percent']:.2f} % (scored at export) |",
-        f"| latency, cpu onnxruntime | {reading.latency_ms:.3f} ms (",
+        *(
+            f"| test error, {file} | {config['test_error_percent']:.2f} % ("
+            for file in ("model.safetensors", "model.onnx")
+        ),
+        f"| test error, model_int8.onnx | {config['int8_test_error_percent']:.2f} % (",
+        " of 20 images, 95 % interval ",
+        f"| latency promised, cpu onnxruntime | {reading.latency_ms:.3f} ms (",
         f" ms ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval), ",
         f"n = {reading.runs} runs, batch 1, 1 thread(s), fp32, {reading.processor}",
         f"onnxruntime {onnxruntime.__version__}",
@@ -159,13 +197,14 @@ def test_without_test_images_the_card_says_why(
         case "one image":
             (tree / "test" / "dark" / "000.png").write_bytes(b"damaged")
     moved = replace(study, spec=replace(study.spec, data=replace(study.spec.data, path=tree)))
-    story = export_trial(moved, 0, tmp_path / "model", quietly).story
+    shipped = export_trial(moved, 0, tmp_path / "model", quietly)
     assert len(models) == 1
-    assert story.test_error is None
+    assert shipped.test_error is None
     page = (tmp_path / "model" / "README.md").read_text()
     (row,) = [row for row in page.splitlines() if row.startswith("| test error |")]
     assert row == "| test error | not known |"
-    assert str(tree) in story.no_test
+    assert str(tree) in shipped.missing
+    assert f"no test error: {shipped.missing}" in shipped.told()
     assert json.loads((tmp_path / "model" / "config.json").read_text())["test_error_percent"] is None
 
 
@@ -198,7 +237,7 @@ def test_a_folder_that_cannot_be_written_is_named(study: Loaded, network: str) -
 
 
 def test_an_untrained_network_says_so(models: list[ThreshNet], tmp_path: Path) -> None:
-    story = export_network(read_network("ThreshNet28", 10), None, 32, tmp_path / "model", quietly).story
+    story = export_network(read_network("ThreshNet28", 10), None, tmp_path / "model", quietly).story
     page = (tmp_path / "model" / "README.md").read_text()
     assert "# ThreshNet28\n\nA reconstruction" in page
     assert "| weights | random: this network is untrained |" in page
@@ -211,7 +250,7 @@ def test_an_untrained_network_says_so(models: list[ThreshNet], tmp_path: Path) -
 def test_a_named_network_takes_the_weights_of_an_original_repository(models: list[ThreshNet], tmp_path: Path) -> None:
     original = build(replace(NAMED["threshnet28"], classes=3))
     torch.save({"epoch": 7, "state_dict": originally_named(original)}, tmp_path / "original.pth")
-    export_network(read_network("threshnet28", 3), tmp_path / "original.pth", 32, tmp_path / "model", quietly)
+    export_network(read_network("threshnet28", 3), tmp_path / "original.pth", tmp_path / "model", quietly)
     (model,) = models
     assert equal(model, original)
     assert "| weights | as in original.pth |" in (tmp_path / "model" / "README.md").read_text()
@@ -222,7 +261,7 @@ def test_a_network_in_a_file_takes_weights_of_both_kinds(models: list[ThreshNet]
     torch.save(originally_named(original), tmp_path / "plain.pth")
     save_weights(original, tmp_path / "ours.safetensors")
     for number, file in enumerate(("plain.pth", "ours.safetensors")):
-        export_network(read_network(network), tmp_path / file, SIZE, tmp_path / f"model{number}", quietly)
+        export_network(sized(network), tmp_path / file, tmp_path / f"model{number}", quietly)
         assert equal(models[number], original)
 
 
@@ -230,9 +269,7 @@ def test_an_exported_config_is_a_network_too(
     exported: tuple[Path, list[str]], study: Loaded, models: list[ThreshNet], tmp_path: Path
 ) -> None:
     folder = exported[0]
-    export_network(
-        read_network(str(folder / "config.json")), folder / "model.safetensors", SIZE, tmp_path / "again", quietly
-    )
+    export_network(read_network(str(folder)), folder / "model.safetensors", tmp_path / "again", quietly)
     assert models[0].spec == study.records[0].network
 
 
@@ -253,26 +290,105 @@ def test_weights_that_are_none_are_named(network: str, tmp_path: Path, content: 
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    said = refused(lambda: export_network(read_network(network), file, SIZE, tmp_path / "model", quietly))
+    said = refused(lambda: export_network(sized(network), file, tmp_path / "model", quietly))
     assert said.startswith(f"{file}: ")
     assert message in said
 
 
 def test_missing_weights_and_those_of_another_network_are_named(network: str, tmp_path: Path) -> None:
-    given = read_network(network)
+    given = sized(network)
     for file in (tmp_path / "gone.pth", tmp_path / "gone.safetensors"):
         with pytest.raises(InputError, match="no such weights file"):
-            export_network(given, file, SIZE, tmp_path / "m", quietly)
+            export_network(given, file, tmp_path / "m", quietly)
     save_weights(build(replace(SMALLEST, head_dropout=0.5)), tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="holds the weights of another network"):
-        export_network(given, tmp_path / "other.safetensors", SIZE, tmp_path / "m", quietly)
+        export_network(given, tmp_path / "other.safetensors", tmp_path / "m", quietly)
 
 
 def test_an_input_too_small_is_refused(tmp_path: Path) -> None:
-    said = refused(lambda: export_network(read_network("threshnet79"), None, 8, tmp_path / "model", quietly))
+    said = refused(
+        lambda: export_network(replace(read_network("threshnet79"), input_size=8), None, tmp_path / "model", quietly)
+    )
     assert said.startswith("input size 8 is too small: ")
     assert not (tmp_path / "model").exists()
 
 
-def test_a_story_without_readings_makes_a_card() -> None:
-    assert "latency," not in ship.card(TREE_NETWORK, Story(title="Mine", origin="A test", input_size=SIZE))
+def test_a_story_without_readings_makes_a_card(tmp_path: Path) -> None:
+    page = card(TREE_NETWORK, Story(title="Mine", origin="A test", input_size=SIZE), Findings(NOTHING))
+    assert "| latency" not in page
+    assert "| int8" not in page
+
+
+def test_weights_are_scored_and_calibrated_on_images_that_are_named(
+    models: list[ThreshNet], network: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_weights(build(TREE_NETWORK), tmp_path / "w.safetensors")
+    settings = DataSettings("folder", tree)
+    shipped = export_network(sized(network), tmp_path / "w.safetensors", tmp_path / "m", quietly, settings=settings)
+    assert shipped.story.classes == ("bright", "dark")
+    assert shipped.found.calibrated_on == "12 validation images of folder, none of the test split"
+    assert shipped.found.scores["model.safetensors"].images == 20
+    other = replace(sized(network), spec=replace(TREE_NETWORK, classes=3))
+    save_weights(build(other.spec), tmp_path / "w.safetensors")
+    said = refused(
+        lambda: export_network(other, tmp_path / "w.safetensors", tmp_path / "n", quietly, settings=settings)
+    )
+    assert said.endswith("has 3 classes, " + str(tree) + " has 2")
+
+
+def test_the_card_tells_promised_and_measured_latency(tmp_path: Path) -> None:
+    def comparison(ratio: float) -> Comparison:
+        pair = Pair(0, 1, ratio, ratio - 0.01, ratio + 0.01)
+        return Comparison((pair,), (1.0, 2.0), 6, "abacus", "onnxruntime", "1", ())
+
+    promised = steady_latency(2.0, runtime="onnxruntime")
+    story = Story(title="Mine", origin="A test", input_size=SIZE, latency=(promised,))
+    readings = {"model.onnx": steady_latency(3.0), "model_int8.onnx": steady_latency(1.0)}
+    rows = {}
+    for ratio, word in ((0.5, "FASTER"), (1.5, "SLOWER")):
+        found = Findings(NOTHING, speed=Speed(readings, comparison(ratio)))
+        page = card(TREE_NETWORK, story, found)
+        assert f"| int8 against fp32 | {word}: {ratio:.2f} times the latency of fp32 (" in page
+        rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| latency"))
+    assert list(rows) == [
+        "latency promised, cpu onnxruntime",
+        "latency measured, model.onnx, cpu onnxruntime",
+        "latency measured, model_int8.onnx, cpu onnxruntime",
+    ]
+    assert rows["latency promised, cpu onnxruntime"].startswith("2.000 ms (2.000 to 2.000, 95 % interval), n = 96 runs")
+    assert rows["latency measured, model.onnx, cpu onnxruntime"].endswith("; 1.50 times what was promised")
+    assert ", int8, abacus" in rows["latency measured, model_int8.onnx, cpu onnxruntime"]
+
+
+def test_files_are_measured_where_the_user_says(
+    models: list[ThreshNet], network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def measure(device: Device, file: Path, size: int, runtime: str) -> Latency:
+        asked.append((device.name, file.name, size, runtime))
+        return steady_latency(4.0)
+
+    monkeypatch.setattr("studies.speed.measure_on", measure)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "model.onnx").write_bytes(b"")
+    monkeypatch.setattr(Path, "mkdir", lambda *arguments, **options: None)
+    shipped = export_network(sized(network), None, tmp_path / "m", quietly, device_for_files("cpu"))
+    assert asked == [("cpu", "model.onnx", SIZE, "onnxruntime")]
+    assert "model.onnx on cpu: 4.000 ms (4.000 to 4.000)" in shipped.told()
+    config = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert config["measured"]["model.onnx"]["latency_ms"] == 4.0
+
+
+# Scores
+
+
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_is_wilson_s(counts: tuple[int, int]) -> None:
+    expected = binomtest(*counts).proportion_ci(method="wilson")
+    assert Score(*counts).interval == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-4)
+
+
+def test_mean_and_spread_over_seeds_are_told() -> None:
+    told = seeds_told({0: Score(10, 100), 1: Score(12, 100), 2: Score(14, 100)})
+    assert told.startswith("mean 12.00 %, standard deviation 2.00, n = 3 (seed 0: 10.00, seed 1: 12.00, seed 2: 14.00)")

@@ -13,12 +13,17 @@ from search_tests.tiny import SIZE
 from studies_tests.small import TREE_NETWORK
 from torch import Tensor
 
+from search.recipes import recipe_named
 from studies import training
-from studies.card import Story
+from studies.card import Findings, Story, seeds_told
+from studies.evidence import Evidence
+from studies.networks import read_network
 from studies.progress import Screen
-from studies.training import train_network
+from studies.ship import Shipped
+from studies.training import Assignment, data_settings, train_network
 from threshnet import InputError
 from threshnet.checkpoint import load_weights
+from threshnet.export import Exported
 from threshnet.network import ThreshNet
 
 Train = Callable[..., Iterator[str]]
@@ -37,10 +42,22 @@ def train(network: Path, tree: Path, tmp_path: Path) -> Train:
     """Train the network on the tree, a few things otherwise."""
 
     def train(
-        output: Path, *, data: Path = tree, recipe: str = "fast", epochs: int = EPOCHS, seed: int = 0, size: int = SIZE
+        output: Path,
+        *,
+        data: Path = tree,
+        recipe: str = "fast",
+        epochs: int = EPOCHS,
+        seed: int = 0,
+        seeds: int = 1,
+        size: int = SIZE,
     ) -> Iterator[str]:
         screen = Screen(Console(file=io.StringIO()), "test")
-        return train_network(str(network), str(data), recipe, epochs, seed, size, output, screen)
+        settings = data_settings(str(data))
+        given = replace(read_network(str(network), 2), input_size=size)
+        chosen = replace(recipe_named(recipe), epochs=epochs)
+        asked = Assignment(given, settings, chosen, range(seed, seed + seeds))
+        shipped = yield from train_network(asked, output, screen)
+        yield shipped.told()
 
     return train
 
@@ -50,8 +67,13 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Tensor], St
     """What would be exported, instead of the export, which takes most of the time."""
     shipped: list[tuple[dict[str, Tensor], Story]] = []
 
-    def ship(model: ThreshNet, folder: Path, story: Story, done: Callable[[str], None]) -> None:
+    def ship(
+        model: ThreshNet, folder: Path, story: Story, evidence: Evidence, done: Callable[[str], None], device: None
+    ) -> Shipped:
+        assert evidence.test is not None
+        assert evidence.calibration is not None
         shipped.append((model.state_dict(), story))
+        return Shipped(story, Findings(Exported(folder, {}, 0.0)))
 
     monkeypatch.setattr(training, "export_model", ship)
     return shipped
@@ -67,17 +89,21 @@ def refused(lines: Iterator[str]) -> str:
 
 def test_a_training_tells_its_epochs_and_test_error_and_leaves_a_model(train: Train, tmp_path: Path) -> None:
     output = tmp_path / "deep" / "model"
-    *epochs, last = train(output)
+    *epochs, told = train(output)
     assert [line.split("loss")[0].split() for line in epochs] == [["epoch", f"{n}", "of", "3"] for n in (1, 2, 3)]
+    last, int8 = told.splitlines()
     assert last.startswith("mine: test error ")
-    assert last.endswith(f" % after 3 epochs of 60 images; files in {output}")
+    assert int8.startswith("int8: test error ")
     files = [
         "README.md",
         "config.json",
         "history.json",
         "model.onnx",
         "model.pt2",
+        "model.py",
         "model.safetensors",
+        "model_int8.onnx",
+        "predict.py",
     ]
     assert sorted(file.name for file in output.iterdir()) == files
     config = json.loads((output / "config.json").read_text())
@@ -107,8 +133,30 @@ def test_a_stopped_training_goes_on_to_identical_weights(
     (whole, story), (resumed, same_story) = shipped
     assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
     assert story == same_story
-    assert story.test_error is not None
     assert not list(tmp_path.rglob("*.partial"))
+
+
+def test_several_seeds_are_trained_and_the_first_is_exported(
+    train: Train, shipped: list[tuple[dict[str, Tensor], Story]], tmp_path: Path
+) -> None:
+    list(train(tmp_path / "one", epochs=1))
+    stopped = train(tmp_path / "three", epochs=1, seeds=3)
+    lines = [next(stopped) for _ in range(3)]
+    stopped.close()  # type: ignore[attr-defined]
+    assert [line.split(",")[0].split(":")[0] for line in lines] == ["seed 0", "seed 0", "seed 1"]
+    again = list(train(tmp_path / "three", epochs=1, seeds=3))
+    assert [line for line in again if "going on" in line] == [f"seed {n}, going on after epoch 1" for n in (0, 1)]
+    (alone, _), (first, story) = shipped
+    assert all(torch.equal(value, first[key]) for key, value in alone.items())
+    assert list(story.seeds) == [0, 1, 2]
+    assert {score.images for score in story.seeds.values()} == {20}
+    assert f"over seeds: {seeds_told(story.seeds)}" in again[-1]
+    assert [file.name for file in (tmp_path / "three").iterdir()] == ["history.json"]
+
+
+def test_a_folder_that_holds_a_model_is_left_alone(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"mine")
+    assert refused(train(tmp_path)) == f"{tmp_path} already holds a model; choose another output folder"
 
 
 def test_another_seed_gives_other_weights(
@@ -133,7 +181,7 @@ def test_a_checkpoint_of_other_settings_is_refused(
 ) -> None:
     next(train(tmp_path / "model"))
     said = refused(train(tmp_path / "model", **changes))
-    file = tmp_path / "model" / "checkpoint.pt"
+    file = tmp_path / "model" / "checkpoint-0.pt"
     assert said == f"{file}: belongs to a training with another {word}; delete it to start anew"
 
 
@@ -145,7 +193,7 @@ def test_a_checkpoint_of_another_network_is_refused(train: Train, network: Path,
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
 def test_a_damaged_checkpoint_is_named(train: Train, tmp_path: Path, content: bytes | None) -> None:
-    file = tmp_path / "model" / "checkpoint.pt"
+    file = tmp_path / "model" / "checkpoint-0.pt"
     next(train(tmp_path / "model"))
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if content is None else content)

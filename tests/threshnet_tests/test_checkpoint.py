@@ -51,7 +51,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{tmp_path.name}: damaged or not a safetensors file"):
+    with pytest.raises(InputError, match=f"{tmp_path.name}: no plain file"):
         load_weights(tmp_path)
 
 

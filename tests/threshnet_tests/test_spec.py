@@ -147,7 +147,7 @@ def test_bad_blocks_are_refused_in_one_line(fields: dict[str, Any], message: str
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("blocks", [], r"blocks = \(\): must be a tuple of at least one block"),
+        ("blocks", [], r"blocks \(their number\) = 0: must be 1 to 64"),
         ("blocks", {}, "blocks = .*list of blocks"),
         ("blocks", [7], "block 1: must be a table of keys, not int"),
         ("blocks", [{"links": [[0]], "growth": 8}], "block 1: key 'transition' is missing"),

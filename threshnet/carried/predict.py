@@ -145,6 +145,9 @@ def main() -> None:
             folders = set()
         network = session(asked.model if os.path.dirname(asked.model) else os.path.join(HERE, asked.model))
         told, wrong, known = [], 0, 0
+        classes = network.get_outputs()[0].shape[-1]
+        if names and len(names) != classes:
+            raise UnusableError(f"config.json names {len(names)} classes, the model has {classes}")
         for path, folder, number, share in answers(network, images, size):
             name = names[number] if names else str(number)
             if folder in folders:
