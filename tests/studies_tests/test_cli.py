@@ -27,8 +27,8 @@ from threshnet import NAMED
 from threshnet.baselines import BASELINES, build_baseline
 from threshnet.costs import count
 from threshnet.counting import count_modules
-from threshnet.published import PUBLISHED
 from threshnet.export import Exported
+from threshnet.published import PUBLISHED
 from threshnet.shapes import smallest_input
 
 COMMANDS = ("launch", "studies", "pareto", "remeasure", "volume", "export", "measure", "costs", "train", "check")
