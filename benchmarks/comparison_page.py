@@ -4,15 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scipy.stats import binomtest
-
 from benchmarks.comparison_claims import size_rows, speed_rows
 from benchmarks.comparison_runs import Protocols
 from benchmarks.report import interval, table
 from benchmarks.systems import System
+from search.intervals import error_interval
 from threshnet.costs import Costs
 
-CONFIDENCE = 0.95
 SLOWED = " †"  # marks a training at a lower learning rate
 
 
@@ -36,12 +34,11 @@ class Row:
 
     @property
     def error(self) -> tuple[float, float, float] | None:
-        """Test error, percent, with its binomial 95 % interval (Wilson); None where it was not trained."""
+        """Test error, percent, with its binomial 95 % interval; None where it was not trained."""
         if self.training is None:
             return None
-        n, percent = self.training["test_images"], self.training["test_error_percent"]
-        found = binomtest(round(percent * n / 100), n).proportion_ci(CONFIDENCE, method="wilson")
-        return percent, 100 * found.low, 100 * found.high
+        percent: float = self.training["test_error_percent"]
+        return percent, *error_interval(percent, self.training["test_images"])
 
 
 def markdown(

@@ -55,6 +55,11 @@ class DataSettings:
             raise InputError(f"data seed {self.seed!r}: allowed is a whole number from 0 to {MAX_SEED}")
 
     @property
+    def title(self) -> str:
+        """What it is called in print: the data set's name, or that of the folder, without where it lies."""
+        return f"the folder {self.root.name}" if self.name == "folder" else self.name
+
+    @property
     def root(self) -> Path:
         """The folder that is read: `path`, or where the data set lies by default."""
         return self.path or DATASETS[self.name].home or Path()

@@ -32,17 +32,17 @@ def evidence_of(settings: DataSettings, size: int, progress: Progress = quiet) -
         calibration = scaled(load_calibration(settings, size, CALIBRATION, progress).images)
     except InputError as error:
         return Evidence(missing=str(error))
-    told = _told(calibration, settings.name)
+    told = _told(calibration, settings.title)
     try:
         return Evidence(calibration, told, load_test(settings, size, progress))
     except InputError as error:
         return Evidence(calibration, told, missing=str(error))
 
 
-def evidence_from(images: SearchData, test: Split) -> Evidence:
-    """The same out of images that are loaded already."""
+def evidence_from(images: SearchData, test: Split, title: str) -> Evidence:
+    """The same out of images of the data set of that title that are loaded already."""
     calibration = scaled(images.validation.images[:CALIBRATION])
-    return Evidence(calibration, _told(calibration, images.name), test)
+    return Evidence(calibration, _told(calibration, title), test)
 
 
 def noise(size: int) -> Evidence:
@@ -51,5 +51,5 @@ def noise(size: int) -> Evidence:
     return Evidence(images, f"{NOISE} images of noise, as the weights are random: good for timing alone")
 
 
-def _told(calibration: Tensor, name: str) -> str:
-    return f"{len(calibration)} validation images of {name}, none of the test split"
+def _told(calibration: Tensor, title: str) -> str:
+    return f"{len(calibration)} validation images of {title}, none of the test split"

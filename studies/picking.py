@@ -21,6 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from search.intervals import NORMAL_95
 from search.pareto import Points, knee
 from search.records import Record
 from studies.front import Front, nondominated, reading
@@ -31,7 +32,6 @@ Rule = Literal["least error", "quickest", "knee"]
 
 DRAWS = 2000
 SEED = 0
-NORMAL_95 = 1.96  # standard deviations from the middle of a normal to the ends of its central 95 %
 PRIOR = 2  # errors, and as many right answers, that Agresti and Coull add
 OTHERS = 3  # networks named that would be picked instead
 

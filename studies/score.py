@@ -1,6 +1,5 @@
 """How often a network that was already chosen is wrong on test images, with what so many images can tell."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,9 @@ from torch import Tensor, nn
 
 from search.data import Split
 from search.evaluate import BATCH, scaled
+from search.intervals import error_interval
 from search.latency.lease import shared
 from threshnet.export import INPUT, OUTPUT
-
-Z = 1.959964  # standard deviations of a 95 % interval
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,8 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % binomial interval, percent, by Wilson (J. Am. Stat. Assoc. 22, 209-212, 1927)."""
-        share, spread = self.wrong / self.images, Z**2 / self.images
-        middle, half = share + spread / 2, Z * math.sqrt(share * (1 - share) / self.images + spread / self.images / 4)
-        return tuple(100 * (middle + sign * half) / (1 + spread) for sign in (-1, 1))  # type: ignore[return-value]
+        """Its 95 % binomial interval, percent."""
+        return error_interval(self.percent, self.images)
 
     def told(self) -> str:
         """The error in words."""

@@ -100,7 +100,7 @@ def export_trial(
         input_size=size,
         classes=loaded.classes,
         recipe=loaded.spec.recipe,
-        trained_on=f"{loaded.images['train']:,} images of {settings.name}",
+        trained_on=f"{loaded.images['train']:,} images of {settings.title}",
         validation_error=record.error,
         latency=tuple(record.latency.values()),
         caveat=loaded.spec.caveat,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,15 @@ def data_settings(data: str) -> DataSettings:
 def trial_assignment(
     loaded: Loaded, number: int, recipe: Recipe, seeds: Sequence[int], data: DataSettings | None
 ) -> Assignment:
-    """The network of a trained trial, to be trained on all training images of its study, or on those of `data`."""
+    """The network of a trained trial, to be trained on every training image of its study's data set, or of `data`.
+
+    A study may search on fewer; the validation images that it holds out are those that int8 is calibrated on.
+    """
     record, spec = trial_record(loaded, number), loaded.spec
     assert record.network is not None  # it was trained
     return Assignment(
         given=Given(f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size),
-        data=data or spec.data,
+        data=data or replace(spec.data, train=None),
         recipe=recipe,
         seeds=seeds,
         flip=mirrors(spec) if data is None else None,
@@ -89,6 +92,8 @@ def train_network(
         raise InputError(f"{given.title} has {spec.classes} classes, {asked.data.name} has {len(classes)}")
     walk(spec, given.input_size)  # refuses a size that is too small before any image is read
     files = {seed: output / f"checkpoint-{seed}.pt" for seed in asked.seeds}
+    for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
+        raise InputError(f"{file}: belongs to a training with another seed; delete it to start anew")
     if (output / WEIGHTS).exists() and not any(file.exists() for file in files.values()):
         raise InputError(f"{output} already holds a model; choose another output folder")
     images = load_search(asked.data, given.input_size, screen.loading)
@@ -121,12 +126,12 @@ def train_network(
         input_size=given.input_size,
         classes=classes,
         recipe=recipe,
-        trained_on=f"{len(whole):,} images of {asked.data.name}",
+        trained_on=f"{len(whole):,} images of {asked.data.title}",
         latency=asked.promised,
         seeds=scores,
         caveat="; ".join(filter(None, dict.fromkeys((asked.caveat, images.caveat)))),
     )
-    shipped = export_model(model, output, story, evidence_from(images, test), screen.wrote, device)
+    shipped = export_model(model, output, story, evidence_from(images, test, asked.data.title), screen.wrote, device)
     (output / HISTORY).write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
     for file in files.values():
         file.unlink()

@@ -9,6 +9,7 @@ from scipy.stats import kendalltau, spearmanr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from search.intervals import error_interval
 from search.records import Record
 from search.volume import Step, curve
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
@@ -27,7 +28,6 @@ from studies.front import (
 )
 from studies.moves import change, moves
 from studies.page.importances import importances
-from studies.picking import NORMAL_95
 from studies.study import Loaded
 from threshnet.named import ABOUT
 
@@ -81,7 +81,7 @@ def front_data(first: Front, front: Front) -> dict[str, Any]:
 def trials_data(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, list[Any]]:
     """Every trial in the order of the study, as columns of equal length; None where a trial has no such value.
 
-    "error" is [percent, low, high], see wilson; "latency" has a column per front of [ms, low, high].
+    "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high].
     """
     images = loaded.images.get("validation")
     return {
@@ -153,14 +153,6 @@ def macs_data(loaded: Loaded, backend: str) -> dict[str, Any]:
     }
 
 
-def wilson(percent: float, images: int) -> tuple[float, float]:
-    """The 95 % interval of an error counted on so many images, in percent (Wilson, 1927, score interval)."""
-    share, z2 = percent / 100, NORMAL_95**2
-    middle = (share + z2 / (2 * images)) / (1 + z2 / images)
-    half = NORMAL_95 / (1 + z2 / images) * math.sqrt(share * (1 - share) / images + z2 / (4 * images**2))
-    return 100 * max(middle - half, 0.0), 100 * min(middle + half, 1.0)
-
-
 def number(value: float | None) -> float | None:
     """A value with as many digits as the page needs; None where it is no finite number."""
     return float(f"{value:.{DIGITS}g}") if value is not None and math.isfinite(value) else None
@@ -169,7 +161,7 @@ def number(value: float | None) -> float | None:
 def _error(record: Record, images: int | None) -> list[float | None] | None:
     if not record.trained or record.error is None:
         return None
-    low, high = wilson(record.error, images) if images else (record.error, record.error)
+    low, high = error_interval(record.error, images) if images else (record.error, record.error)
     return [number(record.error), number(low), number(high)]
 
 

@@ -11,15 +11,13 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 from studies_tests.sample import CAVEAT, remeasured, sample_loaded, with_stopped
 
+from search.intervals import error_interval
 from search.volume import curve
 from space import Limits
 from studies.front import ended, fronts_of, reading, reference_of, title, verdict
-from studies.page.data import STEPS, corners, page_data, wilson
+from studies.page.data import STEPS, corners, page_data
 from studies.page.details import details
 from studies.page.file import report_html, write_report
 from studies.page.importances import FEWEST, SHOWN, importances
@@ -61,7 +59,7 @@ def test_every_trial_is_told_with_its_values_and_intervals() -> None:
         if record.trained:
             middle, low, high = trials["error"][at]
             assert middle == pytest.approx(record.error, rel=1e-5)
-            assert (low, high) == pytest.approx(wilson(record.error, 200), rel=1e-5)
+            assert (low, high) == pytest.approx(error_interval(record.error, 200), rel=1e-5)
         for column, front in zip(trials["latency"], fronts, strict=True):
             latency = record.latency.get(front.backend)
             expected = latency and [latency.latency_ms, latency.low_ms, latency.high_ms]
@@ -78,16 +76,6 @@ def test_fronts_are_those_of_the_command() -> None:
         assert told["named"] == [{"trial": p.record.number, "verdict": verdict(p)} for p in front.named]
         assert told["conditions"].startswith(front.backend.split()[0])
     assert "joined the front" in data_of(TWO)["fronts"][1]["moved"]
-
-
-@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_errors_interval_is_wilsons(counted: tuple[int, int]) -> None:
-    wrong, images = counted
-    expected = binomtest(wrong, images).proportion_ci(method="wilson")
-    low, high = wilson(100 * wrong / images, images)
-    assert (low, high) == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-3)
-    assert 0 <= low <= 100 * wrong / images + 1e-9
-    assert 100 * wrong / images - 1e-9 <= high <= 100
 
 
 def test_without_a_number_of_images_no_interval_is_claimed() -> None:

@@ -9,9 +9,6 @@ from typing import Any
 import onnxruntime
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 from search_tests.tiny import SIZE, SMALLEST, steady_latency
 from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 
@@ -20,6 +17,7 @@ from search.evaluate import error_percent
 from search.latency.compare import Comparison, Pair
 from search.latency.devices import Device
 from search.latency.reading import Latency
+from search.recipes import FAST
 from studies import launch, load, ship
 from studies.card import Findings, Story, card, seeds_told
 from studies.networks import Given, read_network
@@ -27,6 +25,7 @@ from studies.score import Score
 from studies.ship import export_network, export_trial
 from studies.speed import Speed, device_for_files
 from studies.study import Loaded
+from studies.training import trial_assignment
 from threshnet import NAMED, InputError, NetworkSpec
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.export import Exported
@@ -134,10 +133,17 @@ def test_a_trial_becomes_a_folder_of_files_that_agree(study: Loaded, exported: t
     config = json.loads((folder / "config.json").read_text())
     assert config["test_errors"]["model_int8.onnx"]["wrong"] == wrong
     assert config["int8_test_error_percent"] == 100 * wrong / len(test)
-    assert config["int8_calibrated_on"] == "12 validation images of folder, none of the test split"
+    assert config["int8_calibrated_on"] == "12 validation images of the folder tree, none of the test split"
     plain = torch.export.load(folder / "model.pt2").module()(test.images.float() / 255).detach()
     assert torch.allclose(torch.from_numpy(onnx), expected, atol=1e-4)
     assert torch.allclose(plain, expected, atol=1e-4)
+
+
+def test_a_trial_is_trained_in_full_on_every_training_image(study: Loaded) -> None:
+    fewer = replace(study, spec=replace(study.spec, data=replace(study.spec.data, train=20, validation=10)))
+    asked = trial_assignment(fewer, study.records[0].number, FAST, (0,), None)
+    assert asked.data == replace(study.spec.data, validation=10)
+    assert asked.given.spec == study.records[0].network
 
 
 def test_the_config_says_where_the_network_comes_from(study: Loaded, exported: tuple[Path, list[str]]) -> None:
@@ -326,7 +332,7 @@ def test_weights_are_scored_and_calibrated_on_images_that_are_named(
     settings = DataSettings("folder", tree)
     shipped = export_network(sized(network), tmp_path / "w.safetensors", tmp_path / "m", quietly, settings=settings)
     assert shipped.story.classes == ("bright", "dark")
-    assert shipped.found.calibrated_on == "12 validation images of folder, none of the test split"
+    assert shipped.found.calibrated_on == "12 validation images of the folder tree, none of the test split"
     assert shipped.found.scores["model.safetensors"].images == 20
     other = replace(sized(network), spec=replace(TREE_NETWORK, classes=3))
     save_weights(build(other.spec), tmp_path / "w.safetensors")
@@ -381,12 +387,6 @@ def test_files_are_measured_where_the_user_says(
 
 
 # Scores
-
-
-@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_is_wilson_s(counts: tuple[int, int]) -> None:
-    expected = binomtest(*counts).proportion_ci(method="wilson")
-    assert Score(*counts).interval == pytest.approx((100 * expected.low, 100 * expected.high), abs=1e-4)
 
 
 def test_mean_and_spread_over_seeds_are_told() -> None:

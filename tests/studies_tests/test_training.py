@@ -110,7 +110,7 @@ def test_a_training_tells_its_epochs_and_test_error_and_leaves_a_model(train: Tr
     assert f"test error {config['test_error_percent']:.2f} %" in last
     assert config["classes"] == ["bright", "dark"]
     assert config["recipe"]["epochs"] == EPOCHS
-    assert config["trained_on"] == "60 images of folder"
+    assert config["trained_on"] == "60 images of the folder tree"
     assert config["validation_error_percent"] is None
     assert load_weights(output / "model.safetensors").spec == TREE_NETWORK
     assert [epoch["number"] for epoch in json.loads((output / "history.json").read_text())] == [1, 2, 3]
