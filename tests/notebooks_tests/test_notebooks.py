@@ -1,0 +1,77 @@
+"""Every notebook runs from top to bottom in a kernel of its own, and what is committed of it is fit to be read."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LARGEST = 400_000  # bytes of a committed notebook, pictures included
+# Folders of one machine, and addresses but that of the SVG standard.
+MACHINE = re.compile(r"(?<![\w.])/(tmp|home|root|work|Users|var|opt|private)/|https?://(?!www\.w3\.org)")
+
+
+@pytest.fixture
+def no_browser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the kernel find no Chrome, as on a machine that has none: a notebook runs all the same."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("no_browser")
+def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    for name, value in (("SMOKE_TEST", "1"), ("PYTHONPATH", str(ROOT)), ("OMP_NUM_THREADS", "1")):
+        monkeypatch.setenv(name, value)
+    before = sorted(ROOT.iterdir())
+    here = tmp_path / "here"
+    here.mkdir()
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(here)}}).execute()
+    told = [output.text for output in outputs(notebook) if output.get("name") == "stderr"]
+    assert not told, "warnings: " + "".join(told)
+    assert not list(here.iterdir()), "a notebook writes into a folder of its own"
+    assert sorted(ROOT.iterdir()) == before
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_is_committed_was_run_and_names_no_machine(path: Path) -> None:
+    assert path.stat().st_size < LARGEST
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert all(not cell.metadata for cell in notebook.cells), "no times of execution"
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    for output in outputs(notebook):
+        assert output.output_type in ("stream", "execute_result", "display_data")
+        assert output.get("name") != "stderr"
+        for kind, value in (output.get("data") or {"text/plain": output.get("text")}).items():
+            assert kind.startswith("image/png") or not MACHINE.search(value), value
+    assert pictures(notebook), "a notebook shows what it is about"
+
+
+def test_each_notebook_links_to_the_others_that_are_there() -> None:
+    names = {path.name for path in NOTEBOOKS}
+    assert len(names) == 5
+    for path in NOTEBOOKS:
+        text = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+        linked = set(re.findall(r"\]\(([^)]+)\)", text))
+        assert linked & names
+        assert not {target for target in linked if not (path.parent / target).exists()}
+
+
+def outputs(notebook: nbformat.NotebookNode) -> list[Any]:
+    """Every output of every code cell."""
+    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def pictures(notebook: nbformat.NotebookNode) -> int:
+    """How many SVG and PNG pictures it holds."""
+    kinds = [kind for output in outputs(notebook) for kind in output.get("data", {})]
+    return sum(kind in ("image/svg+xml", "image/png") for kind in kinds)
