@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,17 +27,22 @@ Answer = tuple[str, str, int | str | None]
 Run = Callable[..., Answer]
 
 
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what predict.py reads."""
-    folder = tmp_path / "model"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("original")
     torch.manual_seed(3)
     network = build(TREE_NETWORK).eval()
     write_config(network, SIZE, folder, {"classes": ["bright", "dark"]})
     export_onnx(network, SIZE, folder / "model.onnx", batch=None)
     (folder / PREDICT).write_text(predict_source())
     return folder
+
+
+@pytest.fixture
+def model(original: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(original, tmp_path / "model"))
 
 
 @pytest.fixture
