@@ -28,7 +28,9 @@ def speed_rows(by_key: Mapping[str, System], pairs: Mapping[str, Mapping[str, An
             yield [said, other, "not measured", "no verdict"]
             continue
         ratio, low, high = (100 * (pair[name] - 1) for name in ("ratio", "low", "high"))
-        yield [said, other, f"{ratio:+.0f} % ({low:+.0f} to {high:+.0f})", speed_verdict(claim.percent, low, high)]
+        flag = " !" if pair["warnings"] else ""
+        told = f"{ratio:+.1f} % ({low:+.1f} to {high:+.1f}){flag}"
+        yield [said, other, told, speed_verdict(claim.percent, low, high)]
 
 
 def speed_verdict(claimed: float, low: float, high: float) -> str:
@@ -39,7 +41,9 @@ def speed_verdict(claimed: float, low: float, high: float) -> str:
         return "undecided: the interval holds 0"
     if high < claimed:
         return "faster, by less than claimed"
-    return "holds" if low <= claimed else "holds, and by more"
+    if low > claimed:
+        return "holds, and by more"
+    return "holds" if high - low <= claimed else "not contradicted: the interval is wide"
 
 
 def size_rows(by_key: Mapping[str, System], costs: Mapping[str, Costs]) -> Iterator[list[str]]:

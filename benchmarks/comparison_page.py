@@ -20,8 +20,8 @@ class Row:
 
     system: System
     # At 224x224, in which the published costs are stated, and at the size that is trained and measured.
-    costs_published: Costs
-    costs: Costs
+    costs_published: Costs | None
+    costs: Costs | None
     # As Latency.summary tells it.
     latency: Mapping[str, Any] | None
     # As comparison_runs.trained gives it.
@@ -30,7 +30,7 @@ class Row:
     @property
     def filled(self) -> bool:
         """Whether it was costed, measured and trained."""
-        return self.latency is not None and self.training is not None
+        return None not in (self.costs, self.latency, self.training)
 
     @property
     def error(self) -> tuple[float, float, float] | None:
@@ -47,7 +47,7 @@ def markdown(
     """The page: protocol, rows, claims; `pairs` holds comparison_runs.paired by the other system's key."""
     recipe = protocols.recipe
     by_key = {row.system.key: row.system for row in rows}
-    claims = [*speed_rows(by_key, pairs), *size_rows(by_key, {row.system.key: row.costs for row in rows})]
+    claims = [*speed_rows(by_key, pairs), *size_rows(by_key, {row.system.key: row.costs for row in rows if row.costs})]
     return "\n".join(
         [
             "# Every system, trained and measured alike",
@@ -66,8 +66,8 @@ def markdown(
             *slowed(rows),
             "- Test error: the whole test split, nothing chosen by it; the interval is binomial and knows nothing of "
             "seeds.",
-            f"- Latency: ONNX Runtime, one thread, batch {protocols.latency.batch}, fp32, 32x32, in rounds against the "
-            f"reference network; ! marks a reading to be distrusted (below).",
+            f"- Latency: ONNX Runtime, {protocols.latency.threads} thread(s), batch {protocols.latency.batch}, fp32, "
+            "32x32, in rounds against the reference network; ! marks what is to be distrusted (below).",
             "- The comparison networks are their libraries' for ImageNet, which shrink a 32x32 image to one pixel. "
             "*Stride 8*: the same layers, the earliest reductions left out, the usual adaptation to small images.",
             f"- {facts}.",
@@ -81,7 +81,7 @@ def markdown(
             "anything was measured here; which ShuffleNet and EfficientNet are meant is not published.",
             "",
             "`threshnet costs all` sets the published costs beside these, with what explains the differences.",
-            *doubts(rows),
+            *doubts(rows, {by_key[key].title: pair for key, pair in pairs.items()}),
         ]
     )
 
@@ -93,9 +93,9 @@ def cells(row: Row) -> list[str]:
     error = row.error
     return [
         row.system.title,
-        f"{row.costs.params / 1e6:.2f}",
-        f"{row.costs.macs / 1e6:.1f}",
-        f"{row.costs_published.macs / 1e9:.2f}",
+        f"{row.costs.params / 1e6:.2f}" if row.costs else "not counted",
+        f"{row.costs.macs / 1e6:.1f}" if row.costs else "not counted",
+        f"{row.costs_published.macs / 1e9:.2f}" if row.costs_published else "not counted",
         f"{latency}{flag}" if latency else "not measured",
         f"{error[0]:.2f} ({error[1]:.1f} to {error[2]:.1f}){SLOWED if at_lower_rate(row) else ''}"
         if error
@@ -113,12 +113,14 @@ def slowed(rows: Sequence[Row]) -> Iterator[str]:
     told = [f"{row.system.title} ({row.training['rate']:g})" for row in rows if row.training and at_lower_rate(row)]
     if told:
         yield (
-            f"-{SLOWED}: at the recipe's learning rate it ended at a blind guess, so it was trained anew at a share of "
-            f"it: {', '.join(told)}."
+            f"-{SLOWED}: at the recipe's learning rate its training loss stayed that of a blind guess, so it was "
+            f"trained anew at a share of it: {', '.join(told)}."
         )
 
 
-def doubts(rows: Sequence[Row]) -> Iterator[str]:
-    """What speaks against readings, a line each."""
-    told = [f"- {row.system.title}: {doubt}" for row in rows if row.latency for doubt in row.latency["warnings"]]
+def doubts(rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What speaks against readings and against comparisons (by the other network's title), a line each."""
+    taken = {row.system.title: row.latency for row in rows if row.latency}
+    taken |= {f"{title}, in turns": pair for title, pair in pairs.items()}
+    told = [f"- {title}: {'; '.join(one['warnings'])}" for title, one in taken.items() if one["warnings"]]
     yield from ["", *told] if told else []

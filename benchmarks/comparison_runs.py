@@ -4,12 +4,14 @@ Each outcome is a line of a file, with the conditions it was taken under; what t
 training that was interrupted goes on after its last epoch.
 """
 
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,15 @@ from search.latency.compare import compare_on
 from search.latency.devices import device_named, measure_on
 from search.latency.lease import shared
 from search.latency.onnx_files import Network
+from search.latency.probe import processor_name
 from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
 from search.recipes import Recipe
-from search.train import Training
+from search.train import Training, TrainingFailed, memory_errors
 from threshnet.export import export_onnx
 
 DEVICE, RUNTIME = "cpu", "onnxruntime"
 RATES = (1.0, 1 / 4, 1 / 16)  # learning rates that are tried, as shares of the recipe's
-BLIND = 0.98  # a test error above this share of a blind guess's is one
+BLIND = 0.999  # a training loss above this share of a blind guess's is one
 
 
 @dataclass(frozen=True)
@@ -99,8 +102,8 @@ class Ledger:
 def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images, seed: int) -> dict[str, Any]:
     """Train a system by the recipe and score it on the test split; TrainingFailed where it gives no score.
 
-    One that ends at a blind guess is trained anew at a lower learning rate, those of RATES in turn; what is told of it
-    is the first that ends better, or the last.
+    One that fails, or ends with the loss of a blind guess on the training images, is trained anew at a lower learning
+    rate, those of RATES in turn; what is told of it is the first that does better, or the last.
     """
     for rate in RATES:
         recipe = replace(protocols.recipe, learning_rate=rate * protocols.recipe.learning_rate)
@@ -108,36 +111,46 @@ def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images
             "recipe": asdict(recipe),
             "images": identity(images.search),
             "input_size": INPUT_SIZE,
-            "origin": system.origin,
+            "network": system.identity,
             "seed": seed,
+            "threads": torch.get_num_threads(),
+            "processor": processor_name(),
+            "torch": str(torch.__version__),
         }
-        work = partial(_train, ledger, system, recipe, images, conditions)
-        outcome = ledger.take("trained", system.key, conditions, work) | {"rate": rate}
-        if outcome["test_error_percent"] < BLIND * 100 * (1 - 1 / CLASSES):
+        checkpoint = ledger.file.with_name(f"{system.key}-{seed}-{rate:g}.pt")
+        work = partial(_train, system, recipe, images, conditions, checkpoint)
+        outcome = ledger.take("trained", system.key, conditions, work)
+        checkpoint.unlink(missing_ok=True)
+        if "failed" not in outcome and outcome["losses"][-1] < BLIND * math.log(CLASSES):
             break
-    return outcome
+    if "failed" in outcome:
+        raise TrainingFailed(outcome["failed"])
+    return outcome | {"rate": rate}
 
 
 def _train(
-    ledger: Ledger, system: System, recipe: Recipe, images: Images, conditions: dict[str, Any]
+    system: System, recipe: Recipe, images: Images, conditions: dict[str, Any], checkpoint: Path
 ) -> dict[str, Any]:
-    data, seed = images.search, conditions["seed"]
-    training = Training(system.make, data.train, recipe, flip=data.mirror, seed=seed)
-    checkpoint = ledger.file.with_name(f"{system.key}-{seed}.pt")
-    if checkpoint.exists():
-        load_training(training, checkpoint, conditions)
-    while not training.finished:
-        epoch = training.step_epoch(turn=shared)
-        save_training(training, checkpoint, conditions)
-        sys.stderr.write(f"{system.title}: epoch {epoch.number}, loss {epoch.loss:.3f}, {epoch.seconds:.0f} s\n")
-    error = error_percent(training.result(shared), images.test, shared)
-    checkpoint.unlink()
+    """The outcome of one training, or why it failed."""
+    data = images.search
+    try:
+        with memory_errors():
+            training = Training(system.make, data.train, recipe, flip=data.mirror, seed=conditions["seed"])
+            if checkpoint.exists():
+                load_training(training, checkpoint, conditions)
+            while not training.finished:
+                epoch = training.step_epoch(turn=shared)
+                save_training(training, checkpoint, conditions)
+                told = f"epoch {epoch.number}, loss {epoch.loss:.3f}, {epoch.seconds:.0f} s"
+                sys.stderr.write(f"{system.title}: {told}\n")
+            error = error_percent(training.result(shared), images.test, shared)
+    except TrainingFailed as failure:
+        return {"failed": str(failure)}
     return {
         "test_error_percent": error,
         "test_images": len(images.test),
         "losses": [epoch.loss for epoch in training.epochs],
         "seconds": sum(epoch.seconds for epoch in training.epochs),
-        "threads": torch.get_num_threads(),
     }
 
 
@@ -150,8 +163,7 @@ def measured(ledger: Ledger, system: System, protocol: Protocol) -> dict[str, An
         sys.stderr.write(f"{system.title}: {summary['latency_ms']:.3f} ms\n")
         return summary
 
-    conditions = {"device": DEVICE, "runtime": RUNTIME, "input_size": INPUT_SIZE, "protocol": protocol.to_json()}
-    return ledger.take("measured", system.key, conditions | {"origin": system.origin}, measure)
+    return ledger.take("measured", system.key, _measuring(protocol) | {"network": system.identity}, measure)
 
 
 def paired(ledger: Ledger, ours: System, other: System, protocol: Protocol) -> dict[str, Any]:
@@ -159,13 +171,25 @@ def paired(ledger: Ledger, ours: System, other: System, protocol: Protocol) -> d
 
     def compare() -> dict[str, Any]:
         with files([other, ours], protocol.batch) as networks:
-            (pair,) = compare_on(device_named(DEVICE), networks, INPUT_SIZE, RUNTIME, protocol).pairs
+            found = compare_on(device_named(DEVICE), networks, INPUT_SIZE, RUNTIME, protocol)
+        (pair,) = found.pairs
         sys.stderr.write(f"{other.title} / {ours.title}: {pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})\n")
-        return {"ratio": pair.ratio, "low": pair.low, "high": pair.high, "verdict": pair.verdict}
+        told = {"ratio": pair.ratio, "low": pair.low, "high": pair.high, "verdict": pair.verdict}
+        return told | {"cycles": found.cycles, "warnings": list(found.warnings)}
 
-    conditions = {"device": DEVICE, "runtime": RUNTIME, "input_size": INPUT_SIZE, "protocol": protocol.to_json()}
-    origins = {"origins": [other.origin, ours.origin]}
-    return ledger.take("paired", f"{other.key}/{ours.key}", conditions | origins, compare)
+    networks = {"networks": [other.identity, ours.identity]}
+    return ledger.take("paired", f"{other.key}/{ours.key}", _measuring(protocol) | networks, compare)
+
+
+def _measuring(protocol: Protocol) -> dict[str, Any]:
+    """The conditions of a measurement, but for the network."""
+    return {
+        "device": DEVICE,
+        "processor": processor_name(),
+        "runtime": f"{RUNTIME} {version(RUNTIME)}",
+        "input_size": INPUT_SIZE,
+        "protocol": protocol.to_json(),
+    }
 
 
 @contextmanager

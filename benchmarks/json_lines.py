@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
     """The whole lines of a file that is being recorded; one cut short is left out."""
@@ -14,8 +16,8 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 
 
 def append(file: Path, line: Mapping[str, Any]) -> None:
-    """Add one line to such a file, in place of one that a crash cut short."""
-    with file.open("a+") as lines:
+    """Add one line to such a file, in place of one that a crash cut short; several processes may do so."""
+    with FileLock(f"{file}.lock"), file.open("a+") as lines:
         lines.seek(0)
         written = lines.read()
         lines.truncate(len(written[: written.rfind("\n") + 1].encode()))

@@ -9,10 +9,11 @@ from typing import Literal
 from torch import nn
 
 from benchmarks.cells import CLASSES, spec_of
+from benchmarks.report import installed
 from studies.networks import read_spec_file
 from threshnet.baselines import BASELINES, Baseline, build_baseline
 from threshnet.costs import Costs, count
-from threshnet.counting import count_modules
+from threshnet.counting import count_baseline
 from threshnet.errors import InputError
 from threshnet.named import ABOUT, NAMED
 from threshnet.network import build
@@ -31,6 +32,8 @@ class System:
     title: str
     # Where its layers come from, in words.
     origin: str
+    # Equal exactly for equal networks: the fingerprint of a spec, a library's version of its network.
+    identity: str
     # A freshly initialised module: (n, 3, h, w) images in [0, 1] to logits (n, CLASSES).
     make: Callable[[], nn.Module]
     # What it costs at an input size, pixels.
@@ -52,13 +55,19 @@ def systems(discovered: Sequence[Path] = ()) -> tuple[System, ...]:
 
 
 def _of_spec(key: str, kind: Literal["spec", "file"], title: str, origin: str, spec: NetworkSpec) -> System:
-    return System(key, kind, title, origin, partial(build, spec), partial(count, spec))
+    return System(key, kind, title, origin, spec.fingerprint(), partial(build, spec), partial(count, spec))
 
 
 def _of_baseline(baseline: Baseline) -> System:
-    make = partial(build_baseline, baseline, CLASSES)
-    kind: Literal["baseline", "stride8"] = "stride8" if baseline.undone else "baseline"
-    return System(baseline.key, kind, baseline.title, baseline.origin, make, lambda size: count_modules(make(), size))
+    return System(
+        key=baseline.key,
+        kind="stride8" if baseline.undone else "baseline",
+        title=baseline.title,
+        origin=baseline.origin,
+        identity=f"{baseline.key} of {baseline.library} {installed(baseline.library)}",
+        make=partial(build_baseline, baseline, CLASSES),
+        costs=partial(count_baseline, baseline, CLASSES),
+    )
 
 
 def _of_file(path: Path) -> System:

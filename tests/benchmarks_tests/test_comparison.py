@@ -25,7 +25,7 @@ from threshnet.network import build
 from threshnet.published import PUBLISHED
 
 SUMMARY: dict[str, Any] = {"latency_ms": 1.0, "low_ms": 0.9, "high_ms": 1.2, "warnings": []}
-TRAINING: dict[str, Any] = {"test_error_percent": 25.0, "test_images": 400, "rate": 1.0}
+TRAINING: dict[str, Any] = {"test_error_percent": 25.0, "test_images": 400, "losses": [2.0, 1.5], "rate": 1.0}
 
 
 def rows(**changed: Any) -> list[Row]:  # noqa: ANN401 - fields of a Row
@@ -93,10 +93,10 @@ def test_an_interrupted_training_goes_on_to_the_same_error(tmp_path: Path, monke
     monkeypatch.setattr(comparison_runs, "save_training", lambda *given: (keep(*given), stop()))
     with pytest.raises(Interrupted):
         trained(ledger, system, protocols, images, seed=0)  # type: ignore[arg-type]
-    assert (tmp_path / "tiny-0.pt").exists()
+    assert (tmp_path / "tiny-0-1.pt").exists()
     again = trained(ledger, system, protocols, images, seed=0)  # type: ignore[arg-type]
     assert (again["losses"], again["test_error_percent"]) == (whole["losses"], whole["test_error_percent"])
-    assert not (tmp_path / "tiny-0.pt").exists()
+    assert not (tmp_path / "tiny-0-1.pt").exists()
 
 
 class Given:
@@ -108,7 +108,7 @@ class Given:
 
 def _system() -> System:
     spec = replace(NETWORK, classes=2)
-    return System("tiny", "file", "Tiny", "made up", partial(build, spec), partial(count, spec))
+    return System("tiny", "file", "Tiny", "made up", spec.fingerprint(), partial(build, spec), partial(count, spec))
 
 
 def test_a_training_that_ends_blind_is_begun_anew_at_a_lower_rate(
@@ -117,18 +117,20 @@ def test_a_training_that_ends_blind_is_begun_anew_at_a_lower_rate(
     rates: list[float] = []
 
     def train(*given: Any) -> dict[str, Any]:  # noqa: ANN401 - as _train's
-        rates.append(given[2].learning_rate)
-        return TRAINING | {"test_error_percent": 90.0 if len(rates) < 2 else 40.0}
+        rates.append(given[1].learning_rate)
+        if len(rates) == 1:
+            return {"failed": "the loss was not finite"}
+        return TRAINING | {"test_error_percent": 40.0, "losses": [2.4, 2.3026 if len(rates) == 2 else 1.9]}
 
     monkeypatch.setattr(comparison_runs, "_train", train)
     split = dark_and_bright(40)
     images = Given(SearchData("made up", ("dark", "bright"), split, split, mirror=False), split)
     outcome = trained(Ledger(tmp_path / "l.jsonl", ("trained",)), _system(), FULL, images, seed=0)  # type: ignore[arg-type]
-    assert rates == [FAST.learning_rate, FAST.learning_rate / 4]
-    assert (outcome["rate"], outcome["test_error_percent"]) == (0.25, 40.0)
+    assert rates == [FAST.learning_rate, FAST.learning_rate / 4, FAST.learning_rate / 16]
+    assert (outcome["rate"], outcome["test_error_percent"]) == (1 / 16, 40.0)
     text = page(rows(training=outcome), {})
     assert "40.00 (35.3 to 44.9) †" in text
-    assert "HarDNet85 (0.25)" in text
+    assert "HarDNet85 (0.0625)" in text
 
 
 # Verdicts
@@ -141,6 +143,7 @@ def test_a_training_that_ends_blind_is_begun_anew_at_a_lower_rate(
         (-1.0, 12.0, "undecided: the interval holds 0"),
         (2.0, 8.0, "faster, by less than claimed"),
         (8.0, 12.0, "holds"),
+        (1.0, 60.0, "not contradicted: the interval is wide"),
         (12.0, 15.0, "holds, and by more"),
     ],
 )
@@ -176,10 +179,11 @@ def test_the_page_says_what_is_missing() -> None:
 
 
 def test_the_page_gives_each_number_its_interval() -> None:
-    pair = {"ratio": 1.1, "low": 1.08, "high": 1.12}
+    pair = {"ratio": 1.1, "low": 1.08, "high": 1.12, "warnings": ["not steady"]}
     text = page(rows(latency=SUMMARY | {"warnings": ["busy device"]}), {"hardnet68": pair})
     assert "| 1.00 (0.900 to 1.20) | 25.00 (21.0 to 29.5) |" in text  # Wilson's for 100 of 400
-    assert "| +10 % (+8 to +12) | holds, and by more |" in text
+    assert "| +10.0 % (+8.0 to +12.0) ! | holds, and by more |" in text
+    assert "- HarDNet68, in turns: not steady" in text
     assert "1.20) ! |" in text
     assert "- HarDNet85: busy device" in text
     assert len(text.splitlines()) <= 60
