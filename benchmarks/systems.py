@@ -66,7 +66,7 @@ def _of_baseline(baseline: Baseline) -> System:
         origin=baseline.origin,
         identity=f"{baseline.key} of {baseline.library} {installed(baseline.library)}",
         make=partial(build_baseline, baseline, CLASSES),
-        costs=partial(count_baseline, baseline, CLASSES),
+        costs=partial(count_baseline, baseline, classes=CLASSES),
     )
 
 

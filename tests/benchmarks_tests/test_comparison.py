@@ -40,6 +40,12 @@ def test_every_system_of_the_published_table_is_compared() -> None:
     assert {"shufflenet_v2", "ghostnet", "efficientnet_b0", "densenet121"} <= set(keys)
 
 
+def test_a_comparison_network_is_counted_with_the_head_that_is_trained() -> None:
+    system = next(one for one in systems() if one.key == "squeezenet")
+    counted = system.costs(32)
+    assert (counted.input_size, counted.params) == (32, sum(p.numel() for p in system.make().parameters()))
+
+
 def test_a_network_of_a_file_is_set_beside_them(tmp_path: Path) -> None:
     file = tmp_path / "trial7.json"
     file.write_text(json.dumps(replace(NETWORK, classes=10).to_json()))
