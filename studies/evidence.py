@@ -40,9 +40,10 @@ def evidence_of(settings: DataSettings, size: int, progress: Progress = quiet) -
 
 
 def evidence_from(images: SearchData, test: Split, title: str) -> Evidence:
-    """The same out of images of the data set of that title that are loaded already."""
+    """The same out of images of the data set of that title, all of whose training images the network was trained on."""
     calibration = scaled(images.validation.images[:CALIBRATION])
-    return Evidence(calibration, _told(calibration, title), test)
+    told = f"{len(calibration)} of the training images of {title}, none of the test split"
+    return Evidence(calibration, told, test)
 
 
 def noise(size: int) -> Evidence:
