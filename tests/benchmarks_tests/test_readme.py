@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from threshnet.published import PUBLISHED
+
 ROOT = Path(__file__).resolve().parents[2]
 QUOTED = {  # file of benchmarks/results: how many of its lines the README must hold at least
     "latency_repeatability.md": 4,
@@ -32,3 +34,11 @@ def test_no_table_row_of_the_readme_was_changed_by_hand() -> None:
     rows = [line for section in sections for line in section.splitlines() if line.startswith("|")]
     assert rows
     assert [row for row in rows if row not in written] == []
+
+
+def test_the_comparison_is_quoted_as_written() -> None:
+    written = (ROOT / "studies" / "results" / "comparison" / "README.md").read_text().splitlines()
+    block = (ROOT / "README.md").read_text().partition("<!-- COMPARISON -->\n")[2].partition("<!-- /COMPARISON -->")[0]
+    quoted = [line for line in block.splitlines() if line]
+    assert sum(line.startswith("| ") for line in quoted) > len(PUBLISHED)
+    assert [line for line in quoted if line not in written] == []
