@@ -119,8 +119,8 @@ def slowed(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def doubts(rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What speaks against readings and against comparisons (by the other network's title), a line each."""
+    """What speaks against readings and against comparisons (by the other network's title), in a line."""
     taken = {row.system.title: row.latency for row in rows if row.latency}
     taken |= {f"{title}, in turns": pair for title, pair in pairs.items()}
-    told = [f"- {title}: {'; '.join(one['warnings'])}" for title, one in taken.items() if one["warnings"]]
-    yield from ["", *told] if told else []
+    told = [f"{title} ({'; '.join(one['warnings'])})" for title, one in taken.items() if one["warnings"]]
+    yield from ["", f"! To be distrusted: {', '.join(told)}."] if told else []

@@ -189,9 +189,9 @@ def test_the_page_gives_each_number_its_interval() -> None:
     text = page(rows(latency=SUMMARY | {"warnings": ["busy device"]}), {"hardnet68": pair})
     assert "| 1.00 (0.900 to 1.20) | 25.00 (21.0 to 29.5) |" in text  # Wilson's for 100 of 400
     assert "| +10.0 % (+8.0 to +12.0) ! | holds, and by more |" in text
-    assert "- HarDNet68, in turns: not steady" in text
+    assert "HarDNet68, in turns (not steady)" in text
     assert "1.20) ! |" in text
-    assert "- HarDNet85: busy device" in text
+    assert "HarDNet85 (busy device)" in text
     assert len(text.splitlines()) <= 60
 
 
