@@ -154,9 +154,10 @@ def studies(context: click.Context, storage: str, as_json: bool) -> None:
 def copy(study: str, source: str, target: str) -> None:
     """Copy a study from one storage to another; its weights stay where they are."""
     from studies.listing import copy_study
+    from studies.storage import shown
 
     copy_study(study, source, target)
-    OUT.print(f"copied {study} to {target}", highlight=False)
+    OUT.print(f"copied {study} to {shown(target)}", highlight=False)
 
 
 @cli.command()

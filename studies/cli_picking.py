@@ -5,7 +5,6 @@ from pathlib import Path
 
 import click
 
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.options import OUT, as_json_option, runs_option, storage_option
 from studies.quantities import Amount, Milliseconds, Percent
 
@@ -48,14 +47,13 @@ def pick(
     from studies.picking import Asked
     from studies.picking import pick as picked
     from studies.picking_told import export_command, pick_json, pick_told
+    from studies.storage import place_options
     from studies.study import load
 
     loaded = load(study, storage, runs=runs)
     asked = Asked(max_latency, max_error, max_params, max_macs, knee)
     found = picked(front_of(loaded, backend), asked, int(loaded.images["validation"]), training_noise)
-    where = ["--storage", storage] if storage != DEFAULT_STORAGE else []
-    where += ["--runs", str(runs)] if runs != DEFAULT_RUNS else []
-    export = export_command(found, where)
+    export = export_command(found, place_options(storage, runs))
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))
         return

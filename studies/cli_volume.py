@@ -40,17 +40,19 @@ def volume(
 
     from search.volume import curve, plateau
     from studies.front import ended, full_training, incomparable, reference_of
+    from studies.storage import shown
     from studies.study import load
     from studies.tables import volume_table
 
     if len(storages) not in (1, len(studies)):
         raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once for each of them")
     places = storages * len(studies) if len(storages) == 1 else storages
-    keys = list(zip(studies, places, strict=True))
+    keys = list(zip(studies, map(shown, places), strict=True))
     if len(set(keys)) < len(keys):
         raise InputError(f"{', '.join(studies)}: one of them is named twice")
     alike = len(set(studies)) < len(studies)  # their names need their storage beside them
-    loaded = {f"{name} ({place})" if alike else name: load(name, place, runs=runs) for name, place in keys}
+    titles = [f"{name} ({place})" if alike else name for name, place in keys]
+    loaded = {each: load(name, place, runs=runs) for each, name, place in zip(titles, studies, places, strict=True)}
     first = next(iter(loaded.values()))
     if not all(one.trained for one in loaded.values()):
         untrained = next(name for name, one in loaded.items() if not one.trained)

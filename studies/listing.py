@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import optuna
 
 from studies.front import front_of
-from studies.storage import open_storage
+from studies.storage import open_storage, shown
 from studies.study import Loaded, load, read_study
 from threshnet.errors import InputError
 
@@ -49,7 +49,7 @@ def copy_study(name: str, source: str, target: str) -> None:
     load(name, source)
     into = open_storage(target, create=True)
     if name in optuna.get_all_study_names(into):
-        raise InputError(f"storage {target!r} already has a study named {name!r}")
+        raise InputError(f"storage {shown(target)!r} already has a study named {name!r}")
     optuna.copy_study(from_study_name=name, from_storage=open_storage(source, create=False), to_storage=into)
 
 

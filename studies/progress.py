@@ -1,5 +1,6 @@
 """What a launch shows while it runs: a bar for the study, a bar for the network in training, a line per ended trial."""
 
+import shlex
 import signal
 import time
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from search.records import Record
 from search.run import FRUITLESS, Outcome
 from search.volume import plural
 from space import size
-from studies.defaults import DEFAULT_STORAGE
 from studies.front import course_of
+from studies.storage import place_options
 from studies.study import Loaded
 
 REFRESH_S = 0.2  # least time between two updates of a bar
@@ -141,10 +142,10 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
     so_far = f"{loaded.trained} networks trained" + (f", {stopped} stopped early" if stopped else "")
     so_far += f", {failed} failed" if failed else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
-    option = "" if storage == DEFAULT_STORAGE else f" --storage {storage}"
+    pareto = shlex.join(["threshnet", "pareto", spec.name, *place_options(storage, loaded.weights.parents[1])])
     counted = size(spec.space)
     room = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
-    following = f"\nNext: threshnet pareto {spec.name}{option} --html front.html" if loaded.trained else ""
+    following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
     told = "".join(f"\n{sentence}" for sentence in course_of(loaded).told) if loaded.trained else ""
     return f"{room}{spec.name}: {so_far}: {ended}{told}{following}"
 

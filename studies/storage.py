@@ -8,7 +8,27 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from threshnet.errors import InputError
+
+
+def shown(url: str) -> str:
+    """A storage as it may be printed: without the password of a URL and without its query, which may hold one too."""
+    if url.startswith("journal:"):
+        return url
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return url
+    if not (parsed.password or parsed.query):
+        return url
+    return parsed.set(query={}).render_as_string(hide_password=True)
+
+
+def place_options(storage: str, runs: Path) -> list[str]:
+    """The options of a command that say where a study and its weights lie; none where that is the default."""
+    options = [] if storage == DEFAULT_STORAGE else ["--storage", shown(storage)]
+    return options if runs == DEFAULT_RUNS else [*options, "--runs", str(runs)]
 
 
 def open_storage(url: str, *, create: bool) -> BaseStorage:
@@ -17,9 +37,11 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
     file = _file(url)
     if file is not None:
         if not create and not file.exists():
-            raise InputError(f"storage {url!r}: there is no file {file}; launch a study first, or name another storage")
+            raise InputError(
+                f"storage {shown(url)!r}: there is no file {file}; launch a study first, or name another storage"
+            )
         if not file.parent.is_dir():
-            raise InputError(f"storage {url!r}: there is no folder {file.parent}")
+            raise InputError(f"storage {shown(url)!r}: there is no folder {file.parent}")
     try:
         if url.startswith("journal:"):
             path = str(file)
@@ -28,9 +50,11 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
             return JournalStorage(JournalFileBackend(path))
         return RDBStorage(url)
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
-        raise InputError(f"storage {url!r} cannot be used: {reason(error)}") from None
+        raise InputError(f"storage {shown(url)!r} cannot be used: {reason(error)}") from None
     except (KeyError, TypeError, AttributeError):  # what optuna makes of JSON lines of another kind
-        raise InputError(f"storage {url!r} cannot be used: its lines are not those of an Optuna journal") from None
+        raise InputError(
+            f"storage {shown(url)!r} cannot be used: its lines are not those of an Optuna journal"
+        ) from None
 
 
 def reason(error: BaseException) -> str:
@@ -45,11 +69,11 @@ def _file(url: str) -> Path | None:
     if url.startswith("journal:"):
         path = url.removeprefix("journal:")
         if not path:
-            raise InputError(f"storage {url!r}: must be journal:PATH")
+            raise InputError(f"storage {shown(url)!r}: must be journal:PATH")
         return Path(path)
     try:
         parsed = make_url(url)
     except ArgumentError:
         allowed = "an Optuna URL such as sqlite:///threshnet.db, or journal:PATH"
-        raise InputError(f"storage {url!r}: must be {allowed}") from None
+        raise InputError(f"storage {shown(url)!r}: must be {allowed}") from None
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None

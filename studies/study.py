@@ -26,7 +26,7 @@ from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.drawing import schedule_svg
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, parse_spec
-from studies.storage import open_storage, reason
+from studies.storage import open_storage, reason, shown
 from threshnet.errors import InputError
 from threshnet.named import NAMED
 from threshnet.spec import NetworkSpec
@@ -127,7 +127,7 @@ def launch(
             watch=watch,
         )
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        raise InputError(f"storage {storage!r} cannot be written: {reason(error)}") from None
+        raise InputError(f"storage {shown(storage)!r} cannot be written: {reason(error)}") from None
     return read_study(study, runs), outcome
 
 
@@ -137,7 +137,7 @@ def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS
     names = optuna.get_all_study_names(opened)
     if name not in names:
         there = f"it has {', '.join(sorted(names))}" if names else "it has none"
-        raise InputError(f"no study is named {name!r} in {storage!r}; {there}")
+        raise InputError(f"no study is named {name!r} in {shown(storage)!r}; {there}")
     return read_study(optuna.load_study(study_name=name, storage=opened), runs)
 
 

@@ -11,6 +11,7 @@ from search.volume import Step
 from studies.front import Front, flag, latency_text, title, verdict
 from studies.listing import Listed
 from studies.options import plain_table
+from studies.storage import shown
 
 
 def front_table(front: Front) -> Table:
@@ -110,7 +111,7 @@ def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
 
 def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
     """The studies of a storage."""
-    table = plain_table(f"Studies in {storage}")
+    table = plain_table(f"Studies in {shown(storage)}")
     table.add_column("study", style="bold", no_wrap=True)
     for name in ("trained", "stopped", "untrained", "failed", "repeated", "open", "volume"):
         table.add_column(name, justify="right", no_wrap=True)

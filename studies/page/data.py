@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from scipy.stats import kendalltau, spearmanr
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from search.intervals import error_interval
 from search.records import Record
 from search.volume import Step, curve
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.defaults import DEFAULT_STORAGE
 from studies.front import (
     Front,
     backends_of,
@@ -28,6 +26,7 @@ from studies.front import (
 )
 from studies.moves import change, moves
 from studies.page.importances import importances
+from studies.storage import place_options
 from studies.study import Loaded
 from threshnet.named import ABOUT
 
@@ -38,7 +37,7 @@ STEPS = 1000  # most steps of the volume's curve that are drawn
 def page_data(loaded: Loaded, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> dict[str, Any]:
     """A study as the page shows it: its fronts, every trial in columns, how it went, what mattered.
 
-    `storage` is where the study lies, for the export commands; a password in it is not told.
+    `storage` is where the study lies, for the export commands; its password and query are not told.
     """
     first = fronts[0]
     facts = course_of(loaded)
@@ -172,11 +171,5 @@ def _latency(record: Record, backend: str) -> list[float | None] | None:
 
 def _export(loaded: Loaded, storage: str) -> list[str]:
     """The command that exports a trial, but for its number: what stands before it, what after it, and the folder."""
-    study, runs = loaded.spec.name, loaded.weights.parents[1]
-    try:
-        shown = storage if storage.startswith("journal:") else make_url(storage).render_as_string(hide_password=True)
-    except ArgumentError:
-        shown = storage
-    where = [] if storage == DEFAULT_STORAGE else ["--storage", shown]
-    where += [] if runs == DEFAULT_RUNS else ["--runs", str(runs)]
+    study, where = loaded.spec.name, place_options(storage, loaded.weights.parents[1])
     return [shlex.join(["threshnet", "export", study, "--trial"]), shlex.join([*where, "-o"]), shlex.quote(study)]

@@ -156,6 +156,7 @@ def test_a_card_holds_the_raw_samples_the_training_and_the_drawing() -> None:
         ("sqlite:///threshnet.db", []),
         ("journal:my runs.log", ["--storage", "journal:my runs.log"]),
         ("postgresql://me:secret@host/db", ["--storage", "postgresql://me:***@host/db"]),
+        ("postgresql://host/db?user=me&password=secret", ["--storage", "postgresql://host/db"]),
     ],
 )
 def test_the_export_command_names_the_storage_but_no_password(storage: str, expected: list[str]) -> None:

@@ -55,6 +55,8 @@ def test_the_closing_counts_networks_by_what_became_of_them() -> None:
     assert tuple(told) == course_of(loaded).told
     assert len(told) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
+    elsewhere = closing(loaded, Outcome(17, "timeout"), "postgresql://me:secret@host/db?sslmode=require")
+    assert elsewhere.endswith("pareto sample --storage 'postgresql://me:***@host/db' --html front.html")
 
 
 def test_nothing_trained_is_nothing_to_judge() -> None:

@@ -8,7 +8,8 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage, RDBStorage
 
-from studies.storage import open_storage
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.storage import open_storage, place_options, shown
 from threshnet import InputError
 
 KINDS = {"sqlite": "sqlite:///", "journal": "journal:"}
@@ -91,3 +92,46 @@ def test_an_address_that_is_none_is_named(url: str, parts: list[str]) -> None:
     assert f"storage {url!r}" in said
     for part in parts:
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("sqlite:///my runs/study.db", "sqlite:///my runs/study.db"),
+        ("sqlite:////var/study.db", "sqlite:////var/study.db"),
+        ("journal:a?password=b", "journal:a?password=b"),  # a file's name
+        ("no address", "no address"),
+        ("postgresql://me@host:5432/db", "postgresql://me@host:5432/db"),
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db"),
+        ("mysql+pymysql://me:secret@host/db?ssl_key=secret", "mysql+pymysql://me:***@host/db"),
+    ],
+)
+def test_a_storage_is_shown_without_its_password_and_query(url: str, expected: str) -> None:
+    assert shown(url) == expected
+
+
+def test_a_refusal_names_the_storage_without_its_password_and_query() -> None:
+    said = refused(lambda: open_storage("nonsense://me:secret@host/db?password=hidden", create=True))
+    assert "'nonsense://me:***@host/db'" in said
+    assert "secret" not in said
+    assert "hidden" not in said
+
+
+@pytest.mark.parametrize(
+    ("storage", "runs", "options"),
+    [
+        (DEFAULT_STORAGE, DEFAULT_RUNS, []),
+        ("journal:x.log", DEFAULT_RUNS, ["--storage", "journal:x.log"]),
+        (DEFAULT_STORAGE, Path("other place"), ["--runs", "other place"]),
+        (
+            "postgresql://host/db?password=secret",
+            Path("/runs"),
+            ["--storage", "postgresql://host/db", "--runs", "/runs"],
+        ),
+    ],
+)
+def test_a_command_says_where_a_study_lies_unless_that_is_the_default(
+    storage: str, runs: Path, options: list[str]
+) -> None:
+    assert place_options(storage, runs) == options
