@@ -7,6 +7,7 @@ import click
 
 from studies.options import OUT, as_json_option, runs_option, storage_option
 from studies.quantities import Amount, Milliseconds, Percent
+from threshnet.errors import InputError
 
 
 @click.command()
@@ -52,7 +53,10 @@ def pick(
 
     loaded = load(study, storage, runs=runs)
     asked = Asked(max_latency, max_error, max_params, max_macs, knee)
-    found = picked(front_of(loaded, backend), asked, int(loaded.images["validation"]), training_noise)
+    images = loaded.images.get("validation")
+    if images is None:
+        raise InputError(f"study {study!r}: it does not say on how many validation images its errors were counted")
+    found = picked(front_of(loaded, backend), asked, int(images), training_noise)
     export = export_command(found, place_options(storage, runs))
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))

@@ -109,7 +109,8 @@ class Pick:
     caveat: str
     asked: Asked
     record: Record
-    # Feasible trained networks that keep the limits on params and MACs, and of these those that keep all limits.
+    # Feasible trained networks, of these those that keep the limits on params and MACs, and those that keep all limits.
+    feasible: int
     candidates: int
     within: int
     # The next on the candidates' front, whether or not it keeps the limits on latency and error.
@@ -152,6 +153,7 @@ def pick(front: Front, asked: Asked, validation_images: int, training_noise: flo
         caveat=front.caveat,
         asked=asked,
         record=record,
+        feasible=len(feasible),
         candidates=len(candidates),
         within=int(kept(points, asked).sum()),
         quicker=next((one for one in reversed(line) if one.point[0] < record.point[0]), None),

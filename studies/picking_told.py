@@ -30,9 +30,10 @@ def pick_told(pick: Pick) -> Iterator[str]:
 
 def reason(pick: Pick) -> str:
     """The rule that picked it."""
-    networks = f"{pick.within} feasible network{'s' * (pick.within != 1)} within the limits"
-    if pick.within == pick.candidates:
-        networks = f"{pick.within} feasible network{'s' * (pick.within != 1)}"
+    limits = " within the limits" if pick.within < pick.feasible else ""
+    if pick.within == 1:
+        return f"the only feasible network{limits}"
+    networks = f"{pick.within} feasible networks{limits}"
     match pick.asked.rule:
         case "least error":
             return f"the least error of {networks}"
@@ -45,13 +46,14 @@ def reason(pick: Pick) -> str:
 def neighbours(pick: Pick) -> Iterator[str]:
     """What the next networks on the front would give and cost."""
     (ms, error), quicker, better = pick.record.point, pick.quicker, pick.better
+    limits = " within the limits on params and MACs" if pick.candidates < pick.feasible else ""
     if quicker is None:
-        yield "No feasible network is quicker"
+        yield f"No feasible network{limits} is quicker"
     else:
         gain, price = ms - quicker.point[0], quicker.point[1] - error
         yield f"The next quicker is {_who(quicker)}: {gain:.3f} ms less costs {price:.2f} points of error"
     if better is None:
-        yield "No feasible network is more accurate"
+        yield f"No feasible network{limits} is more accurate"
     else:
         gain, price = error - better.point[1], better.point[0] - ms
         yield f"The next more accurate is {_who(better)}: {gain:.2f} points better costs {price:.3f} ms"
@@ -103,6 +105,7 @@ def pick_json(pick: Pick, export: str) -> dict[str, Any]:
             "params": asked.params,
             "macs": asked.macs,
         },
+        "feasible": pick.feasible,
         "candidates": pick.candidates,
         "within_limits": pick.within,
         "next_quicker": entry(pick.quicker) if pick.quicker else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import numpy as np
+import optuna
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -17,12 +18,13 @@ from studies_tests.sample import sample_front, sample_latency, sample_loaded, st
 
 from benchmarks import threshbench
 from search.pareto import dominators
-from search.records import Record
+from search.records import IMAGES, Record
 from studies import cli
 from studies.front import Front
 from studies.picking import Asked, Noise, choose, confidence, kept, noise_of, pick, points_of
 from studies.picking_told import pick_told
 from studies.quantities import Amount, Milliseconds, Percent
+from studies.storage import open_storage
 from threshnet import InputError
 
 BASE = sample_front(1, ())
@@ -121,8 +123,32 @@ def test_neighbours_are_told_beyond_the_limits_too() -> None:
     assert words[2] == "  The next quicker is trial 1: 1.000 ms less costs 18.00 points of error."
     assert words[3] == "  The next more accurate is trial 0: 2.00 points better costs 1.000 ms."
     alone = list(pick_told(pick(front_of([Row(1, 1)]), Asked(), 1000)))
+    assert alone[1] == "Why: the only feasible network."
     assert alone[2:4] == ["  No feasible network is quicker.", "  No feasible network is more accurate."]
     assert alone[4].endswith("picks it in 100.0% of 2,000 draws of the readings' noise.")
+
+
+SMALLEST = "No feasible network within the limits on params and MACs is quicker."
+
+
+@pytest.mark.parametrize(
+    ("asked", "why", "quicker"),
+    [
+        (Asked(), "the knee of the front of 6 feasible networks,", "The next quicker is trial 1: "),
+        (
+            Asked(params=1000),
+            "the knee of the front of 5 feasible networks within the limits,",
+            "The next quicker is trial 2: ",
+        ),
+        (Asked(params=999), "the only feasible network within the limits.", SMALLEST),
+        (Asked(params=1000, latency_ms=2.2), "the only feasible network within the limits.", SMALLEST),
+        (Asked(latency_ms=1.5), "the only feasible network within the limits.", "No feasible network is quicker."),
+    ],
+)
+def test_limits_are_told_where_they_leave_networks_out(asked: Asked, why: str, quicker: str) -> None:
+    words = list(pick_told(pick(front_of(STAIRS), asked, 1000)))
+    assert words[1].startswith(f"Why: {why}")
+    assert words[2].startswith(f"  {quicker}")
 
 
 def test_networks_whose_interval_straddles_the_limit_are_told() -> None:
@@ -320,3 +346,10 @@ def test_the_command_refuses_in_one_line(run: Callable[..., str]) -> None:
     assert "--max-latency 0.001 ms excludes" in run("--max-latency", "0.001ms", status=2)
     assert "must be a time above 0" in run("--max-latency", "5", status=2)
     assert "was measured on" in run("--on", "cuda", status=2)
+
+
+def test_the_command_refuses_a_study_that_counts_no_validation_images(run: Callable[..., str]) -> None:
+    study = optuna.load_study(study_name="a", storage=open_storage("journal:x.log", create=False))
+    study.set_user_attr(IMAGES, {"train": 1000})
+    said = run(status=2)
+    assert said == "error: study 'a': it does not say on how many validation images its errors were counted\n"
