@@ -128,7 +128,7 @@ function makeTable(page, changed) {
   show();
 }
 
-/** Rows as comma-separated values, every number as it is in the page. */
+/** Rows as comma-separated values, every number as it is in the page; a text that a spreadsheet would run is quoted. */
 function csvOf(page, rows) {
   const columns = [
     ["trial", (row) => row.number],
@@ -139,8 +139,9 @@ function csvOf(page, rows) {
     ...["params", "macs", "memory_bytes", "image_passes", "seconds", "schedule", "fingerprint", "note"].map((name) => [name, (row) => row[name]]),
   ];
   const quoted = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const inert = (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : value);
   const lines = [columns.map(([name]) => name), ...rows.map((row) => columns.map(([, of]) => of(row) ?? ""))];
-  return lines.map((line) => line.map((value) => quoted(String(value))).join(",")).join("\n") + "\n";
+  return lines.map((line) => line.map((value) => quoted(String(inert(value)))).join(",")).join("\n") + "\n";
 }
 
 /** Hand a text to the reader as a file. */

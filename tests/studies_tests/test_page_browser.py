@@ -254,6 +254,15 @@ def test_the_table_is_downloaded_as_it_is_filtered(page: Page, study: Loaded, tm
         assert row["schedule"] == record.schedule
 
 
+def test_no_text_of_the_downloaded_table_is_a_formula(page: Page) -> None:
+    row = {"number": 1, "name": "=1+1", "state": "+a", "schedule": "-a", "note": '@a,"b"', "seconds": -1.5, "params": 2}
+    text = page.evaluate("row => csvOf({ data: { fronts: [] } }, [row])", row)
+    (told,) = csv.DictReader(text.splitlines())
+    assert {key: told[key] for key in row if key in told} == {
+        "name": "'=1+1", "state": "'+a", "schedule": "'-a", "note": "'@a,\"b\"", "seconds": "-1.5", "params": "2"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "context", [{"viewport": PHONE, "is_mobile": True, "has_touch": True}], indirect=True, ids=["360 px"]
 )
