@@ -1,5 +1,6 @@
 """Imports go one way, and specs, costs and spaces come without torch."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -26,3 +27,24 @@ def test_the_import_contracts_hold() -> None:
     done = run("import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Contracts: 2 kept, 0 broken" in done.stdout
+
+
+def test_only_what_scores_a_chosen_network_reads_test_data() -> None:
+    packages = ("threshnet", "space", "search", "studies", "benchmarks")
+    files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
+    assert {file.relative_to(ROOT).as_posix() for file in files if mentions(file, "load_test")} == {
+        "studies/evidence.py",
+        "studies/training.py",
+        "benchmarks/comparison_runs.py",
+    }
+
+
+def mentions(file: Path, name: str) -> bool:
+    """Whether a file imports or uses something of that name."""
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    return any(
+        (isinstance(node, ast.Name) and node.id == name)
+        or (isinstance(node, ast.Attribute) and node.attr == name)
+        or (isinstance(node, ast.alias) and node.name == name)
+        for node in nodes
+    )
