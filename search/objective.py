@@ -180,9 +180,10 @@ class Scoring:
         title = f"Trial {trial.number} of {trial.study.study_name}" + (f": {name}" if name else "")
         try:
             svg = self.kept.draw(spec, self.task.input_size, title)
-            self._upload("schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
         except Exception as fault:  # whatever it is, the network can be trained without
             self.watch.stage(trial.number, f"not drawn: {fault}")
+            return
+        self._upload("schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
 
     def _upload(self, name: str, write: Callable[[Path], object]) -> str:
         """Keep what `write` puts into a file of that name as an artifact of the trial; returns its id."""

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna import Study
-from optuna.artifacts import FileSystemArtifactStore, download_artifact, get_all_artifact_meta, upload_artifact
+from optuna.artifacts import FileSystemArtifactStore, download_artifact, get_all_artifact_meta
 from optuna.trial import FrozenTrial, TrialState
 from search_tests.leases import busy
 from search_tests.tiny import (
@@ -360,24 +360,25 @@ def test_a_picture_is_drawn_of_what_is_trained_alone(scoring: Scoring) -> None:
     assert drawn == [(SMALLEST, SIZE, f"Trial 1 of {scoring.study.study_name}: smallest")]
 
 
-def test_a_picture_that_cannot_be_drawn_or_kept_fails_no_trial(
-    scoring: Scoring, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_picture_that_cannot_be_drawn_fails_no_trial(scoring: Scoring) -> None:
     def draw(spec: NetworkSpec, input_size: int, title: str) -> str:
-        if spec == SMALLEST:
-            raise ValueError("no pencil")
-        return "<svg/>"
-
-    def full(*, file_path: str, **others: Any) -> str:  # noqa: ANN401 - upload_artifact's own
-        if file_path.endswith(".svg"):
-            raise OSError("no space left on device")
-        return upload_artifact(file_path=file_path, **others)
+        raise ValueError("no pencil")
 
     scoring.kept = replace(scoring.kept, draw=draw)
+    trial = scoring.score(SMALLEST, tiny_task())
+    assert trial.state is TrialState.COMPLETE
+    assert [meta.artifact_id for meta in get_all_artifact_meta(trial, storage=scoring.study._storage)] == [
+        trial.user_attrs[records.WEIGHTS]
+    ]
+
+
+def test_a_picture_that_cannot_be_kept_stops_the_study_as_weights_would(
+    scoring: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(**others: Any) -> str:  # noqa: ANN401 - upload_artifact's own
+        raise OSError("no space left on device")
+
+    scoring.kept = replace(scoring.kept, draw=lambda spec, input_size, title: "<svg/>")
     monkeypatch.setattr("search.objective.upload_artifact", full)
-    for spec in (SMALLEST, LARGEST):
-        trial = scoring.score(spec, tiny_task())
-        assert trial.state is TrialState.COMPLETE
-        assert [meta.artifact_id for meta in get_all_artifact_meta(trial, storage=scoring.study._storage)] == [
-            trial.user_attrs[records.WEIGHTS]
-        ]
+    with pytest.raises(OSError, match="no space left"):
+        scoring.score(SMALLEST, tiny_task())
