@@ -1,4 +1,4 @@
-"""What the page's cards tell of single networks, as a line of JSON each, until the page is large enough."""
+"""What the page's cards tell of single networks, as a line of JSON each, as far as the page has room."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ def details(loaded: Loaded, fronts: Sequence[Front], room: int = ROOM) -> dict[i
     for record in _by_importance(loaded, fronts):
         text = json.dumps(detail(record, loaded.spec.input_size), separators=(",", ":"))
         if len(text) > room:
-            break
+            continue  # a smaller one may still fit
         room -= len(text)
         found[record.number] = text
     return found

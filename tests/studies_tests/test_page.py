@@ -129,8 +129,11 @@ def test_cards_are_told_while_there_is_room_the_fronts_first() -> None:
     assert set(full) == {record.number for record in TWO.records}
     on_front = list(dict.fromkeys(record.number for front in fronts for record in front.front))
     room = sum(len(full[number]) for number in on_front)
-    assert list(details(TWO, fronts, room)) == on_front
+    assert list(details(TWO, fronts, room))[: len(on_front)] == on_front
     assert details(TWO, fronts, 10) == {}
+    first, least = len(full[on_front[0]]), min(map(len, full.values()))
+    assert least < first
+    assert details(TWO, fronts, least) == {n: text for n, text in full.items() if len(text) == least}
     assert all("\n" not in text for text in full.values())
 
 
