@@ -1,5 +1,6 @@
 """The README quotes what the benchmarks wrote."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ QUOTED = {  # file of benchmarks/results: how many of its lines the README must 
     "search_efficiency_cifar10.md": 11,
 }
 
+PAGES = ["README.md", "CONTRIBUTING.md"] + [
+    file.relative_to(ROOT).as_posix() for file in sorted((ROOT / "studies" / "results").glob("*/README.md"))
+]
+TARGET = re.compile(r"\]\(([^)\s]+)\)")  # of a link or picture
 SECTIONS = ("A front for fewer trainings", "Latency you can trust")  # whose tables are all of benchmarks/results
 
 
@@ -42,3 +47,10 @@ def test_the_comparison_is_quoted_as_written() -> None:
     quoted = [line for line in block.splitlines() if line]
     assert sum(line.startswith("| ") for line in quoted) > len(PUBLISHED)
     assert [line for line in quoted if line not in written] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_a_page_links_to_is_in_the_repository(page: str) -> None:
+    targets = [target.partition("#")[0] for target in TARGET.findall((ROOT / page).read_text(encoding="utf-8"))]
+    files = [target for target in targets if target and not re.match(r"[a-z]+:", target)]
+    assert [target for target in files if not (ROOT / page).parent.joinpath(target).exists()] == []
