@@ -20,7 +20,7 @@ from threshnet.errors import InputError
 @click.option("--on", "backend", help="Latencies of this backend, e.g. 'cpu torch'.")
 @click.option(
     "--training-noise",
-    type=click.FloatRange(min=0),
+    type=Percent(),
     help="Standard deviation of an error between trainings, in points, where you know it.",
 )
 @storage_option

@@ -80,7 +80,8 @@ def front_data(first: Front, front: Front) -> dict[str, Any]:
 def trials_data(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, list[Any]]:
     """Every trial in the order of the study, as columns of equal length; None where a trial has no such value.
 
-    "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high].
+    "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high, 1 where the
+    reading is to be distrusted].
     """
     images = loaded.images.get("validation")
     return {
@@ -104,7 +105,7 @@ def note(record: Record) -> str:
     parts = [ABOUT[record.named].origin] if record.named in ABOUT else []
     if record.state == "infeasible":
         parts.append(f"over the limit of {broken_limits(record)}")
-    if record.state == "stopped" and record.rungs:
+    if record.state == "stopped" and record.rungs and not record.reason:
         epochs = max(record.rungs)
         parts.append(f"stopped after {epochs} epoch{'s' if epochs > 1 else ''} at {record.rungs[epochs]:.2f} %")
     if record.continues is not None:
@@ -166,7 +167,10 @@ def _error(record: Record, images: int | None) -> list[float | None] | None:
 
 def _latency(record: Record, backend: str) -> list[float | None] | None:
     latency = record.latency.get(backend)
-    return [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)] if latency else None
+    if latency is None:
+        return None
+    told = [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)]
+    return [*told, 1] if latency.warnings else told
 
 
 def _export(loaded: Loaded, storage: str) -> list[str]:

@@ -153,7 +153,8 @@ function labels(special, place, inView, steps, frame) {
     ...special.filter((one) => one.knee).map((one) => ({ one, text: one.named ? "knee" : `knee: trial ${one.row.number}`, kind: "front", needed: true })),
     ...special.filter((one) => !one.knee && !one.named).map((one) => ({ one, text: `${one.row.number}`, kind: "front", needed: false })),
   ];
-  for (const { one, text, kind, needed } of wanted) {
+  for (const { one, text: name, kind, needed } of wanted) {
+    const text = one.ms[3] ? `${name} !` : name;
     const spot = freeSpot(place(one), text.length * 6.8 + 4, 15, taken, frame, kind === "named", needed);
     if (!needed && spot.covered > 0) continue;
     taken.push(spot.box);
@@ -190,7 +191,7 @@ function tellPoint(one) {
   const { row, ms, error } = one;
   const told = [
     `error ${row.images ? `${error[0].toFixed(2)} % (${error[1].toFixed(1)} to ${error[2].toFixed(1)})` : `${error[0].toFixed(2)} %`}`,
-    `latency ${short(ms[0])} ms (${short(ms[1])} to ${short(ms[2])})`,
+    `latency ${short(ms[0])} ms (${short(ms[1])} to ${short(ms[2])})${ms[3] ? ", to be distrusted: see its card" : ""}`,
   ];
   if (one.knee) told.push("the knee of the front");
   else if (one.onFront) told.push("on the front");
