@@ -2,7 +2,8 @@
 
 The network is built from config.json, its weights come from the safetensors file, and the ONNX files are given to
 onnxruntime after they were looked through. model.py and predict.py are compared as text, never imported, and a .pt2 is
-opened only if this machine wrote it.
+opened only if this machine wrote it. Nothing may lie beside them that a program started there would import instead of a
+library.
 """
 
 import io
@@ -23,7 +24,7 @@ from threshnet.bounds import check_size
 from threshnet.checkpoint import load_weights
 from threshnet.errors import InputError
 from threshnet.export import INPUT, INT8, ONNX, OUTPUT, PT2, WEIGHTS
-from threshnet.foreign import read_bytes
+from threshnet.foreign import clean, read_bytes
 from threshnet.inspect_onnx import read_onnx
 from threshnet.standalone import MODEL, PREDICT, model_source, predict_source
 
@@ -31,6 +32,8 @@ PROBES = 32  # seeded images: half noise, half soft colours
 TOLERANCE = 1e-4  # largest difference of a logit in fp32, as a share of the largest logit
 INT8_CORRELATION = 0.9  # least correlation of the logits of int8 with those of fp32; of another network it is about 0
 MAX_TEXT_BYTES = 2**22
+LONGEST = 300  # characters of what is said of a file
+IMPORTED = (".py", ".pyc", ".pyd", ".pyw", ".so")  # endings of files that an import may find
 CARD, HISTORY = "README.md", "history.json"
 
 
@@ -45,7 +48,8 @@ class Checked:
 
     def told(self) -> str:
         """It in a line."""
-        return f"{ {True: 'ok', False: 'BAD', None: '-'}[self.ok]:<4}{self.file}: {self.said}"
+        verdict = {True: "ok", False: "BAD", None: "-"}[self.ok]
+        return f"{verdict:<4}{clean(ascii(self.file)[1:-1])}: {clean(self.said, LONGEST)}"
 
 
 def check_folder(folder: Path) -> Iterator[Checked]:
@@ -89,8 +93,8 @@ def check_folder(folder: Path) -> Iterator[Checked]:
                 yield Checked(file, *looks[file](folder / file))
             except InputError as error:
                 yield _bad(folder, file, error)
-        elif file not in (CONFIG, WEIGHTS, CARD, HISTORY):
-            yield Checked(ascii(file)[1:-1], None, "not of a model folder, not looked at")
+        elif file not in (CONFIG, WEIGHTS):
+            yield _beside(folder / file)
 
 
 def probes(size: int) -> Tensor:
@@ -105,13 +109,21 @@ def _bad(folder: Path, file: str, error: InputError) -> Checked:
     return Checked(file, False, str(error).removeprefix(f"{folder / file}: "))
 
 
+def _beside(path: Path) -> Checked:
+    """What there is to say of an entry that no other file of the folder is compared with."""
+    if path.is_symlink() or path.is_dir() or path.suffix.lower() in IMPORTED:
+        return Checked(path.name, False, "does not belong here: the programs here would import it, or what is in it")
+    told = "text, not checked" if path.name in (CARD, HISTORY) else "not of a model folder, not looked at"
+    return Checked(path.name, None, told)
+
+
 def _run_onnx(path: Path, given: Given, images: Tensor) -> NDArray[np.float32]:
     content = read_onnx(path, given.spec, given.input_size, follow=False)
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         return np.concatenate([session.run([OUTPUT], {INPUT: image.numpy()})[0] for image in images.split(1)])
     except Exception as error:  # onnxruntime has kinds of its own, without a common one
-        raise InputError(f"{path}: does not run ({' '.join(str(error).split())[:200]})") from None
+        raise InputError(f"{path}: does not run ({clean(str(error))})") from None
 
 
 def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
@@ -149,4 +161,5 @@ def _same_text(path: Path, source: str) -> tuple[bool, str]:
     """Whether a program is the one that an export of this network writes."""
     if read_bytes(path, MAX_TEXT_BYTES, follow=False) == source.encode():
         return True, "as this version writes it for this network"
-    return False, "differs from what this version writes for this network; read it before you run it"
+    told = "another version wrote it, or it was changed; read it before you run it"
+    return False, f"differs from what this version writes for this network: {told}"

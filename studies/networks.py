@@ -4,11 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.latency.conversation import clean
 from studies.defaults import MAX_INPUT
 from threshnet.bounds import check_params, check_size
 from threshnet.errors import InputError
-from threshnet.foreign import read_json
+from threshnet.foreign import clean, read_json
 from threshnet.named import ABOUT, NAMED, named
 from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from threshnet.errors import InputError
 
+SHOWN = 200  # characters of foreign text in a message
 MAX_JSON_BYTES = 4 * 2**20  # the largest network takes 2 MB, indented
 
 
@@ -37,6 +38,12 @@ def read_bytes(path: Path, limit: int, what: str = "file", *, follow: bool = Tru
     """The content of such a file."""
     with opened(path, limit, what, follow=follow) as file:
         return file.read(os.fstat(file.fileno()).st_size)  # room for `limit` bytes would be taken at once
+
+
+def clean(text: str, longest: int = SHOWN) -> str:
+    """Foreign text as one line without control characters, of at most `longest` characters and three dots."""
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= longest else line[:longest] + "..."
 
 
 def read_json(path: Path, *, follow: bool = True) -> object:

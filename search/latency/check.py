@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from search.latency import strict
-from search.latency.conversation import clean
 from search.latency.cuda import Cuda
 from search.latency.devices import Device, check_runtime, measure_on
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
@@ -13,6 +12,7 @@ from search.latency.reading import THROTTLED_NOW, Latency, State
 from search.latency.reference import REFERENCE
 from search.latency.ssh import Ssh
 from threshnet.errors import InputError
+from threshnet.foreign import clean
 
 INPUT_SIZE = 32  # pixels; what most studies measure at
 ENOUGH_MIB = 500  # free memory below this is worth a hint: Python, onnxruntime and a large network take about as much

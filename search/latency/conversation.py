@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from search.latency.protocol import ConnectionLost, MeasurementError
+from threshnet.foreign import clean
 
 LONGEST = 64 << 20  # characters of a line that are read; no answer is longer
-SHOWN = 200  # characters of foreign text in a message
 CUT_OFF = 255  # ssh's exit status when it, and not the far side, failed
 
 
@@ -113,12 +113,6 @@ def ending(status: int) -> str:
         if number > 0:
             return signal.Signals(number).name
     return f"exit status {status}"
-
-
-def clean(text: str) -> str:
-    """Foreign text as one line without control characters, not too long."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= SHOWN else line[:SHOWN] + "..."
 
 
 def _tell(stream: IO[str], text: str) -> None:

@@ -9,7 +9,7 @@ from typing import Protocol as Interface
 from typing import TypeVar
 
 from search.latency import lease, strict
-from search.latency.conversation import Conversation, clean
+from search.latency.conversation import Conversation
 from search.latency.cpu import Cpu
 from search.latency.cuda import cuda_device
 from search.latency.onnx_files import Network
@@ -19,6 +19,7 @@ from search.latency.reading import Latency, Rounds, as_rounds, doubts
 from search.latency.reference import REFERENCE, quiet_latency
 from search.latency.ssh import ssh_device
 from threshnet.errors import InputError
+from threshnet.foreign import clean
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 

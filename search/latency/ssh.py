@@ -22,10 +22,11 @@ from typing import IO
 from urllib.parse import unquote
 
 from search.latency import probe as instrument
-from search.latency.conversation import CUT_OFF, Conversation, clean, ending, probe
+from search.latency.conversation import CUT_OFF, Conversation, ending, probe
 from search.latency.onnx_files import Network, onnx_files
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from threshnet.errors import InputError
+from threshnet.foreign import clean
 
 FORM = "ssh://[user@]host[:port][/folder][?python=PATH]"
 FOLDER = "./.cache/threshnet"  # where files are kept on the far side, relative to its home

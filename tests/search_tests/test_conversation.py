@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from search.latency import cpu
-from search.latency.conversation import SHOWN, Conversation, clean, ending, probe
+from search.latency.conversation import Conversation, ending, probe
 from search.latency.protocol import ConnectionLost, MeasurementError
+from threshnet.foreign import SHOWN, clean
 
 ANSWER = "import json, sys\ntoken = sys.argv[1]\ndef answer(**what): print(token, json.dumps(what), flush=True)\n"
 ECHO = ANSWER + "for line in sys.stdin: answer(done=json.loads(line))\n"

@@ -155,6 +155,20 @@ def hostile_program(file: str) -> Callable[[Path], object]:
     return lambda folder: (folder / file).write_text(f"import os; os.mkdir({str(folder / 'pwned')!r})")
 
 
+def beside(file: str) -> Callable[[Path], object]:
+    def add(folder: Path) -> None:
+        (folder / file).parent.mkdir(exist_ok=True)
+        hostile_program(file)(folder)
+
+    return add
+
+
+def escaping(model: onnx.ModelProto) -> None:
+    """An operator that does not run, under a name that a terminal would obey."""
+    last = model.graph.node[-1]
+    last.name, last.input[0] = "\x1b]0;pwned\x07\x1b[2J", "\x1b[31mgone"
+
+
 def not_numbers(folder: Path) -> None:
     model = network(1)
     with torch.no_grad():
@@ -212,6 +226,12 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "ONNX that is a link": (linked(ONNX, "/etc/passwd"), ONNX, "a symbolic link, which is not followed"),
     "model.py of another": (hostile_program("model.py"), "model.py", "differs from what this version writes"),
     "predict.py of another": (hostile_program("predict.py"), "predict.py", "differs from what this version writes"),
+    "library beside": (beside("numpy.py"), "numpy.py", "would import it"),
+    "package beside": (beside("PIL/__init__.py"), "PIL", "would import it"),
+    "machine code beside": (beside("torch.SO"), "torch.SO", "would import it"),
+    "cache beside": (beside("__pycache__/model.cpython-311.pyc"), "__pycache__", "would import it"),
+    "link beside": (lambda folder: (folder / "json").symlink_to("/tmp"), "json", "would import it"),
+    "ONNX with terminal escapes": (edited_onnx(escaping), ONNX, "]0;pwned [2J"),
     "config without end": (endless, "config.json", "no plain file"),
     "config that is a link": (linked("config.json", "/etc/passwd"), "config.json", "a symbolic link"),
 }
@@ -286,7 +306,9 @@ def test_a_good_folder_is_good(good: Path) -> None:
     assert {file for file, checked in found.items() if checked.ok} == {
         *("config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2", "model.py", "predict.py")
     }
-    assert len(found) == 7
+    assert {file: checked.told() for file, checked in found.items() if not checked.ok} == {
+        "README.md": "-   README.md: text, not checked"
+    }
 
 
 def test_files_of_another_network_are_bad(good: Path, other: Path, tmp_path: Path) -> None:

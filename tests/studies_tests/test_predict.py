@@ -3,6 +3,7 @@
 import json
 import runpy
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from search.datasets import fit
 from studies.score import score_onnx
 from threshnet.export import export_onnx, write_config
 from threshnet.network import build
-from threshnet.standalone import PREDICT, predict_source
+from threshnet.standalone import PREDICT, model_source, predict_source
 
 Answer = tuple[str, str, int | str | None]
 Run = Callable[..., Answer]
@@ -73,6 +74,18 @@ def test_the_error_of_a_tree_is_the_one_that_the_card_states(run: Run, model: Pa
     assert told["error_percent"] == expected.percent
     assert told["interval_percent"] == pytest.approx([low, high], abs=1e-3)
     assert [f"{one['file']}\t{one['class']}\t{one['probability']:.3f}" for one in told["predictions"]] == lines
+
+
+@pytest.mark.parametrize("program", [PREDICT, "model.py"])
+def test_what_lies_beside_a_program_is_not_imported(model: Path, tree: Path, program: str) -> None:
+    (model / "model.py").write_text(model_source(TREE_NETWORK))
+    for library in ("argparse", "json", "numpy", "onnxruntime", "torch"):
+        (model / f"{library}.py").write_text(f"import os; os.mkdir({str(model / 'pwned')!r})")
+    command = [sys.executable, program, str(tree / "test" / "dark" / "000.png")]
+    said = subprocess.run(command, cwd=model, capture_output=True, text=True, check=False)
+    assert "Traceback" not in said.stderr
+    assert not (model / "pwned").exists()
+    assert said.returncode == (program == "model.py")  # which finds no weights
 
 
 def test_single_images_have_no_error(run: Run, tree: Path) -> None:

@@ -8,10 +8,15 @@
 "labels": integers (n,) it tells the error. Every line of the network below was written from its description.
 """
 
-import json
-import math
 import os
 import sys
+
+if __name__ == "__main__":  # whatever lies beside this program is no library
+    _here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != _here]
+
+import json
+import math
 from typing import Any, BinaryIO
 
 import torch

@@ -8,11 +8,16 @@
 What the network expects, and what its classes are called, is read from config.json beside this file.
 """
 
+import os
+import sys
+
+if __name__ == "__main__":  # whatever lies beside this program is no library
+    _here = os.path.dirname(os.path.realpath(__file__))
+    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != _here]
+
 import argparse
 import json
 import math
-import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
