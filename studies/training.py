@@ -113,7 +113,7 @@ def train_network(
             "data": {**identity(images), "classes": list(classes), "flip": flip},
         }
         training = yield from _train(asked, whole, flip, seed, file, conditions, screen)
-        model = training.result()
+        model = training.result(shared)
         first = first or (training, model)
         if len(files) > 1:
             scores[seed] = score_model(model, test)

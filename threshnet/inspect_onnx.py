@@ -72,7 +72,10 @@ def _memory_bytes(model: onnx.ModelProto) -> int:
     """What all tensors between operators take for one image, as ONNX infers their shapes."""
     if len(model.graph.input) != 1:
         raise ValueError(f"{len(model.graph.input)} inputs")
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    if len(dims) != 4:
+        raise ValueError(f"its input has {len(dims)} dimensions, not 4")
+    dims[0].dim_value = 1
     del model.graph.value_info[:]  # it is no place to claim something
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")

@@ -232,6 +232,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "cache beside": (beside("__pycache__/model.cpython-311.pyc"), "__pycache__", "would import it"),
     "link beside": (lambda folder: (folder / "json").symlink_to("/tmp"), "json", "would import it"),
     "ONNX with terminal escapes": (edited_onnx(escaping), ONNX, "]0;pwned [2J"),
+    "ONNX whose input has no shape": (
+        edited_onnx(lambda model: model.graph.input[0].type.tensor_type.ClearField("shape")),
+        ONNX,
+        "its input has 0 dimensions, not 4",
+    ),
     "config without end": (endless, "config.json", "no plain file"),
     "config that is a link": (linked("config.json", "/etc/passwd"), "config.json", "a symbolic link"),
 }

@@ -136,6 +136,7 @@ def change(**values: object) -> Callable[[Path], object]:
         (lambda folder: (folder / "config.json").unlink(), ["a.png"], "not the description of a model"),
         (lambda folder: (folder / "config.json").write_text("[" * 10**6), ["a.png"], "not the description of a model"),
         (change(input_size=10**9), ["a.png"], "not the description of a model"),
+        (change(classes="ab"), ["a.png"], "not the description of a model"),
         (change(classes=[1]), ["a.png"], "not the description of a model"),
         (change(classes=["only\x1b one"]), ["a.png"], "names 1 classes, the model has 2"),
     ],

@@ -42,7 +42,12 @@ def configuration(folder: str = HERE) -> dict[str, Any]:
         with open(path, encoding="utf-8") as file:
             config: dict[str, Any] = json.load(file)
         size, names = config["input_size"], config["classes"]
-        if not (type(size) is int and 0 < size <= 1024 and all(isinstance(name, str) for name in names)):
+        if not (
+            type(size) is int
+            and 0 < size <= 1024
+            and type(names) is list
+            and all(isinstance(name, str) for name in names)
+        ):
             raise ValueError("input_size or classes are wrong")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UnusableError(f"{path}: not the description of a model ({error})") from None
@@ -124,7 +129,7 @@ def interval(wrong: int, n: int) -> list[float]:
     """The 95 % interval of an error, percent, by Wilson's formula: the images are a sample."""
     share, spread = wrong / n, Z * Z / n
     middle, half = share + spread / 2, Z * math.sqrt(share * (1 - share) / n + spread / n / 4)
-    return [100 * (middle + sign * half) / (1 + spread) for sign in (-1, 1)]
+    return [min(100.0, max(0.0, 100 * (middle + sign * half) / (1 + spread))) for sign in (-1, 1)]
 
 
 def printable(text: str) -> str:
