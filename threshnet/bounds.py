@@ -10,7 +10,7 @@ from threshnet.spec import NetworkSpec
 
 MAX_PARAMS = 250_000_000  # 1 GB in fp32; an ONNX file that is one piece holds 2 GB
 MAX_MACS = 10**12  # for one image
-MAX_MEMORY_BYTES = 2**34  # outputs of all layers for one image; about a tenth of them live at once
+MAX_MEMORY_BYTES = 2**32  # outputs of all layers for one image; at worst nearly all of it lives at once
 
 
 def check_params(spec: NetworkSpec) -> None:

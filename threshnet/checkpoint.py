@@ -37,7 +37,8 @@ def load_weights(path: Path, *, follow: bool = True) -> ThreshNet:
     try:
         with safe_open(path, framework="pt") as file:
             spec = _described(path, file.metadata() or {})
-            model = build(spec)
+            with torch.device("meta"):  # no memory yet: the file may be refused
+                model = build(spec)
             expected = model.state_dict()
             _compare_shapes(path, {key: file.get_slice(key).get_shape() for key in file.keys()}, expected)  # noqa: SIM118 - not a dict
             state = {key: file.get_tensor(key) for key in expected}
@@ -48,7 +49,7 @@ def load_weights(path: Path, *, follow: bool = True) -> ThreshNet:
             raise InputError(f"{path}: {key} holds {tensor.dtype}, must be {expected[key].dtype}")
         if not torch.isfinite(tensor).all():
             raise InputError(f"{path}: {key} holds values that are no finite numbers")
-    model.load_state_dict(state)
+    model.load_state_dict(state, assign=True)
     return model.eval()
 
 

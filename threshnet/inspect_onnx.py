@@ -1,5 +1,6 @@
 """ONNX files of unknown origin: looked through before any runtime sees them."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ OPERATORS = frozenset(
 )
 NODES_PER_ROW = 12  # an int8 file has a pair of nodes more for each tensor
 SLACK_BYTES = 2**22  # besides the weights
+MOST = {"kernel_shape": 7, "strides": 7, "pads": 3, "dilations": 1, "group": 1}  # of any such network's operators
 
 
 def read_onnx(path: Path, spec: NetworkSpec, input_size: int, *, follow: bool = True) -> bytes:
@@ -60,9 +62,13 @@ def _objections(model: onnx.ModelProto, most_nodes: int) -> Iterator[str]:
         for attribute in node.attribute:
             if attribute.HasField("g") or attribute.graphs:
                 yield "holds a graph within an operator, which no exported network does"
+            if max((attribute.i, *attribute.ints)) > MOST.get(attribute.name, math.inf):
+                yield f"holds an operator whose {attribute.name} exceeds {MOST[attribute.name]}, the most of any"
     constants = [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]
     constants += [tensor for node in graph.node for attribute in node.attribute for tensor in attribute.tensors]
     for tensor in (*graph.initializer, *constants):
+        if len(tensor.dims) == 4 and max(tensor.dims[2:]) > MOST["kernel_shape"]:
+            yield f"holds a kernel of {'x'.join(map(str, tensor.dims[2:]))} pixels, larger than those of any network"
         if tensor.external_data or tensor.data_location != onnx.TensorProto.DEFAULT:
             places = [entry.value for entry in tensor.external_data if entry.key == "location"]
             yield f"keeps weights outside of itself ({''.join(places)!r:.80}); only files in one piece are read"

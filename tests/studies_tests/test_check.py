@@ -218,7 +218,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "ONNX elsewhere": (edited_onnx(external), ONNX, "keeps weights outside of itself ('../../../etc/passwd')"),
     "ONNX constant elsewhere": (edited_onnx(external_constant), ONNX, "keeps weights outside of itself"),
     "ONNX of terabytes": (edited_onnx(terabytes), ONNX, "the operator 'ConstantOfShape'"),
-    "ONNX with wide padding": (edited_onnx(wide_padding), ONNX, "for one image; this network needs"),
+    "ONNX with wide padding": (edited_onnx(wide_padding), ONNX, "pads exceeds 3"),
     "ONNX that loops": (edited_onnx(looping), ONNX, "the operator 'Loop'"),
     "ONNX of gigabytes": (huge(ONNX, 2**36), ONNX, "bytes; at most"),
     "no ONNX": (lambda folder: (folder / ONNX).write_bytes(b"\xff" * 99), ONNX, "damaged or not an ONNX file"),
