@@ -8,9 +8,10 @@ NORMAL_95 = 1.959964  # standard deviations from the middle of a normal to the e
 def error_interval(percent: float, images: int) -> tuple[float, float]:
     """The 95 % interval of an error in percent that was counted on so many images, in percent.
 
-    The score interval of Wilson (1927, "Probable inference", J. Am. Stat. Assoc. 22, 209-212).
+    What is above 100 counts as 100. The score interval of Wilson (1927, "Probable inference", J. Am. Stat. Assoc. 22,
+    209-212).
     """
-    share, spread = percent / 100, NORMAL_95**2 / images
+    share, spread = min(percent, 100.0) / 100, NORMAL_95**2 / images
     middle, half = share + spread / 2, NORMAL_95 * math.sqrt(share * (1 - share) / images + spread / images / 4)
     low, high = (100 * (middle + sign * half) / (1 + spread) for sign in (-1, 1))
     return max(low, 0.0), min(high, 100.0)

@@ -328,7 +328,7 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     assert (plateau, audit) == told
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
-    assert len(list(Path("runs/mine/weights").iterdir())) == 3
+    assert len(list(Path("runs/mine/weights").iterdir())) == 2 * 3  # the weights and the picture of each
     assert "mine: 3 networks trained: done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
     assert (
         "mine: 5 networks trained: done."
