@@ -18,10 +18,11 @@ from search.latency.cuda import Cuda, cuda_device
 from search.latency.cuda_probe import nvidia_smi
 from search.latency.protocol import DEFAULT_PROTOCOL, Precision, Protocol
 from threshnet.errors import InputError
-from threshnet.named import ABOUT
+from threshnet.named import ABOUT, NAMED
+from threshnet.published import PUBLISHED
 
 # GPU time of an image on an RTX 3050, ms, as published with ThreshNet; its batch, clocks and TF32 are not stated.
-PUBLISHED_MS = {"threshnet28": 0.35, "threshnet79": 0.42, "threshnet95": 0.46, "hardnet68": 0.44, "hardnet85": 0.50}
+PUBLISHED_MS = {network: PUBLISHED[network].gpu_ms for network in NAMED}
 RUNTIMES = {"torch": "eager", "torch-graph": "graph"}
 BATCHES = (1, 100)
 OUTPUT = Path("runs/cuda_networks.md")  # names the file of finished cells where --output does not
