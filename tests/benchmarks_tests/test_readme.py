@@ -1,5 +1,6 @@
 """The README quotes what the benchmarks wrote."""
 
+import json
 import re
 from pathlib import Path
 
@@ -54,3 +55,13 @@ def test_what_a_page_links_to_is_in_the_repository(page: str) -> None:
     targets = [target.partition("#")[0] for target in TARGET.findall((ROOT / page).read_text(encoding="utf-8"))]
     files = [target for target in targets if target and not re.match(r"[a-z]+:", target)]
     assert [target for target in files if not (ROOT / page).parent.joinpath(target).exists()] == []
+
+
+def test_the_networks_recovered_are_counted_as_written() -> None:
+    folder = ROOT / "studies" / "results" / "recover"
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    found = {name: json.loads((folder / f"{name}.json").read_text()) for name in ("threshnet28", "threshnet79")}
+    first = found["threshnet79"]["networks"][0]
+    assert f"{found['threshnet28']['matches']} within 0.5 %" in readme
+    assert f"has {found['threshnet79']['matches']}, and ThreshNet79 is {first['rank']}th of them" in readme
+    assert first["named"] == "threshnet79"
