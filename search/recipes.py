@@ -6,6 +6,8 @@ from typing import Literal
 
 from threshnet.errors import InputError
 
+WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -99,3 +101,13 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise InputError(f"no recipe is named {name!r}; the recipes are {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
+    """The learning rate of a step (from 0, of `steps` an epoch) in an epoch (from 1)."""
+    match recipe.schedule:
+        case "published":
+            return recipe.learning_rate * (1.0 if epoch < 75 else 0.5 if epoch < 150 else 0.25)
+        case "one_cycle":
+            at = (epoch - 1 + (step + 0.5) / steps) / recipe.epochs
+            return recipe.learning_rate * min(at / WARM_SHARE, (1 - at) / (1 - WARM_SHARE))

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search.augment import augment
 from search.data import Split
 from search.evaluate import BATCH, Turn, error_percent, scaled
-from search.recipes import Recipe
+from search.recipes import Recipe, learning_rate
 from search.small_maps import SmallMaps
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 
 AVERAGE_SHARE = 0.04  # horizon of the averaged weights, as a share of all steps
-WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
 SETTLING = 1000  # training images that settle the batch statistics of averaged weights
 GPU_STRIDE = 20  # steps after which a GPU is waited for
 TURN_S = 0.2  # seconds of steps in one turn: a measurement waits no longer, and taking turns costs little
@@ -205,31 +205,6 @@ class Trained:
         return self.errors[len(self.epochs)]
 
 
-def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
-    """The learning rate of a step (from 0, of `steps` an epoch) in an epoch (from 1)."""
-    match recipe.schedule:
-        case "published":
-            return recipe.learning_rate * (1.0 if epoch < 75 else 0.5 if epoch < 150 else 0.25)
-        case "one_cycle":
-            at = (epoch - 1 + (step + 0.5) / steps) / recipe.epochs
-            return recipe.learning_rate * min(at / WARM_SHARE, (1 - at) / (1 - WARM_SHARE))
-
-
-def augment(images: Tensor, *, flip: bool, shift: int) -> Tensor:
-    """Randomly mirrored and translated copies of (n, 3, h, w) images of any dtype, a whole batch at once."""
-    n, channels, height, width = images.shape
-    device = images.device
-    mirrored = torch.rand(n, 1, device=device) < 0.5 if flip else None
-    if not shift:
-        return images if mirrored is None else torch.where(mirrored[:, :, None, None], images.flip(-1), images)
-    rows = _reflected(height, torch.randint(-shift, shift + 1, (n, 1), device=device))
-    columns = _reflected(width, torch.randint(-shift, shift + 1, (n, 1), device=device))
-    if mirrored is not None:
-        columns = torch.where(mirrored, width - 1 - columns, columns)
-    pixels = (rows[:, :, None] * width + columns[:, None, :]).reshape(n, 1, height * width)
-    return images.flatten(2).gather(2, pixels.expand(n, channels, -1)).view(images.shape)
-
-
 def computes_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 natively, so that autocast is quicker and not slower."""
     if device.type == "cuda":
@@ -346,9 +321,3 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def _reflected(size: int, offsets: Tensor) -> Tensor:
-    """Indices (n, size) of the pixels that a line shows after a translation by each of `offsets` (n, 1)."""
-    index = torch.arange(size, device=offsets.device) + offsets
-    return (size - 1 - (index.abs() - (size - 1)).abs()).clamp(0, size - 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from search_tests.tiny import dark_and_bright
 
-from search.train import augment
+from search.augment import augment
 
 
 def slow_copies(image: np.ndarray[Any, Any], *, flip: bool, shift: int) -> list[bytes]:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from search import train as module
 from search.data import Split
 from search.evaluate import error_percent, logits
-from search.recipes import PUBLISHED, RECIPES, Recipe, recipe_named
-from search.train import Epoch, Training, TrainingFailed, learning_rate, train
+from search.recipes import PUBLISHED, RECIPES, Recipe, learning_rate, recipe_named
+from search.train import Epoch, Training, TrainingFailed, train
 from threshnet.errors import InputError
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
