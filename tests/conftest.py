@@ -27,10 +27,13 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Run torch in one thread: tiny networks gain nothing by more, and on a busy machine wait for them."""
+    """Compute in one thread, in new processes too: tiny networks gain nothing by more and, on busy cores, wait for it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            patch.setenv(variable, "1")
+        yield
     torch.set_num_threads(before)

@@ -51,7 +51,7 @@ LARGE = replace(SPACE, name="large", growths=tuple(range(2, 14)), transitions=tu
 CROWDED = replace(SPACE, name="crowded", growths=(2, 4), transitions=(4, 8))  # 24 networks
 WITH_DROPOUT = replace(SPACE, name="dropping", block_dropouts=(0.3,), head_dropouts=(0.3,))
 WORKERS = 4
-PROPOSALS = 500
+PROPOSALS = 200
 
 
 class Until:
@@ -418,7 +418,7 @@ def test_no_network_is_trained_twice_and_checkpoints_are_of_the_stopped(searchin
     searching.monkeypatch.setattr(surrogate, "LEARNABLE", 10**9)  # learning the kernel takes most of the time
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("freeze_thaw", task, 0)
-    searching.study.optimize(scorer(task, tiny_data(), policy, searching.kept, Silent()), n_trials=60)
+    searching.study.optimize(scorer(task, tiny_data(), policy, searching.kept, Silent()), n_trials=30)
     read = records.records(searching.study)
     assert_each_once(read)
     assert {one.state for one in read} == {"stopped", "finished"}
@@ -477,14 +477,8 @@ def propose_beside_others(folder: Path, number: int, sampler: str, together: Bar
     ],
 )
 def test_no_network_is_trained_twice_by_several_processes(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    target: Callable[[Path, int, str, Barrier], None],
-    sampler: str,
-    proposals: int,
+    tmp_path: Path, target: Callable[[Path, int, str, Barrier], None], sampler: str, proposals: int
 ) -> None:
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # their threads would wait for each other
-        monkeypatch.setenv(variable, "1")
     (tmp_path / "weights").mkdir()
     (tmp_path / "checkpoints").mkdir()
     study = optuna.create_study(study_name="tiny", storage=journal(tmp_path), directions=["minimize", "minimize"])
