@@ -62,6 +62,11 @@ class Images:
         return load_search(self.settings, INPUT_SIZE)
 
     @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Which images the training sees."""
+        return identity(self.search)
+
+    @cached_property
     def test(self) -> Split:
         """The whole test split, which scores each system once."""
         return load_test(self.settings, INPUT_SIZE)
@@ -109,7 +114,7 @@ def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images
         recipe = replace(protocols.recipe, learning_rate=rate * protocols.recipe.learning_rate)
         conditions = {
             "recipe": asdict(recipe),
-            "images": identity(images.search),
+            "images": images.identity,
             "input_size": INPUT_SIZE,
             "network": system.identity,
             "seed": seed,

@@ -29,7 +29,7 @@ def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Compute in one thread, in new processes too: tiny networks gain nothing by more and, on busy cores, wait for it."""
+    """Compute in one thread, in new processes too: more gain tiny networks nothing and wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
