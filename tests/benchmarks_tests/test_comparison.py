@@ -15,9 +15,9 @@ from benchmarks.comparison import FULL
 from benchmarks.comparison_claims import pairs_claimed, size_verdict, speed_verdict
 from benchmarks.comparison_figure import figure
 from benchmarks.comparison_page import Row, markdown
-from benchmarks.comparison_runs import Ledger, NotTaken, Protocols, trained
+from benchmarks.comparison_runs import Images, Ledger, NotTaken, Protocols, trained
 from benchmarks.systems import System, systems
-from search.data import SearchData
+from search.data import DataSettings, SearchData
 from search.recipes import FAST
 from threshnet.costs import count
 from threshnet.errors import InputError
@@ -82,10 +82,10 @@ class Interrupted(Exception):  # noqa: N818 - no error
 
 def test_an_interrupted_training_goes_on_to_the_same_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = dark_and_bright(40)
-    images = Given(SearchData("made up", ("dark", "bright"), split, split, mirror=False), split)
+    images = given(SearchData("made up", ("dark", "bright"), split, split, mirror=False))
     system = _system()
     protocols = Protocols(replace(FAST, epochs=3, batch=8), train=40, validation=40)
-    whole = trained(Ledger(tmp_path / "whole.jsonl", ("trained",)), system, protocols, images, seed=0)  # type: ignore[arg-type]
+    whole = trained(Ledger(tmp_path / "whole.jsonl", ("trained",)), system, protocols, images, seed=0)
 
     saved: list[int] = []
 
@@ -98,18 +98,18 @@ def test_an_interrupted_training_goes_on_to_the_same_error(tmp_path: Path, monke
     keep = comparison_runs.save_training
     monkeypatch.setattr(comparison_runs, "save_training", lambda *given: (keep(*given), stop()))
     with pytest.raises(Interrupted):
-        trained(ledger, system, protocols, images, seed=0)  # type: ignore[arg-type]
+        trained(ledger, system, protocols, images, seed=0)
     assert (tmp_path / "tiny-0-1.pt").exists()
-    again = trained(ledger, system, protocols, images, seed=0)  # type: ignore[arg-type]
+    again = trained(ledger, system, protocols, images, seed=0)
     assert (again["losses"], again["test_error_percent"]) == (whole["losses"], whole["test_error_percent"])
     assert not (tmp_path / "tiny-0-1.pt").exists()
 
 
-class Given:
-    """Images that are there already."""
-
-    def __init__(self, search: SearchData, test: object) -> None:
-        self.search, self.test = search, test
+def given(search: SearchData) -> Images:
+    """Images that are there already, the validation split for the test split."""
+    images = Images(DataSettings("digits", None, 1, 1))
+    vars(images).update(search=search, test=search.validation)
+    return images
 
 
 def _system() -> System:
@@ -130,8 +130,8 @@ def test_a_training_that_ends_blind_is_begun_anew_at_a_lower_rate(
 
     monkeypatch.setattr(comparison_runs, "_train", train)
     split = dark_and_bright(40)
-    images = Given(SearchData("made up", ("dark", "bright"), split, split, mirror=False), split)
-    outcome = trained(Ledger(tmp_path / "l.jsonl", ("trained",)), _system(), FULL, images, seed=0)  # type: ignore[arg-type]
+    images = given(SearchData("made up", ("dark", "bright"), split, split, mirror=False))
+    outcome = trained(Ledger(tmp_path / "l.jsonl", ("trained",)), _system(), FULL, images, seed=0)
     assert rates == [FAST.learning_rate, FAST.learning_rate / 4, FAST.learning_rate / 16]
     assert (outcome["rate"], outcome["test_error_percent"]) == (1 / 16, 40.0)
     text = page(rows(training=outcome), {})
