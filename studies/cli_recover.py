@@ -42,7 +42,7 @@ def recover(
     """
     from studies.recover import Figure
     from studies.recover import recover as recovered
-    from studies.recover_told import recovered_json, recovered_table, template_lines
+    from studies.recover_told import narrowing, recovered_json, recovered_table, template_lines
     from studies.templates import TEMPLATES
 
     if template is not None and template not in TEMPLATES:
@@ -57,5 +57,5 @@ def recover(
         click.echo(json.dumps(recovered_json(found, size, classes), indent=2))
         return
     OUT.print(recovered_table(found, size, classes))
-    for line in template_lines(found):
+    for line in (*narrowing(found), *template_lines(found)):
         OUT.print(line, highlight=False, soft_wrap=True)

@@ -73,7 +73,7 @@ class Frame:
 class Runs:
     """n runs of blocks from one state to another."""
 
-    # Sums over the blocks of the k columns that are looked at, (k, n).
+    # Sums of COLUMNS over the blocks, (5, n).
     costs: Ints
     # The choice at each of b blocks: place in Frame.options, then 1 for a pool, then place of the transition, (b, n).
     codes: NDArray[np.int16]
@@ -91,15 +91,13 @@ def edge(stem: StemSpec, input_size: int, pools: int) -> int:
 
 
 def started(costs: Ints) -> Runs:
-    """The run of no blocks, with what is counted before it, (k,)."""
+    """The run of no blocks, with what is counted before it, (5,)."""
     none = np.zeros(1, dtype=np.int8)
     return Runs(costs[:, None], np.zeros((0, 1), dtype=np.int16), none, none)
 
 
-def lengthened(
-    frame: Frame, columns: list[int], runs: dict[State, Runs], position: int, most: Ints
-) -> dict[State, Runs]:
-    """The runs gone on with the block at `position`, by their ends; those above `most` (k,) are left out."""
+def lengthened(frame: Frame, runs: dict[State, Runs], position: int, most: Ints) -> dict[State, Runs]:
+    """The runs gone on with the block at `position`, by their ends; those above `most` (5,) are left out."""
     harmonic = position >= frame.dense
     options = frame.options(position)
     growths = np.array(
@@ -113,7 +111,7 @@ def lengthened(
             left, right = (places.ravel() for places in np.indices((before.last.size, len(options))))
         opens = position == max(position - len(before.codes), frame.dense)  # its first harmonic block
         for onto in frame.onward(state, position):
-            block = block_costs(frame, position, state, onto)[columns]
+            block = block_costs(frame, position, state, onto)
             sums = before.costs[:, left] + block[:, right]
             kept = np.flatnonzero((sums <= most[:, None]).all(axis=0))
             run, option = left[kept], right[kept]

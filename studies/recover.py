@@ -78,16 +78,19 @@ class Recovered:
     within: float
     # How many networks of the templates are that near.
     matches: int
+    # The least and the greatest of each of COLUMNS among them; empty where there is none.
+    spans: dict[str, tuple[int, int]]
     # Named ones first, then the others by distance.
     listed: tuple[Found, ...]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Matches of one frame: their choices block by block (blocks, n), distance and difference (n,)."""
+    """Matches of one frame: their choices block by block (blocks, n), COLUMNS (5, n), distance and difference (n,)."""
 
     frame: Frame
     codes: NDArray[np.int16]
+    costs: Ints
     distance: Floats
     difference: Floats
 
@@ -107,10 +110,12 @@ def recover(
     known = [_known(name, template, figures, input_size, classes) for name in NAMED for template in templates]
     special = [each for each in known if each is not None and each.distance <= within]
     nearer, matches = [0] * len(special), 0
+    ends = np.empty((len(COLUMNS), 0), dtype=np.int64)
     best: list[tuple[float, float, NetworkSpec, str]] = []
     for template in templates:
         for batch in matching(template, figures, within, input_size, classes):
             matches += batch.distance.size
+            ends = _ends(np.hstack([ends, batch.costs]))
             for place, one in enumerate(special):
                 closer = (batch.distance < one.distance) | (
                     (batch.distance == one.distance) & (batch.difference < one.difference)
@@ -126,7 +131,14 @@ def recover(
         if spec.fingerprint() not in chosen:
             others.append(_found(spec, home, None, figures, input_size, rank))
     on_top.sort(key=lambda one: one.rank)
-    return Recovered(tuple(templates), tuple(figures), within, matches, (*on_top, *others)[: max(show, len(on_top))])
+    listed = (*on_top, *others)[: max(show, len(on_top))]
+    spans = {column: (min(own), max(own)) for column, own in zip(COLUMNS, ends.tolist(), strict=True) if own}
+    return Recovered(tuple(templates), tuple(figures), within, matches, spans, listed)
+
+
+def _ends(costs: Ints) -> Ints:
+    """The least and the greatest of each row of (5, n), as (5, 2); (5, 0) where there is none."""
+    return np.stack([costs.min(axis=1), costs.max(axis=1)], axis=1) if costs.size else costs
 
 
 def distances(costs: Ints, figures: Sequence[Figure]) -> tuple[Floats, Floats]:
@@ -141,47 +153,45 @@ def matching(
 ) -> Iterator[Batch]:
     """All networks of a template within that distance, some at a time, each once."""
     columns = [COLUMNS.index(figure.column) for figure in figures]
-    most = np.array([np.floor(f.value * (1 + within) + f.half) for f in figures], dtype=np.int64)
+    most = np.full(len(COLUMNS), np.iinfo(np.int64).max)
+    most[columns] = [np.floor(figure.value * (1 + within) + figure.half) for figure in figures]
     for stem, blocks, dense in product(template.stems, template.blocks, template.dense):
         frame = Frame(template, stem, blocks, dense, template.dropouts[0], classes, input_size)
         middle = (blocks + 1) // 2
-        start = {(stem.widths[1], 0): started(stem_costs(frame)[columns])}
+        start = {(stem.widths[1], 0): started(stem_costs(frame))}
         for position in range(middle):
-            start = lengthened(frame, columns, start, position, most)
+            start = lengthened(frame, start, position, most)
         for dropouts in template.dropouts:
             dropping = replace(frame, dropouts=dropouts)
             for state, first in start.items():
                 if first.last.size:
-                    second = _endings(dropping, columns, state, middle, most - first.costs.min(axis=1))
+                    second = _endings(dropping, state, middle, most - first.costs.min(axis=1))
                     for codes, costs in _joined(first, second, figures, within) if second.last.size else ():
-                        distance, difference = distances(costs, figures)
+                        distance, difference = distances(costs[columns], figures)
                         near = distance <= within
-                        yield Batch(dropping, codes[:, near], distance[near], difference[near])
+                        yield Batch(dropping, codes[:, near], costs[:, near], distance[near], difference[near])
 
 
-def _endings(frame: Frame, columns: list[int], state: State, middle: int, most: Ints) -> Runs:
+def _endings(frame: Frame, state: State, middle: int, most: Ints) -> Runs:
     """The second halves that go on from a state, their heads counted."""
-    runs = {state: started(np.zeros(len(columns), dtype=np.int64))}
+    runs = {state: started(np.zeros(len(COLUMNS), dtype=np.int64))}
     for position in range(middle, frame.blocks):
-        runs = lengthened(frame, columns, runs, position, most)
-    return together(
-        [replace(one, costs=one.costs + head_costs(frame, end)[columns, None]) for (end, _), one in runs.items()]
-    )
+        runs = lengthened(frame, runs, position, most)
+    return together([replace(one, costs=one.costs + head_costs(frame, end)[:, None]) for (end, _), one in runs.items()])
 
 
 def _joined(
     first: Runs, second: Runs, figures: Sequence[Figure], within: float
 ) -> Iterator[tuple[NDArray[np.int16], Ints]]:
-    """Choices (blocks, n) and costs (figures, n) of all pairs of halves whose sums are near the figures."""
-    low, high = (
-        np.array([figure.value * (1 + side * within) + side * figure.half for figure in figures]) for side in (-1, 1)
-    )
-    names = [figure.column for figure in figures]
-    main = next(place for place, name in enumerate(names) if name != "convs")
+    """Choices (blocks, n) and COLUMNS (5, n) of all pairs of halves whose sums are near the figures."""
+    convs, columns = COLUMNS.index("convs"), [COLUMNS.index(figure.column) for figure in figures]
+    low, high = (np.full(len(COLUMNS), side * np.inf) for side in (-1, 1))
+    for side, ends in ((-1, low), (1, high)):
+        ends[columns] = [figure.value * (1 + side * within) + side * figure.half for figure in figures]
+    main = next(column for column in columns if column != convs)
     step = int(high[main]) + 2  # more than any half costs, as dearer ones are left out
     tallies, wanted = [np.zeros_like(half.costs[main]) for half in (first, second)], range(1)
-    if "convs" in names:
-        convs = names.index("convs")
+    if convs in columns:
         tallies = [half.costs[convs] for half in (first, second)]
         fewest, greatest = (sum(int(end(one)) for one in tallies) for end in (np.min, np.max))
         wanted = range(max(int(np.ceil(low[convs])), fewest), min(int(np.floor(high[convs])), greatest) + 1)

@@ -1,6 +1,7 @@
 """What `threshnet recover` prints: the networks found and the template that they are from."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -10,7 +11,14 @@ from studies.recover import Found, Recovered
 from threshnet.named import ABOUT
 from threshnet.spec import NetworkSpec
 
-UNITS = {"params": (1e6, "M"), "flops": (1e9, "G"), "madd": (1e9, "G"), "memory_bytes": (2**20, "MB"), "convs": (1, "")}
+# What a unit of a column is in print, and its name.
+UNITS = {
+    "params": (1e6, "M"),
+    "flops": (1e9, "G"),
+    "madd": (1e9, "G"),
+    "memory_bytes": (2**20, " MB"),
+    "convs": (1, ""),
+}
 DISTANCE = (
     "Distance: the largest relative difference over the figures given, 0 where a cost rounds to its figure. "
     "Ranks order equal distances by the difference itself."
@@ -29,8 +37,7 @@ def blocks_told(spec: NetworkSpec) -> str:
 def recovered_table(found: Recovered, input_size: int, classes: int) -> Table:
     """The networks listed, named ones on top."""
     asked = ", ".join(
-        f"{figure.column.removesuffix('_bytes')} {figure.value / UNITS[figure.column][0]:.7g}{UNITS[figure.column][1]}"
-        for figure in found.figures
+        f"{_option(figure.column)} {_printed(figure.column, figure.value, 7)}" for figure in found.figures
     )
     table = plain_table(f"{found.matches:,} networks within {100 * found.within:g} % of {asked}")
     for name in ("rank", "distance %", "params M", "FLOPs G", "MAdd G", "memory MB", "convs"):
@@ -59,6 +66,27 @@ def template_lines(found: Recovered) -> Sequence[str]:
     return [line for template in found.templates for line in template.told if line]
 
 
+def narrowing(found: Recovered) -> Iterator[str]:
+    """Where not all networks found are listed: which figures that were not given would leave fewer, in one line.
+
+    Their least and greatest among the networks are so far apart that no value is near both.
+    """
+    given = {figure.column for figure in found.figures}
+    near = (1 + found.within) / (1 - found.within) if found.within < 1 else math.inf
+    apart = {column: high / low for column, (low, high) in found.spans.items() if column not in given}
+    told = [
+        f"--{_option(column)} ({_printed(column, low, 4)} to {_printed(column, high, 4)})"
+        for column in sorted(apart, key=lambda column: -apart[column])
+        for low, high in [found.spans[column]]
+        if apart[column] > near
+    ]
+    if told and found.matches > len(found.listed):
+        yield (
+            f"The fewer figures, the more networks. To narrow these {found.matches:,}, "
+            f"which differ in them, give {' or '.join(told)}."
+        )
+
+
 def recovered_json(found: Recovered, input_size: int, classes: int) -> dict[str, Any]:
     """The same as JSON-ready values."""
     return {
@@ -69,6 +97,7 @@ def recovered_json(found: Recovered, input_size: int, classes: int) -> dict[str,
         "templates": {template.name: template.size for template in found.templates},
         "about_templates": template_lines(found),
         "matches": found.matches,
+        "spans": found.spans,
         "networks": [
             {
                 "rank": one.rank,
@@ -87,6 +116,17 @@ def recovered_json(found: Recovered, input_size: int, classes: int) -> dict[str,
             for one in found.listed
         ],
     }
+
+
+def _option(column: str) -> str:
+    """A column as its option calls it."""
+    return column.removesuffix("_bytes")
+
+
+def _printed(column: str, value: float, digits: int) -> str:
+    """A figure with its unit."""
+    per, unit = UNITS[column]
+    return f"{value / per:.{digits}g}{unit}"
 
 
 def _around(one: Found) -> str:

@@ -225,6 +225,31 @@ def test_the_command_lists_networks_and_states_the_template(run: Callable[..., s
     assert NetworkSpec.from_json(told["networks"][0]["spec"]) == EVERY[5]
 
 
+@pytest.mark.parametrize("given", [("--params", "--flops"), ("--params", "--memory", "--convs")])
+def test_the_figures_named_as_narrowing_leave_fewer_whatever_they_are(
+    run: Callable[..., str], given: tuple[str, ...]
+) -> None:
+    """No value is near all the networks found, while there is one for each of the other figures."""
+    place, figures = asked_for(EVERY[900])[:6], asked_for(EVERY[900])[6:]
+    words = [word for pair in zip(figures[::2], figures[1::2], strict=True) if pair[0] in given for word in pair]
+    asked = [*place, *words, "--within", "5"]
+    (line,) = [line for line in run(*asked, "--show", "1").splitlines() if line.startswith("The fewer figures")]
+    told = json.loads(run(*asked, "--json", "--show", "1000"))
+    assert f"To narrow these {len(told['networks']):,}," in line
+    for flag, column in zip(("--params", "--flops", "--madd", "--memory", "--convs"), COLUMNS, strict=True):
+        values = np.array([network[column] for network in told["networks"]])
+        assert told["spans"][column] == [values.min(), values.max()]
+        figure = values.min() / 0.95  # the greatest that the least of them is near
+        apart = bool((abs(values - figure) > 0.05 * figure + 1e-9).any())
+        assert (f"{flag} (" in line) == (apart and flag not in given)
+
+
+def test_nothing_is_said_of_narrowing_where_all_are_listed_or_no_figure_would(run: Callable[..., str]) -> None:
+    two = asked_for(EVERY[900])[:10]
+    assert "fewer figures" not in run(*two, "--within", "5", "--show", "1000")
+    assert "fewer figures" not in run(*two, "--within", "100", "--show", "1")
+
+
 def test_where_nothing_matches_the_count_is_zero(run: Callable[..., str]) -> None:
     out = run("--template", "small", "--params", "1", "--flops", "1", "--convs", "1")
     assert out.startswith("0 networks within 0.5 %")
