@@ -44,10 +44,11 @@ def pick(
     With a limit on latency: the least error within it; with one on error: the quickest; with both, neither or --knee:
     the knee of what is left. Reads validation errors and latencies, no test data.
     """
+    from studies.commands import export_command
     from studies.front import front_of
     from studies.picking import Asked
     from studies.picking import pick as picked
-    from studies.picking_told import export_command, pick_json, pick_told
+    from studies.picking_told import pick_json, pick_told
     from studies.storage import place_options
     from studies.study import load
 
@@ -57,7 +58,7 @@ def pick(
     if images is None:
         raise InputError(f"study {study!r}: it does not say on how many validation images its errors were counted")
     found = picked(front_of(loaded, backend), asked, int(images), training_noise)
-    export = export_command(found, place_options(storage, runs))
+    export = export_command(study, found.record.number, place_options(storage, runs))
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))
         return

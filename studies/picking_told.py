@@ -1,6 +1,5 @@
 """What `threshnet pick` says of a network, in sentences and as JSON."""
 
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,13 +79,6 @@ def noise(pick: Pick) -> str:
     return (
         f"{latency}; errors by the binomial of {known}, and {pick.training_noise:g} points between trainings, as given"
     )
-
-
-def export_command(pick: Pick, options: list[str]) -> str:
-    """The command that exports the pick; `options` say where the study lies."""
-    number = str(pick.record.number)
-    words = ["threshnet", "export", pick.study, "--trial", number, *options, "-o", f"{pick.study}-trial{number}"]
-    return shlex.join(words)
 
 
 def pick_json(pick: Pick, export: str) -> dict[str, Any]:

@@ -82,8 +82,7 @@ function cardParts(page, row, detail) {
 
 /** The command that exports a row's network, with a button that copies it. */
 function exportLine(page, row) {
-  const [before, after, folder] = page.data.export;
-  const text = `${before} ${row.number} ${after} ${folder}-${row.number}`;
+  const text = page.data.export.map((part) => `${part}${row.number}`).join("");
   const code = html("code", { id: "export", tabindex: 0 }, text);
   const copy = html("button", { type: "button", id: "copy" }, "Copy");
   const said = html("span", { role: "status", id: "copied" });

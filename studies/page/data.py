@@ -1,7 +1,6 @@
 """What the page of a study tells of it as a whole and of every trial in a line, as JSON-ready values."""
 
 import math
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from scipy.stats import kendalltau, spearmanr
 from search.intervals import error_interval
 from search.records import Record
 from search.volume import Step, curve
+from studies.commands import export_parts
 from studies.defaults import DEFAULT_STORAGE
 from studies.front import (
     Front,
@@ -46,7 +46,7 @@ def page_data(loaded: Loaded, fronts: Sequence[Front], storage: str = DEFAULT_ST
         "about": first.about,
         "caveat": first.caveat,
         "validation": loaded.images.get("validation"),
-        "export": _export(loaded, storage),
+        "export": export_parts(loaded.spec.name, place_options(storage, loaded.weights.parents[1])),
         "told": list(facts.told),
         "fronts": [front_data(fronts[0], front) for front in fronts],
         "trials": trials_data(loaded, fronts),
@@ -171,9 +171,3 @@ def _latency(record: Record, backend: str) -> list[float | None] | None:
         return None
     told = [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)]
     return [*told, 1] if latency.warnings else told
-
-
-def _export(loaded: Loaded, storage: str) -> list[str]:
-    """The command that exports a trial, but for its number: what stands before it, what after it, and the folder."""
-    study, where = loaded.spec.name, place_options(storage, loaded.weights.parents[1])
-    return [shlex.join(["threshnet", "export", study, "--trial"]), shlex.join([*where, "-o"]), shlex.quote(study)]

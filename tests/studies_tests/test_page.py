@@ -11,16 +11,21 @@ from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from studies_tests.sample import CAVEAT, remeasured, sample_loaded, with_stopped
 
 from search.intervals import error_interval
 from search.volume import curve
 from space import Limits
+from studies.commands import export_command
+from studies.defaults import DEFAULT_RUNS
 from studies.front import ended, fronts_of, reading, reference_of, title, verdict
 from studies.page.data import STEPS, corners, page_data
 from studies.page.details import details
 from studies.page.file import report_html, write_report
 from studies.page.importances import FEWEST, SHOWN, importances
+from studies.storage import place_options
 from studies.study import Loaded
 from threshnet import NAMED
 
@@ -164,11 +169,27 @@ def test_a_card_holds_the_raw_samples_the_training_and_the_drawing() -> None:
     ],
 )
 def test_the_export_command_names_the_storage_but_no_password(storage: str, expected: list[str]) -> None:
-    before, after, folder = data_of(TWO, storage)["export"]
-    words = shlex.split(f"{before} 7 {after} {folder}-7")
-    assert words == ["threshnet", "export", "sample", "--trial", "7", *expected, "-o", "sample-7"]
+    told = "7".join([*data_of(TWO, storage)["export"], ""])
+    assert shlex.split(told) == ["threshnet", "export", "sample", "--trial", "7", *expected, "-o", "sample-trial7"]
+    assert told == export_command("sample", 7, place_options(storage, DEFAULT_RUNS))
     elsewhere = replace(TWO, weights=Path("other place/sample/weights"))
-    assert shlex.split(data_of(elsewhere)["export"][1]) == ["--runs", "other place", "-o"]
+    assert shlex.split(data_of(elsewhere)["export"][1])[:2] == ["--runs", "other place"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), st.integers(0, 10**6))
+def test_a_shell_reads_the_export_command_as_it_is_meant_whatever_the_study_is_called(study: str, trial: int) -> None:
+    words = shlex.split(export_command(study, trial, ["--runs", study]))
+    assert words == [
+        "threshnet",
+        "export",
+        study,
+        "--trial",
+        f"{trial}",
+        "--runs",
+        study,
+        "-o",
+        f"{study}-trial{trial}",
+    ]
 
 
 def test_what_mattered_is_found_and_not_claimed_of_few_networks() -> None:

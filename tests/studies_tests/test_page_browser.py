@@ -234,7 +234,7 @@ def test_the_export_command_is_copied(page: Page, study: Loaded) -> None:
     page.locator("#filter").focus()
     page.keyboard.press("Control+V")
     expected = ["threshnet", "export", "sample", "--trial", str(best.number)]
-    expected += ["--storage", "sqlite:///my runs/study.db", "-o", f"sample-{best.number}"]
+    expected += ["--storage", "sqlite:///my runs/study.db", "-o", f"sample-trial{best.number}"]
     assert shlex.split(page.input_value("#filter")) == expected
 
 
