@@ -75,6 +75,11 @@ class Limit:
         """Mask (n,) of the candidates that keep it."""
         return self.values <= self.at
 
+    @property
+    def told(self) -> str:
+        """The limit itself, with its unit."""
+        return f"{self.at / self.scale:g}{self.unit}"
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -232,6 +237,11 @@ def limits_on(records: Sequence[Record], asked: Asked) -> list[Limit]:
     return found
 
 
+def broken(record: Record, asked: Asked) -> list[Limit]:
+    """The limits that were asked for and that a network does not keep."""
+    return [limit for limit in limits_on([record], asked) if not limit.inside.all()]
+
+
 def excluded(limits: Sequence[Limit]) -> str:
     """Why no network is left: what each limit excludes, and how near to it those come that keep the other limits."""
     parts = []
@@ -239,7 +249,7 @@ def excluded(limits: Sequence[Limit]) -> str:
         others = [other.inside for other in limits if other is not limit]
         among = limit.values[np.logical_and.reduce(others)] if others else limit.values
         lost = (~limit.inside).sum()
-        what = f"{limit.flag} {limit.at / limit.scale:g}{limit.unit} excludes {lost} of {len(limit.values)}"
+        what = f"{limit.flag} {limit.told} excludes {lost} of {len(limit.values)}"
         nearest = f"{among.min() / limit.scale:.{limit.digits}f}{limit.unit}" if among.size else ""
         whose = "of those within the other limits " if others else ""
         parts.append(f"{what} ({whose}{limit.least} {nearest})" if nearest else f"{what} (none keeps the other limits)")

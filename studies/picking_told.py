@@ -6,7 +6,7 @@ from typing import Any
 from search.records import Record
 from studies.front import entry, latency_text, title
 from studies.moves import named
-from studies.picking import SEED, Pick
+from studies.picking import SEED, Asked, Pick, broken
 
 
 def pick_told(pick: Pick) -> Iterator[str]:
@@ -44,18 +44,18 @@ def reason(pick: Pick) -> str:
 
 def neighbours(pick: Pick) -> Iterator[str]:
     """What the next networks on the front would give and cost."""
-    (ms, error), quicker, better = pick.record.point, pick.quicker, pick.better
+    (ms, error), asked, quicker, better = pick.record.point, pick.asked, pick.quicker, pick.better
     limits = " within the limits on params and MACs" if pick.candidates < pick.feasible else ""
     if quicker is None:
         yield f"No feasible network{limits} is quicker"
     else:
         gain, price = ms - quicker.point[0], quicker.point[1] - error
-        yield f"The next quicker is {_who(quicker)}: {gain:.3f} ms less costs {price:.2f} points of error"
+        yield f"The next quicker is {_beside(quicker, asked)}: {gain:.3f} ms less costs {price:.2f} points of error"
     if better is None:
         yield f"No feasible network{limits} is more accurate"
     else:
         gain, price = error - better.point[1], better.point[0] - ms
-        yield f"The next more accurate is {_who(better)}: {gain:.2f} points better costs {price:.3f} ms"
+        yield f"The next more accurate is {_beside(better, asked)}: {gain:.2f} points better costs {price:.3f} ms"
 
 
 def sureness(pick: Pick) -> str:
@@ -100,8 +100,8 @@ def pick_json(pick: Pick, export: str) -> dict[str, Any]:
         "feasible": pick.feasible,
         "candidates": pick.candidates,
         "within_limits": pick.within,
-        "next_quicker": entry(pick.quicker) if pick.quicker else None,
-        "next_more_accurate": entry(pick.better) if pick.better else None,
+        "next_quicker": _neighbour(pick.quicker, asked),
+        "next_more_accurate": _neighbour(pick.better, asked),
         "straddle_the_latency_limit": [record.number for record in pick.edge],
         "confidence": {
             "share": told.share,
@@ -117,6 +117,19 @@ def pick_json(pick: Pick, export: str) -> dict[str, Any]:
         },
         "export": export,
     }
+
+
+def _neighbour(record: Record | None, asked: Asked) -> dict[str, Any] | None:
+    """A network beside the pick as JSON-ready values, with the limits that it lies beyond."""
+    if record is None:
+        return None
+    return entry(record) | {"beyond_limits": [limit.flag for limit in broken(record, asked)]}
+
+
+def _beside(record: Record, asked: Asked) -> str:
+    """A network beside the pick, with the limits that it lies beyond."""
+    beyond = " and ".join(limit.told for limit in broken(record, asked))
+    return f"{_who(record)}, beyond the limit of {beyond}" if beyond else _who(record)
 
 
 def _who(record: Record) -> str:

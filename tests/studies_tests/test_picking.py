@@ -21,7 +21,7 @@ from search.pareto import dominators
 from search.records import IMAGES, Record
 from studies import cli
 from studies.front import Front
-from studies.picking import Asked, Noise, choose, confidence, kept, noise_of, pick, points_of
+from studies.picking import Asked, Noise, broken, choose, confidence, kept, noise_of, pick, points_of
 from studies.picking_told import pick_told
 from studies.quantities import Amount, Milliseconds, Percent
 from studies.storage import open_storage
@@ -121,7 +121,12 @@ def test_neighbours_are_told_beyond_the_limits_too() -> None:
     words = list(pick_told(pick(front_of(STAIRS), Asked(latency_ms=2.5), 1000)))
     assert words[1] == "Why: the least error of 3 feasible networks within the limits."
     assert words[2] == "  The next quicker is trial 1: 1.000 ms less costs 18.00 points of error."
-    assert words[3] == "  The next more accurate is trial 0: 2.00 points better costs 1.000 ms."
+    more = "  The next more accurate is trial 0, beyond the limit of 2.5 ms: 2.00 points better costs 1.000 ms."
+    assert words[3] == more
+    both = list(pick_told(pick(front_of(STAIRS), Asked(latency_ms=2.5, error=15), 1000)))
+    assert (
+        both[2] == "  The next quicker is trial 1, beyond the limit of 15 %: 1.000 ms less costs 18.00 points of error."
+    )
     alone = list(pick_told(pick(front_of([Row(1, 1)]), Asked(), 1000)))
     assert alone[1] == "Why: the only feasible network."
     assert alone[2:4] == ["  No feasible network is quicker.", "  No feasible network is more accurate."]
@@ -260,6 +265,9 @@ def test_a_pick_is_feasible_and_its_neighbours_are_on_either_side(rows: list[Row
     assert found.record.costs["params"] <= params
     assert quicker is None or (quicker.point[0] < ms and quicker.point[1] > error)
     assert better is None or (better.point[0] > ms and better.point[1] < error)
+    for neighbour in filter(None, (quicker, better)):
+        kept_too = kept(points_of([neighbour]), asked)[0]
+        assert (broken(neighbour, replace(asked, params=params)) == []) == kept_too
     told = found.confidence
     assert told.share + told.none + sum(share for _, share in told.others) <= 1 + 1e-9
 
@@ -337,6 +345,9 @@ def test_the_command_tells_scripts_the_same(run: Callable[..., str]) -> None:
     assert told["rule"] == "least error"
     assert told["limits"] == {"latency_ms": 0.9, "error_percent": None, "params": 2e6, "macs": None}
     assert told["pick"]["latency_ms"] <= 0.9
+    assert told["next_quicker"]["beyond_limits"] == []
+    assert told["next_more_accurate"]["latency_ms"] > 0.9
+    assert told["next_more_accurate"]["beyond_limits"] == ["--max-latency"]
     assert told["confidence"]["validation_images"] == 200
     assert told["confidence"]["training_noise_points"] == 0.5
     assert shlex.split(told["export"])[:5] == ["threshnet", "export", "a", "--trial", str(told["pick"]["trial"])]
