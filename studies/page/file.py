@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parent
 SCRIPTS = (
     "svg.js",
     "pointer.js",
+    "keys.js",
     "front.js",
     "charts.js",
     "card.js",

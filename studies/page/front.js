@@ -1,6 +1,7 @@
 // The fronts: one panel per backend, the errors on one scale.
 
 const CROWD = 500; // with more than this, dots are smaller
+const KEYS = "Left and right arrow keys go through the networks in view by latency, up and down through the front and the published ones, Enter opens a card, Escape closes it.";
 const MANY = 60; // with more networks than this in view, only the front's and the named ones' intervals are drawn
 
 /** The networks of one front: every row that was trained and measured there, with its point. */
@@ -40,7 +41,7 @@ function drawFront(page, at, box) {
   const { told, found, line } = networks;
   const view = viewOf(page, at, networks);
   const narrow = box.clientWidth < 560;
-  const focused = box.contains(document.activeElement) ? Number(document.activeElement.dataset.trial) : null;
+  const focused = box.contains(document.activeElement);
   const made = chart(box, {
     ...view,
     height: narrow ? 380 : 520,
@@ -61,7 +62,7 @@ function drawFront(page, at, box) {
   const edge = [Math.min(frame.top, first[1]), Math.max(frame.right, last[0])];
   layer.append(svg("path", { class: "dominated", d: `M${first[0]} ${edge[0]}V${first[1]}${stairs.replace("M", "L")}H${edge[1]}V${edge[0]}Z` }));
 
-  const plain = inView.filter((one) => !one.onFront && !one.named);
+  const plain = inView.filter((one) => !isMarked(one));
   root.classList.toggle("crowded", plain.length > CROWD);
   const bars = (some, kind) =>
     svg("path", {
@@ -81,69 +82,41 @@ function drawFront(page, at, box) {
   }
   layer.append(svg("path", { class: "stairs beyond", d: `M${first[0]} ${edge[0]}V${first[1]}M${last[0]} ${last[1]}H${edge[1]}` }));
   layer.append(svg("path", { class: "stairs", d: stairs }));
-  const special = inView.filter((one) => one.onFront || one.named).sort((a, b) => a.ms[0] - b.ms[0]);
+  const special = inView.filter(isMarked).sort((a, b) => a.ms[0] - b.ms[0]);
   layer.append(bars(special.filter((one) => !one.named), "front"), bars(special.filter((one) => one.named), "named"));
   for (const one of special.filter((each) => each.knee)) {
     const [cx, cy] = place(one);
     layer.append(svg("circle", { class: "knee", cx, cy, r: 11 }));
   }
-  const buttons = special.map((one) => frontButton(page, one, place(one)));
-  layer.append(...buttons);
-  roving(buttons, special, page, focused);
+  const buttons = new Map(special.map((one) => [one, pointButton(one, place(one))]));
+  layer.append(...buttons.values());
   root.append(labels(special, place, inView, steps, frame));
 
-  const points = inView.map((one) => ({ row: one.row, at: place(one), lines: () => tipOf(one), first: one.onFront || one.named }));
+  const points = inView.map((one) => ({ row: one.row, at: place(one), lines: () => tipOf(one), first: isMarked(one) }));
   highlighted(made, points);
   pointer(page, made, points, (zoomed) => page.zoom(at, zoomed));
+  keyboard(page, at, layer, inView.filter((one) => one.row.shown || isMarked(one)), buttons, (one) => pointButton(one, place(one)), focused);
   return made;
 }
 
-/** A network of the front or a named one: a symbol that takes the focus. */
-function frontButton(page, one, [cx, cy]) {
-  const symbol = one.named
-    ? svg("path", { d: `M${cx} ${cy - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5Z` })
-    : svg("circle", { cx, cy, r: 5 });
+/** Whether a network has a symbol of its own, not a dot among others. */
+const isMarked = (one) => one.onFront || one.named;
+
+/** A network that takes the focus, with its symbol, where it has one of its own. */
+function pointButton(one, [cx, cy]) {
+  const symbols = [svg("circle", { class: "focus", cx, cy, r: 12 })];
+  if (one.named) symbols.push(svg("path", { d: `M${cx} ${cy - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5Z` }));
+  else if (one.onFront) symbols.push(svg("circle", { cx, cy, r: 5 }));
   const kind = `point${one.named ? " named" : ""}${one.over ? " hollow" : ""}${one.row.shown ? "" : " faded"}`;
-  const button = svg("g", { class: kind, role: "button", tabindex: -1, "data-trial": one.row.number }, svg("circle", { class: "focus", cx, cy, r: 12 }), symbol);
+  const button = svg("g", { class: kind, role: "button", tabindex: -1, "data-trial": one.row.number }, ...symbols);
   button.setAttribute("aria-label", [titleOf(one.row), ...tellPoint(one)].join(", "));
   return button;
-}
-
-/**
- * Let one of the buttons be in the order of the Tab key; arrow keys go on from it, Enter and Space open the card.
- * The trial `focused` has the focus again, where the plot was drawn anew around it.
- */
-function roving(buttons, special, page, focused) {
-  const focus = (at, options = {}) => {
-    buttons.forEach((button, n) => button.setAttribute("tabindex", n === at ? 0 : -1));
-    buttons[at].focus(options);
-  };
-  if (buttons.length) buttons[0].setAttribute("tabindex", 0);
-  buttons.forEach((button, n) => {
-    button.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-      if (step) focus((n + step + buttons.length) % buttons.length);
-      else if (event.key === "Home") focus(0);
-      else if (event.key === "End") focus(buttons.length - 1);
-      else if (event.key === "Enter" || event.key === " ") page.open(special[n].row, button);
-      else return;
-      event.preventDefault();
-    });
-    button.addEventListener("focus", () => {
-      const box = button.getBoundingClientRect();
-      page.hover(special[n].row);
-      if (button.matches(":focus-visible")) tip(tipOf(special[n]), box.x + box.width / 2, box.y + box.height / 2);
-    });
-    button.addEventListener("blur", () => tip(null));
-  });
-  const again = special.findIndex((one) => one.row.number === focused);
-  if (again >= 0) focus(again, { preventScroll: true });
 }
 
 /** The labels of the named networks, the knee and the front, each where it covers least; the last are left out rather than cover. */
 function labels(special, place, inView, steps, frame) {
   const group = svg("g", { class: "labels", "aria-hidden": "true" });
-  const taken = inView.slice(0, 600).map((one) => around(place(one), one.onFront || one.named ? 9 : 5));
+  const taken = inView.slice(0, 600).map((one) => around(place(one), isMarked(one) ? 9 : 5));
   for (let n = 1; n < steps.length; n++) {
     const [[x0, y0], [x1, y1]] = [steps[n - 1], steps[n]];
     taken.push([x0, y0 - 2, x1, y0 + 2], [x1 - 2, y0, x1 + 2, y1]);
@@ -208,5 +181,5 @@ function tipOf(one) {
 /** A front in words, for those who do not see it. */
 function describeFront(page, { told, line }) {
   const all = line.map((one) => `${titleOf(one.row)}: ${short(one.ms[0])} ms, ${one.error[0].toFixed(2)} %`);
-  return `${told.trained} networks; ${line.length} on the front, quickest first: ${all.slice(0, 40).join("; ")}${all.length > 40 ? "; and more" : ""}. The table below holds every trial.`;
+  return `${told.trained} networks; ${line.length} on the front, quickest first: ${all.slice(0, 40).join("; ")}${all.length > 40 ? "; and more" : ""}. ${KEYS} The table below holds every trial.`;
 }

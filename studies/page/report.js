@@ -12,6 +12,7 @@ const page = {
   }),
   view: "all", // or "front"
   zoomed: data.fronts.map(() => null),
+  stops: data.fronts.map(() => null), // the trial on which the keyboard stands in each front
   charts: [],
   selected: null,
 };
@@ -90,7 +91,8 @@ function frontCaption() {
     : "not known, as the study does not say how many images it validates on";
   const lines = [
     `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: how much another seed would change its error is in neither, so neighbours may swap. No test image was used.`,
-    `The shaded area is dominated by the front. Numbers are trials; ! marks a latency to be distrusted; hover names a network, a click or Enter opens its card; drag to zoom, double-click to go back. Beyond ${MANY} networks in view, only the front and named networks keep their bars.`,
+    `The shaded area is dominated by the front. Numbers are trials; ! marks a latency to be distrusted; hover names a network, a click opens its card; drag to zoom, double-click to go back. Beyond ${MANY} networks in view, only the front and named networks keep their bars.`,
+    `By keyboard: Tab leads into the plot. ${KEYS}`,
     ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network keeps every limit: this front is of networks over a limit."}`),
   ];
   document.getElementById("front-caption").append(...lines.map((line) => html("p", {}, line)));

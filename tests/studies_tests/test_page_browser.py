@@ -162,6 +162,45 @@ def test_the_keyboard_alone_walks_the_front_and_opens_a_card(page: Page, study: 
     assert page.evaluate(focused) == trial
 
 
+def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, study: Loaded) -> None:
+    front, focused = front_of(study), "Number(document.activeElement.dataset.trial)"
+    walk = [record.number for record in sorted(front.trained, key=lambda one: (one.latency_ms, one.error))]
+    marked = {one.number for one in front.front} | {one.record.number for one in front.named}
+    dominated = next(number for number in walk if number not in marked)
+    page.locator('#front-0 .point[tabindex="0"]').press("Home")
+    seen = []
+    for _ in walk:
+        seen.append(page.evaluate(focused))
+        page.keyboard.press("ArrowRight")
+    assert seen == walk
+    assert page.evaluate(focused) == walk[0]
+    assert page.locator("#front-0 .point").count() == len(marked)  # a button is there only while one stands on it
+    while page.evaluate(focused) != dominated:
+        page.keyboard.press("ArrowRight")
+    told = study.records[dominated]
+    assert page.evaluate("document.activeElement.ariaLabel").startswith(f"{title(told)}, error {int(told.error)}.")
+    assert page.evaluate("document.querySelectorAll('#front-0 [tabindex=\"0\"]').length") == 1
+    page.keyboard.press("Enter")
+    assert page.inner_text("#card-title") == title(told)
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == dominated
+    page.keyboard.press("ArrowDown")
+    slower = walk[walk.index(dominated) :]
+    assert page.evaluate(focused) == next(number for number in slower if number in marked)
+    page.keyboard.press("End")
+    assert page.evaluate(focused) == walk[-1]
+
+
+def test_a_filter_leaves_the_keyboard_what_it_shows_and_the_front(page: Page, study: Loaded) -> None:
+    front, focused = front_of(study), "Number(document.activeElement.dataset.trial)"
+    marked = {one.number for one in front.front} | {one.record.number for one in front.named}
+    page.fill("#filter", "no such text")
+    page.locator('#front-0 .point[tabindex="0"]').press("Home")
+    for _ in marked:
+        assert page.evaluate(focused) in marked
+        page.keyboard.press("ArrowRight")
+
+
 def test_a_row_of_the_table_opens_the_card_of_any_trial(page: Page, study: Loaded) -> None:
     stopped = next(record for record in study.records if record.state == "stopped")
     page.fill("#filter", "stopped")

@@ -1,0 +1,57 @@
+// What the keyboard does in a plot: one network of it is in the order of the Tab key, and arrow keys go on from there.
+
+/**
+ * Let the keyboard walk `some` networks in the plot of the front `at`; `buttons` has those with a symbol of their own.
+ * Any other one has a button, made by `buttonFor`, while the keyboard stands on it, so that thousands cost nothing.
+ * Where the plot was drawn anew around the focus, it is `focused` again.
+ */
+function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
+  const stops = [...some].sort((a, b) => a.ms[0] - b.ms[0] || a.error[0] - b.error[0]);
+  const places = new Map(stops.map((one, n) => [one.row.number, n]));
+  const lasting = new Set(buttons.values());
+  let standing = null;
+  const stand = (button) => {
+    if (button === standing) return;
+    standing?.setAttribute("tabindex", -1);
+    if (standing && !lasting.has(standing)) standing.remove();
+    button.setAttribute("tabindex", 0);
+    standing = button;
+    page.stops[at] = Number(button.dataset.trial);
+  };
+  const buttonOf = (one) => buttons.get(one) ?? layer.appendChild(heard(buttonFor(one), one));
+  // Listened to one by one: an SVG element that hears of its children's focus would itself be in the order of the Tab key.
+  const heard = (button, one) => {
+    button.addEventListener("keydown", (event) => {
+      const next = stopAfter(stops, places.get(one.row.number), event.key);
+      if (next) buttonOf(next).focus();
+      else if (event.key === "Enter" || event.key === " ") page.open(one.row, button);
+      else return;
+      event.preventDefault();
+    });
+    button.addEventListener("focus", () => {
+      const box = button.getBoundingClientRect();
+      stand(button);
+      page.hover(one.row);
+      if (button.matches(":focus-visible")) tip(tipOf(one), box.x + box.width / 2, box.y + box.height / 2);
+    });
+    button.addEventListener("blur", () => tip(null));
+    return button;
+  };
+  buttons.forEach(heard);
+  if (!stops.length) return;
+  const again = places.get(page.stops[at]) ?? Math.max(stops.findIndex(isMarked), 0);
+  stand(buttonOf(stops[again]));
+  if (focused) standing.focus({ preventScroll: true });
+}
+
+/** Where a key leads to: arrows to the sides to any network, up and down to one of the front or a named one. */
+function stopAfter(stops, here, key) {
+  if (key === "Home" || key === "End") return stops.at(key === "Home" ? 0 : -1);
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[key];
+  const any = key === "ArrowRight" || key === "ArrowLeft";
+  for (let n = 1; step && n <= stops.length; n++) {
+    const one = stops.at((here + step * n) % stops.length);
+    if (any || isMarked(one)) return one;
+  }
+  return null;
+}
