@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import statistics
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +22,10 @@ from threshnet import NAMED
 
 pytestmark = pytest.mark.services
 
-OPENED_S = 3.0  # seconds in which a study of thousands is open
-DONE_MS = 500  # milliseconds in which it is filtered and sorted, as the page counts them
+# Seconds in which a study of thousands is open, and in which it is filtered and sorted: its thread's time on a core, so
+# that what else the machine does is not in them.
+OPENED_S = 3.0
+DONE_S = 0.5
 CONTRAST = 4.5  # WCAG 2.2, success criterion 1.4.3
 OWN = ("file:", "blob:")  # what the page may open: itself, and the table that it hands out
 PHONE = {"width": 360, "height": 740}
@@ -83,6 +84,22 @@ def opened(page: Page, file: Path) -> None:
     """Open a file and wait until its front is drawn."""
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-ready] #fronts .stairs", state="attached")
+
+
+class Clock:
+    """How long the thread that runs a page's script and lays it out was on a core, by the DevTools protocol."""
+
+    def __init__(self, page: Page) -> None:
+        self.session = page.context.new_cdp_session(page)
+        self.session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        self.before_s = 0.0
+
+    def spent_s(self) -> float:
+        """Seconds since it was asked last, at first since the page was made."""
+        told = self.session.send("Performance.getMetrics")["metrics"]
+        now_s = next(float(metric["value"]) for metric in told if metric["name"] == "TaskDuration")
+        spent_s, self.before_s = now_s - self.before_s, now_s
+        return spent_s
 
 
 def numbers(page: Page) -> list[int]:
@@ -415,7 +432,7 @@ def test_the_policy_stops_what_is_not_the_pages_own_script(context: BrowserConte
     assert page.evaluate("fetch('https://example.org').then(() => 'fetched', () => 'refused')") == "refused"
 
 
-def test_a_study_of_thousands_opens_and_filters_at_once(browser: Browser, tmp_path: Path) -> None:
+def test_a_study_of_thousands_opens_and_filters_at_once(context: BrowserContext, tmp_path: Path) -> None:
     loaded = many(5000)
     text = report_html(loaded, fronts_of(loaded))
     path = tmp_path / "many.html"
@@ -426,29 +443,24 @@ def test_a_study_of_thousands_opens_and_filters_at_once(browser: Browser, tmp_pa
     assert {record.number for record in (*front.front, *(one.record for one in front.named))} <= set(shown)
     assert 100 < len(shown) < 5000
 
-    took = []
+    openings, filterings = [], []
     for _ in range(3):
-        page = browser.new_page()
-        start = time.perf_counter()
+        page = context.new_page()
+        clock = Clock(page)
         opened(page, path)
-        took.append(time.perf_counter() - start)
-        page.close()
-    assert statistics.median(took) < OPENED_S, took
+        openings.append(clock.spent_s())
+        page.evaluate("""() => {
+          document.getElementById("filter").value = "error<30";
+          document.getElementById("filter").dispatchEvent(new Event("input"));
+          document.querySelector("#table thead th:nth-child(4) button").click();
+        }""")
+        filterings.append(clock.spent_s())
+    assert 0.05 < statistics.median(openings) < OPENED_S, openings
+    assert 0.005 < statistics.median(filterings) < DONE_S, filterings
 
-    page = browser.new_page()
-    opened(page, path)
-    took_ms = page.evaluate("""() => {
-      const start = performance.now();
-      document.getElementById("filter").value = "error<30";
-      document.getElementById("filter").dispatchEvent(new Event("input"));
-      document.querySelector("#table thead th:nth-child(4) button").click();
-      return performance.now() - start;
-    }""")
-    assert took_ms < DONE_MS
     few = sum((record.error or 99) < 30 for record in loaded.records)
     expect(page.locator("#count")).to_have_text(f"{few:,} of 5,000 trials")
     left_out = next(record for record in loaded.records if record.number not in shown)
     page.fill("#filter", left_out.fingerprint or "")
     page.locator("#table tbody tr").click()
     assert re.search(r"are in this page for \d+ of 5,000 trials", page.inner_text("#card"))
-    page.close()
