@@ -83,7 +83,8 @@ function cardParts(page, row, detail) {
 /** The command that exports a row's network, with a button that copies it. */
 function exportLine(page, row) {
   const text = page.data.export.map((part) => `${part}${row.number}`).join("");
-  const code = html("code", { id: "export", tabindex: 0 }, text);
+  const words = text.split(" ").map((word) => html("span", {}, word)); // lines break between them, not in --storage
+  const code = html("code", { id: "export", tabindex: 0 }, ...words.flatMap((word) => [" ", word]).slice(1));
   const copy = html("button", { type: "button", id: "copy" }, "Copy");
   const said = html("span", { role: "status", id: "copied" });
   copy.addEventListener("click", async () => {

@@ -23,11 +23,12 @@ function drawVolume(page, box) {
   made.layer.append(svg("path", { class: "stairs", d: places.map(([px, py], n) => (n ? `H${px}V${py}` : `M${px} ${py}`)).join("") }));
   made.layer.append(dots(places.slice(-1), { class: "dots front" }));
   const reference = page.data.volume.reference;
-  caption.textContent = [
+  const lines = [
     `Area that the feasible networks dominate below ${short(reference[0])} ms and ${short(reference[1])} % on ${backend}, as a share of that box.`,
     `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings cost too.`,
     ...page.data.told,
-  ].join(" ");
+  ];
+  caption.replaceChildren(...lines.map((line) => html("p", {}, line)));
 }
 
 /** Latency on the objective's backend against MACs, every measured network. */

@@ -2,6 +2,7 @@
 
 const CROWD = 500; // with more than this, dots are smaller
 const KEYS = "Left and right arrow keys go through the networks in view by latency, up and down through the front and the published ones, Enter opens a card, Escape closes it.";
+const WIDTH = { front: 6.8, named: 8.2 }; // pixels of a label's character, at most on average; the names are bold
 const MANY = 60; // with more networks than this in view, only the front's and the named ones' intervals are drawn
 
 /** The networks of one front: every row that was trained and measured there, with its point. */
@@ -128,7 +129,7 @@ function labels(special, place, inView, steps, frame) {
   ];
   for (const { one, text: name, kind, needed } of wanted) {
     const text = one.ms[3] ? `${name} !` : name;
-    const spot = freeSpot(place(one), text.length * 6.8 + 4, 15, taken, frame, kind === "named", needed);
+    const spot = freeSpot(place(one), text.length * WIDTH[kind] + 4, 15, taken, frame, kind === "named", needed);
     if (!needed && spot.covered > 0) continue;
     taken.push(spot.box);
     group.append(svg("text", { class: kind, x: spot.box[0] + 2, y: spot.box[3] - 3.5 }, text));

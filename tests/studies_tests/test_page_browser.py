@@ -176,7 +176,7 @@ def test_the_keyboard_alone_walks_the_front_and_opens_a_card(page: Page, study: 
     assert page.inner_text("#card-title") == title(study.records[trial])
     assert page.evaluate("document.activeElement.id") == "card-title"
     page.keyboard.press("Escape")
-    assert page.evaluate(focused) == trial
+    expect(point(page, trial)).to_be_focused()
 
 
 def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, study: Loaded) -> None:
@@ -200,7 +200,7 @@ def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, s
     page.keyboard.press("Enter")
     assert page.inner_text("#card-title") == title(told)
     page.keyboard.press("Escape")
-    assert page.evaluate(focused) == dominated
+    expect(point(page, dominated)).to_be_focused()
     page.keyboard.press("ArrowDown")
     slower = walk[walk.index(dominated) :]
     assert page.evaluate(focused) == next(number for number in slower if number in marked)
