@@ -61,7 +61,7 @@ def pictures(page: Path) -> Iterator[tuple[str, bytes]]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable)
         for shot in SHOTS:
-            yield shot.name, _small(_taken(browser, page, shot))
+            yield shot.name, small(_taken(browser, page, shot))
         browser.close()
 
 
@@ -83,11 +83,12 @@ def _taken(browser: Browser, page: Path, shot: Shot) -> bytes:
     return data
 
 
-def _small(png: bytes) -> bytes:
-    """The same picture in a palette."""
+def small(png: bytes) -> bytes:
+    """The same picture in a palette that has the colours of small things too, such as an arc's."""
     into = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(into, "PNG", optimize=True)
+    # Not the median cut, which shares colours out by area: a green line of few pixels came out blue.
+    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(into, "PNG", optimize=True)
     return into.getvalue()
 
 
