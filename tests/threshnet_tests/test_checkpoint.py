@@ -1,6 +1,7 @@
 """Weights in and out: nothing changes on the way, and each kind of bad file is named."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from safetensors.torch import load_file, save_file
 from threshnet_tests.strategies import small_networks
 
-from threshnet import InputError, NetworkSpec
+from threshnet import InputError, NetworkSpec, checkpoint
 from threshnet.checkpoint import SPEC_KEY, import_original, load_weights, save_weights
 from threshnet.named import dense_block, harmonic_block
 from threshnet.network import ThreshNet, build
@@ -102,6 +103,43 @@ def test_a_missing_tensor_is_named(tmp_path: Path, model: ThreshNet) -> None:
     save_file(state, file, metadata={SPEC_KEY: json.dumps(SPEC.to_json())})
     with pytest.raises(InputError, match=r"do not fit its spec .*head_linear\.bias"):
         load_weights(file)
+
+
+def test_numbers_of_another_kind_are_named(tmp_path: Path, model: ThreshNet) -> None:
+    state = model.state_dict() | {"head_linear.bias": torch.zeros(5, dtype=torch.float64)}
+    save_file(state, tmp_path / "w.safetensors", metadata={SPEC_KEY: json.dumps(SPEC.to_json())})
+    with pytest.raises(InputError, match=r"w\.safetensors: head_linear\.bias holds 'F64', must be F32"):
+        load_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("more", [1, 2**30])
+def test_bytes_too_many_are_named_and_never_read(tmp_path: Path, model: ThreshNet, more: int) -> None:
+    file = tmp_path / "w.safetensors"
+    save_weights(model, file)
+    os.truncate(file, file.stat().st_size + more)
+    with pytest.raises(InputError, match=r"w\.safetensors: damaged .*its network takes [\d,]+ bytes"):
+        load_weights(file)
+
+
+@pytest.mark.parametrize("header", [b"[]", b"3", b'{"a": 1}', b"[" * 10**5, b"\xff"])
+def test_a_header_that_is_no_table_is_named(tmp_path: Path, header: bytes) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(InputError, match=r"w\.safetensors: damaged or not a safetensors file"):
+        load_weights(file)
+
+
+def test_a_weights_file_is_opened_once(tmp_path: Path, model: ThreshNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read is what was checked, even if another file takes its place meanwhile."""
+    file = tmp_path / "w.safetensors"
+    save_weights(model, file)
+
+    def gone(spec: NetworkSpec) -> ThreshNet:
+        file.unlink()
+        return build(spec)
+
+    monkeypatch.setattr(checkpoint, "build", gone)
+    assert torch.equal(load_weights(file).state_dict()["head_linear.bias"], model.state_dict()["head_linear.bias"])
 
 
 def test_original_names_do_not_matter_their_order_does(model: ThreshNet) -> None:
