@@ -1,16 +1,14 @@
 """What a network answers, and how often it is wrong."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 
 from search.data import Split
+from threshnet.turn import Turn
 
 BATCH = 100  # images per forward pass; more falls out of a CPU's caches
-
-Turn = Callable[[], AbstractContextManager[None]]  # entered before the machine is loaded for a moment
 
 
 def scaled(images: Tensor) -> Tensor:

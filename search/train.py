@@ -15,11 +15,12 @@ from torch.nn import functional
 
 from search.augment import augment
 from search.data import Split
-from search.evaluate import BATCH, Turn, error_percent, scaled
+from search.evaluate import BATCH, error_percent, scaled
 from search.recipes import Recipe, learning_rate
 from search.small_maps import SmallMaps
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
+from threshnet.turn import Turn
 
 AVERAGE_SHARE = 0.04  # horizon of the averaged weights, as a share of all steps
 SETTLING = 1000  # training images that settle the batch statistics of averaged weights

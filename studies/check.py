@@ -16,10 +16,11 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 
+from search.latency.lease import shared
 from studies.networks import CONFIG, Given, read_spec_file
 from studies.written import is_ours
+from threshnet.agreement import INT8_CORRELATION, PROBES, agreement, correlation, probes
 from threshnet.bounds import check_size
 from threshnet.checkpoint import load_weights
 from threshnet.errors import InputError
@@ -28,9 +29,6 @@ from threshnet.foreign import clean, read_bytes
 from threshnet.inspect_onnx import read_onnx
 from threshnet.standalone import MODEL, PREDICT, model_source, predict_source
 
-PROBES = 32  # seeded images: half noise, half soft colours
-TOLERANCE = 1e-4  # largest difference of a logit in fp32, as a share of the largest logit
-INT8_CORRELATION = 0.9  # least correlation of the logits of int8 with those of fp32; of another network it is about 0
 MAX_TEXT_BYTES = 2**22
 LONGEST = 300  # characters of what is said of a file
 IMPORTED = (".py", ".pyc", ".pyd", ".pyw", ".so")  # endings of files that an import may find
@@ -74,7 +72,7 @@ def check_folder(folder: Path) -> Iterator[Checked]:
     except InputError as error:
         yield _bad(folder, WEIGHTS, error)
         return
-    with torch.inference_mode():
+    with shared(), torch.inference_mode():
         expected: NDArray[np.float32] = torch.cat([model(image) for image in images.split(1)]).numpy()
     if not np.isfinite(expected).all():
         yield Checked(WEIGHTS, False, "its network answers with values that are no finite numbers")
@@ -97,14 +95,6 @@ def check_folder(folder: Path) -> Iterator[Checked]:
             yield _beside(folder / file)
 
 
-def probes(size: int) -> Tensor:
-    """Images (n, 3, size, size) in [0, 1], the same at every call."""
-    generator = torch.Generator().manual_seed(2)
-    noise = torch.rand(PROBES // 2, 3, size, size, generator=generator)
-    soft = torch.rand(PROBES // 2, 3, 4, 4, generator=generator)
-    return torch.cat([noise, interpolate(soft, (size, size), mode="bilinear")])
-
-
 def _bad(folder: Path, file: str, error: InputError) -> Checked:
     return Checked(file, False, str(error).removeprefix(f"{folder / file}: "))
 
@@ -120,8 +110,9 @@ def _beside(path: Path) -> Checked:
 def _run_onnx(path: Path, given: Given, images: Tensor) -> NDArray[np.float32]:
     content = read_onnx(path, given.spec, given.input_size, follow=False)
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        return np.concatenate([session.run([OUTPUT], {INPUT: image.numpy()})[0] for image in images.split(1)])
+        with shared():
+            session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+            return np.concatenate([session.run([OUTPUT], {INPUT: image.numpy()})[0] for image in images.split(1)])
     except Exception as error:  # onnxruntime has kinds of its own, without a common one
         raise InputError(f"{path}: does not run ({clean(str(error))})") from None
 
@@ -130,9 +121,11 @@ def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple
     """Whether logits are those of the network, rounding aside."""
     if logits.shape != expected.shape:
         return False, f"gives logits {logits.shape}, not {expected.shape}"
-    difference = float(np.abs(logits - expected).max())
-    ok = difference <= TOLERANCE * float(np.abs(expected).max())
-    return ok, f"its logits differ from those of {WEIGHTS} by up to {difference:.1g} on {PROBES} made-up images"
+    found = agreement(logits, expected)
+    return (
+        found.ok,
+        f"its logits differ from those of {WEIGHTS} by up to {found.difference:.1g} on {PROBES} made-up images",
+    )
 
 
 def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
@@ -141,18 +134,17 @@ def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tu
         return False, f"gives logits {logits.shape}, not {expected.shape}"
     if not np.isfinite(logits).all():
         return False, "answers with values that are no finite numbers"
-    with np.errstate(invalid="ignore"):  # constant logits correlate with nothing
-        correlation = float(np.corrcoef(logits.ravel(), expected.ravel())[0, 1])
+    follows = correlation(logits, expected)
     same = 100 * float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
-    told = f"{same:.0f} % of {PROBES} made-up images in the class of fp32, correlation of the logits {correlation:.3f}"
-    return correlation >= INT8_CORRELATION, told
+    told = f"{same:.0f} % of {PROBES} made-up images in the class of fp32, correlation of the logits {follows:.3f}"
+    return follows >= INT8_CORRELATION, told
 
 
 def _pt2(path: Path, limit: int, images: Tensor, expected: NDArray[np.float32]) -> tuple[bool | None, str]:
     content = read_bytes(path, limit, follow=False)
     if not is_ours(content):
         return None, "not opened, as this machine did not write it: loading it can run code"
-    with torch.inference_mode():
+    with shared(), torch.inference_mode():
         program = torch.export.load(io.BytesIO(content)).module()
         return _agrees(torch.cat([program(image) for image in images.split(1)]).numpy(), expected)
 

@@ -58,7 +58,8 @@ def score_model(model: nn.Module, split: Split) -> Score:
 
 def score_onnx(path: Path, split: Split) -> Score:
     """Score an ONNX file, in onnxruntime on the CPU."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    with shared():
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return _score(lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0]), split)
 
 

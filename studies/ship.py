@@ -10,6 +10,7 @@ from torch import Tensor
 
 from search.data import DataSettings, class_names
 from search.latency.devices import Device
+from search.latency.lease import shared
 from search.records import Record
 from studies.card import Findings, Story, card, seeds_told
 from studies.environment import environment
@@ -71,6 +72,7 @@ class Shipped:
         if story.seeds:
             lines.append(f"test error over seeds: {seeds_told(story.seeds)}")
         lines += self.found.speed.told() if self.found.speed else []
+        lines += [f"no int8: {exported.int8_refused}"] if exported.int8_refused else []
         lines += [f"no test error: {self.missing}"] if self.missing else []
         return "\n".join(lines)
 
@@ -96,7 +98,7 @@ def export_trial(
     name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
     story = Story(
         title=name,
-        origin=f"Trial {record.number} of the study `{loaded.spec.name}`" + (f" ({name})" if record.named else ""),
+        origin=f"Trial {record.number} of the study {loaded.spec.name}" + (f" ({name})" if record.named else ""),
         input_size=size,
         classes=loaded.classes,
         recipe=loaded.spec.recipe,
@@ -161,11 +163,12 @@ def export_model(
         (folder / CARD).write_text(card(model.spec, story, found))
 
     try:
-        exported = export_folder(model, story.input_size, folder, config, evidence.calibration, done)
+        exported = export_folder(model, story.input_size, folder, config, evidence.calibration, done, shared)
         remember(folder / PT2)
         scores = dict[str, Score]()
         if evidence.test is not None:
-            scores[WEIGHTS] = score_model(model, evidence.test)
+            known = next(iter(story.seeds.values()), None)  # the first seed's weights are those exported
+            scores[WEIGHTS] = known or score_model(model, evidence.test)
             scores |= {file: score_onnx(folder / file, evidence.test) for file in exported.onnx_files}
         found = Findings(exported, scores, evidence.calibrated_on)
         write(found)

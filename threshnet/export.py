@@ -4,7 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,20 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
 from threshnet import reload
+from threshnet.agreement import INT8_CORRELATION, agreement, correlation, probes
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.fold import folded, folding_difference
 from threshnet.network import ThreshNet
 from threshnet.quantise import quantise
 from threshnet.shapes import walk
 from threshnet.standalone import MODEL, PREDICT, model_source, predict_source
+from threshnet.turn import Turn
 
 CONFIG, WEIGHTS, ONNX, INT8, PT2 = "config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
 INPUT, OUTPUT = "images", "logits"
-TOLERANCE = 1e-4  # largest allowed difference of a logit in fp32
-PROBES = 16  # random images that every file must agree on
 BATCH = 100  # images that ONNX Runtime is given at a time
 
 
@@ -46,6 +47,8 @@ class Exported:
     folding_difference: float
     # Calibration images, percent, that the int8 file puts into the class of the fp32 file; None without int8.
     int8_agreement: float | None = None
+    # Why there is no int8 file although there were calibration images; empty where there is one, or were none.
+    int8_refused: str = ""
 
     @property
     def onnx_files(self) -> tuple[str, ...]:
@@ -60,51 +63,71 @@ def export_folder(
     config: Mapping[str, Any],
     calibration: Tensor | None = None,
     done: Callable[[str], None] = lambda file: None,
+    turn: Turn = nullcontext,
 ) -> Exported:
     """Write the network as every file of a model folder; `config` adds entries to config.json.
 
     config.json, model.safetensors as trained with model.py to run it, model.onnx and model.pt2 with batch norms folded,
-    model_int8.onnx where there are `calibration` images (n, 3, size, size) in [0, 1], predict.py for both ONNX files.
-    `done` hears of each file that was written, loaded in a process of its own and found equal. Raises ExportError where
-    one differs, and InputError where the network's pools leave nothing of an image of `input_size`.
+    model_int8.onnx where there are `calibration` images (n, 3, size, size) in [0, 1] and 8 bits follow the network,
+    predict.py for both ONNX files. `done` hears of each file that was written, loaded in a process of its own and found
+    to agree; whatever loads the machine runs inside a `turn`, a file at a time. Raises ExportError where one differs,
+    and InputError where the network's pools leave nothing of an image of `input_size`.
     """
     walk(model.spec, input_size)
     model = model.cpu().float().eval()
-    probes = torch.rand(PROBES, 3, input_size, input_size, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        expected: NDArray[np.float32] = model(probes).numpy()
+    images = probes(input_size)
+    with turn(), torch.inference_mode():
+        expected: NDArray[np.float32] = model(images).numpy()
     folder.mkdir(parents=True, exist_ok=True)
     differences: dict[str, float] = {}
 
     def compare(file: str, logits: NDArray[np.float32]) -> None:
-        difference = float(np.abs(logits - expected).max())
-        if not difference <= TOLERANCE:
-            raise ExportError(f"{folder / file}: its logits differ from the network's by up to {difference:.2g}")
-        differences[file] = difference
+        differences[file] = _agreed(folder / file, logits, expected)
         done(file)
 
     write_config(model, input_size, folder, config)
     done(CONFIG)
     (folder / PREDICT).write_text(predict_source())
     (folder / MODEL).write_text(model_source(model.spec))
-    save_weights(model, folder / WEIGHTS)
-    with torch.inference_mode():
-        compare(WEIGHTS, load_weights(folder / WEIGHTS)(probes).numpy())
-    compare(MODEL, _answers(folder, MODEL, probes))
+    with turn():
+        save_weights(model, folder / WEIGHTS)
+        with torch.inference_mode():
+            compare(WEIGHTS, load_weights(folder / WEIGHTS)(images).numpy())
+    with turn():
+        compare(MODEL, _answers(folder, MODEL, images))
 
-    inference = folded(model)
-    export_onnx(inference, input_size, folder / ONNX, batch=None)
-    compare(ONNX, _answers(folder, ONNX, probes))
-    done(PREDICT)
-    export_pt2(inference, input_size, folder / PT2)
-    compare(PT2, _answers(folder, PT2, probes))
+    with turn():
+        program = trace(folded(model), input_size, batch=None)
+        write_onnx(program, folder / ONNX)
+    with turn():
+        compare(ONNX, _answers(folder, ONNX, images))
+        done(PREDICT)
+    with turn():
+        write_pt2(program, folder / PT2)
+        compare(PT2, _answers(folder, PT2, images))
+    with turn():
+        folding = folding_difference(model, images)
 
-    agreement = None
     (folder / INT8).unlink(missing_ok=True)
-    if calibration is not None:
-        agreement = _export_int8(folder, calibration, probes)
-        done(INT8)
-    return Exported(folder, differences, folding_difference(model, probes), agreement)
+    if calibration is None:
+        return Exported(folder, differences, folding)
+    with _quiet():
+        quantise(folder / ONNX, INPUT, calibration.numpy(), folder / INT8, turn)
+    with turn():
+        quantised = onnx.load(folder / INT8)
+        _forget(quantised)
+        onnx.save(quantised, folder / INT8)
+        logits = _answers(folder, INT8, images)
+    here = run_onnx(folder / INT8, torch.cat([images, calibration]), turn)
+    _agreed(folder / INT8, logits, here[: len(images)])
+    follows = correlation(logits, expected)
+    if not follows >= INT8_CORRELATION:
+        (folder / INT8).unlink()
+        told = f"correlation of the logits with those in fp32 {follows:.3f}, must be {INT8_CORRELATION}"
+        return Exported(folder, differences, folding, int8_refused=told)
+    done(INT8)
+    same = run_onnx(folder / ONNX, calibration, turn).argmax(axis=1) == here[len(images) :].argmax(axis=1)
+    return Exported(folder, differences, folding, 100 * float(same.mean()))
 
 
 def write_config(model: ThreshNet, input_size: int, folder: Path, config: Mapping[str, Any]) -> None:
@@ -126,54 +149,68 @@ def write_config(model: ThreshNet, input_size: int, folder: Path, config: Mappin
 
 def export_onnx(model: nn.Module, input_size: int, path: Path, batch: int | None = 1) -> None:
     """Write a self-contained ONNX file, weights inside; `batch` None leaves the number of images free."""
+    write_onnx(trace(model, input_size, batch), path)
+
+
+def trace(model: nn.Module, input_size: int, batch: int | None) -> ExportedProgram:
+    """A network in eval mode as a program of torch.export; `batch` None leaves the number of images free."""
     example = torch.zeros(batch or 2, 3, input_size, input_size)
-    shapes = {"images": {0: torch.export.Dim("n")}} if batch is None else None
+    shapes = ({0: Dim("n")},) if batch is None else None
     with _quiet():
-        torch.onnx.export(
-            model.eval(),
-            (example,),
-            path,
+        program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # would name folders of this machine
+    return program
+
+
+def write_onnx(program: ExportedProgram, path: Path) -> None:
+    """Write a program as an ONNX file with its weights inside; a free number of images is called n."""
+    free = ({0: "n"},) if program.range_constraints else None
+    with _quiet():
+        written = torch.onnx.export(
+            program,
             dynamo=True,
-            external_data=False,
             input_names=[INPUT],
             output_names=[OUTPUT],
-            dynamic_shapes=shapes,
+            dynamic_shapes=free,
             verbose=False,
         )
-    model_file = onnx.load(path)
-    _forget(model_file)
-    onnx.save(model_file, path)
+    assert written is not None  # with dynamo
+    model = written.model_proto
+    _forget(model)
+    onnx.save(model, path)
     onnx.checker.check_model(path)
 
 
-def export_pt2(model: nn.Module, input_size: int, path: Path) -> None:
-    """Write a torch.export program whose batch is free; torch.export.load reads it without this project."""
-    example = torch.zeros(2, 3, input_size, input_size)
+def write_pt2(program: ExportedProgram, path: Path) -> None:
+    """Write a program as torch.export.load reads it without this project."""
     with _quiet():
-        program = torch.export.export(model.eval(), (example,), dynamic_shapes={"images": {0: torch.export.Dim("n")}})
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # would name folders of this machine
         torch.export.save(program, path)
 
 
-def run_onnx(path: Path, images: Tensor) -> NDArray[np.float32]:
-    """Logits (n, classes) that ONNX Runtime computes on the CPU for `images` (n, 3, h, w) in [0, 1]."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return np.concatenate([session.run([OUTPUT], {INPUT: batch.numpy()})[0] for batch in images.split(BATCH)])
+def run_onnx(path: Path, images: Tensor, turn: Turn = nullcontext) -> NDArray[np.float32]:
+    """Logits (n, classes) that ONNX Runtime computes on the CPU for `images` (n, 3, h, w) in [0, 1].
+
+    Loading the file and each batch take a `turn`.
+    """
+    with turn():
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    parts = []
+    for batch in images.split(BATCH):
+        with turn():
+            parts.append(session.run([OUTPUT], {INPUT: batch.numpy()})[0])
+    return np.concatenate(parts)
 
 
-def _export_int8(folder: Path, calibration: Tensor, probes: Tensor) -> float:
-    """Write the int8 file and check that it loads elsewhere; its agreement with fp32 on the calibration images."""
-    with _quiet():
-        quantise(folder / ONNX, INPUT, calibration.numpy(), folder / INT8)
-    quantised = onnx.load(folder / INT8)
-    _forget(quantised)
-    onnx.save(quantised, folder / INT8)
-    difference = float(np.abs(_answers(folder, INT8, probes) - run_onnx(folder / INT8, probes)).max())
-    if not difference <= TOLERANCE:
-        raise ExportError(f"{folder / INT8}: its logits differ by up to {difference:.2g} in a process of its own")
-    classes = [run_onnx(folder / file, calibration).argmax(axis=1) for file in (ONNX, INT8)]
-    return 100 * float((classes[0] == classes[1]).mean())
+def _agreed(file: Path, logits: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest difference of a logit from those expected; ExportError where it is more than rounding."""
+    found = agreement(logits, expected)
+    if not found.ok:
+        raise ExportError(
+            f"{file}: its logits differ from those of the network by up to {found.difference:.2g}; "
+            f"rounding explains {found.allowed:.2g}"
+        )
+    return found.difference
 
 
 def _answers(folder: Path, file: str, probes: Tensor) -> NDArray[np.float32]:

@@ -26,7 +26,6 @@ from search_tests.tiny import (
 
 from search import records
 from search.data import SearchData
-from search.evaluate import Turn
 from search.latency.devices import device_named
 from search.latency.protocol import MeasurementError
 from search.objective import FAILURES, Kept, Silent, scorer
@@ -38,6 +37,7 @@ from space import Limits, encode
 from threshnet.checkpoint import load_weights
 from threshnet.costs import count
 from threshnet.spec import NetworkSpec, StemSpec
+from threshnet.turn import Turn
 
 MIDDLE = (params_of(SMALLEST) + params_of(LARGEST)) / 2
 

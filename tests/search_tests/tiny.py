@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from search.data import SearchData, Split
-from search.evaluate import Turn
 from search.latency.devices import Device
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
@@ -19,6 +18,7 @@ from space import Limits, Space, decode
 from threshnet.costs import count
 from threshnet.network import build
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
+from threshnet.turn import Turn
 
 SIZE = 16  # pixels
 STEM = StemSpec((4, 8), stride=2, pool=False)

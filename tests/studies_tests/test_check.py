@@ -1,5 +1,6 @@
 """Model folders from anywhere: damaged and hostile ones are told in a line a file; none runs code or fills memory."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,12 +8,13 @@ import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import helper
@@ -26,7 +28,9 @@ from studies.evidence import noise
 from studies.networks import read_network
 from studies.ship import export_model
 from threshnet import InputError
+from threshnet.agreement import TOLERANCE, probes
 from threshnet.checkpoint import SPEC_KEY, save_weights
+from threshnet.export import run_onnx
 from threshnet.network import ThreshNet, build
 
 ROOM_BYTES = 2**30  # what looking at a folder may take, besides the libraries
@@ -68,8 +72,12 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(folder: Path, seed: int) -> Path:
+    return exported_of(network(seed), folder)
+
+
+def exported_of(model: ThreshNet, folder: Path) -> Path:
     story = Story(title="Mine", origin="A test", input_size=SIZE)
-    export_model(network(seed), folder, story, noise(SIZE), lambda file: None)
+    export_model(model, folder, story, noise(SIZE), lambda file: None)
     return folder
 
 
@@ -314,6 +322,56 @@ def test_a_good_folder_is_good(good: Path) -> None:
     assert {file: checked.told() for file, checked in found.items() if not checked.ok} == {
         "README.md": "-   README.md: text, not checked"
     }
+
+
+@pytest.mark.parametrize(("share", "agrees"), [(0.3, True), (3.0, False)])
+def test_files_may_differ_by_what_an_export_allows(good: Path, share: float, agrees: bool, tmp_path: Path) -> None:
+    def scale(folder: Path) -> None:
+        model = network(1)
+        with torch.no_grad():
+            for name in ("head_linear.weight", "head_linear.bias"):
+                model.get_parameter(name).mul_(1 + share * TOLERANCE)
+        save_weights(model, folder / SAFE)
+
+    found = by_file(copied(good, tmp_path / "model", scale))
+    assert [found[file].ok for file in (ONNX, "model.pt2", INT8)] == [agrees, agrees, True]
+
+
+def test_a_network_with_large_logits_is_exported_and_good(tmp_path: Path) -> None:
+    model = network(1)
+    with torch.no_grad():
+        model.get_parameter("head_linear.weight").mul_(10_000)
+    exported_of(model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["title"] == "Mine"
+    assert all(checked.ok is not False for checked in check_folder(tmp_path / "model"))
+    with torch.inference_mode():
+        expected = model(probes(SIZE))
+    difference = np.abs(run_onnx(tmp_path / "model" / ONNX, probes(SIZE)) - expected.numpy()).max()
+    assert difference > TOLERANCE  # as a number; of logits so large it is a small share
+
+
+def test_files_are_run_in_turn(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: list[bool] = []
+
+    @contextlib.contextmanager
+    def turn() -> Iterator[None]:
+        inside.append(True)
+        yield
+        inside.pop()
+
+    ran = onnxruntime.InferenceSession.run
+    seen: list[bool] = []
+
+    def run(*arguments: object) -> object:
+        seen.append(bool(inside))
+        return ran(*arguments)
+
+    monkeypatch.setattr("studies.check.shared", turn)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", run)
+    assert all(checked.ok is not False for checked in check_folder(good))
+    assert seen
+    assert all(seen)
 
 
 def test_files_of_another_network_are_bad(good: Path, other: Path, tmp_path: Path) -> None:

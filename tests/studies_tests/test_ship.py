@@ -16,6 +16,7 @@ from search.data import DataSettings, load_test
 from search.evaluate import error_percent
 from search.latency.compare import Comparison, Pair
 from search.latency.devices import Device
+from search.latency.lease import shared
 from search.latency.reading import Latency
 from search.recipes import FAST
 from studies import launch, load, ship
@@ -30,6 +31,7 @@ from threshnet import NAMED, InputError, NetworkSpec
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.export import Exported
 from threshnet.network import ThreshNet, build
+from threshnet.turn import Turn
 
 NOTHING = Exported(Path(), {}, 0.0)
 CAVEAT = "Noise: bright and dark"
@@ -68,8 +70,15 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[ThreshNet]:
     models: list[ThreshNet] = []
 
     def write(
-        model: ThreshNet, size: int, folder: Path, config: Mapping[str, Any], calibration: object, done: object
+        model: ThreshNet,
+        size: int,
+        folder: Path,
+        config: Mapping[str, Any],
+        calibration: object,
+        done: object,
+        turn: Turn,
     ) -> Exported:
+        assert turn is shared
         models.append(model)
         folder.mkdir(parents=True)
         (folder / "model.pt2").write_bytes(b"")

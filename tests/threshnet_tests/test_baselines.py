@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from threshnet import InputError, baselines
+from threshnet.agreement import TOLERANCE
 from threshnet.baselines import BASELINES, Baseline, build_baseline
-from threshnet.export import TOLERANCE, export_onnx, run_onnx
+from threshnet.export import export_onnx, run_onnx
 
 needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 NETWORKS = [
