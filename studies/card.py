@@ -1,5 +1,6 @@
 """The model card of an exported folder: what the network is, how it was trained and measured, how to run it."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
@@ -10,6 +11,7 @@ from studies.score import Score
 from studies.speed import Speed, verdict
 from threshnet.costs import count
 from threshnet.export import INT8, ONNX, Exported
+from threshnet.foreign import printable
 from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
 
@@ -52,14 +54,14 @@ def card(spec: NetworkSpec, story: Story, found: Findings) -> str:
     """The card in Markdown."""
     costs = count(spec, story.input_size)
     size = story.input_size
-    lines = [f"# {story.title}", "", story.origin + ".", ""]
+    lines = [f"# {escaped(story.title)}", "", escaped(story.origin) + ".", ""]
     if story.caveat:
-        lines += [f"> {story.caveat}.", ""]
+        lines += [f"> {escaped(story.caveat)}.", ""]
     lines += [
         "| | |",
         "|---|---|",
         f"| input | float32 (n, 3, {size}, {size}), RGB scaled to [0, 1] |",
-        f"| output | logits (n, {spec.classes}): {', '.join(story.classes) or 'classes without names'} |",
+        f"| output | logits (n, {spec.classes}): {', '.join(map(escaped, story.classes)) or 'classes without names'} |",
         f"| parameters | {costs.params:,} |",
         f"| MACs at {size}x{size} | {costs.macs:,} |",
         f"| fingerprint | {spec.fingerprint()} |",
@@ -79,17 +81,22 @@ def card(spec: NetworkSpec, story: Story, found: Findings) -> str:
         f"{block.growth} x {block.multiplier:g} | {block.transition} | {'yes' if block.pool else 'no'} |"
         for number, block in enumerate(spec.blocks, start=1)
     ]
-    int8 = " and, in 8-bit integers, `model_int8.onnx`" if found.calibrated_on else ""
+    int8 = " and, in 8-bit integers, `model_int8.onnx`" if INT8 in found.exported.onnx_files else ""
     differences = ", ".join(f"{file} {value:.1g}" for file, value in found.exported.differences.items())
     folding = found.exported.folding_difference
     return "\n".join([*lines, "", _USE.format(size=size, int8=int8, differences=differences, folding=folding)])
+
+
+def escaped(text: str) -> str:
+    """Text of unknown origin as one line of Markdown that reads as it stands, also within a table."""
+    return _MARKS.sub(r"\\\g<0>", printable(text))
 
 
 def _weights(story: Story) -> str:
     if not story.trained_on:
         return "random: this network is untrained"
     recipe = f", recipe {story.recipe.title}, {story.recipe.epochs} epochs" if story.recipe else ""
-    return story.trained_on + recipe
+    return escaped(story.trained_on) + recipe
 
 
 def _errors(story: Story, found: Findings) -> Iterator[str]:
@@ -106,7 +113,9 @@ def _errors(story: Story, found: Findings) -> Iterator[str]:
         yield f"| test error over seeds | {seeds_told(story.seeds)} |"
     if found.exported.int8_agreement is not None:
         same = f"{found.exported.int8_agreement:.1f} % of them in the class of fp32"
-        yield f"| int8 | calibrated on {found.calibrated_on}; {same} |"
+        yield f"| int8 | calibrated on {escaped(found.calibrated_on)}; {same} |"
+    if found.exported.int8_refused:
+        yield f"| int8 | no file: 8 bits do not follow this network; {found.exported.int8_refused} |"
 
 
 def seeds_told(seeds: Mapping[int, Score]) -> str:
@@ -120,7 +129,7 @@ def seeds_told(seeds: Mapping[int, Score]) -> str:
 def _latencies(story: Story, found: Findings) -> Iterator[str]:
     """Rows of the latencies: promised before the export, measured on the files themselves."""
     for reading in story.latency:
-        yield f"| latency promised, {reading.backend} | {_latency(reading)} |"
+        yield f"| latency promised, {escaped(reading.backend)} | {_latency(reading)} |"
     if found.speed is None:
         return
     promised = {reading.backend: reading for reading in story.latency}
@@ -128,19 +137,22 @@ def _latencies(story: Story, found: Findings) -> Iterator[str]:
         before = promised.get(reading.backend) if file == ONNX else None
         times = f"; {reading.latency_ms / before.latency_ms:.2f} times what was promised" if before else ""
         precision = "int8" if file == INT8 else reading.precision
-        yield f"| latency measured, {file}, {reading.backend} | {_latency(reading, precision)}{times} |"
+        yield f"| latency measured, {file}, {escaped(reading.backend)} | {_latency(reading, precision)}{times} |"
     if found.speed.int8 is not None:
         yield f"| int8 against fp32 | {verdict(found.speed.int8)}, measured in turns |"
 
 
 def _latency(reading: Latency, precision: str | None = None) -> str:
     flags = f"; {'; '.join(reading.warnings)}" if reading.warnings else ""
-    return (
+    return escaped(
         f"{reading.latency_ms:.3f} ms ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval), "
         f"n = {reading.runs} runs, batch {reading.batch}, {reading.threads} thread(s), "
         f"{precision or reading.precision}, {reading.processor}, {reading.runtime} {reading.runtime_version}{flags}"
     )
 
+
+# What Markdown would take for a sign of its own; an underscore within a word is none.
+_MARKS = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]")
 
 _USE = """## Use
 

@@ -40,9 +40,14 @@ def read_bytes(path: Path, limit: int, what: str = "file", *, follow: bool = Tru
         return file.read(os.fstat(file.fileno()).st_size)  # room for `limit` bytes would be taken at once
 
 
+def printable(text: str) -> str:
+    """Foreign text as one line without control characters."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
 def clean(text: str, longest: int = SHOWN) -> str:
-    """Foreign text as one line without control characters, of at most `longest` characters and three dots."""
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    """The same, of at most `longest` characters and three dots."""
+    line = printable(text)
     return line if len(line) <= longest else line[:longest] + "..."
 
 
