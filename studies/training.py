@@ -1,7 +1,7 @@
 """One network trained on the whole training split, resumable after every epoch, and exported."""
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -94,7 +94,10 @@ def train_network(
     files = {seed: output / f"checkpoint-{seed}.pt" for seed in asked.seeds}
     for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
         raise InputError(f"{file}: belongs to a training with another seed; delete it to start anew")
-    if (output / WEIGHTS).exists() and not any(file.exists() for file in files.values()):
+    exported, history = (output / WEIGHTS).exists(), output / HISTORY
+    if exported and history.exists():  # all is written: nothing is gone on with, were it stopped while it cleaned up
+        _remove(files.values())
+    if exported and not any(file.exists() for file in files.values()):
         raise InputError(f"{output} already holds a model; choose another output folder")
     images = load_search(asked.data, given.input_size, screen.loading)
     test = load_test(asked.data, given.input_size, screen.loading)  # read now, so that it is known to be there
@@ -102,6 +105,7 @@ def train_network(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
+    history.unlink(missing_ok=True)  # from now on, of a model that is gone
     whole, scores, first = _whole(images), dict[int, Score](), None
     flip = images.mirror if asked.flip is None else asked.flip
     for seed, file in files.items():
@@ -132,10 +136,16 @@ def train_network(
         caveat="; ".join(filter(None, dict.fromkeys((asked.caveat, images.caveat)))),
     )
     shipped = export_model(model, output, story, evidence_from(images, test, asked.data.title), screen.wrote, device)
-    (output / HISTORY).write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
-    for file in files.values():
-        file.unlink()
+    partial_history = history.with_name(HISTORY + ".partial")
+    partial_history.write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
+    partial_history.replace(history)  # tells that the model is whole: only now may the checkpoints go
+    _remove(files.values())
     return shipped
+
+
+def _remove(checkpoints: Iterable[Path]) -> None:
+    for file in checkpoints:
+        file.unlink(missing_ok=True)
 
 
 def _train(
@@ -173,4 +183,4 @@ def _searched(loaded: Loaded, record: Record) -> str:
     """Where a trial's network comes from, in words."""
     seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
     error = f"to a validation error of {record.error:.2f} %"
-    return f"Trial {record.number} of the study `{loaded.spec.name}`, which trained it for {seen} {error}"
+    return f"Trial {record.number} of the study {loaded.spec.name}, which trained it for {seen} {error}"

@@ -1,9 +1,11 @@
 """Training one network: an epoch at a time, stopped and resumed without a trace, and never mixed up with another."""
 
+import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,77 @@ def test_several_seeds_are_trained_and_the_first_is_exported(
     assert {score.images for score in story.seeds.values()} == {20}
     assert f"over seeds: {seeds_told(story.seeds)}" in again[-1]
     assert [file.name for file in (tmp_path / "three").iterdir()] == ["history.json"]
+
+
+class Killed(BaseException):
+    """What ends a process that nobody can answer."""
+
+
+def test_killed_at_any_moment_it_trains_nothing_twice(
+    train: Train,
+    shipped: list[tuple[dict[str, Tensor], Story]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ended before and after each step that follows the first epoch, and started again."""
+    left = [0]
+    trained: list[int] = []
+
+    def step() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise Killed
+
+    def steps(owner: object, name: str) -> None:
+        original: Callable[..., object] = getattr(owner, name)
+
+        def around(*arguments: object, **options: object) -> object:
+            step()
+            result = original(*arguments, **options)
+            step()
+            return result
+
+        monkeypatch.setattr(owner, name, around)
+
+    stand_in = training.export_model
+
+    def export(model: ThreshNet, folder: Path, *others: object) -> Shipped:
+        (folder / "model.safetensors").write_bytes(b"half of it")
+        step()
+        return stand_in(model, folder, *others)  # type: ignore[arg-type]
+
+    epoch = training.Training.step_epoch
+
+    def counted(self: training.Training[ThreshNet], *arguments: object) -> object:
+        trained.append(self.seed)
+        return epoch(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "export_model", export)
+    monkeypatch.setattr(training.Training, "step_epoch", counted)
+    for owner, name in ((training, "export_model"), (training, "score_model"), (Path, "write_text"), (Path, "unlink")):
+        steps(owner, name)
+    for moment in count(1):
+        output, left[0] = tmp_path / str(moment), moment
+        trained.clear()
+        with contextlib.suppress(Killed):
+            list(train(output, epochs=1, seeds=2))
+        killed, left[0] = left[0] == 0, 0
+        if killed:
+            with contextlib.suppress(InputError):  # where all was written, it already holds the model
+                list(train(output, epochs=1, seeds=2))
+        assert trained == [0, 1]
+        assert sorted(file.name for file in output.iterdir()) == ["history.json", "model.safetensors"]
+        if not killed:
+            assert moment > 12
+            break
+
+
+def test_a_history_that_was_left_behind_is_of_no_other_model(
+    train: Train, shipped: list[tuple[dict[str, Tensor], Story]], tmp_path: Path
+) -> None:
+    (tmp_path / "history.json").write_text("of a model that was deleted")
+    next(train(tmp_path))
+    assert [file.name for file in tmp_path.glob("*.json") if file.name != "mine.json"] == []
 
 
 def test_a_folder_that_holds_a_model_is_left_alone(train: Train, tmp_path: Path) -> None:
