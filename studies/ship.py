@@ -194,6 +194,7 @@ def _findings_json(story: Story, found: Findings) -> dict[str, Any]:
         "test_errors_by_seed": {str(seed): score.to_json() for seed, score in story.seeds.items()},
         "int8_calibrated_on": found.calibrated_on,
         "int8_agreement_percent": found.exported.int8_agreement,
+        "int8_refused": found.exported.int8_refused,
         "measured": {file: reading.summary() for file, reading in speed.readings.items()} if speed else {},
         "int8_against_fp32": [asdict(pair) | {"verdict": pair.verdict} for pair in pairs],
     }
