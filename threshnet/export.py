@@ -5,7 +5,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,26 +108,14 @@ def export_folder(
     with turn():
         folding = folding_difference(model, images)
 
+    exported = Exported(folder, differences, folding)
     (folder / INT8).unlink(missing_ok=True)
     if calibration is None:
-        return Exported(folder, differences, folding)
-    with _quiet():
-        quantise(folder / ONNX, INPUT, calibration.numpy(), folder / INT8, turn)
-    with turn():
-        quantised = onnx.load(folder / INT8)
-        _forget(quantised)
-        onnx.save(quantised, folder / INT8)
-        logits = _answers(folder, INT8, images)
-    here = run_onnx(folder / INT8, torch.cat([images, calibration]), turn)
-    _agreed(folder / INT8, logits, here[: len(images)])
-    follows = correlation(logits, expected)
-    if not follows >= INT8_CORRELATION:
-        (folder / INT8).unlink()
-        told = f"correlation of the logits with those in fp32 {follows:.3f}, must be {INT8_CORRELATION}"
-        return Exported(folder, differences, folding, int8_refused=told)
-    done(INT8)
-    same = run_onnx(folder / ONNX, calibration, turn).argmax(axis=1) == here[len(images) :].argmax(axis=1)
-    return Exported(folder, differences, folding, 100 * float(same.mean()))
+        return exported
+    exported = _with_int8(exported, calibration, images, expected, turn)
+    if exported.int8_agreement is not None:
+        done(INT8)
+    return exported
 
 
 def write_config(model: ThreshNet, input_size: int, folder: Path, config: Mapping[str, Any]) -> None:
@@ -200,6 +188,29 @@ def run_onnx(path: Path, images: Tensor, turn: Turn = nullcontext) -> NDArray[np
         with turn():
             parts.append(session.run([OUTPUT], {INPUT: batch.numpy()})[0])
     return np.concatenate(parts)
+
+
+def _with_int8(
+    exported: Exported, calibration: Tensor, images: Tensor, expected: NDArray[np.float32], turn: Turn
+) -> Exported:
+    """The folder with its int8 file; or, where 8 bits do not follow the network's logits for `images`, why without."""
+    folder, path = exported.folder, exported.folder / INT8
+    with _quiet():
+        quantise(folder / ONNX, INPUT, calibration.numpy(), path, turn)
+    with turn():
+        quantised = onnx.load(path)
+        _forget(quantised)
+        onnx.save(quantised, path)
+        elsewhere = _answers(folder, INT8, images)
+    here, calibrated = np.split(run_onnx(path, torch.cat([images, calibration]), turn), [len(images)])
+    _agreed(path, elsewhere, here)
+    follows = correlation(here, expected)
+    if not follows >= INT8_CORRELATION:
+        path.unlink()
+        told = f"correlation of the logits with those in fp32 {follows:.3f}, must be {INT8_CORRELATION}"
+        return replace(exported, int8_refused=told)
+    same = run_onnx(folder / ONNX, calibration, turn).argmax(axis=1) == calibrated.argmax(axis=1)
+    return replace(exported, int8_agreement=100 * float(same.mean()))
 
 
 def _agreed(file: Path, logits: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
