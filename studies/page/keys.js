@@ -22,6 +22,7 @@ function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
   // Listened to one by one: an SVG element that hears of its children's focus would itself be in the order of the Tab key.
   const heard = (button, one) => {
     button.addEventListener("keydown", (event) => {
+      if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's, such as Alt and left to go back
       const next = stopAfter(stops, places.get(one.row.number), event.key);
       if (next) buttonOf(next).focus();
       else if (event.key === "Enter" || event.key === " ") page.open(one.row, button);
@@ -34,7 +35,10 @@ function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
       page.hover(one.row);
       if (button.matches(":focus-visible")) tip(tipOf(one), box.x + box.width / 2, box.y + box.height / 2);
     });
-    button.addEventListener("blur", () => tip(null));
+    button.addEventListener("blur", () => {
+      page.hover(null);
+      tip(null);
+    });
     return button;
   };
   buttons.forEach(heard);

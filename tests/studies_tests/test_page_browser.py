@@ -208,6 +208,17 @@ def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, s
     assert page.evaluate(focused) == walk[-1]
 
 
+def test_the_keyboard_leaves_a_plot_as_it_was_and_the_browsers_own_keys_alone(page: Page) -> None:
+    focused, start = "Number(document.activeElement.dataset.trial)", page.locator('#front-0 .point[tabindex="0"]')
+    start.press("Home")
+    trial = page.evaluate(focused)
+    for keys in ("Alt+ArrowRight", "Control+End"):
+        page.keyboard.press(keys)
+        assert page.evaluate(focused) == trial
+    page.locator("#filter").focus()
+    assert page.locator('.ring[visibility="visible"]').count() == 0
+
+
 def test_a_filter_leaves_the_keyboard_what_it_shows_and_the_front(page: Page, study: Loaded) -> None:
     front, focused = front_of(study), "Number(document.activeElement.dataset.trial)"
     marked = {one.number for one in front.front} | {one.record.number for one in front.named}
