@@ -151,8 +151,8 @@ def _latency(reading: Latency, precision: str | None = None) -> str:
     )
 
 
-# What Markdown would take for a sign of its own; an underscore within a word is none.
-_MARKS = re.compile(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]")
+# What Markdown would take for a sign of its own, "1. " for one of a list; an underscore within a word is none.
+_MARKS = re.compile(r"(?<=\d)[.)](?= )|[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]")
 
 _USE = """## Use
 

@@ -24,6 +24,7 @@ ODD = [
     "back\\slash\\|",
     "&lt;",
     "[a](b)",
+    "1. a list",
 ]
 
 
