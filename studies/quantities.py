@@ -2,7 +2,6 @@
 
 import math
 import re
-from abc import abstractmethod
 from decimal import Decimal
 from typing import Any, ClassVar, TypeVar
 
@@ -21,9 +20,9 @@ class Quantity(click.ParamType[T]):
     # What a text must be, with examples.
     allowed: ClassVar[str]
 
-    @abstractmethod
     def read(self, typed: str) -> T | None:
         """The quantity that a text tells; None where it tells none that is allowed."""
+        raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:  # noqa: ANN401
         """The quantity, from what was typed; click also hands over what is read already."""

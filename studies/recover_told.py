@@ -69,7 +69,7 @@ def template_lines(found: Recovered) -> Sequence[str]:
 def narrowing(found: Recovered) -> Iterator[str]:
     """Where not all networks found are listed: which figures that were not given would leave fewer, in one line.
 
-    Their least and greatest among the networks are so far apart that no value is near both.
+    Their least and greatest among the networks are so far apart that no value, stated to four digits, is near both.
     """
     given = {figure.column for figure in found.figures}
     near = (1 + found.within) / (1 - found.within) if found.within < 1 else math.inf

@@ -192,7 +192,7 @@ def _findings_json(story: Story, found: Findings) -> dict[str, Any]:
         "int8_test_error_percent": int8,
         "test_errors": {file: score.to_json() for file, score in scores.items()},
         "test_errors_by_seed": {str(seed): score.to_json() for seed, score in story.seeds.items()},
-        "int8_calibrated_on": found.calibrated_on,
+        "int8_calibrated_on": None if found.exported.int8_refused else found.calibrated_on,
         "int8_agreement_percent": found.exported.int8_agreement,
         "int8_refused": found.exported.int8_refused,
         "measured": {file: reading.summary() for file, reading in speed.readings.items()} if speed else {},

@@ -103,9 +103,9 @@ def train_network(
     test = load_test(asked.data, given.input_size, screen.loading)  # read now, so that it is known to be there
     try:
         output.mkdir(parents=True, exist_ok=True)
+        history.unlink(missing_ok=True)  # from now on, of a model that is gone
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
-    history.unlink(missing_ok=True)  # from now on, of a model that is gone
     whole, scores, first = _whole(images), dict[int, Score](), None
     flip = images.mirror if asked.flip is None else asked.flip
     for seed, file in files.items():

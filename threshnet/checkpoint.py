@@ -49,9 +49,10 @@ def load_weights(path: Path, *, follow: bool = True) -> ThreshNet:
         _compare(path, tensors, expected)
         needed = len(start) + sum(tensor.nbytes for tensor in expected.values())
         try:
-            if os.fstat(file.fileno()).st_size != needed:
-                raise ValueError(f"its network takes {needed:,} bytes, the file has others")
-            state = load(start + file.read())
+            size = os.fstat(file.fileno()).st_size
+            if size != needed:
+                raise ValueError(f"its network takes {needed:,} bytes, the file has {size:,}")
+            state = load(start + file.read(needed - len(start)))
         except (OSError, ValueError, SafetensorError) as error:
             raise _damaged(path, error) from None
     for key, tensor in state.items():

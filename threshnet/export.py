@@ -76,14 +76,19 @@ def export_folder(
     walk(model.spec, input_size)
     model = model.cpu().float().eval()
     images = probes(input_size)
-    with turn(), torch.inference_mode():
-        expected: NDArray[np.float32] = model(images).numpy()
+    with turn():
+        expected = _logits(model, images)
     folder.mkdir(parents=True, exist_ok=True)
     differences: dict[str, float] = {}
 
-    def compare(file: str, logits: NDArray[np.float32]) -> None:
+    def compare(file: str, answers: Callable[[], NDArray[np.float32]]) -> None:
+        with turn():
+            logits = answers()
         differences[file] = _agreed(folder / file, logits, expected)
         done(file)
+
+    def elsewhere(file: str) -> None:
+        compare(file, lambda: _answers(folder, file, images))
 
     write_config(model, input_size, folder, config)
     done(CONFIG)
@@ -91,20 +96,17 @@ def export_folder(
     (folder / MODEL).write_text(model_source(model.spec))
     with turn():
         save_weights(model, folder / WEIGHTS)
-        with torch.inference_mode():
-            compare(WEIGHTS, load_weights(folder / WEIGHTS)(images).numpy())
-    with turn():
-        compare(MODEL, _answers(folder, MODEL, images))
+    compare(WEIGHTS, lambda: _logits(load_weights(folder / WEIGHTS), images))
+    elsewhere(MODEL)
 
     with turn():
         program = trace(folded(model), input_size, batch=None)
         write_onnx(program, folder / ONNX)
-    with turn():
-        compare(ONNX, _answers(folder, ONNX, images))
-        done(PREDICT)
+    elsewhere(ONNX)
+    done(PREDICT)
     with turn():
         write_pt2(program, folder / PT2)
-        compare(PT2, _answers(folder, PT2, images))
+    elsewhere(PT2)
     with turn():
         folding = folding_difference(model, images)
 
@@ -194,21 +196,22 @@ def _with_int8(
     exported: Exported, calibration: Tensor, images: Tensor, expected: NDArray[np.float32], turn: Turn
 ) -> Exported:
     """The folder with its int8 file; or, where 8 bits do not follow the network's logits for `images`, why without."""
-    folder, path = exported.folder, exported.folder / INT8
+    folder, partial = exported.folder, exported.folder / f"partial_{INT8}"
     with _quiet():
-        quantise(folder / ONNX, INPUT, calibration.numpy(), path, turn)
+        quantise(folder / ONNX, INPUT, calibration.numpy(), partial, turn)
     with turn():
-        quantised = onnx.load(path)
+        quantised = onnx.load(partial)
         _forget(quantised)
-        onnx.save(quantised, path)
-        elsewhere = _answers(folder, INT8, images)
-    here, calibrated = np.split(run_onnx(path, torch.cat([images, calibration]), turn), [len(images)])
-    _agreed(path, elsewhere, here)
+        onnx.save(quantised, partial)
+        elsewhere = _answers(folder, partial.name, images)
+    here, calibrated = np.split(run_onnx(partial, torch.cat([images, calibration]), turn), [len(images)])
+    _agreed(folder / INT8, elsewhere, here)
     follows = correlation(here, expected)
     if not follows >= INT8_CORRELATION:
-        path.unlink()
+        partial.unlink()
         told = f"correlation of the logits with those in fp32 {follows:.3f}, must be {INT8_CORRELATION}"
         return replace(exported, int8_refused=told)
+    partial.replace(folder / INT8)
     same = run_onnx(folder / ONNX, calibration, turn).argmax(axis=1) == calibrated.argmax(axis=1)
     return replace(exported, int8_agreement=100 * float(same.mean()))
 
@@ -222,6 +225,12 @@ def _agreed(file: Path, logits: NDArray[np.float32], expected: NDArray[np.float3
             f"rounding explains {found.allowed:.2g}"
         )
     return found.difference
+
+
+def _logits(model: ThreshNet, images: Tensor) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = model(images).numpy()
+    return logits
 
 
 def _answers(folder: Path, file: str, probes: Tensor) -> NDArray[np.float32]:

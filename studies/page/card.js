@@ -29,6 +29,7 @@ function openCard(page, row, opener) {
   }
   bar.append(close);
   card.replaceChildren(bar, ...cardParts(page, row, detail));
+  if (opener?.isConnected) page.openedIn = opener.closest('[id^="front-"]'); // the opener may be drawn anew
   page.opener = opener;
   page.select(row);
   if (!card.open) {

@@ -146,8 +146,9 @@ for (const button of document.querySelectorAll("#zoom button")) button.addEventL
 const card = document.getElementById("card");
 card.addEventListener("close", () => {
   page.select(null);
-  const drawnAnew = `#fronts [data-trial="${page.opener?.dataset.trial}"]`;
-  const back = page.opener?.isConnected ? page.opener : document.querySelector(drawnAnew);
+  if (document.activeElement !== document.body && !card.contains(document.activeElement)) return; // it is where it was put
+  const drawnAnew = page.openedIn?.querySelector(`[data-trial="${page.opener.dataset.trial}"]`);
+  const back = page.opener?.isConnected ? page.opener : drawnAnew;
   (back ?? document.querySelector('#fronts [tabindex="0"]'))?.focus({ preventScroll: true });
 });
 document.addEventListener("keydown", (event) => {

@@ -20,6 +20,7 @@ NETWORKS = [
     for key, baseline in BASELINES.items()
 ]
 each = pytest.mark.parametrize("baseline", NETWORKS)
+WRITTEN = ("squeezenet", "mobilenet_stride8", "shufflenet_v2_stride8")  # soonest, of each library and stride
 
 
 @pytest.fixture(autouse=True)
@@ -70,11 +71,30 @@ def test_an_image_of_32_pixels_gives_logits(baseline: Baseline) -> None:
     assert bool(logits.isfinite().all())
 
 
-WRITTEN = (
-    "squeezenet",
-    "mobilenet_stride8",
-    "shufflenet_v2_stride8",
-)  # the soonest written, of each library and stride
+@pytest.mark.parametrize("key", [key for key, baseline in BASELINES.items() if baseline.undone])
+def test_only_strides_change(key: str) -> None:
+    baseline, own = BASELINES[key], BASELINES[key.removesuffix("_stride8")]
+    if baseline.library == "timm" and find_spec("timm") is None:
+        pytest.skip("timm is not installed")
+    ours, theirs = (
+        [(name, value.shape) for name, value in build_baseline(which, 10).state_dict().items()]
+        for which in (baseline, own)
+    )
+    assert ours == theirs
+
+
+@each
+def test_a_step_of_training_reaches_every_parameter(baseline: Baseline) -> None:
+    """At 32 pixels, where the networks of stride 32 end in maps of one pixel: norms then see the batch alone."""
+    model = build_baseline(baseline, 10).train()
+    batch = 4 if baseline.undone else 64
+    images, labels = torch.rand(batch, 3, 32, 32), torch.arange(batch) % 10
+    loss = nn.functional.cross_entropy(model(images), labels)
+    loss.backward()
+    assert loss.isfinite()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert bool(parameter.grad.isfinite().all()), name
 
 
 @pytest.mark.parametrize("baseline", [network for network in NETWORKS if network.id in WRITTEN])
