@@ -147,7 +147,7 @@ const card = document.getElementById("card");
 card.addEventListener("close", () => {
   page.select(null);
   if (document.activeElement !== document.body && !card.contains(document.activeElement)) return; // it is where it was put
-  const drawnAnew = page.openedIn?.querySelector(`[data-trial="${page.opener.dataset.trial}"]`);
+  const drawnAnew = page.openedIn?.querySelector(`[data-trial="${page.opener?.dataset.trial}"]`);
   const back = page.opener?.isConnected ? page.opener : drawnAnew;
   (back ?? document.querySelector('#fronts [tabindex="0"]'))?.focus({ preventScroll: true });
 });
