@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from benchmarks.report import interval
-from search.latency.devices import Device, measure_on
+from search.latency.devices.device import Device
+from search.latency.measure import measure_on
 from search.latency.protocol import MeasurementError, Protocol
 from threshnet.errors import InputError
 from threshnet.named import ABOUT, named
@@ -22,7 +23,7 @@ class Cell:
     """The outcome of one measurement."""
 
     network: str  # a name of threshnet.named
-    runtime: str  # a name of search.latency.devices
+    runtime: str  # a name of search.latency.measure
     batch: int  # images in one run
     summary: Mapping[str, Any] | None  # what search.latency.reading.Latency.summary tells; None where it failed
     reason: str = ""  # why there is no summary, one line

@@ -14,8 +14,8 @@ import torch
 from benchmarks.cells import INPUT_SIZE, Cell, measured, ratio, remarks, spec_of
 from benchmarks.json_lines import append, lines_of
 from benchmarks.report import conditions, digits, options, publish, table
-from search.latency.cuda import Cuda, cuda_device
-from search.latency.cuda_probe import nvidia_smi
+from search.latency.devices.cuda import Cuda, cuda_device
+from search.latency.probes.cuda_probe import nvidia_smi
 from search.latency.protocol import DEFAULT_PROTOCOL, Precision, Protocol
 from threshnet.errors import InputError
 from threshnet.named import ABOUT, NAMED

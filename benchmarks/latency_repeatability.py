@@ -17,9 +17,9 @@ import optuna
 from scipy.stats import kendalltau
 
 from benchmarks.report import conditions, digits, options, publish, table
-from search.latency.devices import measure_on
+from search.latency.measure import measure_on
 from search.latency.onnx_files import onnx_files
-from search.latency.probe import load_onnxruntime, processor_name, usable_processors
+from search.latency.probes.probe import load_onnxruntime, processor_name, usable_processors
 from search.latency.protocol import DEFAULT_PROTOCOL
 from space import contains, suggest
 from studies.spec import StudySpec, find_spec

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 from benchmarks.cells import Cell, measured, ratio, remarks
 from benchmarks.report import conditions, interval, options, publish, table
-from search.latency.probe import processor_name, usable_processors
+from search.latency.probes.probe import processor_name, usable_processors
 from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
 from threshnet.errors import InputError
 from threshnet.named import ABOUT

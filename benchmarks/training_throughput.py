@@ -1,7 +1,7 @@
 """Images per second of training ThreshNet79: `python -m benchmarks.training_throughput --data FOLDER`.
 
 The published loop prepares each image by itself, through PIL, in the workers of a torch DataLoader, trains in fp32 and
-reads the loss at each step. It is set against the loop of search.train: the same recipe, the same in bf16 and
+reads the loss at each step. It is set against the loop of search.training.train: the same recipe, the same in bf16 and
 channels_last where the device computes it, and the FAST recipe of a search. Each loop has a process of its own with the
 threads and loader workers that a short sweep found best for it, and they take turns: one trains while the others sleep.
 """
@@ -28,9 +28,9 @@ from torchvision import transforms
 from benchmarks.cells import CLASSES, INPUT_SIZE, spec_of
 from benchmarks.report import conditions, interval, options, publish, table
 from search.data import DataSettings, Split, load_search
-from search.latency.probe import median_interval, processor_name, usable_processors
-from search.recipes import FAST, PUBLISHED, Recipe
-from search.train import GPU_STRIDE, Training, computes_bf16
+from search.latency.probes.probe import median_interval, processor_name, usable_processors
+from search.training.recipes import FAST, PUBLISHED, Recipe
+from search.training.train import GPU_STRIDE, Training, computes_bf16
 from threshnet.errors import InputError
 from threshnet.named import ABOUT
 from threshnet.network import build
@@ -140,7 +140,7 @@ def published_turn(split: Split, plan: Plan, loaders: int) -> Turn:
 
 
 def our_turn(split: Split, plan: Plan, recipe: Recipe) -> Turn:
-    """The training of search.train by a recipe: a turn is one epoch of as many images as the plan has steps for."""
+    """The training of search.training.train by a recipe; a call trains one epoch of the plan's steps."""
     some = (plan.warm_up + plan.steps) * recipe.batch
     epoch = Split(split.images[:some], split.labels[:some])
     training = Training(partial(build, spec_of(NETWORK)), epoch, recipe, flip=True, seed=0, device=plan.device)

@@ -15,15 +15,16 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
-from search.checkpoints import load_training, save_training
 from search.claims import claim, latest_trials, scores, stopped
 from search.data import SearchData, identity
-from search.latency.devices import device_named, measure_on
+from search.latency.devices.named import device_named
 from search.latency.lease import shared
+from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.latency.reading import Latency
 from search.task import Task
-from search.train import Training, TrainingFailed, train
+from search.training.checkpoints import load_training, save_training
+from search.training.train import Training, TrainingFailed, train
 from space import suggest
 from threshnet.checkpoint import save_weights
 from threshnet.network import ThreshNet

@@ -1,7 +1,7 @@
 """What a study remembers of a trial: the names of its user attributes, and a record read back from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -170,3 +170,24 @@ def _state(trial: FrozenTrial) -> State:
             return "running"
         case TrialState.WAITING:
             return "waiting"
+
+
+LATENCY_LIMIT = "latency_ms"  # the constraint that holds on the study's own backend only, see space.Limits
+
+
+def seen_on(record: Record, backend: str) -> Record:
+    """A trained record with that backend's reading as its latency, free of the study's latency limit."""
+    latency = record.latency[backend]
+    constraints = {name: value for name, value in record.constraints.items() if name != LATENCY_LIMIT}
+    return replace(
+        record,
+        state="infeasible" if any(value > 0 for value in constraints.values()) else "finished",
+        latency_ms=latency.latency_ms,
+        latency={backend: latency} | record.latency,
+        constraints=constraints,
+    )
+
+
+def reading(record: Record) -> Latency:
+    """The latency reading that a record's latency_ms is from."""
+    return next(iter(record.latency.values()))

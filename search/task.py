@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from search.latency.protocol import Protocol
-from search.recipes import Recipe
+from search.training.recipes import Recipe
 from space import Limits, Space
 from threshnet.costs import Costs, count
 from threshnet.shapes import smallest_input

@@ -4,4 +4,3 @@ from pathlib import Path
 
 DEFAULT_STORAGE = "sqlite:///threshnet.db"
 DEFAULT_RUNS = Path("runs")  # trained weights, in RUNS/STUDY/weights
-MAX_INPUT = 1024  # pixels

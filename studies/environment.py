@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from search.latency.probe import processor_name, usable_processors
+from search.latency.probes.probe import processor_name, usable_processors
 
 PACKAGES = ("torch", "torchvision", "onnxruntime", "onnx", "optuna", "numpy", "threshnet-nas")
 

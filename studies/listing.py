@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import optuna
 
-from studies.front import front_of
+from studies.fronts.front import front_of
 from studies.storage import open_storage, shown
 from studies.study import Loaded, load, read_study
 from threshnet.errors import InputError

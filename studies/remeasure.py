@@ -5,12 +5,11 @@ from dataclasses import dataclass, replace
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.latency.devices import measure_on
+from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, backend
 from search.objective import Watch
-from search.records import REMEASURED, Record
-from studies.front import seen_on
+from search.records import REMEASURED, Record, seen_on
 from studies.storage import reason
 from studies.study import Loaded
 from threshnet.errors import InputError

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from search.data import DataSettings
-from search.fidelity import check_rungs
-from search.latency.devices import device_named
+from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
-from search.recipes import FAST, Recipe, recipe_named
-from search.samplers import SAMPLERS
+from search.samplers.distinct import SAMPLERS
+from search.samplers.successive_halving import check_rungs
+from search.training.recipes import FAST, Recipe, recipe_named
 from space import DEFAULT, SPACES, Limits, Space
 from space.definition import CHOICES
-from studies.defaults import MAX_INPUT
+from threshnet.bounds import MAX_INPUT
 from threshnet.errors import InputError
 from threshnet.spec import StemSpec
 
-BUILT_IN = Path(__file__).parent
+BUILT_IN = Path(__file__).parent / "builtin"
 
 
 @dataclass(frozen=True)

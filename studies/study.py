@@ -16,17 +16,20 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
+from search.convergence import Course, course
 from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, quiet
-from search.latency.devices import device_named
+from search.latency.devices.named import device_named
 from search.objective import Kept, Watch
+from search.records import Record, by_end
 from search.run import Outcome, counted, run
 from search.task import Task
+from search.volume import reference_point
 from space import contains
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
-from studies.drawing import schedule_svg
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, parse_spec
 from studies.storage import open_storage, reason, shown
+from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError
 from threshnet.named import NAMED
 from threshnet.spec import NetworkSpec
@@ -253,3 +256,28 @@ def _folder(folder: Path) -> Path:
 
 def _weights(runs: Path, study: str) -> Path:
     return runs / study / "weights"
+
+
+def backends_of(loaded: Loaded) -> tuple[str, ...]:
+    """Where the trained networks of a study were measured, the objective's backend first."""
+    return tuple(dict.fromkeys(backend for record in loaded.records if record.trained for backend in record.latency))
+
+
+def reference_of(loaded: Loaded) -> tuple[float, float]:
+    """The fixed reference point of a study on the objective's backend; ValueError where no network was trained."""
+    return reference_point(loaded.records, loaded.spec.space.classes, loaded.spec.limits.latency_ms)
+
+
+def ended(loaded: Loaded) -> list[Record]:
+    """The trials that have ended, in the order in which they did."""
+    return by_end(loaded.study, loaded.records)
+
+
+def course_of(loaded: Loaded) -> Course:
+    """How a study has gone so far, on the objective's backend; ValueError where no network was trained."""
+    return course(ended(loaded), reference_of(loaded))
+
+
+def full_training(loaded: Loaded) -> int:
+    """What training one network of a study to its end costs, in image passes."""
+    return loaded.spec.recipe.image_passes(int(loaded.images["train"]))

@@ -30,3 +30,6 @@ def check_size(spec: NetworkSpec, input_size: int) -> Costs:
 def _check(value: int, what: str, limit: int) -> None:
     if value > limit:
         raise InputError(f"a network of {value:.3g} {what}: at most {limit:.3g} are allowed")
+
+
+MAX_INPUT = 1024  # pixels

@@ -4,13 +4,14 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from search.latency import strict
-from search.latency.cuda import Cuda
-from search.latency.devices import Device, check_runtime, measure_on
+from search.latency.devices.cuda import Cuda
+from search.latency.devices.device import Device
+from search.latency.devices.ssh import Ssh
+from search.latency.measure import check_runtime, measure_on
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
 from search.latency.reading import THROTTLED_NOW, Latency, State
 from search.latency.reference import REFERENCE
-from search.latency.ssh import Ssh
+from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.foreign import clean
 

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from search.latency.devices import Device, Facts, bench, retried
+from search.latency.devices.device import Device
+from search.latency.measure import Facts, bench, retried
 from search.latency.onnx_files import Network
-from search.latency.probe import quiet_cycles, round_medians
+from search.latency.probes.probe import quiet_cycles, round_medians
 from search.latency.protocol import Protocol
 from search.latency.reading import UNSTEADY, Rounds, changes
 

@@ -12,11 +12,11 @@ import torch
 from search.latency.lease import shared
 from search.latency.protocol import MeasurementError
 from search.latency.reference import REFERENCE
-from threshnet.export import export_onnx
+from threshnet.export.folder import export_onnx
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-# What is measured: the network of a spec, or an ONNX file as it is, whose input is `threshnet.export.INPUT`.
+# What is measured: the network of a spec, or an ONNX file as it is, whose input is `threshnet.export.folder.INPUT`.
 Network = NetworkSpec | Path
 
 

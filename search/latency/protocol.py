@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
-from search.latency import strict
+from threshnet import strict
 from threshnet.errors import InputError
 
 LONGEST_S = 3600  # seconds that any part of a measurement may take

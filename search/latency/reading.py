@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from search.latency import strict
-from search.latency.probe import MIN_CYCLES, quiet_cycles, ratio_interval, round_medians
+from search.latency.probes.probe import MIN_CYCLES, quiet_cycles, ratio_interval, round_medians
+from threshnet import strict
 from threshnet.errors import InputError
 
 WIDE_SPREAD = 0.10  # a relative interquartile range above this is worth a warning
@@ -69,7 +69,7 @@ class Latency:
     ended: Literal["precise", "time"]  # the interval was narrow enough, or time was up
     device: str  # as the user names it: "cpu", "cuda", "ssh://..."
     processor: str  # the device's model name
-    runtime: str  # a name of search.latency.devices
+    runtime: str  # a name of search.latency.measure
     runtime_version: str  # as the runtime states it
     threads: int  # of the runtime's pool
     batch: int  # images in one run

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from functools import cache
 
-from benchmarks.threshbench import INPUT_SIZE, RUNGS, SPACE, Entry, Table, Trained, networks
+from benchmarks.threshbench.table import INPUT_SIZE, RUNGS, SPACE, Entry, Table, Trained, networks
 from space import encode
 from threshnet.costs import count
 from threshnet.spec import NetworkSpec

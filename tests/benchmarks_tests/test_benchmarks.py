@@ -15,8 +15,8 @@ from search_tests.tiny import steady_latency
 from benchmarks import cuda_networks, runtimes
 from benchmarks.cells import Cell, measured, ratio, remarks
 from benchmarks.report import conditions, digits, interval, options, publish, table
-from search.latency.cuda import cuda_device
-from search.latency.devices import Device
+from search.latency.devices.cuda import cuda_device
+from search.latency.devices.device import Device
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
 from search.latency.reading import Latency, State
 from threshnet.errors import InputError

@@ -13,12 +13,13 @@ import pytest
 import torch
 from search_tests.tiny import NETWORK, QUICK, SIZE
 
-from search.latency.devices import Device, bench, measure_on
+from search.latency.devices.device import Device
+from search.latency.measure import bench, measure_on
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
 from threshnet.errors import InputError
-from threshnet.export import export_onnx
+from threshnet.export.folder import export_onnx
 from threshnet.network import build
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 

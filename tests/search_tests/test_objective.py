@@ -26,18 +26,18 @@ from search_tests.tiny import (
 
 from search import records
 from search.data import SearchData
-from search.latency.devices import device_named
+from search.latency.devices.named import device_named
 from search.latency.protocol import MeasurementError
 from search.objective import FAILURES, Kept, Silent, scorer
 from search.records import record
-from search.samplers import sampler_for
+from search.samplers.distinct import sampler_for
 from search.task import Task
-from search.train import TrainingFailed
+from search.training.train import TrainingFailed
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
 from threshnet.costs import count
+from threshnet.shared_lease import Turn
 from threshnet.spec import NetworkSpec, StemSpec
-from threshnet.turn import Turn
 
 MIDDLE = (params_of(SMALLEST) + params_of(LARGEST)) / 2
 

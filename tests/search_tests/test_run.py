@@ -29,14 +29,15 @@ from search_tests.tiny import (
 )
 from sqlalchemy import event
 
-from search import records, samplers, volume
+from search import records, volume
 from search import run as module
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.objective import Kept, Silent
 from search.records import Record
 from search.run import Outcome, counted, counts, fail_abandoned, run
+from search.samplers import distinct as samplers
 from search.task import Task
-from search.train import TrainingFailed
+from search.training.train import TrainingFailed
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
 from threshnet.spec import NetworkSpec

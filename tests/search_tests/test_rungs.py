@@ -29,16 +29,18 @@ from search_tests.tiny import (
 )
 from search_tests.workers import work_together
 
-from search import objective, records, samplers, surrogate
+from search import objective, records
 from search import run as module
 from search.objective import FAILURES, Kept, Policy, Silent, Watch, scorer
 from search.records import Record, record
 from search.run import Outcome, run
-from search.samplers import sampler_for
+from search.samplers import distinct as samplers
+from search.samplers import surrogate
+from search.samplers.distinct import sampler_for
 from search.task import Task
-from search.train import TrainingFailed, train
+from search.training.train import TrainingFailed, train
 from space import Limits, decode, encode
-from studies.front import front_of
+from studies.fronts.front import front_of
 from studies.spec import StudySpec
 from studies.study import Loaded
 from threshnet.checkpoint import load_weights
@@ -375,7 +377,7 @@ def test_the_worse_half_is_stopped_and_goes_on_once_it_belongs_to_the_better(sea
     searching.timed(lambda spec: 1.0)
     task = tiny_task(rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("random", task, 0)
-    searching.monkeypatch.setattr("search.samplers.DistinctSampler.can_reach", lambda *_: True)
+    searching.monkeypatch.setattr("search.samplers.distinct.DistinctSampler.can_reach", lambda *_: True)
     worst, worse, best = (
         decode(SPACE, {"block1_layers": 1, "block1_threshold": 2, "block1_growth": n, "block1_transition": n})
         for n in (0, 2, 5)

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 
 from search.data import SearchData, Split
-from search.latency.devices import Device
+from search.latency.devices.device import Device
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
-from search.recipes import FAST, Recipe
 from search.task import Task
-from search.train import Epoch, Trained, Training
+from search.training.recipes import FAST, Recipe
+from search.training.train import Epoch, Trained, Training
 from space import Limits, Space, decode
 from threshnet.costs import count
 from threshnet.network import build
+from threshnet.shared_lease import Turn
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
-from threshnet.turn import Turn
 
 SIZE = 16  # pixels
 STEM = StemSpec((4, 8), stride=2, pool=False)

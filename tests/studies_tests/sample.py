@@ -12,7 +12,7 @@ from search_tests.tiny import steady_latency
 from search import records
 from search.latency.reading import Latency
 from space import Limits
-from studies.front import Front, front_of
+from studies.fronts.front import Front, front_of
 from studies.spec import StudySpec
 from studies.storage import open_storage
 from studies.study import Loaded

@@ -9,7 +9,7 @@ from PIL import Image
 from search_tests.tiny import NETWORK, QUICK, SIZE, SPACE
 
 from search.data import DataSettings
-from search.recipes import FAST
+from search.training.recipes import FAST
 from studies.spec import StudySpec
 from threshnet.spec import NetworkSpec
 

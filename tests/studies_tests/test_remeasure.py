@@ -17,8 +17,8 @@ from search.objective import Silent
 from search.records import REMEASURED, Record
 from space import Limits
 from studies import cli, launch, load
-from studies.front import front_of
-from studies.moves import moves
+from studies.fronts.front import front_of
+from studies.fronts.moves import moves
 from studies.remeasure import networks_of, remeasure
 from studies.study import Loaded
 from threshnet import InputError

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from search.data import DATASETS, DataSettings
 from search.latency.protocol import Protocol
-from search.recipes import RECIPES
-from search.samplers import SAMPLERS
+from search.samplers.distinct import SAMPLERS
+from search.training.recipes import RECIPES
 from space import SPACES, Limits
 from studies.spec import BUILT_IN, StudySpec, find_spec, parse_spec, read_spec
 from threshnet import InputError

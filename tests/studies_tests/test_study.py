@@ -21,7 +21,6 @@ from search.records import Record
 from search.run import Outcome
 from space import Limits
 from studies import launch, load
-from studies.drawing import schedule_svg
 from studies.environment import PACKAGES
 from studies.listing import copy_study, list_studies
 from studies.spec import StudySpec
@@ -29,6 +28,7 @@ from studies.storage import open_storage
 from studies.study import named_in
 from threshnet import NAMED, InputError
 from threshnet.checkpoint import load_weights
+from threshnet.drawing import schedule_svg
 from threshnet.spec import NetworkSpec
 
 Launch = Callable[..., tuple[Any, Outcome]]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from threshnet import InputError, baselines
-from threshnet.agreement import TOLERANCE
 from threshnet.baselines import BASELINES, Baseline, build_baseline
-from threshnet.export import export_onnx, run_onnx
+from threshnet.export.agreement import TOLERANCE
+from threshnet.export.folder import export_onnx, run_onnx
 
 needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 NETWORKS = [

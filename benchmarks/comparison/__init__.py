@@ -1,0 +1,1 @@
+"""Published networks and baselines, counted, measured and trained by one protocol."""

@@ -1,0 +1,200 @@
+"""The replays of a table as a figure: the share of the true front found, over what it cost, strategy by strategy."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from benchmarks.report import digits
+from benchmarks.search_efficiency.page import by_strategy, costs
+from benchmarks.search_efficiency.replay import GOAL, best_shares, oracle
+from benchmarks.search_efficiency.runs import Run
+from benchmarks.search_efficiency.strategies import OURS, TITLES, UNSEEN
+from benchmarks.threshbench.table import RUNGS, Table
+from studies.figures.front import layout
+from studies.figures.panel import DOT, GRID, INK, SOFT
+
+WIDTH, HEIGHT = 1120, 760  # pixels
+LEFT, RIGHT, BOTTOM = 76, 30, 66  # margins, pixels
+HEAD, LINE, ROW, GAP = 116, 19, 18, 6  # pixels: the title with a line below it, further lines, flags and between them
+CHARACTER, CHARACTERS = 7.0, 165  # pixels of a flag's character, characters of a line below the title
+LEAST, COSTS = 0.95, (1, 2, 5, 10, 20, 50, 100, 200)  # left end and ticks of the cost, full trainings
+LOWEST, TICKS = 0.4, (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+STEPS = 400  # costs at which the runs are compared
+# Okabe and Ito's colours, told apart by most of the colour-blind.
+COLOURS = {
+    OURS: "#0072B2",
+    UNSEEN: "#003B5C",
+    "random": "#7A7A7A",
+    "nsga2": "#D55E00",
+    "tpe": "#56B4E9",
+    "tpe_multivariate": "#009E73",
+    "gp": "#CC79A7",
+    "ax": "#B8860B",
+    "mo_asha": "#6A3D9A",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One strategy's shares over its cost, repeats free."""
+
+    strategy: str
+    # Full trainings.
+    costs: NDArray[np.float64]
+    # Lower quartile, median and upper quartile of the share, each (len(costs),).
+    shares: tuple[NDArray[np.float64], ...]
+
+    @property
+    def end(self) -> tuple[float, float]:
+        """Cost and median share where the median run ended."""
+        return float(self.costs[-1]), float(self.shares[1][-1])
+
+
+def line(strategy: str, runs: Sequence[Run]) -> Line:
+    """The line of a strategy's runs, up to where the median run reaches the goal, or half of them have ended."""
+    ends = [run.curve[-1][0] for run in runs]
+    last = float(np.median(ends))
+    grid = np.geomspace(1.0, max(last, 1.0), STEPS)
+    shares = np.array([held(run, grid) for run in runs])
+    low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75), axis=0)
+    return Line(strategy, grid, (low, middle, high))
+
+
+def held(run: Run, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share that a run had at each cost, at most the goal."""
+    at = np.array([point[0] for point in run.curve])
+    share = np.array([0.0, *(point[2] for point in run.curve)])
+    return np.asarray(np.minimum(share[np.searchsorted(at, grid, side="right")], GOAL))
+
+
+def figure(runs: Sequence[Run], recorded: Table) -> go.Figure:
+    """Median and quartiles of the share over the cost, with the fewest possible networks as steps."""
+    lines = [line(strategy, own) for strategy, own in by_strategy(runs).items()]
+    seeds = sorted({len(own) for own in by_strategy(runs).values()})
+    about = (
+        f"Table {recorded.about['table']}: {len(recorded.entries)} networks, recorded once and replayed. Median and "
+        f"quartiles of {' or '.join(map(str, seeds))} seeds; a repeated proposal is free. Each line is named where its "
+        f"median run ends, with the median cost to {GOAL:.0%}; >= where seeds were cut short before."
+    )
+    if recorded.about["caveat"]:
+        about += f" Caveat: {recorded.about['caveat']}."
+    heading = "<br>".join(textwrap.wrap(about, CHARACTERS))
+    right = 1.06 * max(each.end[0] for each in lines)
+    flags = list(flagged(lines, runs, recorded, right))
+    top = HEAD + LINE * heading.count("<br>") + ROW * (1 + max(flag.row for flag in flags))
+    chart = go.Figure()
+    for each in sorted(lines, key=lambda one: one.strategy == OURS):
+        draw_line(chart, each)
+    shares = best_shares(recorded)[: oracle(recorded, GOAL)]
+    steps = {"color": INK, "width": 1.6, "dash": "dot", "shape": "hv"}
+    chart.add_scatter(
+        x=list(range(1, len(shares) + 1)), y=[height(share) for share in shares], mode="lines", line=steps
+    )
+    for flag in flags:
+        draw_flag(chart, flag, HEIGHT - top - BOTTOM)
+    chart.update_layout(
+        layout("What finding the front costs", heading, top),
+        margin={"l": LEFT, "r": RIGHT, "t": top, "b": BOTTOM},
+        width=WIDTH,
+        height=HEIGHT,
+        showlegend=False,
+        xaxis=axis(f"cost, full trainings of {RUNGS[-1]} epochs (log scale)")
+        | {"type": "log", "range": [np.log10(LEAST), np.log10(right)], "tickvals": COSTS},
+        yaxis=axis("share of the true front's hypervolume")
+        | {
+            "range": [height(LOWEST), height(GOAL)],
+            "tickvals": [height(share) for share in TICKS],
+            "ticktext": [f"{share:.0%}" for share in TICKS],
+        },
+    )
+    return chart
+
+
+def height(share: float) -> float:
+    """Where a share is drawn: by the decades of what is missing to 1, so that the last percents are seen."""
+    return float(-np.log10(1 - max(0.0, min(share, GOAL))))
+
+
+def draw_line(chart: go.Figure, each: Line) -> None:
+    """Add a strategy's band and line."""
+    colour, ours = COLOURS[each.strategy], each.strategy == OURS
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    band = f"rgba({red},{green},{blue},{0.2 if ours else 0.09})"
+    low, middle, high = ([height(share) for share in shares] for shares in each.shares)
+    edge = {"width": 0, "shape": "hv"}
+    chart.add_scatter(x=each.costs, y=low, mode="lines", line=edge, hoverinfo="skip")
+    chart.add_scatter(x=each.costs, y=high, mode="lines", line=edge, hoverinfo="skip", fill="tonexty", fillcolor=band)
+    width = 3.6 if ours else 1.9
+    stroke = {"color": colour, "width": width, "shape": "hv"}
+    chart.add_scatter(x=each.costs, y=middle, mode="lines", name=TITLES[each.strategy], line=stroke)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A line's name above the plot, left of a thin pole that stands on the line's end."""
+
+    text: str
+    colour: str
+    # Cost and share of the line's end.
+    at: tuple[float, float]
+    # 0 is the lowest.
+    row: int
+
+
+def flagged(lines: Sequence[Line], runs: Sequence[Run], recorded: Table, right: float) -> Iterator[Flag]:
+    """The lines' flags from left to right, each above the poles that its text would cross."""
+    fewest = oracle(recorded, GOAL)
+    ends = [(f"fewest possible {fewest}", INK, (float(fewest), GOAL))]
+    for each in lines:
+        paid = costs(by_strategy(runs)[each.strategy], GOAL, "cached", len(recorded.entries))
+        text = f"{TITLES[each.strategy]} {'>= ' if paid.cut else ''}{digits(paid.median)}"
+        ends.append((f"<b>{text}</b>" if each.strategy == OURS else text, COLOURS[each.strategy], each.end))
+    pixels = (WIDTH - LEFT - RIGHT) / np.log(right / LEAST)
+    poles: list[tuple[float, int]] = []
+    for text, colour, at in sorted(ends, key=lambda end: end[2][0]):
+        pole = float(pixels * np.log(at[0] / LEAST))
+        left = pole - CHARACTER * len(text.removeprefix("<b>").removesuffix("</b>")) - 2 * GAP
+        row = max((row + 1 for other, row in poles if other > left), default=0)
+        poles.append((pole, row))
+        yield Flag(text, colour, at, row)
+
+
+def draw_flag(chart: go.Figure, flag: Flag, pixels: float) -> None:
+    """Add a flag above a plot of so many pixels' height."""
+    cost, share = flag.at
+    low, high = height(LOWEST), height(GOAL)
+    top = 1 + (GAP + ROW * flag.row + ROW / 2) / pixels
+    foot = (height(share) - low) / (high - low)
+    pole = {"color": flag.colour, "width": 1}
+    chart.add_shape(type="line", xref="x", yref="paper", x0=cost, x1=cost, y0=foot, y1=top + 6 / pixels, line=pole)
+    chart.add_annotation(
+        x=np.log10(cost),
+        y=top,
+        xref="x",
+        yref="paper",
+        text=flag.text,
+        font={"size": 13, "color": flag.colour},
+        showarrow=False,
+        xanchor="right",
+        yanchor="middle",
+        xshift=-GAP / 2,
+    )
+
+
+def axis(title: str) -> dict[str, object]:
+    """How both axes look."""
+    return {
+        "title": {"text": title, "font": {"size": 14, "color": SOFT}, "standoff": 10},
+        "tickfont": {"color": SOFT},
+        "gridcolor": GRID,
+        "linecolor": DOT,
+        "showline": True,
+        "ticks": "outside",
+        "tickcolor": DOT,
+        "zeroline": False,
+        "minor": {"showgrid": False},
+    }

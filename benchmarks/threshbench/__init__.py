@@ -1,0 +1,1 @@
+"""ThreshBench: a recorded table of small networks."""

@@ -1,0 +1,129 @@
+"""ThreshBench: every network of a small space, each trained once to the end and scored at every rung on the way.
+
+A table is a file of JSON lines: its settings and conditions first, then one line per latency and per training.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from search.latency.protocol import Protocol
+from search.training.recipes import FAST
+from space import SMALL_IMAGES, Space, decode, encode
+from threshnet.costs import Costs, count
+from threshnet.spec import NetworkSpec, StemSpec
+
+FOLDER = Path(__file__).parents[1] / "results"
+INPUT_SIZE = 32
+# Two blocks of a threshold, a depth and a growth each; a block of one layer is the same at every threshold.
+SPACE = replace(
+    SMALL_IMAGES,
+    name="threshbench",
+    granularity="block",
+    stems=(StemSpec((16, 32), stride=2, pool=False),),
+    activations=("relu",),
+    blocks=(2,),
+    layers=(1, 4),
+    thresholds=(0, 1, 2, 3),
+    units=("conv",),
+    bottleneck_widths=(32,),
+    multipliers=(1.0,),
+    outputs=("all",),
+    growths=(4, 8, 16),
+    transitions=(64,),
+    pools=(True,),
+    block_dropouts=(0.0,),
+    head_dropouts=(0.0,),
+)
+RUNGS = (1, 2, 4, 8)  # epochs after which a training is scored
+RECIPE = replace(FAST, epochs=RUNGS[-1], batch=64)
+PROTOCOL = Protocol(min_s=0.3, max_s=1.0)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One training of one network."""
+
+    seed: int
+    # Validation error, percent, at each rung.
+    errors: tuple[float, ...]
+    # Wall-clock seconds, in one thread, other work beside it.
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the table."""
+
+    params: dict[str, int]  # as Optuna's trials have them
+    spec: NetworkSpec
+    costs: Costs
+    # Measured on this machine: the median and the ends of its 95 % interval.
+    latency_ms: float
+    latency_interval_ms: tuple[float, float]
+    trained: tuple[Trained, ...]  # the first is the one that a search sees
+
+    @property
+    def errors(self) -> tuple[float, ...]:
+        """Validation errors, percent, at the rungs of the training that a search sees."""
+        return self.trained[0].errors
+
+
+@dataclass(frozen=True)
+class Table:
+    """A recorded table."""
+
+    # What was recorded and on what: "data", "recipe", "rungs", "images", "passes_per_epoch", "environment", "caveat".
+    about: dict[str, Any]
+    entries: tuple[Entry, ...]
+
+    @property
+    def passes_per_epoch(self) -> int:
+        """Training images seen in one epoch."""
+        return int(self.about["passes_per_epoch"])
+
+
+def networks(space: Space = SPACE) -> dict[str, NetworkSpec]:
+    """Every network of a small space by its fingerprint, each once."""
+    distributions = space.distributions()
+    ranges = [range(each.low, each.high + 1) for each in distributions.values()]
+    specs = (decode(space, dict(zip(distributions, codes, strict=True))) for codes in product(*ranges))
+    return {spec.fingerprint(): spec for spec in specs}
+
+
+def read(file: Path) -> Table:
+    """A recorded table; ValueError names what is missing from it."""
+    about, *lines = (json.loads(line) for line in file.read_text().splitlines())
+    latency = {line["network"]: line for line in lines if "latency_ms" in line}
+    trained: dict[str, list[Trained]] = {}
+    for line in lines:
+        if "errors" in line:
+            found = Trained(line["seed"], tuple(line["errors"]), line["seconds"])
+            trained.setdefault(line["network"], []).append(found)
+    specs = networks()
+    missing = [name for name in specs if name not in latency or name not in trained]
+    if missing:
+        raise ValueError(f"{file}: {len(missing)} of {len(specs)} networks are not recorded yet")
+    entries = tuple(
+        Entry(
+            params=encode(SPACE, spec),
+            spec=spec,
+            costs=count(spec, INPUT_SIZE),
+            latency_ms=latency[name]["latency_ms"],
+            latency_interval_ms=tuple(latency[name]["interval_ms"]),
+            trained=tuple(sorted(trained[name], key=lambda one: one.seed)),
+        )
+        for name, spec in specs.items()
+    )
+    return Table(about, entries)
+
+
+def noise(entries: Sequence[Entry]) -> tuple[float, int]:
+    """Standard deviation of the top rung's error between seeds, percent, and over how many networks it was pooled."""
+    repeated = [[one.errors[-1] for one in entry.trained] for entry in entries if len(entry.trained) > 1]
+    freedom = sum(len(errors) - 1 for errors in repeated)
+    squares = sum(sum((error - sum(errors) / len(errors)) ** 2 for error in errors) for errors in repeated)
+    return (squares / freedom) ** 0.5 if freedom else float("nan"), len(repeated)

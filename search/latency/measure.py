@@ -1,0 +1,194 @@
+"""A device chosen by its name, and what can be asked of it: one latency, or several networks in turns."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from search.latency import lease
+from search.latency.conversation import Conversation
+from search.latency.devices.device import Device
+from search.latency.devices.named import device_named
+from search.latency.onnx_files import Network
+from search.latency.probes.probe import ratio_interval, round_medians
+from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
+from search.latency.reading import Latency, Rounds, as_rounds, doubts
+from search.latency.reference import REFERENCE, quiet_latency
+from threshnet import strict
+from threshnet.errors import InputError
+from threshnet.foreign import clean
+from threshnet.shapes import walk
+from threshnet.spec import NetworkSpec
+
+Answer = TypeVar("Answer")
+PAUSE_S = 2.0  # before a lost connection is tried again
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a probe tells once its networks are loaded, its texts without control characters."""
+
+    runtime_version: str
+    processor: str
+    notes: tuple[str, ...]
+    pid: int
+    processors: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not isinstance(value, int):
+                safe = clean(value) if isinstance(value, str) else tuple(map(clean, value))
+                object.__setattr__(self, name, safe)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Networks on a device, to be loaded and measured."""
+
+    device: Device
+    talk: Conversation
+    request: dict[str, object]  # of the probe: the networks, and how they are to run
+    timeout_s: float
+
+    def load(self) -> Facts:
+        """Load the networks, or load them anew: they then lie elsewhere in memory."""
+        with contextlib.nullcontext() if self.device.far_lease else lease.shared(self.device.lease):
+            answer = self.talk.ask("load", self.request, self.timeout_s)
+        return _parsed(lambda: strict.read(answer, Facts, self.talk.name))
+
+    def rounds(self, order: Sequence[int], protocol: Protocol) -> Rounds:
+        """Time the networks of these numbers in turns, alone on the device."""
+        plan = {name: getattr(protocol, name) for name in ("round_runs", "discard", "warmup_s", "min_s", "max_s")}
+        plan |= {"order": list(order), "tolerance": protocol.tolerance, "lease": self.device.far_lease}
+        runs = protocol.round_runs - protocol.discard
+        with contextlib.ExitStack() as held:
+            if not self.device.far_lease and self.device.lease != lease.CPU:
+                held.enter_context(lease.shared())  # a GPU's host thread loads the CPU
+            held.enter_context(lease.exclusive(self.device.lease))
+            answer = self.talk.ask("measure", plan, protocol.timeout_s + protocol.max_s)
+        return _parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs))
+
+
+def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:
+    """InputError where the device has no such runtime, or cannot follow the protocol with it."""
+    if runtime not in device.runtimes:
+        raise InputError(f"runtime {runtime!r}, must be one of {', '.join(device.runtimes)}")
+    device.check(runtime, protocol)
+
+
+def measure_on(
+    device: Device | str,
+    network: Network,
+    input_size: int,
+    runtime: str = "onnxruntime",
+    protocol: Protocol = DEFAULT_PROTOCOL,
+    *,
+    anew: bool = False,
+) -> Latency:
+    """Measure the untrained network of a spec, or an ONNX file, on (batch, 3, size, size), against the reference.
+
+    `anew` takes the reference's quiet latency again. Raises InputError for an unknown device or runtime or a size that
+    the network pools away, MeasurementError when the measurement fails. Global random state and threads of torch are
+    left alone.
+    """
+    device = device_named(device) if isinstance(device, str) else device
+
+    def once(device: Device) -> Latency:
+        with bench(device, (REFERENCE, network), input_size, runtime, protocol) as ready:
+            facts = ready.load()
+            reference_ms = _quiet(ready, facts, input_size, runtime, protocol, anew)
+            rounds = ready.rounds((0, 1), protocol)
+        return _reading(device, facts, rounds, reference_ms, input_size, runtime, protocol)
+
+    return retried(device, once)
+
+
+def retried(device: Device, work: Callable[[Device], Answer]) -> Answer:
+    """What `work` makes of a device, begun again where the connection is lost, as often as the device says."""
+    for left in reversed(range(device.tries)):
+        try:
+            return work(device)
+        except ConnectionLost:
+            if not left:
+                raise
+            time.sleep(PAUSE_S)
+    raise AssertionError("a device is tried at least once")
+
+
+@contextlib.contextmanager
+def bench(
+    device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
+) -> Iterator[Bench]:
+    """A probe on the device with these networks at hand, to be loaded; it ends with the block."""
+    check_runtime(device, runtime, protocol)
+    for network in networks:
+        if isinstance(network, NetworkSpec):
+            walk(network, input_size)  # refuses a size that is too small
+    settings = {name: getattr(protocol, name) for name in ("threads", "batch", "precision", "channels_last")}
+    settings |= {"input_size": input_size, "runtime": runtime}
+    with (
+        device.probe(runtime, protocol) as talk,
+        device.models(talk, networks, input_size, runtime, protocol) as models,
+    ):
+        yield Bench(device, talk, {"models": models, "settings": settings}, protocol.timeout_s)
+
+
+def _quiet(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol: Protocol, anew: bool) -> float:
+    """The reference's quiet latency under the conditions of this bench, milliseconds."""
+    conditions = {
+        "device": ready.device.name,
+        "processor": facts.processor,
+        "runtime": f"{runtime} {facts.runtime_version}",
+        "threads": protocol.threads,
+        "batch": protocol.batch,
+        "input": input_size,
+        "precision": protocol.precision + (" channels_last" if protocol.channels_last else ""),
+        "reference": REFERENCE.fingerprint(),
+    }
+
+    def take() -> float:
+        longer = replace(protocol, min_s=2 * protocol.min_s, max_s=2 * protocol.max_s, tolerance=protocol.tolerance / 2)
+        return ratio_interval(round_medians(ready.rounds((0,), longer).rounds_ms), 0)[0]
+
+    return quiet_latency(", ".join(f"{key} {value}" for key, value in conditions.items()), take, anew=anew)
+
+
+def _reading(
+    device: Device,
+    facts: Facts,
+    rounds: Rounds,
+    reference_ms: float,
+    input_size: int,
+    runtime: str,
+    protocol: Protocol,
+) -> Latency:
+    """The record of a reading."""
+    crowded = f"{protocol.threads} threads on {facts.processors} processors"
+    latency = Latency(
+        rounds_ms=rounds.rounds_ms[1],
+        reference_rounds_ms=rounds.rounds_ms[0],
+        reference_ms=reference_ms,
+        ended=rounds.ended,
+        device=device.name,
+        processor=facts.processor,
+        runtime=runtime,
+        runtime_version=facts.runtime_version,
+        threads=protocol.threads,
+        batch=protocol.batch,
+        input_size=input_size,
+        precision=protocol.precision,
+        channels_last=protocol.channels_last,
+        before=rounds.before,
+        after=rounds.after,
+    )
+    notes = (*facts.notes, *([crowded] if protocol.threads > facts.processors else []))
+    return replace(latency, warnings=(*notes, *doubts(latency, protocol.tolerance, rounds.steady)))
+
+
+def _parsed(read: Callable[[], Answer]) -> Answer:
+    """What `read` makes of a probe's answer; MeasurementError where that is malformed."""
+    try:
+        return read()
+    except InputError as error:
+        raise MeasurementError(f"answered nonsense, {clean(str(error))}") from None

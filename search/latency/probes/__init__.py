@@ -1,0 +1,1 @@
+"""Probes: the programs that run on a measurement device."""

@@ -1,0 +1,44 @@
+"""The child program that times specs in PyTorch on the CPU, fp32: `python -m search.latency.probes.torch_probe`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search.latency.probes.probe import Loaded, host_timer, serve
+from threshnet.network import build
+from threshnet.spec import NetworkSpec
+
+
+def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
+    """Build the specs whose to_json() are `models`, untrained, for inference on (batch, 3, size, size).
+
+    The runtime "torch" is eager, "torch-compiled" torch.compile with its defaults. Denormals count as zero, for the
+    reason given in search.latency.probes.probe.
+    """
+    torch.set_num_threads(settings["threads"])
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    images = torch.rand(settings["batch"], 3, settings["input_size"], settings["input_size"])
+    layout = torch.channels_last if settings["channels_last"] else torch.contiguous_format
+    images = images.contiguous(memory_format=layout)
+    networks: list[Callable[[Tensor], Tensor]] = []
+    for model in models:
+        network: nn.Module = build(NetworkSpec.from_json(model)).eval().to(memory_format=layout)
+        networks.append(torch.compile(network) if settings["runtime"] == "torch-compiled" else network)
+    return Loaded([host_timer(inference(network, images)) for network in networks], torch.__version__)
+
+
+def inference(network: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[], Tensor]:
+    """One run of a network on images, without gradients."""
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            return network(images)
+
+    return run
+
+
+if __name__ == "__main__":
+    serve(load)

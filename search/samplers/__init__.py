@@ -1,0 +1,1 @@
+"""Samplers: proposals for the next network, and decisions at rungs."""

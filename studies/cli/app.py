@@ -1,0 +1,224 @@
+"""The command line: its entry point, and the commands about studies."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from studies.cli.device import device
+from studies.cli.export import check, export, train
+from studies.cli.measure import compare, measure
+from studies.cli.network import costs, draw
+from studies.cli.options import (
+    ERR,
+    OUT,
+    CommandFailed,
+    Duration,
+    as_json_option,
+    file_option,
+    runs_option,
+    storage_option,
+)
+from studies.cli.pick import pick
+from studies.cli.recover import recover
+from studies.cli.remeasure import remeasure
+from studies.cli.volume import volume
+from threshnet.errors import InputError
+
+OTHER_IMAGES = "images from a folder, which may not be those of the data set that the study is named after"
+
+
+def main() -> None:
+    """Entry point: bad input ends in one line and exit status 2, a failure in one line and 1, Ctrl-C in status 130."""
+    logging.disable(logging.WARNING)  # Optuna's and the exporters' own talk
+    try:
+        sys.exit(cli(sys.argv[1:] or ["--help"], prog_name="threshnet", standalone_mode=False) or 0)
+    except (click.Abort, KeyboardInterrupt):
+        ERR.print("interrupted")
+        sys.exit(130)
+    except CommandFailed as failure:
+        _fail(failure.message, 1)
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except InputError as error:
+        _fail(str(error), 2)
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+def _fail(message: str, status: int) -> None:
+    ERR.print(f"error: {' '.join(message.split())}", soft_wrap=True)
+    sys.exit(status)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="threshnet-nas", prog_name="threshnet")
+def cli() -> None:
+    """Search threshold schedules of ThreshNets for image error and measured latency.
+
+    Launch a study, look at its Pareto front, export a network of it as a model.
+    """
+
+
+@cli.command()
+@click.argument("spec")
+@storage_option
+@click.option("--trials", type=click.IntRange(min=1), help="Trained or failed networks at which to stop.")
+@click.option("--budget", type=float, help="Full trainings' worth of training images at which to stop.")
+@click.option("--until-plateau", is_flag=True, default=None, help="Stop as soon as the front no longer moves.")
+@click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Read an ImageFolder tree instead of the spec's data set, mirrored in training where that one is.",
+)
+@click.option("--caveat", help="Said beside every number, with --data.")
+@runs_option
+@as_json_option
+def launch(
+    spec: str,
+    storage: str,
+    trials: int | None,
+    budget: float | None,
+    until_plateau: bool | None,
+    timeout: float | None,
+    data: Path | None,
+    caveat: str | None,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Create or resume the study of SPEC, a TOML file or the name of a built-in one.
+
+    Ctrl-C stops cleanly; launching again goes on.
+    """
+    from dataclasses import replace
+
+    from search.convergence import stopped_at
+    from search.data import DataSettings
+    from studies import study
+    from studies.cli.progress import Screen, closing, failures
+    from studies.spec import find_spec
+
+    found = find_spec(spec)
+    if data is not None:
+        given = found.data
+        settings = DataSettings("folder", data, given.train, given.validation, given.seed)
+        found = replace(found, data=settings, flip=study.mirrors(found), caveat=caveat or OTHER_IMAGES)
+    elif caveat is not None:
+        raise InputError("--caveat goes with --data")
+    console, ends = ERR if as_json else OUT, budget or found.budget
+    with Screen(console, found.name, trials or found.trials, ends) as screen:
+        loaded, outcome = study.launch(
+            found,
+            storage,
+            trials=trials,
+            budget=budget,
+            until_plateau=until_plateau,
+            timeout_s=timeout,
+            runs=runs,
+            watch=screen,
+            progress=screen.loading,
+        )
+    if as_json:
+        failed, stopped = failures(loaded.records), sum(stopped_at(loaded.records).values())
+        told = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained, "failed": failed}
+        told |= {"stopped": stopped}
+        click.echo(json.dumps(told, indent=2))
+    else:
+        OUT.print(closing(loaded, outcome, storage), highlight=False, soft_wrap=True)
+    if outcome.ended == "interrupted":
+        sys.exit(130)
+    if outcome.ended == "unreachable":
+        raise CommandFailed(f"study {found.name!r}: {found.device} cannot be reached; see the reasons above")
+    if outcome.ended != "timeout" and not loaded.trained:
+        raise CommandFailed(f"study {found.name!r}: no network was trained; see the reasons above")
+
+
+@cli.group(invoke_without_command=True)
+@storage_option
+@as_json_option
+@click.pass_context
+def studies(context: click.Context, storage: str, as_json: bool) -> None:
+    """List the studies of a storage: trials by state, hypervolume, last activity."""
+    if context.invoked_subcommand:
+        return
+    from dataclasses import asdict
+
+    from studies.cli.tables import studies_table
+    from studies.listing import list_studies
+
+    listed = list_studies(storage)
+    if as_json:
+        click.echo(json.dumps([asdict(study) for study in listed], indent=2))
+    else:
+        OUT.print(studies_table(storage, listed))
+
+
+@studies.command("copy")
+@click.argument("study")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(study: str, source: str, target: str) -> None:
+    """Copy a study from one storage to another; its weights stay where they are."""
+    from studies.listing import copy_study
+    from studies.storage import shown
+
+    copy_study(study, source, target)
+    OUT.print(f"copied {study} to {shown(target)}", highlight=False)
+
+
+@cli.command()
+@click.argument("study")
+@storage_option
+@click.option("--on", "backend", help="Show the front of this backend alone, e.g. 'cpu torch'.")
+@file_option("--html", "Write the fronts as one interactive page.")
+@file_option("--png", "Write the fronts as a picture; needs a Chrome or Chromium.")
+@file_option("--csv", "Write every trial as a table.")
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Write a results folder.")
+@as_json_option
+@runs_option
+def pareto(
+    study: str,
+    storage: str,
+    backend: str | None,
+    html: Path | None,
+    png: Path | None,
+    csv: Path | None,
+    results: Path | None,
+    as_json: bool,
+    runs: Path,
+) -> None:
+    """Show the Pareto front of STUDY, its named networks, what dominates each, and what moves on other backends."""
+    from studies.cli.tables import front_table, moves_told, named_table
+    from studies.fronts.front import front_of, fronts_of
+    from studies.fronts.moves import moves
+    from studies.report import results as report
+    from studies.study import course_of, load
+
+    if backend is not None and results is not None:
+        raise InputError("--results is about every backend of the study, so it does not go with --on")
+    loaded = load(study, storage, runs=runs)
+    fronts = fronts_of(loaded) if backend is None else (front_of(loaded, backend),)
+    first = fronts[0]
+    if as_json:
+        click.echo(json.dumps(report.told_json(loaded, fronts), indent=2))
+    else:
+        OUT.print(front_table(first))
+        if first.named:
+            OUT.print(named_table(first))
+        for front in fronts[1:]:
+            OUT.print(front_table(front))
+            for told in moves_told(moves(first, front)):
+                OUT.print(told, highlight=False)
+        for sentence in course_of(loaded).told:
+            OUT.print(sentence, highlight=False)
+        if first.caveat:
+            OUT.print(f"Note: {first.caveat}.", highlight=False)
+    for line in report.write(loaded, fronts, storage=storage, html=html, png=png, csv=csv, results=results):
+        ERR.print(line, soft_wrap=True)
+
+
+for command in (export, measure, compare, remeasure, volume, pick, device, costs, draw, recover, train, check):
+    cli.add_command(command)

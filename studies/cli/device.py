@@ -1,0 +1,80 @@
+"""The commands about devices: check."""
+
+import json
+import sys
+from collections.abc import Iterator
+
+import click
+from rich.table import Table
+
+from search.latency.check import About, Check
+from studies.cli.options import OUT, as_json_option, plain_table
+
+
+def device_table(check: Check) -> Table:
+    """What is known of a device, and what speaks against it."""
+    verdict = "fit to measure on" if check.fit else "not fit to measure on"
+    table = plain_table(f"{check.device}: {verdict}")
+    table.show_header = False
+    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for key, value in _rows(check):
+        table.add_row(key, value)
+    return table
+
+
+def _rows(check: Check) -> Iterator[tuple[str, str]]:
+    if check.about:
+        yield from _facts(check.about)
+    if check.latency_ms and check.reference_ms:
+        yield "runtime", f"{check.runtime} {check.runtime_version} survives its first inference"
+        ratio = check.latency_ms / check.reference_ms
+        told = f"{check.latency_ms:.3f} ms, {ratio:.2f} times the recorded {check.reference_ms:.3f} ms"
+        yield "reference network", told
+    for problem in check.problems:
+        yield "problem", problem
+    for hint in check.hints:
+        yield "hint", hint
+
+
+def _facts(about: About) -> Iterator[tuple[str, str]]:
+    state = about.state
+    yield "processor", f"{about.processor}, {about.processors} usable, {about.machine}, {about.bits}-bit"
+    yield "python", about.python
+    yield "numpy", about.versions.numpy or "not installed"
+    yield "onnxruntime", about.versions.onnxruntime or "not installed"
+    for name, value, unit in (
+        ("free memory", about.free_mib, " MiB"),
+        ("governor", state.governor, ""),
+        ("clock", state.clock_mhz, " MHz"),
+        ("temperature", state.temperature_c, " degrees C"),
+        ("load", state.load, ""),
+    ):
+        yield name, "not told" if value is None else f"{value}{unit}"
+    yield "throttled", "not told" if state.throttled is None else f"{state.throttled:#x}" if state.throttled else "no"
+
+
+@click.group()
+def device() -> None:
+    """Look after the devices that networks are measured on."""
+
+
+@device.command()
+@click.argument("device")
+@click.option("--calibrate", is_flag=True, help="Record the reference network's latency anew; the device must be idle.")
+@as_json_option
+def check(device: str, calibrate: bool, as_json: bool) -> None:
+    """Tell whether DEVICE (cpu, cuda, cuda:N, ssh://user@host) is fit to measure on; exit status 1 if not."""
+    from search.latency.check import check as check_device
+    from search.latency.devices.named import device_named
+
+    found = check_device(device_named(device), anew=calibrate)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        OUT.print(device_table(found))
+        if found.install:
+            OUT.print(f"To install what is missing:\n\n{found.install}\n", highlight=False, soft_wrap=True)
+            OUT.print(f"Then measure on the device\n\n{found.afterwards}\n", highlight=False, soft_wrap=True)
+    if not found.fit:
+        sys.exit(1)

@@ -1,0 +1,141 @@
+"""The commands that measure networks, and the options of every one that does: where, through which runtime, how."""
+
+import functools
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from studies.cli.options import OUT, Command, CommandFailed, as_json_option, input_option
+from threshnet.errors import InputError
+
+if TYPE_CHECKING:
+    from search.latency.devices.device import Device
+    from search.latency.protocol import Protocol
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the user asked for."""
+
+    device: str
+    # None: the device's first.
+    runtime: str | None
+    batch: int
+    threads: int
+    precision: str
+    channels_last: bool
+    # See Protocol; None: as there.
+    tolerance: float | None
+    max_s: float | None
+
+    def resolved(self) -> "tuple[Device, str, Protocol]":
+        """Device, runtime and protocol; InputError for what there is not."""
+        from search.latency.devices.named import device_named
+        from search.latency.measure import check_runtime
+        from search.latency.protocol import Protocol
+
+        device = device_named(self.device)
+        runtime = self.runtime or device.runtimes[0]
+        asked = {name: value for name, value in vars(self).items() if name not in ("device", "runtime")}
+        given = {name: value for name, value in asked.items() if value is not None}
+        if self.max_s is not None:
+            given["min_s"] = min(self.max_s, Protocol().min_s)
+        protocol = Protocol.from_json(Protocol().to_json() | given)
+        check_runtime(device, runtime, protocol)
+        return device, runtime, protocol
+
+
+def measuring_options(command: Command) -> Command:
+    """Add the options of a Setting, handed on as `setting`."""
+
+    @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or ssh://user@host.")
+    @click.option("--runtime", help="One of the device's [its first: onnxruntime on a CPU, torch-graph on a GPU].")
+    @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
+    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+    @click.option("--precision", default="fp32", show_default=True, help="fp32; fp16 or bf16 on a GPU.")
+    @click.option("--channels-last", is_flag=True, help="Memory layout NHWC, with torch.")
+    @click.option("--tolerance", type=click.FloatRange(min=0), help="Share within which the interval is to lie [0.02].")
+    @click.option("--max-s", type=click.FloatRange(min=0), help="Seconds of rounds after which to stop anyway [2].")
+    @functools.wraps(command)
+    def wrapped(
+        device: str,
+        runtime: str | None,
+        batch: int,
+        threads: int,
+        precision: str,
+        channels_last: bool,
+        tolerance: float | None,
+        max_s: float | None,
+        **others: Any,  # noqa: ANN401 - the command's own
+    ) -> Any:  # noqa: ANN401 - whatever the command returns
+        setting = Setting(device, runtime, batch, threads, precision, channels_last, tolerance, max_s)
+        return command(setting=setting, **others)
+
+    return wrapped
+
+
+@click.command()
+@click.argument("network")
+@measuring_options
+@input_option(None, "Image size, pixels [the file's, or 32].")
+@as_json_option
+@click.option("--calibrate", is_flag=True, help="Take the reference network's quiet latency anew.")
+def measure(network: str, setting: Setting, size: int | None, as_json: bool, calibrate: bool) -> None:
+    """Measure the latency of NETWORK, a name or a JSON file, against the reference network."""
+    from search.latency.measure import measure_on
+    from search.latency.protocol import MeasurementError
+    from studies.cli.tables import latency_table
+    from studies.network import read_network
+
+    given = read_network(network, classes=10)
+    device, runtime, protocol = setting.resolved()
+    try:
+        reading = measure_on(device, given.spec, size or given.input_size, runtime, protocol, anew=calibrate)
+    except MeasurementError as error:
+        raise CommandFailed(f"could not measure {given.title}: {error}") from None
+    if as_json:
+        click.echo(json.dumps({"network": given.title, **reading.summary(), **reading.to_json()}, indent=2))
+    else:
+        OUT.print(latency_table(given.title, reading))
+
+
+@click.command()
+@click.argument("networks", nargs=-1, required=True)
+@measuring_options
+@input_option(None, "Image size, pixels [the files', or 32].")
+@as_json_option
+def compare(networks: tuple[str, ...], setting: Setting, size: int | None, as_json: bool) -> None:
+    """Tell which of NETWORKS (names or JSON files) is faster, pair by pair, measured in turns in one run.
+
+    SAME: the 95 % interval of the ratio lies within 2 % of 1; FASTER or SLOWER: wholly outside; else UNDECIDED.
+    """
+    from search.latency.compare import compare_on
+    from search.latency.protocol import MeasurementError
+    from studies.cli.tables import comparison_table
+    from studies.network import read_network
+
+    if len(networks) < 2:
+        raise InputError("compare what? name two networks or more")
+    given = [read_network(network, classes=10) for network in networks]
+    sizes = {one.input_size for one in given}
+    if size is None and len(sizes) > 1:
+        raise InputError(f"the networks are for images of {', '.join(map(str, sorted(sizes)))} pixels; choose --input")
+    device, runtime, protocol = setting.resolved()
+    try:
+        found = compare_on(device, [one.spec for one in given], size or sizes.pop(), runtime, protocol)
+    except MeasurementError as error:
+        raise CommandFailed(f"could not compare: {error}") from None
+    titles = [one.title for one in given]
+    if as_json:
+        pairs = [
+            {"a": titles[pair.a], "b": titles[pair.b], "verdict": pair.verdict}
+            | {"ratio": pair.ratio, "low": pair.low, "high": pair.high}
+            for pair in found.pairs
+        ]
+        conditions = {"device": device.name, "processor": found.processor, "input_size": size or given[0].input_size}
+        conditions |= {"runtime": runtime, "runtime_version": found.runtime_version, **protocol.to_json()}
+        click.echo(json.dumps({"pairs": pairs, "conditions": conditions, "warnings": found.warnings}, indent=2))
+    else:
+        OUT.print(comparison_table(titles, found, device.name))

@@ -1,0 +1,169 @@
+"""The commands that look at single networks: costs, draw."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from studies.cli.options import OUT, CommandFailed, as_json_option, input_option, plain_table
+from threshnet.costs import Costs, count
+from threshnet.errors import InputError
+from threshnet.published import INPUT_SIZE, PUBLISHED, UNITS, Discrepancy, PublishedRow, discrepancies
+from threshnet.spec_file import Given
+
+
+@click.command()
+@click.argument("networks", nargs=-1)
+@input_option(224)
+@click.option("--classes", type=click.IntRange(min=2), help="Instead of each network's own number.")
+@as_json_option
+def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
+    """Count what NETWORKS cost, torchstat's columns included, beside what was published of them.
+
+    NETWORKS are names or JSON files; all named ThreshNets and HarDNets if none, "all" for the comparison networks too.
+    """
+    from functools import partial
+
+    from studies.network import read_network
+    from threshnet.baselines import BASELINES, IMAGENET_CLASSES
+    from threshnet.named import NAMED
+
+    rows = []
+    for network in (*NAMED, *BASELINES) if networks == ("all",) else networks or tuple(NAMED):
+        baseline = BASELINES.get(network.lower())
+        if baseline is None:
+            rows.append(costed_spec(network.lower(), read_network(network, also=BASELINES), classes, size))
+        else:
+            from threshnet.counting import count_baseline  # loads torch
+
+            count = partial(count_baseline, baseline, size)
+            rows.append(costed(baseline.title, baseline.key, classes or IMAGENET_CLASSES, count))
+    if as_json:
+        click.echo(json.dumps([row.to_json() for row in rows], indent=2))
+    else:
+        OUT.print(costs_table(rows))
+        for row in rows:
+            for line in told_of_the_published(row):
+                OUT.print(line, highlight=False, soft_wrap=True)
+
+
+@click.command()
+@click.argument("network")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="File to write, .svg or .png; a PNG needs a Chrome or Chromium.",
+)
+@input_option(None, "Image size, pixels [the file's, or 32].")
+def draw(network: str, output: Path, size: int | None) -> None:
+    """Draw the connection schedule of NETWORK, a name or a JSON file: every kept link of every block as an arc."""
+    from studies.network import read_network
+    from threshnet.drawing import schedule_svg
+
+    suffix = output.suffix.lower()
+    if suffix not in (".svg", ".png"):
+        raise InputError(f"--output {output}: must end in .svg or .png")
+    given = read_network(network)
+    svg = schedule_svg(given.spec, size or given.input_size, given.title)
+    drawn = _png(svg, output) if suffix == ".png" else svg.encode()
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(drawn)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written ({error.strerror})") from None
+    OUT.print(f"{output}", highlight=False, soft_wrap=True)
+
+
+def _png(svg: str, output: Path) -> bytes:
+    """An SVG as a PNG; the command fails where there is no Chrome."""
+    from studies.figures.chrome import NoChrome, draw_svg
+
+    try:
+        return draw_svg(svg, scale=2)
+    except NoChrome as missing:
+        raise CommandFailed(f"{output}: not written, {missing}; an .svg needs none") from None
+
+
+@dataclass(frozen=True)
+class Costed:
+    """A network, what it costs, and what was published of it."""
+
+    title: str
+    classes: int
+    costs: Costs
+    # Its row of the published table, None where it has none or the images are of another size than the table's.
+    published: PublishedRow | None = None
+    discrepancies: tuple[Discrepancy, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON data."""
+        return {
+            "network": self.title,
+            "classes": self.classes,
+            **asdict(self.costs),
+            "published": None if self.published is None else asdict(self.published),
+            "discrepancies": [asdict(one) for one in self.discrepancies],
+        }
+
+
+def costed(title: str, name: str, classes: int, at: Callable[[int], Costs]) -> Costed:
+    """The network called `name` with a head of `classes`; `at` tells its costs with any number of classes."""
+    costs = at(classes)
+    row = PUBLISHED.get(name) if costs.input_size == INPUT_SIZE else None
+    if row is None:
+        return Costed(title, classes, costs)
+    return Costed(title, classes, costs, row, discrepancies(row, costs, at(row.head_classes)))
+
+
+def costed_spec(name: str, given: Given, classes: int | None, input_size: int) -> Costed:
+    """The ThreshNet that a user gave as `name`, with its own number of classes or with `classes`."""
+
+    def at(head: int) -> Costs:
+        return count(replace(given.spec, classes=head), input_size)
+
+    return costed(given.title, name, classes or given.spec.classes, at)
+
+
+def costs_table(networks: Sequence[Costed]) -> Table:
+    """Costs of networks at one input size, each with the published figures below."""
+    size = networks[0].costs.input_size
+    table = plain_table(f"Costs at {size}x{size}")
+    table.add_column("network", style="bold", no_wrap=True)
+    for name in ("classes", "params", "MACs G", "FLOPs G*", "MAdd G*", "MiB*"):
+        table.add_column(name, justify="right")
+    for network in networks:
+        costs, row = network.costs, network.published
+        table.add_row(
+            network.title,
+            str(network.classes),
+            f"{costs.params:,}",
+            f"{costs.macs / 1e9:.6f}",
+            f"{costs.flops / 1e9:.6f}",
+            f"{costs.madd / 1e9:.6f}",
+            f"{costs.memory_mib:.4f}",
+        )
+        if row is not None:
+            figures = (f"{row.params_m:.2f} M", "", f"{row.flops_g:.2f}", f"{row.madd_g:.2f}", f"{row.memory_mb:.2f}")
+            table.add_row("  published", "", *figures, style="dim not bold")
+    table.caption = "* as torchstat counts them; MiB: outputs of all modules in fp32"
+    return table
+
+
+def told_of_the_published(network: Costed) -> Iterator[str]:
+    """Lines that say where a network's published figures are others, why, and what else there is to know of them."""
+    for reason in dict.fromkeys((one.status, one.why) for one in network.discrepancies):
+        figures = ", ".join(
+            f"{one.counted:.2f} {UNITS[one.column]} {one.column} ({one.published:.2f} published)"
+            for one in network.discrepancies
+            if (one.status, one.why) == reason
+        )
+        status, why = reason
+        yield f"{network.title}: {figures}. {status.capitalize()}: {why}."
+    if network.published is not None and network.published.remark:
+        yield f"{network.title}: {network.published.remark}."

@@ -1,0 +1,91 @@
+"""What the commands share: consoles, tables, options, and the exception that ends one."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from threshnet.bounds import MAX_INPUT
+
+# Names and paths may hold brackets, so nothing is markup. Width in characters; a pipe has none of its own.
+OUT = Console(width=None if sys.stdout.isatty() else 110, markup=False)
+ERR = Console(stderr=True, highlight=False, markup=False)
+
+MAX_SEED = 2**31 - 1
+
+Command = Callable[..., Any]
+
+
+class CommandFailed(click.ClickException):
+    """What was asked for was right but could not be done; one line, exit status 1."""
+
+
+def storage_option(command: Command) -> Command:
+    """Add --storage."""
+    text = "Optuna URL or journal:PATH."
+    return click.option("--storage", default=DEFAULT_STORAGE, show_default=True, help=text)(command)
+
+
+def runs_option(command: Command) -> Command:
+    """Add --runs."""
+    text = "Folder that holds the studies' weights."
+    kind = click.Path(path_type=Path)
+    return click.option("--runs", type=kind, default=DEFAULT_RUNS, show_default=True, help=text)(command)
+
+
+def as_json_option(command: Command) -> Command:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def input_option(default: int | None, text: str = "Image size, pixels.") -> Callable[[Command], Command]:
+    """Add --input."""
+    size = click.IntRange(1, MAX_INPUT)
+    return click.option("--input", "size", type=size, default=default, show_default=default is not None, help=text)
+
+
+def file_option(flag: str, text: str) -> Callable[[Command], Command]:
+    """Add an option that takes a file."""
+    return click.option(flag, type=click.Path(dir_okay=False, path_type=Path), help=text)
+
+
+def output_option(command: Command) -> Command:
+    """Add -o."""
+    kind = click.Path(file_okay=False, path_type=Path)
+    return click.option("-o", "--output", type=kind, required=True, help="Folder to write.")(command)
+
+
+def plain_table(title: str) -> Table:
+    """An empty table as every command prints them."""
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
+class Duration(click.ParamType[float]):
+    """A time such as 90s, 15m or 2h; a bare number is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Seconds, from what was typed."""
+        number, unit = (value[:-1], value[-1]) if value.endswith(("s", "m", "h")) else (value, "s")
+        try:
+            seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
+        except ValueError:
+            seconds = 0.0
+        if not seconds > 0:
+            self.fail(f"{value!r}: must be a time such as 90s, 15m or 2h", param, ctx)
+        return seconds

@@ -1,0 +1,58 @@
+"""The command that takes a study to another backend: remeasure."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from studies.cli.measure import Setting, measuring_options
+from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, runs_option, storage_option
+
+
+@click.command()
+@click.argument("study")
+@measuring_options
+@click.option("--again", is_flag=True, help="Measure those anew that have a reading there.")
+@storage_option
+@runs_option
+@as_json_option
+def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Path, as_json: bool) -> None:
+    """Measure the networks of STUDY on another device, without training, and show what moves on its front.
+
+    Each reading is stored at once: Ctrl-C loses none, and the same command goes on.
+    """
+    from search.latency.protocol import ConnectionLost
+    from studies.cli.progress import Screen
+    from studies.cli.tables import front_table, moves_told
+    from studies.fronts.as_json import moves_json
+    from studies.fronts.front import front_of
+    from studies.fronts.moves import moves
+    from studies.remeasure import elsewhere, networks_of
+    from studies.remeasure import remeasure as measure_networks
+    from studies.study import backends_of, load
+
+    loaded = load(study, storage, runs=runs)
+    device, runtime, protocol = setting.resolved()
+    place = elsewhere(loaded, device.name, runtime, protocol)
+    total = len(networks_of(loaded))
+    try:
+        with Screen(ERR if as_json else OUT, f"{study} on {place}", total) as screen:
+            done = measure_networks(loaded, device.name, runtime, protocol, screen, again=again)
+    except ConnectionLost as lost:
+        raise CommandFailed(f"{place}: {lost}; what was measured is kept, and the same command goes on") from None
+    if done.interrupted:
+        ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; the same command goes on")
+        sys.exit(130)
+    loaded = load(study, storage, runs=runs)
+    fronts = [front_of(loaded, backend) for backend in (None, place) if backend in (None, *backends_of(loaded))]
+    if as_json:
+        told = {"study": study, "backend": place, "measured": done.taken, "before": done.before, "failed": done.failed}
+        moved = moves_json(*fronts) if len(fronts) > 1 else {}
+        click.echo(json.dumps(told | moved, indent=2))
+    elif len(fronts) > 1:
+        OUT.print(front_table(fronts[1]))
+        for text in moves_told(moves(*fronts)):
+            OUT.print(text, highlight=False)
+    if done.failed:
+        raise CommandFailed(f"{len(done.failed)} of {total} networks could not be measured on {place}; see above")

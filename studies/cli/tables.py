@@ -1,0 +1,178 @@
+"""Tables for the terminal, one function per command."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.table import Table
+
+from search import volume
+from search.latency.compare import MARGIN, Comparison
+from search.latency.reading import Latency
+from search.volume import Step
+from studies.cli.options import plain_table
+from studies.fronts.front import Front
+from studies.fronts.moves import Moves
+from studies.fronts.wording import agreement, change, flag, latency_text, title, verdict
+from studies.listing import Listed
+from studies.storage import shown
+
+
+def front_table(front: Front) -> Table:
+    """The front, quickest first."""
+    shares = f"{len(front.front)} of {len(front.trained)} trained networks"
+    table = plain_table(f"Pareto front of {front.study} on {front.backend}: {shares}")
+    table.add_column("network", no_wrap=True)
+    for name in ("error %", "ms (95 % interval)", "params M", "MACs M"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("schedules")
+    table.caption = (
+        "* the knee; ! a reading to be distrusted: spread wide, unsteady, on a busy or throttled device\n"
+        f"volume: {front.hypervolume:.2f} ms x percent, {front.share_percent:.2f} % of the box below "
+        f"{front.reference[0]:.3f} ms and {front.reference[1]:.2f} %"
+    )
+    for record in front.front:
+        mark = " *" if record is front.knee else ""
+        table.add_row(
+            title(record) + mark,
+            f"{record.error:.2f}",
+            latency_text(record),
+            f"{record.costs['params'] / 1e6:.3f}",
+            f"{record.costs['macs'] / 1e6:.1f}",
+            record.schedule.replace(" | ", ", "),
+            style="bold" if record.named else "",
+        )
+    return table
+
+
+def named_table(front: Front) -> Table:
+    """The named networks and what dominates each."""
+    table = plain_table("Named networks")
+    table.add_column("network", style="bold", no_wrap=True)
+    table.add_column("error %", justify="right", no_wrap=True)
+    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold")
+    for point in front.named:
+        record = point.record
+        table.add_row(title(record), f"{record.error:.2f}", f"{record.latency_ms:.3f}{flag(record)}", verdict(point))
+    return table
+
+
+def latency_table(name: str, latency: Latency) -> Table:
+    """One latency reading."""
+    table = plain_table(f"Latency of {name}")
+    table.add_column("")
+    table.add_column("")
+    for key, value in (
+        ("latency", f"{latency.latency_ms:.3f} ms on the quiet device"),
+        ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms within this pass, {_ended(latency)}"),
+        ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
+        ("the reference", f"{latency.reference_ms:.3f} ms on the quiet device, now {latency.slowdown:.2f} times that"),
+        ("interquartile range", f"{100 * latency.relative_iqr:.1f} % of the median"),
+        ("runs", f"{latency.runs} in {len(latency.rounds_ms)} rounds, the quietest third of which counts"),
+        ("device", f"{latency.device}: {latency.processor}, {latency.threads} thread(s)"),
+        ("runtime", f"{latency.runtime} {latency.runtime_version}, {latency.precision}"),
+        ("images", f"batch {latency.batch} of {latency.input_size}x{latency.input_size}"),
+        *_conditions(latency),
+        *(("warning", text) for text in latency.warnings),
+    ):
+        table.add_row(key, value)
+    table.show_header = False
+    return table
+
+
+def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> Table:
+    """Which of several networks is faster, pair by pair."""
+    table = plain_table("Latency, pair by pair")
+    for name in ("network", "is", "than / as"):
+        table.add_column(name, style="bold" if name == "is" else "", no_wrap=True)
+    table.add_column("ratio (95 % interval)", justify="right", no_wrap=True)
+    table.add_column("ms now", justify="right", no_wrap=True)
+    for pair in found.pairs:
+        now = f"{found.latency_ms[pair.a]:.3f}, {found.latency_ms[pair.b]:.3f}"
+        ratio = f"{pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})"
+        table.add_row(titles[pair.a], pair.verdict, titles[pair.b], ratio, now)
+    table.caption = (
+        f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; {found.cycles} quiet cycles, one run; "
+        f"SAME: within {MARGIN:.0%}"
+    )
+    table.caption += "".join(f"\nwarning: {warning}" for warning in found.warnings)
+    return table
+
+
+def _ended(latency: Latency) -> str:
+    return "precise enough" if latency.ended == "precise" else "when time was up"
+
+
+def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
+    """What the device told of itself before and after."""
+    for name, unit in (("temperature_c", "degrees C"), ("clock_mhz", "MHz"), ("governor", ""), ("load", "")):
+        before, after = getattr(latency.before, name), getattr(latency.after, name)
+        if before is not None:
+            shown = f"{before:g}, {after:g} after" if isinstance(before, float) else before
+            yield name.partition("_")[0], f"{shown} {unit}".strip()
+
+
+def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
+    """The studies of a storage."""
+    table = plain_table(f"Studies in {shown(storage)}")
+    table.add_column("study", style="bold", no_wrap=True)
+    for name in ("trained", "stopped", "untrained", "failed", "repeated", "open", "volume"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last activity", no_wrap=True)
+    for study in listed:
+        states = study.states
+        table.add_row(
+            study.name,
+            str(states.get("finished", 0) + states.get("infeasible", 0)),
+            *(str(states.get(state, 0)) for state in ("stopped", "not trained", "failed", "duplicate")),
+            str(sum(states.get(state, 0) for state in ("interrupted", "running", "waiting"))),
+            "-" if study.hypervolume is None else f"{study.hypervolume:.2f}",
+            study.last_activity or "-",
+        )
+    table.caption = (
+        "stopped: trainings ended at a rung; open: interrupted, running or waiting; "
+        "volume: hypervolume in ms x percent, below a blind guess's error and the latency limit "
+        f"(without one: {volume.MARGIN} x the slowest named network, else of the first {volume.FIRST})"
+    )
+    return table
+
+
+def volume_table(curves: Mapping[str, Sequence[Step]], full_training: int, box: str) -> Table:
+    """Where the curves of studies end; `full_training` is what one costs in image passes, `box` tells the box."""
+    table = plain_table(f"Hypervolume {box}")
+    table.add_column("study", style="bold", no_wrap=True)
+    for name in ("trainings", "cost", "ms x percent", "% of the box"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, steps in curves.items():
+        end = steps[-1]
+        cost = f"{end.image_passes / full_training:.1f}"
+        table.add_row(name, str(len(steps)), cost, f"{end.hypervolume:.2f}", f"{end.share_percent:.2f}")
+    table.caption = (
+        "trainings: ended at a rung or at their end; "
+        f"cost: image passes in full trainings of {full_training:,}, those of failed ones included"
+    )
+    return table
+
+
+def moves_told(found: Moves) -> Iterator[Table | str]:
+    """The networks that joined the front or left it, with their ranks by latency, then how far the backends agree."""
+    if not found.joined and not found.left:
+        yield f"On {found.there}: {change(found)}."
+        return
+    table = plain_table(f"Moved on {found.there}, against {found.here}")
+    table.add_column("network", no_wrap=True)
+    table.add_column("the front", no_wrap=True)
+    for name in ("error %", "objective's ms", "ms there", "rank by ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for moved, what in ((found.joined, "joined"), (found.left, "left")):
+        for one in moved:
+            table.add_row(
+                title(one.here),
+                what,
+                f"{one.here.error:.2f}",
+                f"{one.here.latency_ms:.3f}{flag(one.here)}",
+                f"{one.there.latency_ms:.3f}{flag(one.there)}",
+                f"{one.rank_here} to {one.rank_there}",
+                style="bold" if one.here.named else "",
+            )
+    yield table
+    yield f"On {found.there}: {agreement(found)}."

@@ -1,0 +1,121 @@
+"""The command that shows how fronts came about: volume."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from studies.cli.options import ERR, OUT, as_json_option, file_option, runs_option
+from studies.defaults import DEFAULT_STORAGE
+from studies.study import Loaded, backends_of
+from threshnet.errors import InputError
+
+
+@click.command()
+@click.argument("studies", metavar="STUDY...", nargs=-1, required=True)
+@click.option(
+    "--storage",
+    "storages",
+    multiple=True,
+    default=(DEFAULT_STORAGE,),
+    show_default=True,
+    help="Optuna URL or journal:PATH; once, or once for each study in their order.",
+)
+@file_option("--png", "Write the curves as a picture; needs a Chrome or Chromium.")
+@file_option("--html", "Write the curves as one interactive page.")
+@as_json_option
+@runs_option
+def volume(
+    studies: tuple[str, ...],
+    storages: tuple[str, ...],
+    png: Path | None,
+    html: Path | None,
+    as_json: bool,
+    runs: Path,
+) -> None:
+    """Show how the fronts of one STUDY or several grew with what their search cost, in one box: that of the first.
+
+    Cost is image passes, told in full trainings of the first study; size is the hypervolume of the feasible networks.
+    """
+    from dataclasses import asdict
+
+    from search.volume import curve, plateau
+    from studies.cli.tables import volume_table
+    from studies.storage import shown
+    from studies.study import ended, full_training, load, reference_of
+
+    if len(storages) not in (1, len(studies)):
+        raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once for each of them")
+    places = storages * len(studies) if len(storages) == 1 else storages
+    keys = list(zip(studies, map(shown, places), strict=True))
+    if len(set(keys)) < len(keys):
+        raise InputError(f"{', '.join(studies)}: one of them is named twice")
+    alike = len(set(studies)) < len(studies)  # their names need their storage beside them
+    titles = [f"{name} ({place})" if alike else name for name, place in keys]
+    loaded = {each: load(name, place, runs=runs) for each, name, place in zip(titles, studies, places, strict=True)}
+    first = next(iter(loaded.values()))
+    if not all(one.trained for one in loaded.values()):
+        untrained = next(name for name, one in loaded.items() if not one.trained)
+        raise InputError(f"study {untrained!r} has no trained network yet; launch it again to go on")
+    reference, price = reference_of(first), full_training(first)
+    curves = {name: curve(ended(one), reference) for name, one in loaded.items()}
+    judged = {name: plateau(steps) for name, steps in curves.items()}
+    box = f"below {reference[0]:.3f} ms and {reference[1]:.2f} %, the reference point of {studies[0]}"
+    caveats = dict.fromkeys([*(one.spec.caveat for one in loaded.values()), incomparable(list(loaded.values()))])
+    caveat = "; ".join(each for each in caveats if each)
+    if as_json:
+        told = {
+            "reference": {"latency_ms": reference[0], "error_percent": reference[1]},
+            "full_training": price,
+            "caveat": caveat,
+            "studies": {
+                name: {
+                    "plateau": asdict(judged[name]) | {"told": judged[name].told},
+                    "curve": [asdict(step) for step in steps],
+                }
+                for name, steps in curves.items()
+            },
+        }
+        click.echo(json.dumps(told, indent=2))
+    else:
+        OUT.print(volume_table(curves, price, box))
+        for name, one in judged.items():
+            OUT.print(f"{name}: {one.told}", highlight=False)
+        if caveat:
+            OUT.print(f"Note: {caveat}.", highlight=False)
+    if png or html:
+        from studies.figures.chrome import NoChrome
+        from studies.figures.files import write_page, write_picture
+        from studies.figures.front import WIDTH
+        from studies.figures.volume import volume_plot
+
+        about = [f"Hypervolume of feasible networks trained to the end, {box}; stopped and failed trainings cost too"]
+        chart = volume_plot(curves, price, [*about, *([f"Caveat: {caveat}"] if caveat else [])])
+        title = f"Front over cost: {', '.join(curves)}"
+        try:
+            for file in filter(None, (png, html)):
+                file.parent.mkdir(parents=True, exist_ok=True)
+            if html:
+                write_page(chart, WIDTH, html, title=title, name="volume")
+                ERR.print(f"wrote {html}", soft_wrap=True)
+            if png:
+                write_picture(chart, WIDTH, png)
+                ERR.print(f"wrote {png}", soft_wrap=True)
+        except NoChrome as reason:
+            ERR.print(f"{png} not written: {reason}", soft_wrap=True)
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
+
+
+def incomparable(several: Sequence[Loaded]) -> str:
+    """Why the volumes of several studies in one box say little of which did better, in words; '' where they do."""
+    first = several[0]
+    facts: dict[str, list[object]] = {
+        "images": [one.images for one in several],
+        "limits": [one.spec.limits for one in several],
+        "recipes": [one.spec.recipe for one in several],
+        "backends": [backends_of(one)[:1] for one in several],
+    }
+    differing = [name for name, values in facts.items() if any(value != values[0] for value in values)]
+    return f"not of one kind with {first.spec.name}, as they differ in {', '.join(differing)}" if differing else ""

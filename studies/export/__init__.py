@@ -1,0 +1,1 @@
+"""Exporting a network as a model folder, and checking one."""

@@ -1,0 +1,198 @@
+"""One network trained on the whole training split, resumable after every epoch, and exported."""
+
+import json
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from search.data import DATASETS, DataSettings, SearchData, Split, class_names, identity, load_search, load_test
+from search.latency.devices.device import Device
+from search.latency.lease import shared
+from search.latency.reading import Latency
+from search.records import Record
+from search.training.checkpoints import load_training, save_training
+from search.training.recipes import Recipe
+from search.training.train import Training, memory_errors
+from studies.export.card import Story
+from studies.export.folder import Shipped, export_model, trial_record
+from studies.export.images import evidence_from
+from studies.export.score import Score, score_model
+from studies.study import Loaded, mirrors
+from threshnet.errors import InputError
+from threshnet.export.folder import WEIGHTS
+from threshnet.network import ThreshNet, build
+from threshnet.shapes import walk
+from threshnet.spec_file import Given
+
+HISTORY = "history.json"
+
+
+class Callbacks(Protocol):
+    """Callbacks that report the progress of a training and its export; any of them may raise KeyboardInterrupt."""
+
+    def loading(self, what: str, done: int, total: int) -> None:
+        """`done` of `total` images are read."""
+
+    def epoch(self, number: int, done: int, total: int) -> None:
+        """`done` of `total` steps of an epoch are trained."""
+
+    def wrote(self, file: str) -> None:
+        """A file of the export is written."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A network to be trained in full, and on what."""
+
+    given: Given
+    data: DataSettings
+    recipe: Recipe
+    # The first one's weights are exported, whatever the others' test errors are.
+    seeds: Sequence[int] = (0,)
+    # Whether the images may be mirrored; None: as the data set says.
+    flip: bool | None = None
+    # Readings of the network from a study.
+    promised: tuple[Latency, ...] = ()
+    caveat: str = ""
+
+
+def data_settings(data: str) -> DataSettings:
+    """The data set of that name, or the ImageFolder tree at that path."""
+    if data in DATASETS and data != "folder":
+        return DataSettings(data)
+    if Path(data).is_dir():
+        return DataSettings("folder", Path(data))
+    names = ", ".join(name for name in DATASETS if name != "folder")
+    raise InputError(f"no data {data!r}: neither a folder nor one of {names}")
+
+
+def trial_assignment(
+    loaded: Loaded, number: int, recipe: Recipe, seeds: Sequence[int], data: DataSettings | None
+) -> Assignment:
+    """The network of a trained trial, to be trained on every training image of its study's data set, or of `data`.
+
+    A study may search on fewer; the validation images that it holds out are those that int8 is calibrated on.
+    """
+    record, spec = trial_record(loaded, number), loaded.spec
+    assert record.network is not None  # it was trained
+    return Assignment(
+        given=Given(f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size),
+        data=data or replace(spec.data, train=None),
+        recipe=recipe,
+        seeds=seeds,
+        flip=mirrors(spec) if data is None else None,
+        promised=tuple(record.latency.values()),
+        caveat=spec.caveat if data is None else "",
+    )
+
+
+def train_network(
+    asked: Assignment, output: Path, callbacks: Callbacks, device: Device | None = None
+) -> Generator[str, None, Shipped]:
+    """Train and export a network to `output`; yields a line per epoch, gives what was shipped.
+
+    InputError for what cannot be used, TrainingFailed where a training gives no score, MeasurementError where the
+    `device` does.
+    """
+    given, spec, recipe = asked.given, asked.given.spec, asked.recipe
+    classes = class_names(asked.data)
+    if spec.classes != len(classes):
+        raise InputError(f"{given.title} has {spec.classes} classes, {asked.data.name} has {len(classes)}")
+    walk(spec, given.input_size)  # refuses a size that is too small before any image is read
+    files = {seed: output / f"checkpoint-{seed}.pt" for seed in asked.seeds}
+    for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
+        raise InputError(f"{file}: belongs to a training with another seed; delete it to start anew")
+    exported, history = (output / WEIGHTS).exists(), output / HISTORY
+    if exported and history.exists():  # all is written: nothing is gone on with, were it stopped while it cleaned up
+        _remove(files.values())
+    if exported and not any(file.exists() for file in files.values()):
+        raise InputError(f"{output} already holds a model; choose another output folder")
+    images = load_search(asked.data, given.input_size, callbacks.loading)
+    test = load_test(asked.data, given.input_size, callbacks.loading)  # read now, so that it is known to be there
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        history.unlink(missing_ok=True)  # from now on, of a model that is gone
+    except OSError as problem:
+        raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
+    whole, scores, first = _whole(images), dict[int, Score](), None
+    flip = images.mirror if asked.flip is None else asked.flip
+    for seed, file in files.items():
+        conditions = {
+            "network": spec.fingerprint(),
+            "recipe": asdict(recipe),
+            "seed": seed,
+            "input size": given.input_size,
+            "data": {**identity(images), "classes": list(classes), "flip": flip},
+        }
+        training = yield from _train(asked, whole, flip, seed, file, conditions, callbacks)
+        model = training.result(shared)
+        first = first or (training, model)
+        if len(files) > 1:
+            scores[seed] = score_model(model, test)
+            yield f"seed {seed}: test error {scores[seed].told()}"
+    assert first is not None
+    training, model = first
+    story = Story(
+        title=given.title,
+        origin=f"{given.origin}. Trained on the whole training split, seed {asked.seeds[0]}",
+        input_size=given.input_size,
+        classes=classes,
+        recipe=recipe,
+        trained_on=f"{len(whole):,} images of {asked.data.title}",
+        latency=asked.promised,
+        seeds=scores,
+        caveat="; ".join(filter(None, dict.fromkeys((asked.caveat, images.caveat)))),
+    )
+    shipped = export_model(model, output, story, evidence_from(images, test, asked.data.title), callbacks.wrote, device)
+    partial_history = history.with_name(HISTORY + ".partial")
+    partial_history.write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
+    partial_history.replace(history)  # tells that the model is whole: only now may the checkpoints go
+    _remove(files.values())
+    return shipped
+
+
+def _remove(checkpoints: Iterable[Path]) -> None:
+    for file in checkpoints:
+        file.unlink(missing_ok=True)
+
+
+def _train(
+    asked: Assignment,
+    whole: Split,
+    flip: bool,
+    seed: int,
+    file: Path,
+    conditions: dict[str, Any],
+    callbacks: Callbacks,
+) -> Generator[str, None, Training[ThreshNet]]:
+    """Train with one seed, from where the checkpoint in `file` stands; a finished one is restored as it is."""
+    epochs = asked.recipe.epochs
+    several = f"seed {seed}, " if len(asked.seeds) > 1 else ""
+    with memory_errors():
+        training = Training(partial(build, asked.given.spec), whole, asked.recipe, flip=flip, seed=seed)
+        if file.exists():
+            load_training(training, file, conditions)
+            yield f"{several}going on after epoch {len(training.epochs)}"
+        while not training.finished:
+            number = len(training.epochs) + 1
+            epoch = training.step_epoch(partial(callbacks.epoch, number), shared)
+            save_training(training, file, conditions)
+            yield f"{several}epoch {epoch.number:>3} of {epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
+    return training
+
+
+def _whole(images: SearchData) -> Split:
+    """All training images: nothing is chosen here, so the validation images serve the training as well."""
+    parts = (images.train, images.validation)
+    return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
+
+
+def _searched(loaded: Loaded, record: Record) -> str:
+    """Where a trial's network comes from, in words."""
+    seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
+    error = f"to a validation error of {record.error:.2f} %"
+    return f"Trial {record.number} of the study {loaded.spec.name}, which trained it for {seen} {error}"

@@ -1,0 +1,236 @@
+"""From a study, a name or a file to a model folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search.data import DataSettings, class_names
+from search.latency.devices.device import Device
+from search.latency.lease import shared
+from search.records import Record
+from studies.environment import environment
+from studies.export.card import Findings, Story, card, seeds_told
+from studies.export.images import Evidence, evidence_of, noise
+from studies.export.latency import speed_of
+from studies.export.score import Score, score_model, score_onnx
+from studies.export.trusted import remember
+from studies.fronts.wording import title
+from studies.storage import reason
+from studies.study import Loaded
+from threshnet.checkpoint import import_original, load_weights
+from threshnet.errors import InputError
+from threshnet.export.folder import INT8, PT2, WEIGHTS, export_folder, write_config
+from threshnet.network import ThreshNet, build
+from threshnet.spec import NetworkSpec
+from threshnet.spec_file import Given
+
+CARD = "README.md"
+
+
+def trial_record(loaded: Loaded, number: int) -> Record:
+    """The trained trial of that number; InputError where there is none."""
+    found = next((record for record in loaded.records if record.number == number), None)
+    trained = ", ".join(str(record.number) for record in loaded.records if record.trained)
+    if found is None or not found.trained:
+        state = f"is {found.state}" if found else "does not exist"
+        raise InputError(f"trial {number} of study {loaded.spec.name!r} {state}; trained are {trained or 'none yet'}")
+    return found
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """An exported folder and its story."""
+
+    story: Story
+    found: Findings
+    # Why there is no test error, where there is none; told to the user, not written down, as it may name a path.
+    missing: str = ""
+
+    @property
+    def test_error(self) -> float | None:
+        """Percent, of the weights as trained; None where it is not known."""
+        score = self.found.scores.get(WEIGHTS)
+        return None if score is None else score.percent
+
+    def told(self) -> str:
+        """What came of it, in a line, and in more what is known of int8, seeds and speed, or why there is no error."""
+        story, exported = self.story, self.found.exported
+        largest = max(exported.differences.values(), default=0.0)
+        errors = [
+            f"{kind} error {value:.2f} %"
+            for kind, value in (("validation", story.validation_error), ("test", self.test_error))
+            if value is not None
+        ]
+        what = (", ".join(errors) or story.trained_on) if story.trained_on else "untrained, random weights"
+        lines = [f"{story.title}: {what}; every fp32 file agrees within {largest:.1g}"]
+        if INT8 in self.found.scores:
+            lines.append(f"int8: test error {self.found.scores[INT8].told()}")
+        if story.seeds:
+            lines.append(f"test error over seeds: {seeds_told(story.seeds)}")
+        lines += self.found.speed.told() if self.found.speed else []
+        lines += [f"no int8: {exported.int8_refused}"] if exported.int8_refused else []
+        lines += [f"no test error: {self.missing}"] if self.missing else []
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for scripts."""
+        exported = self.found.exported
+        return {
+            "folder": str(exported.folder),
+            "title": self.story.title,
+            "trained_on": self.story.trained_on,
+            "largest_differences": exported.differences,
+            **_findings_json(self.story, self.found),
+        }
+
+
+def export_trial(
+    loaded: Loaded, number: int, folder: Path, done: Callable[[str], None], device: Device | None = None
+) -> Shipped:
+    """Export the trained network of a trial, scored on the test split; see `export_folder` for the files."""
+    record = trial_record(loaded, number)
+    model = trial_weights(loaded, record)
+    settings, size = loaded.spec.data, loaded.spec.input_size
+    name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
+    story = Story(
+        title=name,
+        origin=f"Trial {record.number} of the study {loaded.spec.name}" + (f" ({name})" if record.named else ""),
+        input_size=size,
+        classes=loaded.classes,
+        recipe=loaded.spec.recipe,
+        trained_on=f"{loaded.images['train']:,} images of {settings.title}",
+        validation_error=record.error,
+        latency=tuple(record.latency.values()),
+        caveat=loaded.spec.caveat,
+    )
+    return export_model(model, folder, story, evidence_of(settings, size), done, device)
+
+
+def export_network(
+    given: Given,
+    weights: Path | None,
+    folder: Path,
+    done: Callable[[str], None],
+    device: Device | None = None,
+    settings: DataSettings | None = None,
+) -> Shipped:
+    """Export a network that a user gave, with weights from a file or random ones.
+
+    Weights from a file are calibrated for int8 and scored on the images of `settings`, where there are any.
+    """
+    model, size = network_weights(given.spec, weights), given.input_size
+    evidence = Evidence() if weights else noise(size)
+    classes: tuple[str, ...] = ()
+    if weights and settings:
+        classes = class_names(settings)
+        if len(classes) != given.spec.classes:
+            raise InputError(f"{given.title} has {given.spec.classes} classes, {settings.root} has {len(classes)}")
+        evidence = evidence_of(settings, size)
+    trained_on = f"as in {weights.name}" if weights else ""
+    story = Story(title=given.title, origin=given.origin, input_size=size, classes=classes, trained_on=trained_on)
+    return export_model(model, folder, story, evidence, done, device)
+
+
+def export_model(
+    model: ThreshNet,
+    folder: Path,
+    story: Story,
+    evidence: Evidence,
+    done: Callable[[str], None],
+    device: Device | None = None,
+) -> Shipped:
+    """Export a model, score and, on a `device`, measure its files, and write its card.
+
+    MeasurementError where measuring fails; the folder is whole all the same, without these latencies.
+    """
+    config = {
+        "title": story.title,
+        "origin": story.origin,
+        "classes": list(story.classes),
+        "recipe": asdict(story.recipe) if story.recipe else None,
+        "trained_on": story.trained_on,
+        "latency": [reading.summary() for reading in story.latency],
+        "caveat": story.caveat,
+        "environment": environment(),
+    }
+
+    def write(found: Findings) -> None:
+        write_config(model, story.input_size, folder, config | _findings_json(story, found))
+        (folder / CARD).write_text(card(model.spec, story, found))
+
+    try:
+        exported = export_folder(model, story.input_size, folder, config, evidence.calibration, done, shared)
+        remember(folder / PT2)
+        scores = dict[str, Score]()
+        if evidence.test is not None:
+            known = next(iter(story.seeds.values()), None)  # the first seed's weights are those exported
+            scores[WEIGHTS] = known or score_model(model, evidence.test)
+            scores |= {file: score_onnx(folder / file, evidence.test) for file in exported.onnx_files}
+        found = Findings(exported, scores, evidence.calibrated_on)
+        write(found)
+        done(CARD)
+        if device is not None:
+            found = replace(found, speed=speed_of(folder, story.input_size, device))
+            write(found)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    return Shipped(story, found, evidence.missing)
+
+
+def _findings_json(story: Story, found: Findings) -> dict[str, Any]:
+    """Errors and latencies, JSON-ready."""
+    scores, speed = found.scores, found.speed
+    fp32, int8 = (scores[file].percent if file in scores else None for file in (WEIGHTS, INT8))
+    pairs = speed.int8.pairs if speed and speed.int8 else ()
+    return {
+        "validation_error_percent": story.validation_error,
+        "test_error_percent": fp32,
+        "int8_test_error_percent": int8,
+        "test_errors": {file: score.to_json() for file, score in scores.items()},
+        "test_errors_by_seed": {str(seed): score.to_json() for seed, score in story.seeds.items()},
+        "int8_calibrated_on": None if found.exported.int8_refused else found.calibrated_on,
+        "int8_agreement_percent": found.exported.int8_agreement,
+        "int8_refused": found.exported.int8_refused,
+        "measured": {file: reading.summary() for file, reading in speed.readings.items()} if speed else {},
+        "int8_against_fp32": [asdict(pair) | {"verdict": pair.verdict} for pair in pairs],
+    }
+
+
+def trial_weights(loaded: Loaded, record: Record) -> ThreshNet:
+    """The trained network of a trial; InputError where its weights are gone."""
+    file = loaded.weights / str(record.weights)
+    if record.weights is None or not file.is_file():
+        raise InputError(
+            f"the weights of trial {record.number} are not in {loaded.weights}; "
+            f"run this where the study was launched, or copy that folder"
+        )
+    return load_weights(file)
+
+
+def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
+    """A network with weights from a file: ours (safetensors) or an original repository's (.pth); None = random."""
+    if weights is None:
+        return build(spec).eval()
+    if weights.suffix == ".safetensors":
+        model = load_weights(weights)
+        if model.spec.fingerprint() != spec.fingerprint():
+            raise InputError(f"{weights}: holds the weights of another network")
+        return model
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{weights}: no such weights file") from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise InputError(f"{weights}: damaged or not a state_dict ({reason(error)})") from None
+    if isinstance(state, Mapping):
+        state = state.get("state_dict", state)
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{weights}: holds no state_dict, tensors by name")
+    try:
+        return import_original(spec, state).float()
+    except InputError as error:
+        raise InputError(f"{weights}: {error}") from None

@@ -1,0 +1,148 @@
+"""The fronts of a study on several backends as one figure: a panel for each, the networks that moved marked in all."""
+
+import html
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import plotly.graph_objects as go
+
+from search.records import reading
+from studies.figures.axes import error_axis, latency_axis
+from studies.figures.front import (
+    BOTTOM,
+    ERROR,
+    HEAD,
+    HEIGHT,
+    LATENCY,
+    LEFT,
+    LINE_HEIGHT,
+    RIGHT,
+    axis_layout,
+    layout,
+    subtitle,
+)
+from studies.figures.labels import CHARACTER
+from studies.figures.panel import INK, SOFT, Panel, annotations, reconstructed, traces
+from studies.fronts.front import Front
+from studies.fronts.moves import moves
+from studies.fronts.wording import agreement, conditions
+
+PANELS = 3  # most backends of one figure
+PANEL, GAP = 560, 28  # width of a panel and between two, pixels
+TEXT, NAME, NOTE = 13, 15, 12  # sizes of the fonts below the title and above a panel
+INDENT, AIR = 24, 12  # pixels between the figure's edge and its title, and above and below what is above a panel
+JOINED, LEFT_IT = "triangle-up", "triangle-down"  # the same symbol in every panel, so that a network can be followed
+MARKED = {JOINED: "joined the front elsewhere", LEFT_IT: "left the front elsewhere"}
+
+
+def width(fronts: Sequence[Front]) -> int:
+    """Width in pixels of the figure of these fronts."""
+    panels = min(len(fronts), PANELS)
+    return LEFT + panels * PANEL + (panels - 1) * GAP + RIGHT
+
+
+def figure(fronts: Sequence[Front]) -> go.Figure:
+    """The first fronts side by side, each with a latency axis of its own, the error axis shared."""
+    shown, across = fronts[:PANELS], width(fronts)
+    heading = subtitle(shown[0], list(_notes(fronts)), int((across - 2 * INDENT) / (TEXT * CHARACTER)))
+    above = [_above(shown[0], front) for front in shown]
+    band = LINE_HEIGHT * max(lines.count("<br>") + 1 for lines in above) + 2 * AIR
+    top, bottom = HEAD + LINE_HEIGHT * heading.count("<br>") + band, HEIGHT + band - BOTTOM
+    panels = _panels(shown, top, bottom)
+    chart = go.Figure(list(_legend(panels)))
+    for number, (panel, lines) in enumerate(zip(panels, above, strict=True), start=1):
+        domain = [(edge - LEFT) / (across - LEFT - RIGHT) for edge in (panel.frame[0], panel.frame[2])]
+        chart.update_layout({f"xaxis{number}": axis_layout(panel.xs, LATENCY) | {"domain": domain}})
+        for trace in traces(panel):
+            chart.add_trace(trace.update(xaxis=f"x{number}", legendgroup=trace.name, showlegend=False))
+        for annotation in annotations(panel):
+            chart.add_annotation(annotation, xref=f"x{number}")
+        chart.add_annotation(_header(lines, domain[0], band))
+    chart.update_layout(
+        layout(f"Pareto fronts of {fronts[0].study} on {len(fronts)} backends", heading, top),
+        height=HEIGHT + band,
+        legend={"y": 1 + band / (bottom - top), "yanchor": "bottom"},
+        yaxis=axis_layout(panels[0].ys, ERROR),
+    )
+    return chart
+
+
+def _notes(fronts: Sequence[Front]) -> Iterator[str]:
+    """What else there is to say of the figure."""
+    if any(reconstructed(point.record) for point in fronts[0].named):
+        yield "* a reconstruction, as its layers were never released"
+    if len(fronts) > PANELS:
+        yield f"Not shown: {', '.join(front.backend for front in fronts[PANELS:])}"
+
+
+def _panels(fronts: Sequence[Front], top: float, bottom: float) -> list[Panel]:
+    """The panels of these fronts, left to right, between two heights in pixels."""
+    ys, moved = error_axis(fronts[0]), _moved(fronts)
+    lefts = [LEFT + number * (PANEL + GAP) for number in range(len(fronts))]
+    return [
+        Panel(front, latency_axis(front), ys, (left, top, left + PANEL, bottom), moved, "*")
+        for front, left in zip(fronts, lefts, strict=True)
+    ]
+
+
+def _moved(fronts: Sequence[Front]) -> dict[int, str]:
+    """The symbols of the networks that joined or left the first front on another backend; none can do both."""
+    symbols: dict[int, str] = {}
+    for front in fronts[1:]:
+        found = moves(fronts[0], front)
+        symbols |= dict.fromkeys((one.here.number for one in found.joined), JOINED)
+        symbols |= dict.fromkeys((one.here.number for one in found.left), LEFT_IT)
+    return symbols
+
+
+def _above(first: Front, front: Front) -> str:
+    """What stands above a panel, as plotly's HTML: the backend, how it was measured, what moved."""
+    latency = reading(front.knee)
+    told = f"the study's objective; on the front: {len(front.front)} of {len(front.trained)}"
+    if front is not first:
+        found = moves(first, front)
+        told = f"{len(found.joined)} joined the front, {len(found.left)} left it; {agreement(found)}"
+    names = [
+        f"<b><span style='font-size:{NAME}px;color:{INK}'>{part}</span></b>" for part in _lines(front.backend, NAME)
+    ]
+    return "<br>".join([*names, *_lines(conditions(latency, latency.processor), NOTE), *_lines(told, NOTE)])
+
+
+def _lines(text: str, size: int) -> list[str]:
+    """A text as wide as a panel, escaped."""
+    return [html.escape(part, quote=False) for part in textwrap.wrap(text, int(PANEL / (size * CHARACTER)))]
+
+
+def _header(lines: str, left: float, band: float) -> dict[str, Any]:
+    """The annotation in the band (its height in pixels) above a panel whose left edge is at that share of the plot."""
+    place = {
+        "x": left,
+        "y": 1,
+        "xref": "paper",
+        "yref": "paper",
+        "xanchor": "left",
+        "yanchor": "top",
+        "yshift": band - AIR,
+    }
+    font = {"size": NOTE, "color": SOFT}
+    return place | {"text": lines, "align": "left", "showarrow": False, "borderpad": 0, "font": font}
+
+
+def _legend(panels: Sequence[Panel]) -> Iterator[go.Scatter]:
+    """An entry for each kind of network that a panel holds; plotly would show the first network's own symbol."""
+    kinds: dict[str, go.Scatter] = {}
+    for panel in panels:
+        for trace in traces(replace(panel, moved={})):
+            if trace.showlegend:
+                kinds.setdefault(trace.name, trace)
+    for name, trace in kinds.items():
+        yield _entry(name, mode=trace.mode, marker=trace.marker, line=trace.line, legendgroup=name)
+    for symbol, name in MARKED.items():
+        if symbol in panels[0].moved.values():
+            yield _entry(name, mode="markers", marker={"symbol": symbol, "size": 12, "color": SOFT})
+
+
+def _entry(name: str, **style: object) -> go.Scatter:
+    return go.Scatter(x=[None], y=[None], name=name, showlegend=True, **style)

@@ -1,0 +1,98 @@
+"""The front on one backend as a figure."""
+
+import html
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from search.records import reading
+from studies.figures.axes import Axis, error_axis, latency_axis
+from studies.figures.panel import DOT, GRID, INK, SOFT, Panel, annotations, over, traces
+from studies.fronts.front import Front
+from studies.fronts.wording import conditions
+
+WIDTH, HEIGHT = 1120, 720  # pixels; the HTML keeps the height
+LEFT, RIGHT, BOTTOM = 76, 36, 72  # margins, pixels
+HEAD, LINE_HEIGHT = 108, 19  # pixels above the plot: with one line below the title, and for each further one
+LINE = 160  # characters in a line below the title
+FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
+ERROR, LATENCY = "validation error (%), lower is better", "latency of one run (ms), lower is better"
+
+
+def figure(front: Front) -> go.Figure:
+    """Latency against validation error of every trained network, the front as a staircase, named networks labelled."""
+    latency = reading(front.knee)
+    processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
+    heading = subtitle(front, [f"Latency on {conditions(latency, latency.device + processor)}"], LINE)
+    top = HEAD + LINE_HEIGHT * heading.count("<br>")
+    xs, ys = latency_axis(front), error_axis(front)
+    panel = Panel(front, xs, ys, frame=(LEFT, top, WIDTH - RIGHT, HEIGHT - BOTTOM))
+    chart = go.Figure(list(traces(panel)))
+    for annotation in annotations(panel):
+        chart.add_annotation(annotation)
+    chart.update_layout(
+        layout(f"Pareto front of {front.study}", heading, top),
+        legend={"y": 1.012, "yanchor": "bottom"},
+        xaxis=axis_layout(xs, LATENCY),
+        yaxis=axis_layout(ys, ERROR),
+    )
+    return chart
+
+
+def subtitle(front: Front, more: Sequence[str], line: int) -> str:
+    """What the study is and how its numbers were taken, then `more`, in lines of so many characters, as HTML."""
+    counted = [
+        f"{len(front.trained)} trained network{'s' if len(front.trained) > 1 else ''}, one training each",
+        "numbers beside the front are trials",
+        "bars: 95 % interval of the latency",
+    ]
+    texts = [front.about, "; ".join(counted), *more, f"Caveat: {front.caveat}" if front.caveat else ""]
+    if all(over(record) for record in front.trained):
+        texts.append("No network keeps every limit: this front is of networks over a limit")
+    return "<br>".join(html.escape(part, quote=False) for text in texts for part in textwrap.wrap(text, line))
+
+
+def layout(title: str, heading: str, top: float) -> dict[str, Any]:
+    """What every figure has: its title with the heading below, margins, fonts and the legend's style."""
+    return {
+        "title": {
+            "text": f"<b>{html.escape(title)}</b>",
+            "subtitle": {"text": heading, "font": {"size": 13, "color": SOFT}},
+            "font": {"size": 21, "color": INK},
+            "x": 0,
+            "xanchor": "left",
+            "yref": "container",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 24, "l": 24},
+        },
+        "height": HEIGHT,
+        "margin": {"l": LEFT, "r": RIGHT, "t": top, "b": BOTTOM},
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "plot_bgcolor": "white",
+        "paper_bgcolor": "white",
+        "hovermode": "closest",
+        "hoverlabel": {
+            "bgcolor": "white",
+            "bordercolor": DOT,
+            "align": "left",
+            "font": {"family": FONT, "size": 13, "color": INK},
+            "namelength": 0,
+        },
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "font": {"color": SOFT}},
+    }
+
+
+def axis_layout(axis: Axis, text: str) -> dict[str, Any]:
+    """An axis as plotly takes it, with what it is called."""
+    return axis.layout() | {
+        "title": {"text": text, "font": {"size": 14, "color": SOFT}, "standoff": 12},
+        "tickfont": {"color": SOFT},
+        "gridcolor": GRID,
+        "linecolor": DOT,
+        "ticks": "outside",
+        "tickcolor": DOT,
+        "zeroline": False,
+    }

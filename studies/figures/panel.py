@@ -1,0 +1,209 @@
+"""One front drawn into a frame: its points and lines, and the labels beside them."""
+
+import itertools
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import plotly.graph_objects as go
+
+from search.records import Record, reading
+from studies.figures.axes import Axis
+from studies.figures.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
+from studies.fronts.front import Front
+from studies.fronts.wording import broken_limits, title, verdict
+from threshnet.named import ABOUT
+from threshnet.schedules import describe
+from threshnet.spec import BlockSpec
+
+# Okabe and Ito's colour-blind-safe blue and vermillion, on greys.
+BLUE, VERMILLION = "#0072B2", "#D55E00"
+INK, SOFT, DOT, GRID = "#1F2933", "#52606D", "#8A97A6", "#E6EAEE"
+LARGER = 4  # pixels by which the symbol of a network that moved is larger
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A front and where it is drawn."""
+
+    front: Front
+    # Latency in ms, error in percent.
+    xs: Axis
+    ys: Axis
+    # Pixels of the figure.
+    frame: Box
+    # Symbols (plotly's names) of the networks that joined or left a front, per trial; all of these are labelled.
+    moved: Mapping[int, str] = field(default_factory=dict)
+    # Follows the name of a reconstructed network.
+    reconstructed: str = " (reconstructed)"
+
+
+def traces(panel: Panel) -> Iterator[go.Scatter]:
+    """Every trained network with its interval, the front as a staircase, its knee ringed, named networks on top."""
+    front = panel.front
+    on_front = {record.number for record in front.front}
+    quiet = [record for record in front.trained if record.number not in on_front and not record.named]
+    for hollow, name in ((False, "trained network"), (True, "trained, over a limit")):
+        records = [record for record in quiet if over(record) is hollow]
+        marker = {"size": 8, "color": "white" if hollow else DOT, "line": {"width": 1.4, "color": DOT}}
+        yield _markers(records, name, panel, marker)
+    yield from _staircase(panel)
+    knee = {"size": 22, "symbol": "circle-open", "color": BLUE, "line": {"width": 1.6}}
+    x, y = front.knee.point
+    yield go.Scatter(x=[x], y=[y], mode="markers", marker=knee, name="knee", showlegend=False, hoverinfo="skip")
+    for hollow, name in ((False, "published network"), (True, "published, over a limit")):
+        records = [point.record for point in front.named if over(point.record) is hollow]
+        fill = "white" if hollow else VERMILLION
+        marker = {"size": 13, "symbol": "diamond", "color": fill, "line": {"width": 2, "color": VERMILLION}}
+        yield _markers(records, name, panel, marker)
+
+
+def annotations(panel: Panel) -> Iterator[dict[str, Any]]:
+    """The labels as plotly's annotations, each where it covers least of points, lines and the labels before it."""
+    left, top, right, bottom = panel.frame
+    front, xs, ys = panel.front, panel.xs, panel.ys
+
+    def pixel(x: float, y: float) -> tuple[float, float]:
+        return left + (right - left) * xs.share(x), top + (bottom - top) * (1 - ys.share(y))
+
+    taken: list[Box] = []
+    for record in front.trained:
+        x, y = pixel(*record.point)
+        (low, _), (high, _) = pixel(reading(record).low_ms, ys.low), pixel(reading(record).high_ms, ys.low)
+        half = 10 if record.number in panel.moved else 8
+        taken += [(x - half, y - half, x + half, y + half), (low, y - 2, high, y + 2)]
+    corners = [(front.front[0].point[0], ys.high), *(r.point for r in front.front), (xs.high, front.front[-1].point[1])]
+    for (x0, y0), (x1, y1) in itertools.pairwise(corners):
+        (near, upper), (far, lower) = pixel(x0, y0), pixel(x1, y1)
+        taken += [(near - 2, upper - 2, far + 2, upper + 2), (far - 2, upper - 2, far + 2, lower + 2)]
+    for label in _labels(panel):
+        size, sides = label.font["size"], OUTSIDE_FIRST if label.record in front.front else RIGHT_FIRST
+        spot = place(pixel(*label.record.point), label.text, size, sides, taken, panel.frame)
+        if label.required or spot.covered == 0:
+            taken.append(spot.box)
+            x, y = (axis.coordinate(at) for at, axis in zip(label.record.point, (xs, ys), strict=True))
+            yield {"x": x, "y": y, "text": label.text, "font": label.font, **spot.annotation}
+
+
+def hover(record: Record, front: Front) -> str:
+    """What the figure tells of a network under the pointer, as plotly's HTML."""
+    latency = reading(record)
+    lines = [
+        f"<b>{title(record)}</b>" + (f", trial {record.number}" if record.named else ""),
+        f"error {record.error:.2f} %",
+        f"latency {record.latency_ms:.3g} ms, 95 % interval {latency.low_ms:.3g} to {latency.high_ms:.3g} ms",
+        *(
+            f"{backend}: {other.latency_ms:.3g} ms"
+            for backend, other in record.latency.items()
+            if backend != front.backend
+        ),
+        f"{record.costs['params'] / 1e6:.3g} M parameters, {record.costs['macs'] / 1e6:.3g} M MACs",
+    ]
+    if record.network:
+        lines += [f"block {number}: {_block(block)}" for number, block in enumerate(record.network.blocks, start=1)]
+    if over(record):
+        lines.append(f"over the limit of {broken_limits(record)}")
+    lines += [f"<b>{verdict(point)}</b>" for point in front.named if point.record.number == record.number]
+    if record.named and reconstructed(record):
+        lines.append(ABOUT[record.named].origin)
+    return "<br>".join(part for line in lines for part in textwrap.wrap(line, 90))
+
+
+def over(record: Record) -> bool:
+    """Whether a trained network is over a limit of its study."""
+    return record.state == "infeasible"
+
+
+def reconstructed(record: Record) -> bool:
+    """Whether a network is published, but known here by a reconstruction only."""
+    return record.named is not None and ABOUT[record.named].origin.startswith("a reconstruction")
+
+
+def _block(block: BlockSpec) -> str:
+    layers = f"{block.depth} layer{'s' if block.depth > 1 else ''}"
+    pool = ", pool" if block.pool else ""
+    return f"{layers} {describe(block.links)}, {block.unit}, growth {block.growth} -> {block.transition}{pool}"
+
+
+def _markers(records: Sequence[Record], name: str, panel: Panel, marker: dict[str, Any], **more: object) -> go.Scatter:
+    """Networks as markers with their interval and hover text; absent from the legend where there are none."""
+    readings = [reading(record) for record in records]
+    bars = {
+        "type": "data",
+        "symmetric": False,
+        "array": [latency.high_ms - latency.latency_ms for latency in readings],
+        "arrayminus": [latency.latency_ms - latency.low_ms for latency in readings],
+        "color": marker["line"]["color"],
+        "thickness": 1,
+        "width": 0,
+    }
+    if panel.moved:
+        symbol, size = marker.get("symbol", "circle"), marker["size"]
+        marker = marker | {
+            "symbol": [panel.moved.get(record.number, symbol) for record in records],
+            "size": [size + LARGER if record.number in panel.moved else size for record in records],
+            "opacity": 1,  # plotly makes markers of several sizes see-through
+        }
+    return go.Scatter(
+        x=[record.latency_ms for record in records],
+        y=[record.error for record in records],
+        error_x=bars,
+        hovertext=[hover(record, panel.front) for record in records],
+        hoverinfo="text",
+        name=name,
+        marker=marker,
+        showlegend=bool(records),
+        **({"mode": "markers", "cliponaxis": False} | more),
+    )
+
+
+def _staircase(panel: Panel) -> list[go.Scatter]:
+    """The edge of what the front attains: steps from network to network, and dotted lines on to the plot's edges."""
+    front = panel.front.front
+    (first, start), (last, end) = front[0].point, front[-1].point
+    dots = go.Scatter(
+        x=[first, first, None, last, panel.xs.high],
+        y=[panel.ys.high, start, None, end, end],
+        mode="lines",
+        line={"color": BLUE, "width": 1.5, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+        name="edge",
+    )
+    marker = {
+        "size": 11,
+        "color": ["white" if over(record) else BLUE for record in front],
+        "line": {"width": 2, "color": BLUE},
+    }
+    line = {"color": BLUE, "width": 2.2, "shape": "hv"}
+    return [dots, _markers(front, "Pareto front", panel, marker, mode="lines+markers", line=line)]
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A text beside a network."""
+
+    record: Record
+    text: str
+    font: dict[str, Any]
+    # Left out where there is no free room beside the network, unless it must be there.
+    required: bool
+
+
+def _labels(panel: Panel) -> Iterator[_Label]:
+    """The named networks, the knee, those that moved, and the trial numbers of the front, in order of importance."""
+    front, knee = panel.front, panel.front.knee
+    for point in front.named:
+        text = title(point.record) + (panel.reconstructed if reconstructed(point.record) else "")
+        yield _Label(point.record, text, {"size": 13, "color": VERMILLION}, required=True)
+    text = "knee" if knee.named else f"knee: trial {knee.number}"
+    yield _Label(knee, text, {"size": 12, "color": BLUE}, required=True)
+    others = [record for record in front.trained if not record.named and record.number != knee.number]
+    for record in others:
+        if record.number in panel.moved:
+            font = {"size": 12, "color": INK, "weight": "bold"}
+            yield _Label(record, str(record.number), font, required=True)
+    for record in others:
+        if record.number not in panel.moved and record in front.front:
+            yield _Label(record, str(record.number), {"size": 11, "color": BLUE}, required=False)

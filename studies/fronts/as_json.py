@@ -1,0 +1,83 @@
+"""Fronts as JSON-ready values."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from search.records import Record, reading
+from studies.fronts.front import Front
+from studies.fronts.moves import moves
+from studies.fronts.wording import (
+    title,
+)
+
+
+def front_json(front: Front) -> dict[str, Any]:
+    """One front as JSON-ready values."""
+    return {
+        "study": front.study,
+        "about": front.about,
+        "caveat": front.caveat,
+        "backend": front.backend,
+        "objectives": {
+            "error_percent": "validation error of one training",
+            "latency_ms": "ratio to the reference network times its quiet latency, with a 95 % interval",
+        },
+        "trained": len(front.trained),
+        "hypervolume": front.hypervolume,
+        "hypervolume_percent": front.share_percent,
+        "reference": {"latency_ms": front.reference[0], "error_percent": front.reference[1]},
+        "knee": front.knee.number,
+        "front": [
+            entry(record) | {"spec": record.network.to_json() if record.network else None} for record in front.front
+        ],
+        "named": [
+            entry(point.record)
+            | {
+                "on_front": point.on_front,
+                "feasible": point.record.state == "finished",
+                "dominated_by": [record.number for record in point.dominated_by],
+            }
+            for point in front.named
+        ],
+    }
+
+
+def entry(record: Record) -> dict[str, Any]:
+    """One trained network as JSON-ready values."""
+    latency = reading(record)
+    return {
+        "trial": record.number,
+        "name": title(record),
+        "fingerprint": record.fingerprint,
+        "error_percent": record.error,
+        "latency_ms": record.latency_ms,
+        "latency_interval_ms": [latency.low_ms, latency.high_ms],
+        "latency_relative_iqr": latency.relative_iqr,
+        "latency_warnings": list(latency.warnings),
+        "params": record.costs["params"],
+        "macs": record.costs["macs"],
+        "schedule": record.schedule,
+    }
+
+
+def study_json(fronts: Sequence[Front]) -> dict[str, Any]:
+    """A study's fronts as JSON-ready values: what `threshnet pareto --json` prints and front.json holds.
+
+    The first front as front_json has it; each further one, and its moves against the first, under "backends".
+    """
+    return front_json(fronts[0]) | {"backends": {front.backend: moves_json(fronts[0], front) for front in fronts[1:]}}
+
+
+def moves_json(here: Front, there: Front) -> dict[str, Any]:
+    """The second front as JSON-ready values, with what moved; networks are named by the numbers of their trials."""
+    found = moves(here, there)
+    return {
+        "front": [entry(record) for record in there.front],
+        "knee": there.knee.number,
+        "joined": [one.here.number for one in found.joined],
+        "left": [one.here.number for one in found.left],
+        "tau": found.tau,
+        "networks": len(found.common),
+        "unmeasured": [record.number for record in found.unmeasured],
+        "ranks": {str(one.here.number): [one.rank_here, one.rank_there] for one in found.common},
+    }

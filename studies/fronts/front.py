@@ -1,0 +1,106 @@
+"""The front of a study: which networks nothing beats, and where the named ones stand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from search.pareto import dominators, hypervolume, knee, non_dominated
+from search.records import Record, reading, seen_on
+from search.volume import reference_point, share_percent
+from studies.study import Loaded, backends_of
+from threshnet.errors import InputError
+
+
+@dataclass(frozen=True)
+class NamedPoint:
+    """A named network in a study."""
+
+    record: Record
+    # Whether it is on the front.
+    on_front: bool
+    # Discovered feasible networks that dominate it (no slower, no worse, and better in one), the best of them.
+    dominated_by: tuple[Record, ...]
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a study found, seen from one backend. Reads validation errors and measured latencies, no test field."""
+
+    study: str
+    about: str
+    caveat: str
+    # Where latency was measured, see Latency.backend.
+    backend: str
+    # Every trained network that was measured there, in the order of the trials, that reading first.
+    trained: tuple[Record, ...]
+    # Feasible networks that no other feasible one dominates, quickest first.
+    front: tuple[Record, ...]
+    named: tuple[NamedPoint, ...]
+    # The front's knee: the farthest below the line between its ends.
+    knee: Record
+    # (latency in ms, error in percent), see search.volume.reference_point.
+    reference: tuple[float, float]
+    # Area between it and the feasible networks, in ms x percent.
+    hypervolume: float
+
+    @property
+    def share_percent(self) -> float:
+        """The hypervolume as a share of the box below the reference point, 0 to 100."""
+        return share_percent(self.hypervolume, self.reference)
+
+
+def fronts_of(loaded: Loaded) -> tuple[Front, ...]:
+    """The front of a study on each of its backends, the objective's first; InputError where no trial was trained."""
+    return (front_of(loaded), *(front_of(loaded, backend) for backend in backends_of(loaded)[1:]))
+
+
+def front_of(loaded: Loaded, backend: str | None = None) -> Front:
+    """The front of a study, on the objective's backend or as seen on another, where its latency limit does not hold.
+
+    InputError where no trial was trained or none measured on that backend.
+    """
+    backends = backends_of(loaded)
+    if not backends:
+        raise InputError(f"study {loaded.spec.name!r} has no trained network yet; launch it again to go on")
+    backend = backends[0] if backend is None else backend
+    if backend not in backends:
+        there = ", ".join(map(repr, backends))
+        raise InputError(f"backend {backend!r}: study {loaded.spec.name!r} was measured on {there}")
+    trained = tuple(record for record in loaded.records if record.trained)
+    if backend != backends[0]:
+        trained = tuple(seen_on(record, backend) for record in trained if backend in record.latency)
+    feasible = [record for record in trained if record.state == "finished"]
+    front = nondominated(feasible or trained)
+    limit = loaded.spec.limits.latency_ms if backend == backends[0] else None
+    reference = reference_point(trained, loaded.spec.space.classes, limit)
+    return Front(
+        study=loaded.spec.name,
+        about=loaded.spec.about,
+        caveat=_caveat(loaded.spec.caveat, trained),
+        backend=backend,
+        trained=trained,
+        front=tuple(front),
+        named=tuple(_named_point(record, front, feasible) for record in trained if record.named),
+        knee=front[knee([record.point for record in front])],
+        reference=reference,
+        hypervolume=hypervolume([record.point for record in feasible], reference),
+    )
+
+
+def _caveat(given: str, trained: Sequence[Record]) -> str:
+    """The study's caveat, and a word on latencies that are not on one scale."""
+    scales = {(one.processor, one.runtime_version, one.reference_ms) for one in map(reading, trained)}
+    mixed = f"latencies are on {len(scales)} scales: processor, runtime or quiet reference changed between launches"
+    return "; ".join(filter(None, [given, mixed if len(scales) > 1 else ""]))
+
+
+def nondominated(candidates: Sequence[Record]) -> list[Record]:
+    """The trained records that no other one dominates, quickest first."""
+    mask = non_dominated([record.point for record in candidates])
+    return sorted((r for r, keep in zip(candidates, mask, strict=True) if keep), key=lambda record: record.point)
+
+
+def _named_point(record: Record, front: Sequence[Record], feasible: Sequence[Record]) -> NamedPoint:
+    discovered = [other for other in feasible if not other.named]
+    beaten_by = dominators([other.point for other in discovered], record.point)
+    best = nondominated([discovered[index] for index in beaten_by])
+    return NamedPoint(record=record, on_front=record in front, dominated_by=tuple(best))

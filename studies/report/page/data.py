@@ -1,0 +1,162 @@
+"""What the page of a study tells of it as a whole and of every trial in a line, as JSON-ready values."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from scipy.stats import kendalltau, spearmanr
+
+from search.intervals import error_interval
+from search.records import Record, reading
+from search.volume import Step, curve
+from studies.commands import export_parts
+from studies.defaults import DEFAULT_STORAGE
+from studies.fronts.front import Front
+from studies.fronts.moves import moves
+from studies.fronts.wording import broken_limits, change, conditions, title, verdict
+from studies.report.page.importances import importances
+from studies.storage import place_options
+from studies.study import Loaded, backends_of, course_of, ended, full_training, reference_of
+from threshnet.named import ABOUT
+
+DIGITS = 6  # significant ones of a number on the page
+STEPS = 1000  # most steps of the volume's curve that are drawn
+
+
+def page_data(loaded: Loaded, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> dict[str, Any]:
+    """A study as the page shows it: its fronts, every trial in columns, how it went, what mattered.
+
+    `storage` is where the study lies, for the export commands; its password and query are not told.
+    """
+    first = fronts[0]
+    facts = course_of(loaded)
+    return {
+        "study": first.study,
+        "about": first.about,
+        "caveat": first.caveat,
+        "validation": loaded.images.get("validation"),
+        "export": export_parts(loaded.spec.name, place_options(storage, loaded.weights.parents[1])),
+        "told": list(facts.told),
+        "fronts": [front_data(fronts[0], front) for front in fronts],
+        "trials": trials_data(loaded, fronts),
+        "volume": volume_data(loaded),
+        "importances": importances(loaded),
+        "macs": macs_data(loaded, first.backend),
+    }
+
+
+def front_data(first: Front, front: Front) -> dict[str, Any]:
+    """One front: its networks by trial number, quickest first, and what there is to say of it."""
+    latency = reading(front.knee)
+    processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
+    feasible = any(record.state == "finished" for record in front.trained)
+    return {
+        "backend": front.backend,
+        "conditions": conditions(latency, latency.device + processor),
+        "trained": len(front.trained),
+        "front": [record.number for record in front.front],
+        "knee": front.knee.number,
+        "named": [{"trial": point.record.number, "verdict": verdict(point)} for point in front.named],
+        "over": [record.number for record in front.trained if record.state == "infeasible"],
+        "feasible": feasible,
+        "hypervolume": number(front.hypervolume),
+        "share": number(front.share_percent),
+        "reference": [number(value) for value in front.reference],
+        "moved": "" if front is first else change(moves(first, front)),
+    }
+
+
+def trials_data(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, list[Any]]:
+    """Every trial in the order of the study, as columns of equal length; None where a trial has no such value.
+
+    "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high, 1 where the
+    reading is to be distrusted].
+    """
+    images = loaded.images.get("validation")
+    return {
+        "number": [record.number for record in loaded.records],
+        "state": [record.state for record in loaded.records],
+        "name": [title(record) if record.named else "" for record in loaded.records],
+        "error": [_error(record, images) for record in loaded.records],
+        "latency": [[_latency(record, front.backend) for record in loaded.records] for front in fronts],
+        **{key: [record.costs.get(key) for record in loaded.records] for key in ("params", "macs", "memory_bytes")},
+        "seconds": [number(record.seconds) for record in loaded.records],
+        "image_passes": [record.image_passes or None for record in loaded.records],
+        "schedule": [record.schedule for record in loaded.records],
+        "fingerprint": [record.fingerprint for record in loaded.records],
+        "note": [note(record) for record in loaded.records],
+        "kept": [record.trained and record.weights is not None for record in loaded.records],
+    }
+
+
+def note(record: Record) -> str:
+    """What else there is to know of a trial, in a line."""
+    parts = [ABOUT[record.named].origin] if record.named in ABOUT else []
+    if record.state == "infeasible":
+        parts.append(f"over the limit of {broken_limits(record)}")
+    if record.state == "stopped" and record.rungs and not record.reason:
+        epochs = max(record.rungs)
+        parts.append(f"stopped after {epochs} epoch{'s' if epochs > 1 else ''} at {record.rungs[epochs]:.2f} %")
+    if record.continues is not None:
+        parts.append(f"goes on with the training of trial {record.continues}")
+    if record.duplicate_of is not None:
+        parts.append(f"the network of trial {record.duplicate_of} again")
+    return "; ".join([*parts, *([record.reason] if record.reason else [])])
+
+
+def volume_data(loaded: Loaded) -> dict[str, Any]:
+    """The hypervolume over cost on the objective's backend: steps of [full trainings, percent of the box, trial]."""
+    reference, price = reference_of(loaded), full_training(loaded)
+    steps = curve(ended(loaded), reference)
+    return {
+        "price": price,
+        "reference": [number(value) for value in reference],
+        "backend": backends_of(loaded)[0],
+        "steps": [
+            [number(step.image_passes / price), number(step.share_percent), step.trial] for step in corners(steps)
+        ],
+    }
+
+
+def corners(steps: Sequence[Step]) -> list[Step]:
+    """The steps at which the hypervolume grew, thinned to STEPS, and the last one."""
+    grew = [
+        step
+        for before, step in zip((None, *steps), steps, strict=False)
+        if not before or step.hypervolume > before.hypervolume
+    ]
+    every = math.ceil(len(grew) / STEPS) or 1
+    return [*grew[::every], *steps[-1:]]
+
+
+def macs_data(loaded: Loaded, backend: str) -> dict[str, Any]:
+    """How far latency and MACs rank the measured networks alike; None for a statistic that is not defined."""
+    measured = {r.fingerprint: r for r in loaded.records if backend in r.latency and "macs" in r.costs}
+    macs = [record.costs["macs"] for record in measured.values()]
+    latencies = [record.latency[backend].latency_ms for record in measured.values()]
+    defined = len(set(macs)) > 1 and len(set(latencies)) > 1 and len(macs) > 2
+    return {
+        "networks": len(macs),
+        "tau": number(float(kendalltau(macs, latencies).statistic)) if defined else None,
+        "rho": number(float(spearmanr(macs, latencies).statistic)) if defined else None,
+    }
+
+
+def number(value: float | None) -> float | None:
+    """A value with as many digits as the page needs; None where it is no finite number."""
+    return float(f"{value:.{DIGITS}g}") if value is not None and math.isfinite(value) else None
+
+
+def _error(record: Record, images: int | None) -> list[float | None] | None:
+    if not record.trained or record.error is None:
+        return None
+    low, high = error_interval(record.error, images) if images else (record.error, record.error)
+    return [number(record.error), number(low), number(high)]
+
+
+def _latency(record: Record, backend: str) -> list[float | None] | None:
+    latency = record.latency.get(backend)
+    if latency is None:
+        return None
+    told = [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)]
+    return [*told, 1] if latency.warnings else told

@@ -1,0 +1,202 @@
+"""What a study leaves behind: pictures, tables, and a results folder with the conditions it was taken under."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from search.records import reading
+from space import size
+from studies.defaults import DEFAULT_STORAGE
+from studies.figures.chrome import NoChrome
+from studies.figures.files import write_png
+from studies.fronts.as_json import study_json
+from studies.fronts.front import Front
+from studies.fronts.moves import moves
+from studies.fronts.wording import change, flag, latency_text, title, verdict
+from studies.report.page.file import write_report
+from studies.study import Loaded, course_of
+from threshnet.errors import InputError
+
+SHOWN = 20  # most networks of the front that the results page lists
+OTHERS = 3  # most further backends that it tells of
+
+
+def write(
+    loaded: Loaded,
+    fronts: Sequence[Front],
+    *,
+    storage: str = DEFAULT_STORAGE,
+    html: Path | None = None,
+    png: Path | None = None,
+    csv: Path | None = None,
+    results: Path | None = None,
+) -> Iterator[str]:
+    """Write what is asked for of a study's fronts; yields a line for each file, also for one that could not be made.
+
+    `storage` is where the study lies, for the page's export commands.
+    """
+    try:
+        if html:
+            html.parent.mkdir(parents=True, exist_ok=True)
+            write_report(loaded, fronts, html, storage)
+            yield f"wrote {html}"
+        if csv:
+            csv.parent.mkdir(parents=True, exist_ok=True)
+            trials_table(loaded).to_csv(csv, index=False, float_format="%.10g")
+            yield f"wrote {csv}"
+        if png:
+            png.parent.mkdir(parents=True, exist_ok=True)
+            yield _picture(fronts, png)
+        if results:
+            results.mkdir(parents=True, exist_ok=True)
+            trials_table(loaded).to_csv(results / "trials.csv", index=False, float_format="%.10g")
+            (results / "front.json").write_text(json.dumps(told_json(loaded, fronts), indent=2) + "\n")
+            settings = loaded.spec.to_json()
+            settings["data"].pop("path", None)  # names the machine's folders
+            conditions = {"spec": settings, "launches": loaded.environments}
+            (results / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
+            (results / "README.md").write_text(results_page(loaded, fronts))
+            yield _picture(fronts, results / "figure.png")
+            yield f"wrote {results}"
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
+
+
+def told_json(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, Any]:
+    """A study as JSON-ready values: its fronts, and how it has gone so far."""
+    return study_json(fronts) | course_of(loaded).to_json()
+
+
+def trials_table(loaded: Loaded) -> pd.DataFrame:
+    """One row per trial, in order, `state` as in search.records.State; empty where a trial has no such value."""
+    rows = []
+    for record in loaded.records:
+        row: dict[str, object] = {
+            "trial": record.number,
+            "state": record.state,
+            "name": title(record) if record.named else "",
+            "error_percent": record.error if record.trained else None,
+            "latency_ms": record.latency_ms if record.trained else None,
+        }
+        for backend, latency in record.latency.items():
+            row |= {
+                f"{backend}: ms": latency.latency_ms,
+                f"{backend}: low ms": latency.low_ms,
+                f"{backend}: high ms": latency.high_ms,
+                f"{backend}: ratio to the reference": latency.ratio[0],
+                f"{backend}: relative iqr": latency.relative_iqr,
+                f"{backend}: runs": latency.runs,
+                f"{backend}: warnings": "; ".join(latency.warnings),
+            }
+        row |= {key: record.costs.get(key) for key in ("params", "macs", "memory_bytes")}
+        row |= {
+            "rungs": json.dumps(record.rungs) if record.rungs else "",
+            "continues": record.continues,
+            "image_passes": record.image_passes or None,
+            "seconds": record.seconds,
+            "schedule": record.schedule,
+            "fingerprint": record.fingerprint,
+            "duplicate_of": record.duplicate_of,
+            "reason": record.reason,
+        }
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    runs = [column for column in map(str, table.columns) if column.endswith(": runs")]
+    whole = ("params", "macs", "memory_bytes", "image_passes", "continues", "duplicate_of", *runs)
+    return table.astype(dict.fromkeys(whole, "Int64"))
+
+
+def results_page(loaded: Loaded, fronts: Sequence[Front]) -> str:
+    """The README.md of a results folder: what was searched, under which conditions, and the fronts, in 60 lines."""
+    front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
+    moved, *audited = course_of(loaded).told
+    states = pd.Series([record.state for record in loaded.records]).value_counts()
+    discovered = [record for record in front.trained if not record.named]
+    example = reading(front.trained[0])
+    flagged = sum(bool(reading(record).warnings) for record in front.trained)
+    held_out = f"{spec.data.validation:,}" if spec.data.validation else "a fifth of the"
+    trained_on = f"{spec.data.train:,}" if spec.data.train else "all other"
+    source = f' --data DIR --caveat "{spec.caveat}"' if spec.data.name == "folder" else ""
+    counted = size(spec.space)
+    several = len(loaded.environments) > 1
+    launches = [(f", launch {n}" if several else "", one) for n, one in enumerate(loaded.environments, start=1)]
+    latency_of = f"{example.runtime} {example.runtime_version}, {example.precision}, batch {example.batch}"
+    lines = [
+        f"# {spec.name}",
+        "",
+        *([f"{spec.about}."] if spec.about else []),
+        *([f"**{front.caveat[0].upper()}{front.caveat[1:]}.**"] if front.caveat else []),
+        "",
+        f"![the front of {spec.name}](figure.png)",
+        "",
+        f"- Space: {counted.points:.1e} parameter points, {counted.networks:.1e} distinct networks, granularity "
+        f"{spec.space.granularity}; sampler {spec.sampler}, seed {spec.seed}.",
+        f"- Networks: {len(front.trained)} trained, {len(discovered)} of them discovered; "
+        + ", ".join(f"{count} {state}" for state, count in states.items())
+        + ".",
+        f"- Error: on {held_out} images held out of the training split; n = 1 training per network, seed {spec.seed}, "
+        f"so differences of a point or so may be luck. No test image was used.",
+        f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {trained_on} images, "
+        f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
+        f"- Latency: {latency_of}, {example.threads} thread(s), in a process of its own, in rounds of "
+        f"{spec.protocol.round_runs} runs that alternate with the reference network's: their ratio, with its 95 % "
+        f"interval, times the reference's latency on the quiet device ({example.reference_ms:.3f} ms). "
+        f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or on a busy device.",
+        *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
+        f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %, "
+        f"{front.share_percent:.2f} % of that box. {moved}",
+        f"- {' '.join(audited)}",
+        *_elsewhere(fronts),
+        "",
+        "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} | {latency_text(record)} | "
+        f"{record.costs['params'] / 1e6:.3f} | {record.costs['macs'] / 1e6:.1f} |"
+        for record in front.front[:SHOWN]
+    ]
+    if len(front.front) > SHOWN:
+        lines.append(f"| and {len(front.front) - SHOWN} more in front.json | | | | |")
+    lines += ["", "| named network | error % | latency ms | where it stands |", "|---|---|---|---|"]
+    lines += [
+        f"| {title(p.record)} | {p.record.error:.2f} | {p.record.latency_ms:.3f}{flag(p.record)} | {verdict(p)} |"
+        for p in front.named
+    ]
+    lines += [
+        "",
+        f"Made by `threshnet launch {spec.name}{source}` and `threshnet pareto {spec.name} --results DIR`.",
+        "Every trial: trials.csv. Conditions and settings: environment.json.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _conditions(environment: dict[str, Any]) -> str:
+    """Where and with what trials ran, in words."""
+    versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items() if version)
+    return (
+        f"{environment['processor']}, {environment['cores']} core(s), training in {environment['training']['threads']} "
+        f"thread(s), {environment['system']}, Python {environment['python']}, {versions}"
+    )
+
+
+def _elsewhere(fronts: Sequence[Front]) -> Iterator[str]:
+    """The fronts on further backends, a line each."""
+    for front in fronts[1 : OTHERS + 1]:
+        latency = reading(front.knee)
+        where = f"{front.backend} ({latency.processor}, {latency.runtime} {latency.runtime_version})"
+        on_front = f"{len(front.front)} of {len(front.trained)} networks on the front"
+        yield f"- On {where}: {on_front}, knee {title(front.knee)}; {change(moves(fronts[0], front))}."
+    if len(fronts) > OTHERS + 1:
+        yield f"- Further backends, {len(fronts) - OTHERS - 1} of them: front.json."
+
+
+def _picture(fronts: Sequence[Front], file: Path) -> str:
+    try:
+        write_png(fronts, file)
+    except NoChrome as reason:
+        return f"{file} not written: {reason}"
+    return f"wrote {file}"

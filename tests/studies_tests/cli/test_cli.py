@@ -1,0 +1,519 @@
+"""The command line: what each command prints, and the one line with which it answers bad input."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import pytest
+from search_tests.tiny import LARGEST, SMALLEST, Measuring
+from studies_tests.small import TREE_NETWORK, small_spec, write_tree
+
+from search.latency.protocol import MeasurementError
+from search.latency.reading import Latency
+from studies import cli, launch, load
+from studies.export.card import Findings, Story
+from studies.export.folder import Shipped
+from studies.export.score import Score
+from studies.fronts.front import front_of, fronts_of
+from studies.report.results import told_json
+from studies.study import course_of
+from threshnet import NAMED
+from threshnet.baselines import BASELINES, build_baseline
+from threshnet.costs import count
+from threshnet.counting import count_modules
+from threshnet.export.folder import Exported
+from threshnet.published import PUBLISHED
+from threshnet.shapes import smallest_input
+
+COMMANDS = ("launch", "studies", "pareto", "remeasure", "volume", "export", "measure", "costs", "train", "check")
+TOML = """
+name = "mine"
+trials = 2
+sampler = "random"
+input_size = 16
+[space]
+stems = [{widths = [4, 8], stride = 2, pool = false}]
+activations = ["relu"]
+blocks = [1]
+layers = [1, 2, 3]
+units = ["conv"]
+bottleneck_widths = [8]
+multipliers = [1.0]
+outputs = ["all"]
+growths = [2, 4, 6]
+transitions = [4, 6]
+pools = [false]
+block_dropouts = [0.0]
+head_dropouts = [0.0]
+[data]
+train = 40
+validation = 20
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command came to."""
+
+    status: int | str | None
+    out: str
+    err: str
+
+
+Run = Callable[..., Said]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `threshnet` in an empty folder, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Said:
+        monkeypatch.setattr(sys, "argv", ["threshnet", *map(str, arguments)])
+        status: int | str | None = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+        return Said(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """The one line on stderr with which a command refuses its input, with exit status 2."""
+
+    def refused(*arguments: str | Path) -> str:
+        said = run(*arguments)
+        assert (said.status, said.out) == (2, "")
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1
+        assert said.err.endswith("\n")
+        return said.err.removeprefix("error: ").strip()
+
+    return refused
+
+
+@pytest.fixture
+def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A storage with the study `small`: two named networks and two discovered ones, no number is real."""
+    monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
+    url = f"journal:{tmp_path / 'studies.log'}"
+    launch(small_spec(trials=4, caveat="Made up"), url, runs=tmp_path / "runs")
+    return url
+
+
+# Bad input
+
+BAD: list[tuple[str, list[str]]] = [
+    ("nonsense", ["No such command 'nonsense'"]),
+    ("studies nonsense", ["No such command 'nonsense'"]),
+    ("costs --colour red", ["No such option", "--colour"]),
+    ("launch", ["Missing argument 'SPEC'"]),
+    ("launch cifar11", ["'cifar11'", "cifar10_cpu", "digits"]),
+    ("launch gone.toml", ["gone.toml: no such file"]),
+    ("launch digits --trials 0", ["--trials", "0", "x>=1"]),
+    ("launch digits --trials many", ["--trials", "'many'", "integer"]),
+    ("launch digits --timeout soon", ["--timeout", "'soon'", "90s, 15m or 2h"]),
+    ("launch digits --timeout 0", ["--timeout", "'0'", "90s, 15m or 2h"]),
+    ("launch digits --timeout nan", ["--timeout", "'nan'"]),
+    ("launch digits --timeout -2h", ["--timeout", "'-2h'"]),
+    ("launch digits --timeout h", ["--timeout", "'h'"]),
+    ("launch digits --caveat Mine", ["--caveat goes with --data"]),
+    ("launch digits --data gone", ["data path gone", "train/CLASS/*"]),
+    ("launch digits --data empty", ["data path empty", "no folder train/"]),
+    ("launch digits --storage nonsense", ["storage 'nonsense'", "sqlite:///threshnet.db", "journal:PATH"]),
+    ("launch digits --storage sqlite:///gone/x.db", ["storage 'sqlite:///gone/x.db'", "no folder gone"]),
+    ("launch digits --storage sqlite:///empty", ["storage 'sqlite:///empty' cannot be used"]),
+    ("launch digits --storage journal:empty", ["storage 'journal:empty' cannot be used"]),
+    ("launch key.toml", ["key.toml: unknown key 'space.depth'", "layers"]),
+    ("launch device.toml", ["device.toml: latency.device: device 'tpu'", "must be cpu, cuda"]),
+    ("launch gpu.toml", ["training.device = 'cuda:99'", "torch sees ", "CUDA device(s) here"]),
+    ("launch precision.toml", ["precision 'fp16'", "'cpu' measures fp32 only"]),
+    ("launch layout.toml", ["channels_last", "torch, not with 'onnxruntime'"]),
+    ("launch damaged.toml --data damaged --storage journal:x.log", ["damaged/train/dark/000.png", "whole image"]),
+    ("studies", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
+    ("studies copy small journal:gone.log journal:x.log", ["no file gone.log"]),
+    ("pareto small", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
+    ("pareto small --on torch --results out", ["--results", "does not go with --on"]),
+    ("remeasure", ["Missing argument 'STUDY'"]),
+    ("remeasure small --runtime torch", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
+    ("remeasure small --threads 0", ["--threads", "0", "x>=1"]),
+    ("export -o model", ["STUDY --trial N", "--knee", "--named NAME", "--config F.json"]),
+    ("export --named threshnet28 --config tree.json -o model", ["export what?"]),
+    ("export small --named threshnet28 -o model", ["export what?"]),
+    ("export small -o model", ["export what?"]),
+    ("export small --trial 1 --knee -o model", ["export what?"]),
+    ("export small --knee --classes 3 -o model", ["--classes go with --named or --config"]),
+    ("export --named threshnet28", ["Missing option", "-o"]),
+    ("export --named threshnet29 -o model", ["'threshnet29'", "threshnet28, threshnet79"]),
+    ("export --named threshnet79 --input 8 -o model", ["input size 8 is too small"]),
+    ("export --config gone.json -o model", ["gone.json: no such file"]),
+    ("export --config tree.json --weights gone.pth -o model", ["gone.pth: no such weights file"]),
+    ("export small --knee --epochs 3 -o model", ["--epochs and --seeds go with --recipe"]),
+    ("export --named threshnet28 --recipe fast -o model", ["--recipe needs --data"]),
+    ("export --named threshnet28 --recipe fast --weights w.pth --data digits -o model", ["--weights or --recipe"]),
+    ("export --named threshnet28 --data digits -o model", ["--data goes with --recipe or --weights"]),
+    ("export --named threshnet28 --recipe slow --data digits -o model", ["'slow'", "published, fast"]),
+    ("export --config tree.json --recipe fast --data digits -o model", ["tree has 2 classes, digits has 10"]),
+    ("export --named threshnet28 --on tpu -o model", ["device 'tpu'", "must be cpu, cuda"]),
+    ("check gone", ["gone: no such folder"]),
+    ("check tree.json", ["tree.json: no such folder"]),
+    ("measure threshnet29", ["'threshnet29'", "threshnet28, threshnet79"]),
+    ("measure threshnet79 --input 8", ["input size 8 is too small"]),
+    ("measure threshnet79 --input 8 --runtime torch", ["input size 8 is too small"]),
+    ("measure tree.json --device tpu", ["device 'tpu'", "cpu"]),
+    ("measure tree.json --runtime tf", ["runtime 'tf'", "onnxruntime, torch"]),
+    ("measure tree.json --batch 0", ["--batch", "0", "x>=1"]),
+    ("measure depth.json", ["depth.json: block 1: depth (layers of a block) = 0", "1 to 64"]),
+    ("costs depth.json", ["depth.json: block 1: depth (layers of a block) = 0", "1 to 64"]),
+    ("costs links.json", ["links.json: block 1: links of layer 2 = (0, 5)", "0 to 1"]),
+    ("costs thresholds.json", ["thresholds.json: block 1: unknown key 'thresholds'", "links"]),
+    ("costs array.json", ["array.json: network", "table"]),
+    ("costs text.json", ["text.json: not a JSON file"]),
+    ("costs empty", ["empty/config.json: no such file"]),
+    ("costs threshnet79 --input 8", ["input size 8 is too small", "larger input"]),
+    ("costs --classes 1", ["--classes", "1", "x>=2"]),
+    ("train tree.json --data gone -o model", ["'gone'", "digits, cifar10, svhn"]),
+    ("train tree.json --data empty -o model", ["data path empty", "no folder train/"]),
+    ("train tree.json --data digits -o model", ["tree has 2 classes", "digits has 10"]),
+    ("train threshnet28 --data digits --recipe slow -o model", ["'slow'", "published, fast"]),
+    ("train threshnet28 --data digits --epochs 0 -o model", ["--epochs", "0", "x>=1"]),
+    ("train threshnet79 --data digits --input 8 -o model", ["input size 8 is too small"]),
+    ("train tree.json --data damaged -o model --input 16", ["damaged/train/dark/000.png", "whole image"]),
+    ("train tree.json --data damaged", ["Missing option", "-o"]),
+]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    """What the bad commands refer to."""
+    (tmp_path / "empty").mkdir()
+    document = TREE_NETWORK.to_json()
+    block = document["blocks"][0]
+    for name, changed in (
+        ("tree", document),
+        ("depth", document | {"blocks": [block | {"links": []}]}),
+        ("links", document | {"blocks": [block | {"links": [[0], [0, 5]]}]}),
+        ("thresholds", document | {"blocks": [block | {"thresholds": [4]}]}),
+        ("array", [1, 2]),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps(changed))
+    (tmp_path / "text.json").write_text("a network")
+    (tmp_path / "key.toml").write_text('name = "mine"\ntrials = 2\n[space]\ndepth = [1]\n')
+    (tmp_path / "device.toml").write_text('name = "mine"\ntrials = 2\n[latency]\ndevice = "tpu"\n')
+    for name, table in (
+        ("gpu", '[training]\ndevice = "cuda:99"\n'),
+        ("precision", '[latency]\nprecision = "fp16"\n'),
+        ("layout", "[latency]\nchannels_last = true\n"),
+    ):
+        (tmp_path / f"{name}.toml").write_text(f'name = "mine"\ntrials = 2\n{table}')
+    (tmp_path / "damaged.toml").write_text('name = "mine"\ntrials = 2\n')
+    image = write_tree(tmp_path / "damaged", train=4, test=1) / "train" / "dark" / "000.png"
+    image.write_bytes(image.read_bytes()[:100])
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize(("command", "parts"), BAD, ids=[command for command, _ in BAD])
+def test_bad_input_ends_in_one_line(refused: Callable[..., str], command: str, parts: list[str]) -> None:
+    said = refused(*command.split())
+    for part in parts:
+        assert part in said
+    assert not Path("model").exists()
+
+
+def test_an_empty_timeout_is_refused(refused: Callable[..., str]) -> None:
+    assert "90s, 15m or 2h" in refused("launch", "digits", "--timeout", "")
+
+
+def test_a_study_that_is_not_there_is_refused(refused: Callable[..., str], storage: str) -> None:
+    for command in (["pareto", "smal"], ["export", "smal", "--knee", "-o", "model"]):
+        assert "no study is named 'smal'" in refused(*command, "--storage", storage)
+    assert "no study is named 'smal'" in refused("studies", "copy", "smal", storage, "journal:copy.log")
+
+
+def test_a_trial_that_is_not_there_is_refused(refused: Callable[..., str], storage: str) -> None:
+    said = refused("export", "small", "--trial", "17", "-o", "model", "--storage", storage)
+    assert said == "trial 17 of study 'small' does not exist; trained are 0, 1, 2, 3"
+
+
+def test_weights_that_are_gone_are_one_line(refused: Callable[..., str], storage: str, tmp_path: Path) -> None:
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    said = refused("export", "small", "--knee", "-o", "model", "--storage", storage)
+    assert "are not in runs/small/weights" in said
+
+
+@pytest.mark.parametrize("command", ["launch cifar10_cpu", "launch svhn_cpu", "train threshnet28 --data svhn -o model"])
+def test_a_download_without_a_network_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    def unreachable(*_arguments: object, **_options: object) -> None:
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    said = run(*command.split())
+    assert said.status == 2
+    assert said.err.count("\n") == 1
+    for part in ("the download failed", "no network", "in data", "ImageFolder"):
+        assert part in said.err
+
+
+def test_a_failed_measurement_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, files: None) -> None:
+    def fail(*_arguments: object, **_options: object) -> Latency:
+        raise MeasurementError("the probe died")
+
+    monkeypatch.setattr("search.latency.measure.measure_on", fail)
+    said = run("measure", "tree.json")
+    assert (said.status, said.out, said.err) == (1, "", "error: could not measure tree: the probe died\n")
+
+
+def test_other_settings_of_a_study_are_refused(refused: Callable[..., str], run: Run, log: list[str]) -> None:
+    Path("mine.toml").write_text(TOML)
+    assert run("launch", "mine.toml", "--storage", "journal:x.log").status == 0
+    Path("mine.toml").write_text(TOML.replace("train = 40", "train = 50"))
+    said = refused("launch", "mine.toml", "--storage", "journal:x.log")
+    assert "'mine' was launched with other settings: data.train was 40 and is now 50" in said
+
+
+# What the commands do
+
+
+def test_help_answers_at_once_and_lists_the_commands(tmp_path: Path) -> None:
+    code = "import sys; from studies.cli import main; sys.argv[0] = 'threshnet'; main()"
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--help"], capture_output=True, text=True, cwd=tmp_path, check=True
+        )
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.5
+    listed = [line.split()[0] for line in done.stdout.partition("Commands:\n")[2].splitlines() if line.strip()]
+    assert set(COMMANDS) <= set(listed)
+
+
+def test_a_bare_command_is_help(run: Run) -> None:
+    assert run() == run("--help") == run("-h")
+    assert run().status == 0
+    assert run().out.startswith("Usage: threshnet")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(run: Run, command: str) -> None:
+    said = run(command, "--help")
+    assert (said.status, said.err) == (0, "")
+    assert said.out.startswith(f"Usage: threshnet {command}")
+
+
+def test_the_version_is_told(run: Run) -> None:
+    said = run("--version")
+    assert said.status == 0
+    assert said.out.startswith("threshnet, version ")
+
+
+def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str]) -> None:
+    Path("mine.toml").write_text(TOML)
+    said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
+    assert (said.status, said.err) == (0, "")
+    opening, *trials, room, done, plateau, audit, following = said.out.splitlines()
+    assert opening == "0 of 3 networks so far; Ctrl-C stops"
+    assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
+    assert done == "mine: 3 networks trained: done."
+    told = course_of(load("mine", "journal:x.log")).told
+    assert (plateau, audit) == told
+    assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
+    assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
+    assert len(list(Path("runs/mine/weights").iterdir())) == 2 * 3  # the weights and the picture of each
+    assert "mine: 3 networks trained: done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
+    assert (
+        "mine: 5 networks trained: done."
+        in run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "5").out
+    )
+
+
+def test_a_launch_tells_a_script(run: Run, log: list[str]) -> None:
+    Path("mine.toml").write_text(TOML)
+    said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3", "--json")
+    assert json.loads(said.out) == {
+        "study": "mine",
+        "ended": "enough",
+        "trained": 3,
+        "failed": 0,
+        "stopped": 0,
+    }
+    assert [line.split()[0] for line in said.err.splitlines()] == ["0", "trial", "trial", "trial"]
+
+
+def test_a_launch_reads_a_folder_instead(run: Run, log: list[str], tree: Path) -> None:
+    Path("mine.toml").write_text(TOML)
+    said = run("launch", "mine.toml", "--storage", "journal:x.log", "--data", tree, "--caveat", "Noise")
+    assert said.status == 0, said.err
+    loaded = load("mine", "journal:x.log")
+    assert (loaded.classes, loaded.spec.caveat, loaded.spec.data.name) == (("bright", "dark"), "Noise", "folder")
+    assert (loaded.spec.data.train, loaded.spec.flip) == (40, False)
+
+
+def test_an_interrupted_launch_says_so(run: Run, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    Path("mine.toml").write_text(TOML)
+    monkeypatch.setattr("search.objective.train", interrupt)
+    said = run("launch", "mine.toml", "--storage", "journal:x.log")
+    assert said.status == 130
+    assert "mine: 0 networks trained, of 2: stopped; launch again to go on." in said.out
+
+
+def test_studies_are_listed(run: Run, storage: str) -> None:
+    said = run("studies", "--storage", storage)
+    assert (said.status, said.err) == (0, "")
+    assert "small" in said.out
+    (listed,) = json.loads(run("studies", "--storage", storage, "--json").out)
+    assert (listed["name"], listed["states"]) == ("small", {"finished": 4})
+    assert listed["hypervolume"] == front_of(load("small", storage)).hypervolume
+
+
+def test_a_study_is_copied_there_and_back(run: Run, storage: str) -> None:
+    there = run("studies", "copy", "small", storage, "sqlite:///copy.db")
+    assert (there.status, there.out) == (0, "copied small to sqlite:///copy.db\n")
+    assert run("studies", "copy", "small", "sqlite:///copy.db", "journal:back.log").status == 0
+    assert load("small", "journal:back.log").records == load("small", storage).records
+    assert run("studies", "copy", "small", storage, "journal:back.log").status == 2
+
+
+def test_the_front_is_shown_with_what_dominates_the_named(run: Run, storage: str) -> None:
+    said = run("pareto", "small", "--storage", storage)
+    assert (said.status, said.err) == (0, "")
+    front = front_of(load("small", storage))
+    for part in ("ThreshNet28", "HarDNet68", "Note: Made up.", f"{len(front.front)} of 4 trained networks"):
+        assert part in said.out
+    for record in front.trained:
+        assert f"{record.error:.2f}" in said.out
+    words = " ".join(said.out.split())  # lines are broken at the terminal's width
+    for sentence in course_of(load("small", storage)).told:
+        assert sentence in words
+    assert f"{front.share_percent:.2f} % of the box below" in words
+
+
+def test_the_front_is_written_in_every_form(run: Run, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.report.results.write_png", lambda front, file: file.write_bytes(b"a picture"))
+    loaded = load("small", storage)
+    options = ["--html", "out/[b]front.html", "--csv", "out/trials.csv", "--results", "out/results"]
+    said = run("pareto", "small", "--storage", storage, "--json", *options, "--png", "front.png")
+    assert said.status == 0
+    assert json.loads(said.out) == json.loads(json.dumps(told_json(loaded, fronts_of(loaded))))
+    assert "wrote out/[b]front.html\n" in said.err
+    assert "Pareto front" in Path("out/[b]front.html").read_text()
+    with Path("out/trials.csv").open() as file:
+        assert [row["state"] for row in csv.DictReader(file)] == ["finished"] * 4
+    assert sorted(file.name for file in Path("out/results").iterdir()) == [
+        "README.md",
+        "environment.json",
+        "figure.png",
+        "front.json",
+        "trials.csv",
+    ]
+
+
+def test_costs_are_those_that_are_counted(run: Run) -> None:
+    said = run("costs", "--json")
+    assert (said.status, said.err) == (0, "")
+    for told, (name, spec) in zip(json.loads(said.out), NAMED.items(), strict=True):
+        assert told.pop("network").lower() == name
+        assert told.pop("classes") == spec.classes
+        assert told.pop("published") == asdict(PUBLISHED[name])
+        wrong = [(one["column"], one["status"]) for one in told.pop("discrepancies")]
+        assert wrong == ([("params", "unexplained")] if name == "threshnet79" else [])
+        assert told == asdict(count(spec, 224))
+    (one,) = json.loads(run("costs", "HarDNet68", "--input", "64", "--classes", "10", "--json").out)
+    assert one["params"] == count(replace(NAMED["hardnet68"], classes=10), 64).params
+    assert one["published"] is None  # whose images are of 224 pixels
+    table = run("costs", "threshnet79").out
+    assert f"{count(NAMED['threshnet79'], 224).params:,}" in table
+    assert re.search(r"ThreshNet79 .*\n +published +14\.31 M +3\.46 +6\.90 +109\.68", table)
+    assert "ThreshNet79: 14.37 M params (14.31 published). Unexplained: " in table
+
+
+def test_costs_of_comparison_networks_are_told_in_the_same_columns(run: Run) -> None:
+    names = ["squeezenet", "shufflenet_v2_stride8"]
+    told = json.loads(run("costs", *names, "--input", "32", "--classes", "10", "--json").out)
+    for one, name in zip(told, names, strict=True):
+        counted = asdict(count_modules(build_baseline(BASELINES[name], 10), 32))
+        assert {key: one[key] for key in counted} == counted
+        assert (one["network"], one["classes"], one["published"]) == (BASELINES[name].title, 10, None)
+    said = run("costs", "SqueezeNet").out
+    assert re.search(r"SqueezeNet +1000 +1,248,424", said)
+    assert "SqueezeNet: 1.25 M params (0.78 published), 0.83 G FLOPs (2.69 published)" in said
+    assert "Explained: the row counts the layers of weiaicunzai/pytorch-cifar100" in said
+
+
+def test_costs_of_named_networks_load_no_torch() -> None:
+    code = (
+        "import sys; from studies.cli import cli; cli(['costs'], standalone_mode=False); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.usefixtures("files")
+def test_a_measurement_is_told_with_its_interval(run: Run) -> None:
+    said = run("measure", "tree.json", "--input", "16", "--json")
+    assert (said.status, said.err) == (0, "")
+    told = json.loads(said.out)
+    assert (told["network"], told["device"], told["runtime"]) == ("tree", "cpu", "onnxruntime")
+    assert (told["batch"], told["input_size"], told["threads"]) == (1, 16, 1)
+    assert 0 < told["low_ms"] <= told["latency_ms"] <= told["high_ms"]
+    assert len(told["rounds_ms"]) >= 6
+    assert told["runtime_version"]
+    assert told["processor"]
+
+
+@pytest.mark.usefixtures("files")
+def test_a_measurement_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.latency.measure.measure_on", Measuring([]))
+    said = run("measure", "tree.json", "--input", str(smallest_input(TREE_NETWORK)), "--batch", "4")
+    assert (said.status, said.err) == (0, "")
+    for part in (
+        "Latency of tree",
+        "95 % interval",
+        "ratio to the reference",
+        "abacus",
+        "batch 4",
+        "onnxruntime 1, fp32",
+    ):
+        assert part in said.out
+
+
+@pytest.mark.usefixtures("files")
+def test_a_network_is_exported_and_told_to_be_untrained(run: Run) -> None:
+    said = run("export", "--config", "tree.json", "-o", "new/[b]model", "--input", "16")
+    assert (said.status, said.err) == (0, "")
+    names = ["config.json", "model.safetensors", "model.py", "model.onnx", "predict.py", "model.pt2", "model_int8.onnx"]
+    *paths, last, where = said.out.splitlines()
+    assert paths == [f"new/[b]model/{name}" for name in (*names, "README.md")]
+    assert last.startswith("tree: untrained, random weights; every fp32 file agrees within ")
+    assert where == "files in new/[b]model"
+    assert all(Path(path).is_file() for path in paths)
+
+
+@pytest.mark.usefixtures("files")
+def test_a_network_is_trained(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ship(model: object, folder: Path, story: Story, *others: object) -> Shipped:
+        return Shipped(story, Findings(Exported(folder, {}, 0.0), {"model.safetensors": Score(1, 8)}))
+
+    monkeypatch.setattr("studies.export.final_training.export_model", ship)
+    command = ["train", "tree.json", "--data", tree, "--epochs", "2", "--input", "16", "-o", "model"]
+    said = run(*command)
+    assert (said.status, said.err) == (0, "")
+    first, second, last, where = said.out.splitlines()
+    assert first.startswith("epoch   1 of 2  loss ")
+    assert second.startswith("epoch   2 of 2  loss ")
+    assert last.startswith("tree: test error 12.50 %")
+    assert where == "files in model"
+    assert not list(Path("model").glob("checkpoint*"))

@@ -1,0 +1,65 @@
+"""What a launch prints of its trials and at its end."""
+
+from dataclasses import replace
+
+import pytest
+from studies_tests.sample import sample_loaded, with_stopped
+
+from search.records import Record
+from search.run import Outcome
+from studies.cli.progress import closing, line
+from studies.study import course_of
+
+
+def shown(record: Record, params: int = 310_000) -> str:
+    """The line of a trial, its number 12 and its latency 0.512 ms."""
+    network = next(iter(record.latency))
+    ratio = 0.512 / record.latency[network].latency_ms
+    reading = record.latency[network]
+    latency = replace(reading, reference_ms=ratio * reading.reference_ms)
+    valued = {"latency_ms": 0.512} if record.trained else {}
+    return line(replace(record, number=12, latency={network: latency}, costs={"params": params}, **valued))
+
+
+def test_a_stopped_trial_is_one_line_with_its_last_error() -> None:
+    stopped = replace(with_stopped(sample_loaded(1)).records[-2], rungs={1: 60.0, 2: 41.3})
+    assert shown(stopped) == "trial  12   41.30 % after 2 epochs    0.512 ms    0.31 M params  stopped"
+    assert "60.00 % after 1 epoch  " in shown(replace(stopped, rungs={1: 60.0}))
+    assert shown(replace(stopped, named="threshnet28")).endswith("params  threshnet28  stopped")
+
+
+def test_a_trained_one_has_its_error_and_whether_it_is_over_a_limit() -> None:
+    first = replace(sample_loaded(0).records[0], error=30.0, state="finished")
+    assert shown(first) == "trial  12   30.00 %    0.512 ms    0.31 M params  threshnet28"
+    assert shown(replace(first, state="infeasible")).endswith("threshnet28  over a limit")
+
+
+@pytest.mark.parametrize(("state", "told"), [("failed", "failed: alas"), ("not trained", "not trained: alas")])
+def test_others_have_their_reason(state: str, told: str) -> None:
+    record = replace(sample_loaded(0).records[0], state=state, reason="alas")  # type: ignore[arg-type]
+    assert line(record) == f"trial   0  {told}"
+
+
+def test_a_duplicate_names_the_other_trial() -> None:
+    record = replace(sample_loaded(0).records[1], state="duplicate", duplicate_of=0)
+    assert line(record) == "trial   1  the network of trial 0 again"
+
+
+def test_the_closing_counts_networks_by_what_became_of_them() -> None:
+    loaded = with_stopped(sample_loaded(10), stopped=4)  # one of which went on
+    failed = replace(loaded.records[0], number=99, state="failed")
+    loaded = replace(loaded, records=[*loaded.records, failed], spec=replace(loaded.spec, trials=40))
+    room, done, *told, following = closing(loaded, Outcome(17, "timeout"), "sqlite:///threshnet.db").splitlines()
+    assert room.startswith("space ")
+    assert done == ("sample: 13 networks trained, 3 stopped early, 1 failed, of 40: time is up; launch again to go on.")
+    assert tuple(told) == course_of(loaded).told
+    assert len(told) == 3
+    assert following == "Next: threshnet pareto sample --html front.html"
+    elsewhere = closing(loaded, Outcome(17, "timeout"), "postgresql://me:secret@host/db?sslmode=require")
+    assert elsewhere.endswith("pareto sample --storage 'postgresql://me:***@host/db' --html front.html")
+
+
+def test_nothing_trained_is_nothing_to_judge() -> None:
+    loaded = sample_loaded(0, named=())
+    told = closing(loaded, Outcome(0, "interrupted"), "sqlite:///threshnet.db")
+    assert told.splitlines()[1:] == ["sample: 0 networks trained: stopped; launch again to go on."]

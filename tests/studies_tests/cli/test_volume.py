@@ -1,0 +1,156 @@
+"""How fronts came about: the command that shows it, and its figure."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+from studies_tests.sample import sample_loaded, stored, with_stopped
+
+from search.volume import Step, curve, plateau
+from space import Limits
+from studies import cli
+from studies.figures.chrome import NoChrome
+from studies.figures.files import write_page
+from studies.figures.front import HEIGHT, WIDTH
+from studies.figures.volume import volume_plot
+from studies.study import ended, full_training, load, reference_of
+
+Run = Callable[..., tuple[int | str | None, str, str]]
+
+
+def steps(*volumes: float, passes: int = 100) -> tuple[Step, ...]:
+    """A curve of trainings that all cost the same."""
+    return tuple(Step(n, (n + 1) * passes, volume, volume) for n, volume in enumerate(volumes))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `threshnet volume` in a folder with the studies a and b, and in another storage a once more."""
+    monkeypatch.chdir(tmp_path)
+    stored(with_stopped(sample_loaded()), "a", "journal:x.log")
+    stored(sample_loaded(6, seed=1), "b", "journal:x.log")
+    stored(sample_loaded(6, seed=3, limits=Limits()), "a", "journal:y.log")
+    stored(sample_loaded(0, ()), "empty", "journal:x.log")
+    capsys.readouterr()
+
+    def run(*arguments: str) -> tuple[int | str | None, str, str]:
+        monkeypatch.setattr(sys, "argv", ["threshnet", "volume", *arguments])
+        status: int | str | None = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+def test_one_study_is_shown_in_its_box(run: Run) -> None:
+    status, out, err = run("a", "--storage", "journal:x.log")
+    assert (status, err) == (0, "")
+    loaded = load("a", "journal:x.log")
+    found = curve(ended(loaded), reference_of(loaded))
+    words = " ".join(out.split())
+    assert "Hypervolume below 3.000 ms and 90.00 %, the reference point of a" in words
+    assert f"a {len(found)} {found[-1].image_passes / full_training(loaded):.1f} " in words
+    assert f"{found[-1].share_percent:.2f}" in words
+    assert f"a: {plateau(found).told}" in words
+    assert f"Note: {loaded.spec.caveat}." in words
+    assert "not of one kind" not in words
+
+
+def test_several_studies_share_the_first_ones_box(run: Run) -> None:
+    command = ["a", "b", "a", "--storage", "journal:x.log", "--storage", "journal:x.log", "--storage", "journal:y.log"]
+    status, out, err = run(*command, "--json")
+    assert (status, err) == (0, "")
+    told = json.loads(out)
+    first = load("a", "journal:x.log")
+    assert told["reference"] == {"latency_ms": 3.0, "error_percent": 90.0}
+    assert told["full_training"] == full_training(first)
+    assert list(told["studies"]) == ["a (journal:x.log)", "b (journal:x.log)", "a (journal:y.log)"]
+    other = load("a", "journal:y.log")
+    last = told["studies"]["a (journal:y.log)"]
+    assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
+    assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).told
+    assert told["caveat"] == f"{first.spec.caveat}; not of one kind with a, as they differ in limits"
+    assert f"Note: {told['caveat']}." in " ".join(run(*command)[1].split())
+
+
+@pytest.mark.parametrize(
+    ("command", "part"),
+    [
+        ("", "Missing argument 'STUDY...'"),
+        ("a b c --storage journal:x.log --storage journal:y.log", "--storage 2 times for 3 studies"),
+        ("a b a --storage journal:x.log", "a, b, a: one of them is named twice"),
+        ("a gone --storage journal:x.log", "no study is named 'gone'"),
+        ("a empty --storage journal:x.log", "study 'empty' has no trained network yet"),
+        ("a --storage journal:x.log --html x.log/inside.html", "cannot be written"),
+    ],
+)
+def test_bad_input_ends_in_one_line(run: Run, command: str, part: str) -> None:
+    status, _, err = run(*command.split())
+    assert status == 2
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert part in err
+
+
+def test_the_curves_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, int]] = []
+
+    def draw(chart: go.Figure, width: int, height: int, scale: int) -> bytes:
+        drawn.append((width, height))
+        return b"a picture"
+
+    monkeypatch.setattr("studies.figures.files.draw", draw)
+    status, _, err = run("a", "b", "--storage", "journal:x.log", "--png", "out/v.png", "--html", "out/v.html")
+    assert (status, err) == (0, "wrote out/v.html\nwrote out/v.png\n")
+    assert drawn == [(WIDTH, HEIGHT)]
+    assert "<title>Front over cost: a, b</title>" in Path("out/v.html").read_text()
+
+
+def test_without_a_browser_one_line_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> bytes:
+        raise NoChrome("no Chrome or Chromium found")
+
+    monkeypatch.setattr("studies.figures.files.draw", fail)
+    status, _, err = run("a", "--storage", "journal:x.log", "--png", "v.png")
+    assert (status, err) == (0, "v.png not written: no Chrome or Chromium found\n")
+
+
+# The figure
+
+
+def test_a_curve_is_steps_over_full_trainings_labelled_at_their_end() -> None:
+    chart = volume_plot({"mine": steps(0.0, 20.0, 20.0, 35.5)}, 200, ["Below <here>"])
+    line, dot = chart.data
+    assert (line.x, line.y, line.line.shape) == ((1.0, 1.5, 2.0), (20.0, 20.0, 35.5), "hv")  # from the first volume on
+    assert (dot.x, dot.y) == ((2.0,), (35.5,))
+    (label,) = chart.layout.annotations
+    assert (label.text, label.x, label.y) == ("mine 35.5 %", 2.0, 35.5)
+    assert "Below &lt;here&gt;" in chart.layout.title.subtitle.text
+    assert "one = 200 image passes" in chart.layout.xaxis.title.text
+
+
+def test_several_curves_have_colours_and_labels_of_their_own() -> None:
+    curves = {f"study {n}": steps(10.0, 50.0 + 0.1 * n) for n in range(8)}
+    chart = volume_plot(curves, 100)
+    lines = [trace for trace in chart.data if trace.mode == "lines"]
+    assert len({(line.line.color, line.line.dash) for line in lines}) == 8
+    assert sorted(label.text for label in chart.layout.annotations) == [
+        f"study {n} {50 + 0.1 * n:.1f} %" for n in range(8)
+    ]
+
+
+@pytest.mark.parametrize("curves", [{}, {"none": ()}, {"nothing": steps(0.0, 0.0)}, {"one": steps(5.0)}])
+def test_little_to_draw_is_still_a_figure(curves: dict[str, tuple[Step, ...]], tmp_path: Path) -> None:
+    chart = volume_plot(curves, 100)
+    assert len(chart.layout.annotations) == sum(any(step.hypervolume for step in one) for one in curves.values())
+    write_page(chart, WIDTH, tmp_path / "v.html", title="Front over cost", name="volume")
+    page = (tmp_path / "v.html").read_text()
+    assert "<title>Front over cost" in page
+    assert not re.search("<script[^>]+src=", page)  # it needs no network

@@ -1,0 +1,160 @@
+"""predict.py: it sees images as the training did, names their classes, and tells the error of a tree."""
+
+import json
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import binomtest
+from search_tests.tiny import SIZE
+from studies_tests.small import TREE_NETWORK
+
+from search.data import DataSettings, load_test
+from search.datasets import fit
+from studies.export.score import score_onnx
+from threshnet.export.folder import export_onnx, write_config
+from threshnet.export.standalone import PREDICT, model_source, predict_source
+from threshnet.network import build
+
+Answer = tuple[str, str, int | str | None]
+Run = Callable[..., Answer]
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what predict.py reads."""
+    folder = tmp_path_factory.mktemp("original")
+    torch.manual_seed(3)
+    network = build(TREE_NETWORK).eval()
+    write_config(network, SIZE, folder, {"classes": ["bright", "dark"]})
+    export_onnx(network, SIZE, folder / "model.onnx", batch=None)
+    (folder / PREDICT).write_text(predict_source())
+    return folder
+
+
+@pytest.fixture
+def model(original: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(original, tmp_path / "model"))
+
+
+@pytest.fixture
+def run(model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run predict.py; what it printed, what went wrong, and with which status it ended."""
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", [PREDICT, *map(str, arguments)])
+        status: int | str | None = 0
+        try:
+            runpy.run_path(str(model / PREDICT), run_name="__main__")
+        except SystemExit as end:
+            status = end.code
+        out, err = capsys.readouterr()
+        return out, err, status
+
+    return run
+
+
+def test_the_error_of_a_tree_is_the_one_that_the_card_states(run: Run, model: Path, tree: Path) -> None:
+    expected = score_onnx(model / "model.onnx", load_test(DataSettings("folder", tree), SIZE))
+    out, err, status = run(tree / "test")
+    *lines, last = out.splitlines()
+    assert (status, err, len(lines)) == (0, "", 20)
+    assert last.startswith(f"error {expected.percent:.2f} % ({expected.wrong} of 20 images; 95 % interval ")
+    told = json.loads(run(tree / "test", "--json")[0])
+    low, high = (100 * end for end in binomtest(expected.wrong, 20).proportion_ci(method="wilson"))
+    assert told["error_percent"] == expected.percent
+    assert told["interval_percent"] == pytest.approx([low, high], abs=1e-3)
+    assert [f"{one['file']}\t{one['class']}\t{one['probability']:.3f}" for one in told["predictions"]] == lines
+
+
+@pytest.mark.parametrize("program", [PREDICT, "model.py"])
+def test_what_lies_beside_a_program_is_not_imported(model: Path, tree: Path, program: str) -> None:
+    (model / "model.py").write_text(model_source(TREE_NETWORK))
+    for library in ("argparse", "json", "numpy", "onnxruntime", "torch"):
+        (model / f"{library}.py").write_text(f"import os; os.mkdir({str(model / 'pwned')!r})")
+    command = [sys.executable, program, str(tree / "test" / "dark" / "000.png")]
+    said = subprocess.run(command, cwd=model, capture_output=True, text=True, check=False)
+    assert "Traceback" not in said.stderr
+    assert not (model / "pwned").exists()
+    assert said.returncode == (program == "model.py")  # which finds no weights
+
+
+def test_single_images_have_no_error(run: Run, tree: Path) -> None:
+    files = [tree / "test" / name / "000.png" for name in ("dark", "bright")]
+    out, _, status = run(*files)
+    assert status == 0
+    assert [line.split("\t")[0] for line in out.splitlines()] == [str(file) for file in files]
+
+
+def test_folders_that_are_no_classes_are_told(run: Run, tree: Path) -> None:
+    out, err, status = run(tree)
+    assert (status, len(out.splitlines())) == (0, 80)
+    assert err == "no error is told: test is none of the classes\n"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "I;16", "1", "CMYK"])
+@pytest.mark.parametrize("shape", [(SIZE, SIZE), (40, 23), (9, 31)])
+def test_images_are_seen_as_in_the_training(model: Path, tmp_path: Path, mode: str, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    if mode == "I;16":
+        image = Image.fromarray(rng.integers(0, 2**16, shape).astype(np.uint16))
+    else:
+        image = Image.fromarray(rng.integers(0, 256, (*shape, 3)).astype(np.uint8)).convert(mode)
+    file = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
+    image.save(file)
+    seen = runpy.run_path(str(model / PREDICT))["pixels"](str(file), SIZE)
+    with Image.open(file) as opened:
+        expected = np.asarray(fit(opened, SIZE)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(seen, expected)
+
+
+def change(**values: object) -> Callable[[Path], object]:
+    def edit(folder: Path) -> None:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | values))
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "arguments", "said"),
+    [
+        (lambda folder: None, ["gone.png"], "gone.png: no such image"),
+        (lambda folder: None, ["model.onnx"], "model.onnx: no whole image ("),
+        (lambda folder: None, ["."], "no images; they end in .bmp"),
+        (lambda folder: None, ["a.png", "--model", "gone.onnx"], "gone.onnx: no such model"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"\xff" * 9), ["a.png"], "damaged, or no ONNX file"),
+        (lambda folder: (folder / "config.json").unlink(), ["a.png"], "not the description of a model"),
+        (lambda folder: (folder / "config.json").write_text("[" * 10**6), ["a.png"], "not the description of a model"),
+        (change(input_size=10**9), ["a.png"], "not the description of a model"),
+        (change(classes="ab"), ["a.png"], "not the description of a model"),
+        (change(classes=[1]), ["a.png"], "not the description of a model"),
+        (change(classes=["only\x1b one"]), ["a.png"], "names 1 classes, the model has 2"),
+    ],
+)
+def test_what_cannot_be_used_is_a_line(
+    run: Run,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    edit: Callable[[Path], object],
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(model)
+    edit(model)
+    if "a.png" in arguments:
+        Image.new("RGB", (SIZE, SIZE)).save("a.png")
+    _, _, status = run(*arguments)
+    assert isinstance(status, str)
+    assert status.startswith("error: ")
+    assert said in status
+    assert status.isprintable()

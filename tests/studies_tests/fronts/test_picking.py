@@ -1,0 +1,366 @@
+"""Picking one network: the rules, the limits, what is said of neighbours, and how sure it is."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+import optuna
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from search_tests.tiny import steady_latency
+from studies_tests.sample import sample_front, sample_latency, sample_loaded, stored
+
+from benchmarks.threshbench import table as threshbench
+from search.pareto import dominators
+from search.records import IMAGES, Record
+from studies import cli
+from studies.cli.quantities import Amount, Milliseconds, Percent
+from studies.fronts.front import Front
+from studies.fronts.picking import Asked, Noise, broken, choose, confidence, kept, noise_of, pick, points_of
+from studies.fronts.picking_text import pick_told
+from studies.storage import open_storage
+from threshnet import InputError
+
+BASE = sample_front(1, ())
+
+
+@dataclass(frozen=True)
+class Row:
+    """A trained network of a made-up front."""
+
+    latency_ms: float
+    error: float
+    params: int = 1000
+    # Over a limit of the study.
+    over: bool = False
+
+
+def record_of(number: int, row: Row) -> Record:
+    """A record of these values; its latency interval has no width."""
+    return replace(
+        BASE.trained[0],
+        number=number,
+        state="infeasible" if row.over else "finished",
+        error=row.error,
+        latency_ms=row.latency_ms,
+        latency={"cpu onnxruntime": steady_latency(row.latency_ms)},
+        costs={"params": row.params, "macs": 2 * row.params},
+    )
+
+
+def front_of(rows: Sequence[Row]) -> Front:
+    """A front to pick from: trial i is row i."""
+    return replace(BASE, trained=tuple(record_of(number, row) for number, row in enumerate(rows)))
+
+
+STAIRS = [Row(3, 10), Row(1, 30, 3000), Row(2, 12, 500), Row(3, 11), Row(2.5, 12), Row(9, 9), Row(0.5, 5, over=True)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "number"),
+    [
+        (Asked(), 2),  # far below the line from (1, 30) to (9, 9)
+        (Asked(knee=True), 2),
+        (Asked(latency_ms=3), 0),
+        (Asked(latency_ms=2.99), 2),
+        (Asked(latency_ms=1.5), 1),
+        (Asked(error=10), 0),
+        (Asked(error=9.5), 5),
+        (Asked(error=90), 1),
+        (Asked(latency_ms=9, error=10), 0),  # of the two left, the quicker one
+        (Asked(latency_ms=3, knee=True), 2),
+        (Asked(params=999), 2),
+        (Asked(macs=2000, latency_ms=2.6), 2),
+        (Asked(params=1000, error=29), 2),
+    ],
+)
+def test_picks_worked_out_by_hand(asked: Asked, number: int) -> None:
+    assert pick(front_of(STAIRS), asked, 1000).record.number == number
+
+
+def test_a_limit_on_params_brings_networks_up_that_others_dominated() -> None:
+    rows = [Row(1, 10, 5000), Row(2, 20, 100), Row(3, 15, 100)]
+    assert pick(front_of(rows), Asked(), 1000).record.number == 0
+    small = pick(front_of(rows), Asked(params=100), 1000)
+    assert (small.record.number, small.candidates, small.better and small.better.number) == (1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (Asked(latency_ms=0.9), "--max-latency 0.9 ms excludes 6 of 6 (the quickest takes 1.000 ms)"),
+        (Asked(error=8), "--max-error 8 % excludes 6 of 6 (the most accurate errs by 9.00 %)"),
+        (Asked(params=400), "--max-params 0.0004M excludes 6 of 6 (the smallest has 0.001M)"),
+        (
+            Asked(latency_ms=2, error=11),
+            "--max-latency 2 ms excludes 4 of 6 (of those within the other limits the quickest takes 3.000 ms); "
+            "--max-error 11 % excludes 3 of 6 (of those within the other limits the most accurate errs by 12.00 %)",
+        ),
+        (Asked(latency_ms=0.1, error=1), "--max-error 1 % excludes 6 of 6 (none keeps the other limits)"),
+    ],
+)
+def test_where_no_network_is_left_one_line_says_which_limit_excludes_what(asked: Asked, told: str) -> None:
+    with pytest.raises(InputError) as refused:
+        pick(front_of(STAIRS), asked, 1000)
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_study_of_infeasible_networks_has_no_pick() -> None:
+    with pytest.raises(InputError, match="no trained network keeps the study's own limits"):
+        pick(front_of([Row(1, 1, over=True)]), Asked(), 1000)
+
+
+def test_neighbours_are_told_beyond_the_limits_too() -> None:
+    words = list(pick_told(pick(front_of(STAIRS), Asked(latency_ms=2.5), 1000)))
+    assert words[1] == "Why: the least error of 3 feasible networks within the limits."
+    assert words[2] == "  The next quicker is trial 1: 1.000 ms less costs 18.00 points of error."
+    more = "  The next more accurate is trial 0, beyond the limit of 2.5 ms: 2.00 points better costs 1.000 ms."
+    assert words[3] == more
+    both = list(pick_told(pick(front_of(STAIRS), Asked(latency_ms=2.5, error=15), 1000)))
+    assert (
+        both[2] == "  The next quicker is trial 1, beyond the limit of 15 %: 1.000 ms less costs 18.00 points of error."
+    )
+    alone = list(pick_told(pick(front_of([Row(1, 1)]), Asked(), 1000)))
+    assert alone[1] == "Why: the only feasible network."
+    assert alone[2:4] == ["  No feasible network is quicker.", "  No feasible network is more accurate."]
+    assert alone[4].endswith("picks it in 100.0% of 2,000 draws of the readings' noise.")
+
+
+SMALLEST = "No feasible network within the limits on params and MACs is quicker."
+
+
+@pytest.mark.parametrize(
+    ("asked", "why", "quicker"),
+    [
+        (Asked(), "the knee of the front of 6 feasible networks,", "The next quicker is trial 1: "),
+        (
+            Asked(params=1000),
+            "the knee of the front of 5 feasible networks within the limits,",
+            "The next quicker is trial 2: ",
+        ),
+        (Asked(params=999), "the only feasible network within the limits.", SMALLEST),
+        (Asked(params=1000, latency_ms=2.2), "the only feasible network within the limits.", SMALLEST),
+        (Asked(latency_ms=1.5), "the only feasible network within the limits.", "No feasible network is quicker."),
+    ],
+)
+def test_limits_are_told_where_they_leave_networks_out(asked: Asked, why: str, quicker: str) -> None:
+    words = list(pick_told(pick(front_of(STAIRS), asked, 1000)))
+    assert words[1].startswith(f"Why: {why}")
+    assert words[2].startswith(f"  {quicker}")
+
+
+def test_networks_whose_interval_straddles_the_limit_are_told() -> None:
+    wide = sample_latency(2.0, np.random.default_rng(0))
+    inside = (wide.low_ms + wide.latency_ms) / 2  # the reading is above the limit, its interval is not
+    front = front_of([Row(1, 30), Row(wide.latency_ms, 10)])
+    front = replace(front, trained=(front.trained[0], replace(front.trained[1], latency={"cpu": wide})))
+    found = pick(front, Asked(latency_ms=inside), 1000)
+    assert found.record.number == 0
+    assert [one.number for one in found.edge] == [1]
+    assert found.confidence.others[0][0].number == 1
+    assert 0.1 < found.confidence.others[0][1] < 0.5
+    assert pick(front, Asked(latency_ms=2 * wide.high_ms), 1000).edge == ()
+
+
+def test_errors_that_lie_close_make_a_pick_unsure_and_more_images_make_it_surer() -> None:
+    front = front_of([Row(1, 10.0), Row(2, 9.9), Row(3, 30)])
+    few, many = (pick(front, Asked(latency_ms=5), images).confidence for images in (500, 10_000_000))
+    assert 0.4 < few.share < 0.6
+    assert [one.number for one, _ in few.others] == [0]
+    assert many.share == 1.0
+    assert many.others == ()
+    assert pick(front, Asked(latency_ms=5), 10_000_000, training_noise=3.0).confidence.share < 0.6
+
+
+def test_a_limit_that_noise_breaks_leaves_draws_without_a_network() -> None:
+    found = pick(front_of([Row(1, 10.0)]), Asked(error=10.0), 1000)
+    assert 0.4 < found.confidence.none < 0.6
+    assert found.confidence.share + found.confidence.none == 1.0
+    assert "no network keeps the limits" in " ".join(pick_told(found))
+
+
+def test_the_errors_noise_is_binomial() -> None:
+    (tenth, none) = noise_of(front_of([Row(1, 10), Row(2, 0)]).trained, 10_000, 0.0).error
+    assert tenth == pytest.approx(100 * (0.1 * 0.9 / 10_000) ** 0.5, rel=0.01)
+    assert none > 0  # an error of 0 is not certain
+
+
+def test_training_noise_differs_so_much_between_tables_that_none_is_assumed() -> None:
+    """The claim of picking.py's docstring."""
+    spread = [
+        threshbench.noise(threshbench.read(threshbench.FOLDER / f"threshbench_{name}.jsonl").entries)[0]
+        for name in ("svhn", "cifar10")
+    ]
+    assert round(spread[0] / spread[1]) == 6
+
+
+# Invariants
+
+ROWS = st.lists(
+    st.builds(Row, st.integers(1, 40).map(float), st.integers(0, 80).map(float), st.integers(1, 9)),
+    min_size=1,
+    max_size=12,
+)
+ASKED = st.builds(
+    Asked,
+    st.none() | st.integers(1, 40).map(float),
+    st.none() | st.integers(0, 80).map(float),
+    st.none(),
+    st.none(),
+    st.booleans(),
+)
+
+
+@given(ROWS, ASKED)
+def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row], asked: Asked) -> None:
+    points = np.array([(row.latency_ms, row.error) for row in rows])
+    chosen = choose(points, asked)
+    if chosen is None:
+        assert not kept(points, asked).any()
+    else:
+        assert kept(points, asked)[chosen]
+        assert dominators(points, points[chosen]).size == 0
+        assert chosen == np.flatnonzero((points == points[chosen]).all(axis=1))[0]  # of equals the first
+
+
+@given(ROWS, ASKED, st.sampled_from([2.0**-10, 0.25, 2.0, 1024.0]), st.sampled_from([0.125, 4.0]))
+def test_units_do_not_change_the_pick(rows: list[Row], asked: Asked, ms: float, percent: float) -> None:
+    points = np.array([(row.latency_ms, row.error) for row in rows])
+    scaled = replace(
+        asked,
+        latency_ms=None if asked.latency_ms is None else asked.latency_ms * ms,
+        error=None if asked.error is None else asked.error * percent,
+    )
+    assert choose(points * (ms, percent), scaled) == choose(points, asked)
+
+
+@settings(deadline=None, max_examples=20)
+@given(ROWS, ASKED)
+def test_without_noise_the_pick_is_certain(rows: list[Row], asked: Asked) -> None:
+    records = front_of(rows).trained
+    chosen = choose(points_of(records), asked)
+    assume(chosen is not None)
+    none = np.zeros(len(rows))
+    found = confidence(records, chosen or 0, asked, Noise(none, none, none))
+    assert (found.share, found.others, found.none) == (1.0, (), 0.0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(ROWS, ASKED, st.integers(1, 9))
+def test_a_pick_is_feasible_and_its_neighbours_are_on_either_side(rows: list[Row], asked: Asked, params: int) -> None:
+    try:
+        found = pick(front_of(rows), replace(asked, params=params), 500)
+    except InputError:
+        small = np.array([(row.latency_ms, row.error) for row in rows if row.params <= params]).reshape(-1, 2)
+        assert not kept(small, asked).any()
+        return
+    (ms, error), (quicker, better) = found.record.point, (found.quicker, found.better)
+    assert found.record.costs["params"] <= params
+    assert quicker is None or (quicker.point[0] < ms and quicker.point[1] > error)
+    assert better is None or (better.point[0] > ms and better.point[1] < error)
+    for neighbour in filter(None, (quicker, better)):
+        kept_too = kept(points_of([neighbour]), asked)[0]
+        assert (broken(neighbour, replace(asked, params=params)) == []) == kept_too
+    told = found.confidence
+    assert told.share + told.none + sum(share for _, share in told.others) <= 1 + 1e-9
+
+
+# Quantities
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "value"),
+    [
+        (Milliseconds(), "5ms", 5.0),
+        (Milliseconds(), "0.5 ms", 0.5),
+        (Milliseconds(), "500us", 0.5),
+        (Milliseconds(), "2s", 2000.0),
+        (Percent(), "8", 8.0),
+        (Percent(), "8.5%", 8.5),
+        (Percent(), "0", 0.0),
+        (Amount(), "500k", 500e3),
+        (Amount(), "1M", 1e6),
+        (Amount(), "2.28G", 2.28e9),
+        (Amount(), "1000", 1000.0),
+    ],
+)
+def test_quantities_are_read(kind: click.ParamType[float], typed: str, value: float) -> None:
+    assert kind.convert(typed, None, None) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed"),
+    [(Milliseconds(), text) for text in ("5", "0ms", "-1ms", "1e3ms", "5 min", "nanms", "", "٥ms", "9" * 400 + "s")]
+    + [(Percent(), text) for text in ("101", "-1", "8 %%", "nan", "")]
+    + [(Amount(), text) for text in ("0", "1m", "1MM", "M", "-1M", "inf", "1,000", "9" * 400)],
+)
+def test_what_is_no_quantity_is_refused_in_one_line(kind: click.ParamType[float], typed: str) -> None:
+    with pytest.raises(click.BadParameter) as refused:
+        kind.convert(typed, None, None)
+    assert f"{typed!r}: must be a" in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+# The command
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run `threshnet pick` on the sample study in a folder of its own; returns what it printed."""
+    monkeypatch.chdir(tmp_path)
+    stored(sample_loaded(), "a", "journal:x.log")
+    capsys.readouterr()
+
+    def run(*arguments: str, status: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["threshnet", "pick", "a", "--storage", "journal:x.log", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == status
+        out, err = capsys.readouterr()
+        return out if status == 0 else err
+
+    return run
+
+
+def test_the_command_names_the_knee_and_how_to_export_it(run: Callable[..., str]) -> None:
+    knee = sample_front().knee
+    lines = run().splitlines()
+    assert lines[0].startswith(f"a: trial {knee.number}, {knee.error:.2f} % validation error, ")
+    assert "not known (n = 1 each)" in run()
+    assert (
+        lines[-1]
+        == f"To export it: threshnet export a --trial {knee.number} --storage journal:x.log -o a-trial{knee.number}"
+    )
+
+
+def test_the_command_tells_scripts_the_same(run: Callable[..., str]) -> None:
+    told = json.loads(run("--max-latency", "0.9ms", "--max-params", "2M", "--training-noise", "0.5", "--json"))
+    assert told["rule"] == "least error"
+    assert told["limits"] == {"latency_ms": 0.9, "error_percent": None, "params": 2e6, "macs": None}
+    assert told["pick"]["latency_ms"] <= 0.9
+    assert told["next_quicker"]["beyond_limits"] == []
+    assert told["next_more_accurate"]["latency_ms"] > 0.9
+    assert told["next_more_accurate"]["beyond_limits"] == ["--max-latency"]
+    assert told["confidence"]["validation_images"] == 200
+    assert told["confidence"]["training_noise_points"] == 0.5
+    assert shlex.split(told["export"])[:5] == ["threshnet", "export", "a", "--trial", str(told["pick"]["trial"])]
+
+
+def test_the_command_refuses_in_one_line(run: Callable[..., str]) -> None:
+    assert "--max-latency 0.001 ms excludes" in run("--max-latency", "0.001ms", status=2)
+    assert "must be a time above 0" in run("--max-latency", "5", status=2)
+    assert "was measured on" in run("--on", "cuda", status=2)
+
+
+def test_the_command_refuses_a_study_that_counts_no_validation_images(run: Callable[..., str]) -> None:
+    study = optuna.load_study(study_name="a", storage=open_storage("journal:x.log", create=False))
+    study.set_user_attr(IMAGES, {"train": 1000})
+    said = run(status=2)
+    assert said == "error: study 'a': it does not say on how many validation images its errors were counted\n"

@@ -1,0 +1,227 @@
+"""What the page of a study holds: its numbers, what a large one leaves out, and that nothing in it runs or leaks."""
+
+import base64
+import hashlib
+import json
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from studies_tests.sample import CAVEAT, remeasured, sample_loaded, with_stopped
+
+from search.intervals import error_interval
+from search.records import reading
+from search.volume import curve
+from space import Limits
+from studies.commands import export_command
+from studies.defaults import DEFAULT_RUNS
+from studies.fronts.front import fronts_of
+from studies.fronts.wording import title, verdict
+from studies.report.page.data import STEPS, corners, page_data
+from studies.report.page.details import details
+from studies.report.page.file import report_html, write_report
+from studies.report.page.importances import FEWEST, SHOWN, importances
+from studies.storage import place_options
+from studies.study import Loaded, ended, reference_of
+from threshnet import NAMED
+
+TWO = with_stopped(remeasured(sample_loaded(20, tuple(NAMED)), "cpu", "torch", {3, 9}))
+ONE = sample_loaded(0, ("threshnet79",), limits=Limits())
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{script}} ]]> <!-- \u2028"
+
+
+def hostile(loaded: Loaded) -> Loaded:
+    """The study with texts that try to be more than texts, wherever a user or an error message may put one."""
+    spec = replace(loaded.spec, name=HOSTILE, about=HOSTILE, caveat=HOSTILE)
+    records = [replace(record, reason=HOSTILE, weights="kept") for record in loaded.records]
+    return replace(loaded, spec=spec, records=records)
+
+
+def inside(page: str, name: str) -> str:
+    """The text of the page's script element with that id."""
+    (text,) = re.findall(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)
+    return text
+
+
+def data_of(loaded: Loaded, storage: str = "sqlite:///threshnet.db") -> dict[str, Any]:
+    """The data of a study's page, once through JSON."""
+    found: dict[str, Any] = json.loads(json.dumps(page_data(loaded, fronts_of(loaded), storage), allow_nan=False))
+    return found
+
+
+def test_every_trial_is_told_with_its_values_and_intervals() -> None:
+    trials, fronts = data_of(TWO)["trials"], fronts_of(TWO)
+    assert {len(column) for key, column in trials.items() if key != "latency"} == {len(TWO.records)}
+    assert [len(column) for column in trials["latency"]] == [len(TWO.records)] * 2
+    for at, record in enumerate(TWO.records):
+        assert trials["number"][at] == record.number
+        assert trials["state"][at] == record.state
+        assert (trials["error"][at] is not None) == record.trained
+        if record.trained:
+            middle, low, high = trials["error"][at]
+            assert middle == pytest.approx(record.error, rel=1e-5)
+            assert (low, high) == pytest.approx(error_interval(record.error, 200), rel=1e-5)
+        for column, front in zip(trials["latency"], fronts, strict=True):
+            latency = record.latency.get(front.backend)
+            doubted = [1] if latency and latency.warnings else []
+            expected = latency and [latency.latency_ms, latency.low_ms, latency.high_ms, *doubted]
+            assert column[at] == (expected and pytest.approx(expected, rel=1e-5))
+    assert trials["note"][-2].startswith("stopped after 2 epochs at ")
+    assert trials["note"][-1] == f"goes on with the training of trial {TWO.records[-2].number}"
+    assert trials["note"][0].startswith("a reconstruction")
+
+
+def test_fronts_are_those_of_the_command() -> None:
+    for told, front in zip(data_of(TWO)["fronts"], fronts_of(TWO), strict=True):
+        assert told["front"] == [record.number for record in front.front]
+        assert told["knee"] == front.knee.number
+        assert told["named"] == [{"trial": p.record.number, "verdict": verdict(p)} for p in front.named]
+        assert told["conditions"].startswith(front.backend.split()[0])
+    assert "joined the front" in data_of(TWO)["fronts"][1]["moved"]
+
+
+def test_without_a_number_of_images_no_interval_is_claimed() -> None:
+    told = data_of(replace(TWO, images={"train": 1000}))
+    assert told["validation"] is None
+    assert all(error[0] == error[1] == error[2] for error in told["trials"]["error"] if error)
+
+
+def test_the_volumes_corners_are_where_it_grew_and_its_end() -> None:
+    steps = curve(ended(TWO), reference_of(TWO))
+    kept = corners(steps)
+    assert kept[0] == steps[0]
+    assert kept[-1] == steps[-1]
+    assert len(kept) < len(steps)
+    assert sorted({step.hypervolume for step in kept}) == sorted({step.hypervolume for step in steps})
+    assert len(corners([replace(steps[0], hypervolume=float(n)) for n in range(5 * STEPS)])) == STEPS + 1
+
+
+@pytest.mark.parametrize("loaded", [TWO, ONE, sample_loaded(6, limits=Limits(params=10))], ids=["two", "one", "over"])
+def test_the_page_is_one_file_that_allows_its_script_alone(loaded: Loaded, tmp_path: Path) -> None:
+    file = tmp_path / "front.html"
+    write_report(loaded, fronts_of(loaded), file)
+    page = file.read_text()
+    assert "<title>Pareto front of sample</title>" in page
+    (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', page)
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    *_, script = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+    markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search(r"\son\w+=|<link|@import|url\(|<img|<iframe|http:|https:", markup)
+    assert set(re.findall(r"https?://[^\"'\s]+", script)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|fetch\(", script)
+    assert len(inside(page, "details").splitlines()) == len(json.loads(inside(page, "data"))["details"])
+
+
+def test_hostile_texts_stay_texts() -> None:
+    loaded = hostile(TWO)
+    page = report_html(loaded, fronts_of(loaded))
+    assert page.count("</script>") == 3
+    assert page.count("<script") == 3
+    assert "<img" not in page
+    told = json.loads(inside(page, "data"))
+    assert told["study"] == told["caveat"] == HOSTILE
+    assert told["trials"]["note"][5] == HOSTILE
+
+
+def test_cards_are_told_while_there_is_room_the_fronts_first() -> None:
+    fronts = fronts_of(TWO)
+    full = details(TWO, fronts)
+    assert set(full) == {record.number for record in TWO.records}
+    on_front = list(dict.fromkeys(record.number for front in fronts for record in front.front))
+    room = sum(len(full[number]) for number in on_front)
+    assert list(details(TWO, fronts, room))[: len(on_front)] == on_front
+    assert details(TWO, fronts, 10) == {}
+    first, least = len(full[on_front[0]]), min(map(len, full.values()))
+    assert least < first
+    assert details(TWO, fronts, least) == {n: text for n, text in full.items() if len(text) == least}
+    assert all("\n" not in text for text in full.values())
+
+
+def test_a_card_holds_the_raw_samples_the_training_and_the_drawing() -> None:
+    told = {number: json.loads(text) for number, text in details(TWO, fronts_of(TWO)).items()}
+    for record in TWO.records:
+        one = told[record.number]
+        assert title(record) in one["drawing"]
+        assert one["losses"] == [[1, 1.5]]
+        assert dict(one["rungs"]) == pytest.approx(record.rungs, rel=1e-5)
+        assert [each["backend"] for each in one["readings"]] == list(record.latency)
+        for each, latency in zip(one["readings"], record.latency.values(), strict=True):
+            runs = [run for cycle in latency.rounds_ms for run in cycle]
+            assert [run for cycle in each["rounds"] for run in cycle] == pytest.approx(runs, rel=1e-3)
+            assert 6 <= len(each["quiet"]) < len(latency.rounds_ms)
+            assert each["warnings"] == list(latency.warnings)
+            assert each["conditions"].startswith(latency.processor)
+
+
+@pytest.mark.parametrize(
+    ("storage", "expected"),
+    [
+        ("sqlite:///threshnet.db", []),
+        ("journal:my runs.log", ["--storage", "journal:my runs.log"]),
+        ("postgresql://me:secret@host/db", ["--storage", "postgresql://me:***@host/db"]),
+        ("postgresql://host/db?user=me&password=secret", ["--storage", "postgresql://host/db"]),
+    ],
+)
+def test_the_export_command_names_the_storage_but_no_password(storage: str, expected: list[str]) -> None:
+    told = "7".join([*data_of(TWO, storage)["export"], ""])
+    assert shlex.split(told) == ["threshnet", "export", "sample", "--trial", "7", *expected, "-o", "sample-trial7"]
+    assert told == export_command("sample", 7, place_options(storage, DEFAULT_RUNS))
+    elsewhere = replace(TWO, weights=Path("other place/sample/weights"))
+    assert shlex.split(data_of(elsewhere)["export"][1])[:2] == ["--runs", "other place"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), st.integers(0, 10**6))
+def test_a_shell_reads_the_export_command_as_it_is_meant_whatever_the_study_is_called(study: str, trial: int) -> None:
+    words = shlex.split(export_command(study, trial, ["--runs", study]))
+    assert words == [
+        "threshnet",
+        "export",
+        study,
+        "--trial",
+        f"{trial}",
+        "--runs",
+        study,
+        "-o",
+        f"{study}-trial{trial}",
+    ]
+
+
+def test_what_mattered_is_found_and_not_claimed_of_few_networks() -> None:
+    assert importances(ONE) == {"reason": f"1 networks are trained to the end, and {FEWEST} are needed"}
+    assert importances(TWO) == {"reason": "no parameter varies, or nothing depends on one"}
+    distribution = optuna.distributions.IntDistribution(0, 15)
+    names = ["depth", "width", *(f"idle{n}" for n in range(SHOWN))]
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    for number in range(64):
+        params = {name: (number * (at + 3) + number // 7 * at) % 16 for at, name in enumerate(names)}
+        values = (float(params["depth"]), float(params["width"]))
+        distributions = dict.fromkeys(names, distribution)
+        study.add_trial(optuna.create_trial(values=values, params=params, distributions=distributions))
+    told = importances(replace(ONE, study=study))
+    assert (told["networks"], told["parameters"]) == (64, len(names))
+    for objective, most in zip(told["objectives"], ("depth", "width"), strict=True):
+        (first, share), *_ = objective["shares"]
+        assert (first, len(objective["shares"])) == (most, SHOWN)
+        assert 0.5 < share <= 1
+
+
+def test_latency_against_macs_says_how_far_they_agree() -> None:
+    told = data_of(TWO)["macs"]
+    assert told["networks"] == len({record.fingerprint for record in TWO.records})
+    assert 0.5 < told["tau"] < told["rho"] <= 1
+    assert data_of(ONE)["macs"] == {"networks": 1, "tau": None, "rho": None}
+
+
+def test_the_caveat_and_the_course_are_told() -> None:
+    told = data_of(TWO)
+    assert told["caveat"] == CAVEAT
+    assert any(sentence.startswith("Stopped early: 3 networks") for sentence in told["told"])
+    assert reading(fronts_of(TWO)[0].knee).processor in told["fronts"][0]["conditions"]

@@ -1,0 +1,1 @@
+"""Networks of a template with given costs."""
