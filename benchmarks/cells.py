@@ -61,8 +61,8 @@ def remarks(cells: Iterable[Cell]) -> list[str]:
     """What is to be said below a table: why cells failed, and what speaks against readings, one Markdown item each."""
     lines = []
     for cell in cells:
-        doubts = cell.summary["warnings"] if cell.summary else [cell.reason]
-        lines += [f"- {cell.title}: {doubt}" for doubt in doubts]
+        reading_warnings = cell.summary["warnings"] if cell.summary else [cell.reason]
+        lines += [f"- {cell.title}: {doubt}" for doubt in reading_warnings]
     return lines
 
 

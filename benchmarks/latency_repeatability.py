@@ -108,8 +108,8 @@ def one_pass(
         ours = measure_on("cpu", spec, size, anew=anew)
         anew = False
         naive = naive_latency(spec, size)
-        doubts = "".join(f"; {warning}" for warning in ours.warnings)
-        sys.stderr.write(f"{title}: {name} {digits(ours.latency_ms)} ms, naive {digits(naive)} ms{doubts}\n")
+        reading_warnings = "".join(f"; {warning}" for warning in ours.warnings)
+        sys.stderr.write(f"{title}: {name} {digits(ours.latency_ms)} ms, naive {digits(naive)} ms{reading_warnings}\n")
         taken[name] = (ours.latency_ms, naive)
     return taken
 

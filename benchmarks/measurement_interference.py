@@ -50,7 +50,7 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Beside:
+class Interference:
     """One network's latency, ms, alone and beside training, in turns."""
 
     network: str
@@ -107,7 +107,7 @@ def train(worker: Worker) -> None:
         training.step_epoch(progress, turn)
 
 
-def beside(network: str, study: StudySpec, repeats: int, set_going: Callable[[bool], None]) -> Beside:
+def beside(network: str, study: StudySpec, repeats: int, set_going: Callable[[bool], None]) -> Interference:
     """Measure a network in turns without and with training beside it."""
     taken: dict[bool, list[float]] = {False: [], True: []}
     for repeat in range(repeats):
@@ -116,7 +116,7 @@ def beside(network: str, study: StudySpec, repeats: int, set_going: Callable[[bo
             latency = measure_on(study.device, spec_of(network), study.input_size, study.runtimes[0], study.protocol)
             taken[training].append(latency.latency_ms)
         sys.stderr.write(f"{network}: {taken[False][-1]:.3f} ms alone, {taken[True][-1]:.3f} ms beside training\n")
-    return Beside(network, tuple(taken[False]), tuple(taken[True]))
+    return Interference(network, tuple(taken[False]), tuple(taken[True]))
 
 
 def pauses(workers: Sequence[Worker], study: StudySpec, repeats: int, set_going: Callable[[bool], None]) -> Pauses:
@@ -141,12 +141,12 @@ def _sum(workers: Sequence[Worker], counter: str) -> float:
     return sum(float(getattr(worker, counter).value) for worker in workers)
 
 
-def reached(rows: Sequence[Beside], cost: Pauses) -> bool:
+def reached(rows: Sequence[Interference], cost: Pauses) -> bool:
     """Whether latencies and throughput keep the bounds of --check."""
     return all(abs(row.change[0] - 1) <= CHANGE for row in rows) and cost.loss[0] <= LOSS
 
 
-def markdown(rows: Sequence[Beside], cost: Pauses, facts: str) -> str:
+def markdown(rows: Sequence[Interference], cost: Pauses, facts: str) -> str:
     """Both tables and the conditions."""
     cells = [
         [

@@ -108,11 +108,11 @@ class PublishedImages(Dataset[tuple[Tensor, int]]):
         return image, self.labels[index]
 
 
-Turn = Callable[[], float]
+SharedLease = Callable[[], float]
 """Trains the warm-up and the counted steps of a plan; images per second of the counted ones."""
 
 
-def published_turn(split: Split, plan: Plan, loaders: int) -> Turn:
+def published_turn(split: Split, plan: Plan, loaders: int) -> SharedLease:
     """The published training: what it does at each step, written anew."""
     model = build(spec_of(NETWORK)).to(plan.device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=PUBLISHED.learning_rate)
@@ -139,7 +139,7 @@ def published_turn(split: Split, plan: Plan, loaders: int) -> Turn:
     return turn
 
 
-def our_turn(split: Split, plan: Plan, recipe: Recipe) -> Turn:
+def our_turn(split: Split, plan: Plan, recipe: Recipe) -> SharedLease:
     """The training of search.training.train by a recipe; a call trains one epoch of the plan's steps."""
     some = (plan.warm_up + plan.steps) * recipe.batch
     epoch = Split(split.images[:some], split.labels[:some])
@@ -172,7 +172,7 @@ def serve(setting: Setting, plan: Plan, split: Split, pipe: Connection) -> None:
 
 
 @contextmanager
-def running(setting: Setting, plan: Plan, split: Split) -> Iterator[Turn]:
+def running(setting: Setting, plan: Plan, split: Split) -> Iterator[SharedLease]:
     """A process that trains at a setting, asleep until its turn is asked for; EOFError or OSError where it died."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()

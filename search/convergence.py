@@ -15,7 +15,7 @@ FEWEST = 3  # networks; fewer have no tau worth the name
 
 
 @dataclass(frozen=True)
-class Audit:
+class Convergence:
     """How well what is known early ranks networks as their final error does, by Kendall's tau-b.
 
     Each tau is from -1 to 1, where 1 is a perfect predictor; None where there are fewer than FEWEST networks or all
@@ -51,11 +51,11 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Course:
+class StudyProgress:
     """How a study has gone so far."""
 
     plateau: Plateau
-    audit: Audit
+    convergence: Convergence
     # How many networks were stopped, by the epochs trained, and never trained to their end.
     stopped: dict[int, int]
 
@@ -64,23 +64,23 @@ class Course:
         """A sentence each; nothing of stopped networks where there are none."""
         parts = [f"{plural(count, 'network')} after {plural(at, 'epoch')}" for at, count in self.stopped.items()]
         stopped = (f"Stopped early: {', '.join(parts)}.",) if parts else ()
-        return (self.plateau.told, self.audit.told, *stopped)
+        return (self.plateau.told, self.convergence.told, *stopped)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values, the sentences included."""
         return {
             "plateau": asdict(self.plateau) | {"told": self.plateau.told},
-            "audit": asdict(self.audit) | {"told": self.audit.told},
+            "audit": asdict(self.convergence) | {"told": self.convergence.told},
             "stopped": {str(epochs): count for epochs, count in self.stopped.items()},
         }
 
 
-def course(records: Sequence[Record], reference: tuple[float, float]) -> Course:
+def progress(records: Sequence[Record], reference: tuple[float, float]) -> StudyProgress:
     """How a study has gone, from its records in the order in which they ended and its reference point."""
-    return Course(plateau(curve(records, reference)), audit(records), stopped_at(records))
+    return StudyProgress(plateau(curve(records, reference)), convergence(records), stopped_at(records))
 
 
-def audit(records: Sequence[Record]) -> Audit:
+def convergence(records: Sequence[Record]) -> Convergence:
     """How well the lowest rung's error, params and MACs rank networks (tau-b: Kendall, 1945, as scipy computes it)."""
     trained = [record for record in records if record.trained]
     rungs = {epochs for record in records if len(record.rungs) > 1 or not record.trained for epochs in record.rungs}
@@ -88,7 +88,7 @@ def audit(records: Sequence[Record]) -> Audit:
     if lowest is not None:
         trained = [record for record in trained if lowest in record.rungs and len(record.rungs) > 1]
     errors = [record.point[1] for record in trained]
-    return Audit(
+    return Convergence(
         rung=lowest,
         top=max((max(record.rungs) for record in trained), default=None) if lowest is not None else None,
         networks=len(trained),

@@ -33,7 +33,7 @@ from threshnet.spec import NetworkSpec
 FAILURES = (TrainingFailed, MeasurementError)  # outcomes that fail a trial and let the study go on
 
 
-class Watch(Interface):
+class Callbacks(Interface):
     """Who looks on while candidates are scored."""
 
     def stage(self, number: int, text: str) -> None:
@@ -49,8 +49,8 @@ class Watch(Interface):
         """A trial has ended."""
 
 
-class Silent:
-    """A Watch that looks away."""
+class NoCallbacks:
+    """No-op callbacks."""
 
     def stage(self, number: int, text: str) -> None:
         """Do nothing."""
@@ -71,12 +71,12 @@ class Policy(Interface):
     def can_reach(self, study: Study, fingerprint: str) -> bool:
         """Whether a network, measured but not trained, could join the front at its latency."""
 
-    def goes_on(self, study: Study, fingerprint: str) -> bool:
+    def should_continue(self, study: Study, fingerprint: str) -> bool:
         """Whether a network in training, scored at a rung, is to be trained further."""
 
 
 @dataclass(frozen=True)
-class Kept:
+class StudyFolders:
     """Where trained weights and trainings under way are kept."""
 
     weights: FileSystemArtifactStore
@@ -87,7 +87,7 @@ class Kept:
 
 
 def scorer(
-    task: Task, data: SearchData, policy: Policy, kept: Kept, watch: Watch
+    task: Task, data: SearchData, policy: Policy, kept: StudyFolders, watch: Callbacks
 ) -> Callable[[Trial], tuple[float, float]]:
     """The objective function of a study, for Study.optimize with `catch=FAILURES`."""
     images = identity(data)
@@ -122,8 +122,8 @@ class Scoring:
     task: Task
     data: SearchData
     policy: Policy
-    kept: Kept
-    watch: Watch
+    kept: StudyFolders
+    watch: Callbacks
     images: dict[str, Any]
 
     def score(self) -> tuple[float, float]:
@@ -214,13 +214,13 @@ class Scoring:
             if errors:  # so that others know them of a network that is busy
                 trial.set_user_attr(records.RUNGS, errors)
 
-        def goes_on(training: Training[ThreshNet], error: float) -> bool:
+        def should_continue(training: Training[ThreshNet], error: float) -> bool:
             errors[str(len(training.epochs))] = error
             trial.set_user_attr(records.RUNGS, errors)
             save_training(training, file, conditions)  # last: without it the rung is scored once more
             trial.set_user_attr(records.IMAGE_PASSES, training.image_passes)
             self.watch.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
-            return always or self.policy.goes_on(trial.study, spec.fingerprint())
+            return always or self.policy.should_continue(trial.study, spec.fingerprint())
 
         try:
             trained = train(
@@ -233,7 +233,7 @@ class Scoring:
                 device=task.trains_on,
                 rungs=task.rungs,
                 resume=resume,
-                goes_on=goes_on,
+                should_continue=should_continue,
                 turn=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
                 progress=self.watch.progress,
             )

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search import records
 from search.claims import stopped
 from search.data import SearchData
-from search.objective import FAILURES, Kept, Silent, Watch, scorer
+from search.objective import FAILURES, Callbacks, NoCallbacks, StudyFolders, scorer
 from search.samplers.distinct import sampler_for
 from search.task import Task
 from search.volume import curve, plateau, reference_point
@@ -48,13 +48,13 @@ def run(
     data: SearchData,
     named: Mapping[str, NetworkSpec],
     sampler: str,
-    kept: Kept,
+    kept: StudyFolders,
     *,
     trials: int,
     budget: float | None = None,
     until_plateau: bool = False,
     timeout_s: float | None = None,
-    watch: Watch | None = None,
+    watch: Callbacks | None = None,
 ) -> Outcome:
     """Go on with `study` until it has `trials` trained or failed networks, named ones included.
 
@@ -68,7 +68,7 @@ def run(
     policy = study.sampler = sampler_for(sampler, task, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
-    watch = watch or Silent()
+    watch = watch or NoCallbacks()
     ended = "timeout"
     fruitless = unreachable = 0
 

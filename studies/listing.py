@@ -7,12 +7,12 @@ import optuna
 
 from studies.fronts.front import front_of
 from studies.storage import open_storage, shown
-from studies.study import Loaded, load, read_study
+from studies.study import LoadedStudy, load, read_study
 from threshnet.errors import InputError
 
 
 @dataclass(frozen=True)
-class Listed:
+class StudySummary:
     """One study in a list."""
 
     name: str
@@ -24,7 +24,7 @@ class Listed:
     last_activity: str | None
 
 
-def list_studies(url: str) -> list[Listed]:
+def list_studies(url: str) -> list[StudySummary]:
     """Every study of a storage, by name; those not launched by this project have no states and no hypervolume."""
     storage = open_storage(url, create=False)
     listed = []
@@ -34,7 +34,7 @@ def list_studies(url: str) -> list[Listed]:
         times = [time for trial in trials for time in (trial.datetime_start, trial.datetime_complete) if time]
         loaded = _readable(study)
         listed.append(
-            Listed(
+            StudySummary(
                 name=name,
                 states=dict(Counter(record.state for record in loaded.records)) if loaded else {},
                 hypervolume=front_of(loaded).hypervolume if loaded and loaded.trained else None,
@@ -53,7 +53,7 @@ def copy_study(name: str, source: str, target: str) -> None:
     optuna.copy_study(from_study_name=name, from_storage=open_storage(source, create=False), to_storage=into)
 
 
-def _readable(study: optuna.Study) -> Loaded | None:
+def _readable(study: optuna.Study) -> LoadedStudy | None:
     """The study as ours; None where it is not, so that one foreign study does not hide the others."""
     try:
         return read_study(study)

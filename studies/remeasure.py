@@ -8,10 +8,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, backend
-from search.objective import Watch
+from search.objective import Callbacks
 from search.records import REMEASURED, Record, seen_on
 from studies.storage import reason
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
 
@@ -30,7 +30,7 @@ class Remeasured:
 
 
 def remeasure(
-    loaded: Loaded, device: str, runtime: str, protocol: Protocol, watch: Watch, *, again: bool = False
+    loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol, watch: Callbacks, *, again: bool = False
 ) -> Remeasured:
     """Measure every trained network of a study on a device, storing each reading as soon as it is there.
 
@@ -64,7 +64,7 @@ def remeasure(
     return Remeasured(taken, before, failed, interrupted=False)
 
 
-def elsewhere(loaded: Loaded, device: str, runtime: str, protocol: Protocol) -> str:
+def elsewhere(loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol) -> str:
     """The backend of these settings, see Latency.backend.
 
     InputError where nothing was trained, or where the study measured on that backend itself: its readings decided what
@@ -85,7 +85,7 @@ def elsewhere(loaded: Loaded, device: str, runtime: str, protocol: Protocol) -> 
     return place
 
 
-def networks_of(loaded: Loaded) -> list[tuple[NetworkSpec, list[Record]]]:
+def networks_of(loaded: LoadedStudy) -> list[tuple[NetworkSpec, list[Record]]]:
     """The trained networks, each with the trials that trained it: several where workers met the same one at once."""
     found: dict[str, tuple[NetworkSpec, list[Record]]] = {}
     for record in loaded.records:
@@ -94,7 +94,7 @@ def networks_of(loaded: Loaded) -> list[tuple[NetworkSpec, list[Record]]]:
     return list(found.values())
 
 
-def _store(loaded: Loaded, trials: list[Record], place: str, latency: Latency) -> None:
+def _store(loaded: LoadedStudy, trials: list[Record], place: str, latency: Latency) -> None:
     try:
         for trial in trials:
             loaded.study.set_user_attr(f"{REMEASURED} {trial.number} {place}", latency.to_json())

@@ -16,10 +16,10 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
-from search.convergence import Course, course
+from search.convergence import StudyProgress, progress
 from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, quiet
 from search.latency.devices.named import device_named
-from search.objective import Kept, Watch
+from search.objective import Callbacks, StudyFolders
 from search.records import Record, by_end
 from search.run import Outcome, counted, run
 from search.task import Task
@@ -38,7 +38,7 @@ OBJECTIVES = ["error (%)", "latency (ms)"]
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedStudy:
     """A study as it stands: Optuna's object, the spec it was launched with, its trials."""
 
     study: Study
@@ -68,9 +68,9 @@ def launch(
     until_plateau: bool | None = None,
     timeout_s: float | None = None,
     runs: Path = DEFAULT_RUNS,
-    watch: Watch | None = None,
+    watch: Callbacks | None = None,
     progress: Progress = quiet,
-) -> tuple[Loaded, Outcome]:
+) -> tuple[LoadedStudy, Outcome]:
     """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
 
     `trials`, `budget` (full trainings) and `until_plateau` override the spec's; it stops after `timeout_s` seconds.
@@ -109,7 +109,7 @@ def launch(
             input_size=spec.input_size,
             limits=spec.limits,
             recipe=spec.recipe,
-            flip=mirrors(spec),
+            flip=flips(spec),
             seed=spec.seed,
             rungs=(*spec.rungs, spec.recipe.epochs),
             device=spec.device,
@@ -134,7 +134,7 @@ def launch(
     return read_study(study, runs), outcome
 
 
-def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> Loaded:
+def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     """The study called `name`; InputError lists the studies there are."""
     opened = open_storage(storage, create=False)
     names = optuna.get_all_study_names(opened)
@@ -150,7 +150,7 @@ def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
     return {name: network for name, network in adapted.items() if contains(spec.space, network)}
 
 
-def mirrors(spec: StudySpec) -> bool:
+def flips(spec: StudySpec) -> bool:
     """Whether training may mirror the images of the spec's data set."""
     return DATASETS[spec.data.name].mirror if spec.flip is None else spec.flip
 
@@ -218,13 +218,13 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
     return ""
 
 
-def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> Loaded:
+def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     """An open study, read once; InputError where it is not one of ours."""
     attrs = study.user_attrs
     if records.SPEC not in attrs:
         raise InputError(f"study {study.study_name!r} was not made by threshnet launch")
     classes = tuple(attrs[records.CLASSES])
-    return Loaded(
+    return LoadedStudy(
         study=study,
         spec=_with_classes(parse_spec(attrs[records.SPEC]), len(classes)),
         records=records.records(study),
@@ -239,10 +239,10 @@ def _with_classes(spec: StudySpec, classes: int) -> StudySpec:
     return replace(spec, space=replace(spec.space, classes=classes))
 
 
-def _kept(runs: Path, study: str) -> Kept:
+def _kept(runs: Path, study: str) -> StudyFolders:
     """The folders of a study, made where they are missing; InputError where they cannot be."""
     weights, checkpoints = _folder(_weights(runs, study)), _folder(runs / study / "checkpoints")
-    return Kept(FileSystemArtifactStore(weights), checkpoints, draw=schedule_svg)
+    return StudyFolders(FileSystemArtifactStore(weights), checkpoints, draw=schedule_svg)
 
 
 def _folder(folder: Path) -> Path:
@@ -258,26 +258,26 @@ def _weights(runs: Path, study: str) -> Path:
     return runs / study / "weights"
 
 
-def backends_of(loaded: Loaded) -> tuple[str, ...]:
+def backends_of(loaded: LoadedStudy) -> tuple[str, ...]:
     """Where the trained networks of a study were measured, the objective's backend first."""
     return tuple(dict.fromkeys(backend for record in loaded.records if record.trained for backend in record.latency))
 
 
-def reference_of(loaded: Loaded) -> tuple[float, float]:
+def reference_of(loaded: LoadedStudy) -> tuple[float, float]:
     """The fixed reference point of a study on the objective's backend; ValueError where no network was trained."""
     return reference_point(loaded.records, loaded.spec.space.classes, loaded.spec.limits.latency_ms)
 
 
-def ended(loaded: Loaded) -> list[Record]:
+def ended(loaded: LoadedStudy) -> list[Record]:
     """The trials that have ended, in the order in which they did."""
     return by_end(loaded.study, loaded.records)
 
 
-def course_of(loaded: Loaded) -> Course:
+def progress_of(loaded: LoadedStudy) -> StudyProgress:
     """How a study has gone so far, on the objective's backend; ValueError where no network was trained."""
-    return course(ended(loaded), reference_of(loaded))
+    return progress(ended(loaded), reference_of(loaded))
 
 
-def full_training(loaded: Loaded) -> int:
+def full_training(loaded: LoadedStudy) -> int:
     """What training one network of a study to its end costs, in image passes."""
     return loaded.spec.recipe.image_passes(int(loaded.images["train"]))

@@ -3,4 +3,6 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-Turn = Callable[[], AbstractContextManager[None]]  # entered before the machine is loaded for a moment; not nested
+SharedLease = Callable[
+    [], AbstractContextManager[None]
+]  # entered before the machine is loaded for a moment; not nested

@@ -16,7 +16,7 @@ INPUT_SIZE = 32  # pixels, where nothing else is said
 
 
 @dataclass(frozen=True)
-class Given:
+class ResolvedNetwork:
     """A network as a user gave it."""
 
     title: str
@@ -27,7 +27,7 @@ class Given:
     input_size: int = INPUT_SIZE
 
 
-def read_spec_file(path: Path, *, follow: bool = True) -> Given:
+def read_spec_file(path: Path, *, follow: bool = True) -> ResolvedNetwork:
     """The network in a JSON file, a NetworkSpec or an exported folder's config.json, or in such a folder.
 
     The file may come from anywhere: nothing but its text is read, and a network beyond threshnet.bounds is refused.
@@ -51,4 +51,4 @@ def read_spec_file(path: Path, *, follow: bool = True) -> Given:
             check_size(spec, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return Given(clean(title), f"The network of {path.name}", spec, size)
+    return ResolvedNetwork(clean(title), f"The network of {path.name}", spec, size)

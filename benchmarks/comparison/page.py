@@ -81,7 +81,7 @@ def markdown(
             "anything was measured here; which ShuffleNet and EfficientNet are meant is not published.",
             "",
             "`threshnet costs all` sets the published costs beside these, with what explains the differences.",
-            *doubts(rows, {by_key[key].title: pair for key, pair in pairs.items()}),
+            *reading_warnings(rows, {by_key[key].title: pair for key, pair in pairs.items()}),
         ]
     )
 
@@ -118,7 +118,7 @@ def slowed(rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def doubts(rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def reading_warnings(rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What speaks against readings and against comparisons (by the other network's title), in a line."""
     taken = {row.system.title: row.latency for row in rows if row.latency}
     taken |= {f"{title}, in turns": pair for title, pair in pairs.items()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.search_efficiency.replay import Replay
 from benchmarks.threshbench.table import INPUT_SIZE, RUNGS
-from search.samplers.acquisition import LEARNT, Outlook
+from search.samplers.acquisition import LEARNT, Acquisition
 from search.samplers.candidates import Candidate, describe
 from search.samplers.pool import RENEWED, SIZE
 from search.samplers.surrogate import PRIOR
@@ -50,16 +50,16 @@ def _search(replay: Replay, seed: int, *, told: bool) -> None:
         others = set(range(len(entries))) - measured - set(pool)
         pool += rng.permutation(sorted(others)).tolist()[: SIZE - len(pool)]
         seen = sorted({*pool, *measured})
-        outlook = Outlook([candidate(place) for place in seen], RUNGS, shape=shape)
-        shape, promises = outlook.shape, outlook.promises()
-        if not np.isfinite(promises).any():
+        outlook = Acquisition([candidate(place) for place in seen], RUNGS, shape=shape)
+        shape, values = outlook.shape, outlook.values()
+        if not np.isfinite(values).any():
             return
-        chosen = seen[int(np.argmax(promises))]
+        chosen = seen[int(np.argmax(values))]
         if chosen not in measured:
             measured.add(chosen)
             known = sorted(measured)
             learnt = sum(replay.rung(place) == len(RUNGS) - 1 for place in known) >= LEARNT
-            if learnt and not Outlook([candidate(place) for place in known], RUNGS).can_reach(known.index(chosen)):
+            if learnt and not Acquisition([candidate(place) for place in known], RUNGS).can_reach(known.index(chosen)):
                 away.add(chosen)
                 continue
         replay.train(chosen, replay.rung(chosen) + 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from search.latency.devices.device import Device
 from search.latency.measure import Facts, bench, retried
 from search.latency.onnx_files import Network
-from search.latency.probes.probe import quiet_cycles, round_medians
+from search.latency.probes.probe import least_disturbed_cycles, round_medians
 from search.latency.protocol import Protocol
 from search.latency.reading import UNSTEADY, Rounds, changes
 
@@ -99,7 +99,7 @@ def compare_on(
 def _quiet(rounds: Rounds) -> NDArray[np.float64]:
     """Medians (networks, cycles) in ms of the quiet cycles."""
     medians = round_medians(rounds.rounds_ms)
-    return medians[:, quiet_cycles(medians)]
+    return medians[:, least_disturbed_cycles(medians)]
 
 
 def _pair(loads: Sequence[NDArray[np.float64]], a: int, b: int, generator: np.random.Generator) -> Pair:

@@ -13,8 +13,8 @@ from search.latency.devices.named import device_named
 from search.latency.onnx_files import Network
 from search.latency.probes.probe import ratio_interval, round_medians
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
-from search.latency.reading import Latency, Rounds, as_rounds, doubts
-from search.latency.reference import REFERENCE, quiet_latency
+from search.latency.reading import Latency, Rounds, as_rounds, reading_warnings
+from search.latency.reference import REFERENCE, idle_latency
 from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.foreign import clean
@@ -53,17 +53,17 @@ class Bench:
 
     def load(self) -> Facts:
         """Load the networks, or load them anew: they then lie elsewhere in memory."""
-        with contextlib.nullcontext() if self.device.far_lease else lease.shared(self.device.lease):
+        with contextlib.nullcontext() if self.device.remote_lease else lease.shared(self.device.lease):
             answer = self.talk.ask("load", self.request, self.timeout_s)
         return _parsed(lambda: strict.read(answer, Facts, self.talk.name))
 
     def rounds(self, order: Sequence[int], protocol: Protocol) -> Rounds:
         """Time the networks of these numbers in turns, alone on the device."""
         plan = {name: getattr(protocol, name) for name in ("round_runs", "discard", "warmup_s", "min_s", "max_s")}
-        plan |= {"order": list(order), "tolerance": protocol.tolerance, "lease": self.device.far_lease}
+        plan |= {"order": list(order), "tolerance": protocol.tolerance, "lease": self.device.remote_lease}
         runs = protocol.round_runs - protocol.discard
         with contextlib.ExitStack() as held:
-            if not self.device.far_lease and self.device.lease != lease.CPU:
+            if not self.device.remote_lease and self.device.lease != lease.CPU:
                 held.enter_context(lease.shared())  # a GPU's host thread loads the CPU
             held.enter_context(lease.exclusive(self.device.lease))
             answer = self.talk.ask("measure", plan, protocol.timeout_s + protocol.max_s)
@@ -151,7 +151,7 @@ def _quiet(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol: 
         longer = replace(protocol, min_s=2 * protocol.min_s, max_s=2 * protocol.max_s, tolerance=protocol.tolerance / 2)
         return ratio_interval(round_medians(ready.rounds((0,), longer).rounds_ms), 0)[0]
 
-    return quiet_latency(", ".join(f"{key} {value}" for key, value in conditions.items()), take, anew=anew)
+    return idle_latency(", ".join(f"{key} {value}" for key, value in conditions.items()), take, anew=anew)
 
 
 def _reading(
@@ -183,7 +183,7 @@ def _reading(
         after=rounds.after,
     )
     notes = (*facts.notes, *([crowded] if protocol.threads > facts.processors else []))
-    return replace(latency, warnings=(*notes, *doubts(latency, protocol.tolerance, rounds.steady)))
+    return replace(latency, warnings=(*notes, *reading_warnings(latency, protocol.tolerance, rounds.steady)))
 
 
 def _parsed(read: Callable[[], Answer]) -> Answer:

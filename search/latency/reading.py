@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from search.latency.probes.probe import MIN_CYCLES, quiet_cycles, ratio_interval, round_medians
+from search.latency.probes.probe import MIN_CYCLES, least_disturbed_cycles, ratio_interval, round_medians
 from threshnet import strict
 from threshnet.errors import InputError
 
@@ -113,7 +113,7 @@ class Latency:
     @cached_property
     def relative_iqr(self) -> float:
         """Interquartile range of the quiet cycles' runs over their median, a share."""
-        runs = np.asarray(self.rounds_ms)[quiet_cycles(self._medians)]
+        runs = np.asarray(self.rounds_ms)[least_disturbed_cycles(self._medians)]
         low, middle, high = np.percentile(runs, (25, 50, 75))
         return float((high - low) / middle)
 
@@ -156,7 +156,7 @@ def backend(device: str, runtime: str, threads: int, batch: int, precision: str,
     return " ".join(words)
 
 
-def doubts(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
+def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
     """Reasons to distrust a reading, one line each."""
     middle, low, high = latency.ratio
     if not steady:

@@ -26,7 +26,7 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "threshnet"
 
 
-def quiet_latency(conditions: str, take: Callable[[], float], *, anew: bool = False) -> float:
+def idle_latency(conditions: str, take: Callable[[], float], *, anew: bool = False) -> float:
     """The reference's latency, ms, recorded under these conditions; taken, and recorded, where there is none or `anew`.
 
     Conditions are all that the latency depends on, as text. It is recorded once, so that all later readings are on one

@@ -8,8 +8,8 @@ from optuna.trial import FrozenTrial
 from scipy.special import ndtri
 
 from search.pareto import dominators, knee, non_dominated
-from search.samplers.candidates import OCTAVES, Candidate, Known
-from search.samplers.surrogate import PRIOR, Seen, Surrogate
+from search.samplers.candidates import OCTAVES, Candidate, TrialCandidates
+from search.samplers.surrogate import PRIOR, Observations, Surrogate
 from search.task import Task
 
 Array = NDArray[np.float64]
@@ -56,7 +56,7 @@ FLOOR = 0.01  # percent; an error of nothing has no log
 LEARNT = 5  # networks trained to the end before any other is pruned for its latency
 
 
-class Outlook:
+class Acquisition:
     """The expectations for all candidates, once the errors seen so far are accounted for.
 
     There must be a candidate. `rungs` are the epochs after which trainings are scored, the last one their end; beyond
@@ -93,7 +93,7 @@ class Outlook:
         self.front = self._points(lambda each: self.top in each.errors or each.state == "busy")
         self.reference = self._reference()
 
-    def promises(self) -> Array:
+    def values(self) -> Array:
         """The most hypervolume per full training that can be had from going on with each candidate, (n,).
 
         It is the best of several plans: to train on to some rung, and from there to the end if that still looks worth
@@ -176,10 +176,10 @@ class Outlook:
         right, top = high + MARGIN * np.where(high > (1 + ROUNDING) * low, high - low, high)
         return float(min(right, self.limit_ms)), float(top)
 
-    def _seen(self, values: Sequence[tuple[int, float, float]]) -> Seen:
+    def _seen(self, values: Sequence[tuple[int, float, float]]) -> Observations:
         """What was seen: (candidate, doublings to go, log of the value)."""
         network = np.array([index for index, _, _ in values], dtype=np.int64)
-        return Seen(
+        return Observations(
             descriptors=self.descriptors[network],
             network=network,
             to_go=np.array([to_go for _, to_go, _ in values], dtype=np.float64),
@@ -187,10 +187,10 @@ class Outlook:
         )
 
 
-def can_reach(known: Known, trials: Collection[FrozenTrial], task: Task, fingerprint: str) -> bool:
+def can_reach(known: TrialCandidates, trials: Collection[FrozenTrial], task: Task, fingerprint: str) -> bool:
     """Whether a measured network could join the front of these trials; True while too little is known."""
     candidates = known.candidates(trials, fingerprint)
     if sum(task.rungs[-1] in each.errors for each in candidates if each.feasible) < LEARNT:
         return True
     (place,) = [place for place, each in enumerate(candidates) if each.fingerprint == fingerprint]
-    return Outlook(candidates, task.rungs, task.limits.latency_ms).can_reach(place)
+    return Acquisition(candidates, task.rungs, task.limits.latency_ms).can_reach(place)

@@ -48,7 +48,7 @@ def describe(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
     return tuple(np.log([*totals, *at_size.values()]).tolist())
 
 
-class Known:
+class TrialCandidates:
     """Trials as candidates; a network is described once."""
 
     def __init__(self, input_size: int) -> None:

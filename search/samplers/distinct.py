@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.claims import latest_trials, stopped
 from search.records import PROPOSAL
 from search.samplers.acquisition import can_reach
-from search.samplers.candidates import Known
+from search.samplers.candidates import TrialCandidates
 from search.samplers.freeze_thaw import FreezeThawSampler
 from search.samplers.successive_halving import promoted
 from search.task import Task
@@ -37,7 +37,7 @@ class DistinctSampler(BaseSampler):
         self.inner, self.task = inner, task
         # Its own seed: with the inner sampler's it would draw that one's first proposals once more.
         self.random = RandomSampler(None if seed is None else seed + 1_000_003)
-        self.known = Known(task.input_size)
+        self.known = TrialCandidates(task.input_size)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
@@ -68,7 +68,7 @@ class DistinctSampler(BaseSampler):
         study._storage.set_trial_user_attr(trial._trial_id, PROPOSAL, proposal)
         return params
 
-    def goes_on(self, study: Study, fingerprint: str) -> bool:
+    def should_continue(self, study: Study, fingerprint: str) -> bool:
         """Whether a network is among the promising ones of the last rung that it reached."""
         return fingerprint in self._promoted(latest_trials(study).values())
 

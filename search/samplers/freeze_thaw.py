@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial
 
 from search import records
 from search.claims import latest_trials
-from search.samplers.acquisition import Outlook, can_reach
-from search.samplers.candidates import Candidate, Known, network
-from search.samplers.pool import Drawn, Pool
+from search.samplers.acquisition import Acquisition, can_reach
+from search.samplers.candidates import Candidate, TrialCandidates, network
+from search.samplers.pool import Pool, PoolEntry
 from search.samplers.surrogate import PRIOR
 from search.task import Task
 from space import encode
@@ -32,7 +32,7 @@ class FreezeThawSampler(BaseSampler):
         self.pool = Pool(task)
         self.spare = RandomSampler(seed)
         self.shape = PRIOR
-        self.known = Known(task.input_size)
+        self.known = TrialCandidates(task.input_size)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The whole space: its parameters are the same in every trial."""
@@ -51,10 +51,10 @@ class FreezeThawSampler(BaseSampler):
         if not candidates:
             return {}
         outlook = self._outlook(candidates)
-        promises = outlook.promises()
-        if not np.isfinite(promises).any():
+        values = outlook.values()
+        if not np.isfinite(values).any():
             return {}
-        chosen = candidates[int(np.argmax(promises))].fingerprint
+        chosen = candidates[int(np.argmax(values))].fingerprint
         proposal = {"by": type(self).__name__, "among": len(candidates)}
         study._storage.set_trial_user_attr(trial._trial_id, records.PROPOSAL, proposal)
         spec = drawn[chosen].spec if chosen in drawn else network(trials[chosen])
@@ -71,11 +71,11 @@ class FreezeThawSampler(BaseSampler):
         self.seed = None
         self.spare.reseed_rng()
 
-    def goes_on(self, study: Study, fingerprint: str) -> bool:
+    def should_continue(self, study: Study, fingerprint: str) -> bool:
         """Whether a network in training, scored at a rung, still promises more than any other."""
         candidates, _ = self._candidates(study, latest_trials(study), asking=fingerprint)
-        promises = self._outlook(candidates).promises()
-        return candidates[int(np.argmax(promises))].fingerprint == fingerprint
+        values = self._outlook(candidates).values()
+        return candidates[int(np.argmax(values))].fingerprint == fingerprint
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
         """Whether a network, measured but not trained, could join the front at its latency."""
@@ -83,13 +83,13 @@ class FreezeThawSampler(BaseSampler):
 
     def _candidates(
         self, study: Study, trials: Mapping[str, FrozenTrial], asking: str | None
-    ) -> tuple[list[Candidate], Mapping[str, Drawn]]:
+    ) -> tuple[list[Candidate], Mapping[str, PoolEntry]]:
         """The networks of a study, the one that is `asking` open, and those of the pool; the latter by name too."""
         drawn = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials])
         fresh = [Candidate(name, each.described, None, {}, True, "open") for name, each in drawn.items()]
         return [*self.known.candidates(trials.values(), asking), *fresh], drawn
 
-    def _outlook(self, candidates: Sequence[Candidate]) -> Outlook:
-        outlook = Outlook(candidates, self.task.rungs, self.task.limits.latency_ms, self.shape)
+    def _outlook(self, candidates: Sequence[Candidate]) -> Acquisition:
+        outlook = Acquisition(candidates, self.task.rungs, self.task.limits.latency_ms, self.shape)
         self.shape = outlook.shape
         return outlook

@@ -18,7 +18,7 @@ PATIENCE = 12  # draws for each network wanted, known and costly ones counted; t
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PoolEntry:
     """A network of the pool, and what describes it."""
 
     spec: NetworkSpec
@@ -31,13 +31,13 @@ class Pool:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.rng = np.random.default_rng()
-        self.drawn: dict[str, Drawn] = {}
+        self.drawn: dict[str, PoolEntry] = {}
 
     def reseed(self, seed: tuple[int, ...] | None) -> None:
         """Draw from now on as this seed says; None for draws that nobody can repeat."""
         self.rng = np.random.default_rng(seed)
 
-    def renew(self, known: Collection[str], parents: Sequence[Mapping[str, int]]) -> dict[str, Drawn]:
+    def renew(self, known: Collection[str], parents: Sequence[Mapping[str, int]]) -> dict[str, PoolEntry]:
         """The next round's networks by fingerprint, none of them `known`; `parents` are parameters to stay near."""
         kept = [name for name in self.drawn if name not in known]
         kept = [kept[place] for place in sorted(self.rng.permutation(len(kept))[: SIZE - RENEWED])]
@@ -46,7 +46,7 @@ class Pool:
             spec = decode(self.task.space, params)
             name = spec.fingerprint()
             if name not in known and name not in self.drawn and self.task.fits(spec):
-                self.drawn[name] = Drawn(spec, describe(spec, self.task.input_size))
+                self.drawn[name] = PoolEntry(spec, describe(spec, self.task.input_size))
             if len(self.drawn) == SIZE:
                 break
         return self.drawn

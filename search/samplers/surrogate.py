@@ -128,7 +128,7 @@ _BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
-class Seen(Values):
+class Observations(Values):
     """Values that are known."""
 
     # Natural logs of the values, (n,).
@@ -142,7 +142,7 @@ class Surrogate:
     per standard deviation; `start` is where the search for the kernel's parameters begins.
     """
 
-    def __init__(self, seen: Seen, level: float, slopes: Array, start: Array = PRIOR) -> None:
+    def __init__(self, seen: Observations, level: float, slopes: Array, start: Array = PRIOR) -> None:
         self.seen, self.level, self.slopes = seen, level, slopes
         pairs = every_pair(seen, seen)
         # The trend expected beforehand is as much milder early in a training as values are closer together.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from search.data import Split
-from threshnet.shared_lease import Turn
+from threshnet.shared_lease import SharedLease
 
 BATCH = 100  # images per forward pass; more falls out of a CPU's caches
 
@@ -16,7 +16,7 @@ def scaled(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
-def logits(model: nn.Module, images: Tensor, turn: Turn = nullcontext) -> Tensor:
+def logits(model: nn.Module, images: Tensor, turn: SharedLease = nullcontext) -> Tensor:
     """Logits (n, classes) on the CPU for (n, 3, h, w) uint8 images, in eval mode and fp32, on the model's device.
 
     Each batch runs inside a `turn`.
@@ -34,7 +34,7 @@ def logits(model: nn.Module, images: Tensor, turn: Turn = nullcontext) -> Tensor
         model.train(training)
 
 
-def error_percent(model: nn.Module, split: Split, turn: Turn = nullcontext) -> float:
+def error_percent(model: nn.Module, split: Split, turn: SharedLease = nullcontext) -> float:
     """Percentage of the split's images whose largest logit is not their class; each batch runs inside a `turn`."""
     wrong = logits(model, split.images, turn).argmax(dim=1) != split.labels
     return 100 * float(wrong.double().mean())

@@ -18,7 +18,7 @@ from search.training.evaluate import BATCH, error_percent, scaled
 from search.training.recipes import Recipe, learning_rate
 from search.training.small_maps import SmallMaps
 from threshnet.network import ThreshNet, build
-from threshnet.shared_lease import Turn
+from threshnet.shared_lease import SharedLease
 from threshnet.spec import NetworkSpec
 
 AVERAGE_SHARE = 0.04  # horizon of the averaged weights, as a share of all steps
@@ -85,7 +85,7 @@ class Training(Generic[Model]):
         return len(self.epochs) >= self.recipe.epochs
 
     def step_epoch(
-        self, progress: Callable[[int, int], None] = lambda done, total: None, turn: Turn = nullcontext
+        self, progress: Callable[[int, int], None] = lambda done, total: None, turn: SharedLease = nullcontext
     ) -> Epoch:
         """Train one epoch; `progress` hears (steps done, steps); steps run inside a `turn`, TURN_S at a time.
 
@@ -151,7 +151,7 @@ class Training(Generic[Model]):
         share = 1 / max(2.0, AVERAGE_SHARE * self.steps * self.recipe.epochs)
         torch._foreach_lerp_(self.averages, self.weights, 1.0 if first else share)
 
-    def current(self, turn: Turn = nullcontext) -> Model:
+    def current(self, turn: SharedLease = nullcontext) -> Model:
         """A copy of the network as it stands, on the training's device in eval mode.
 
         Where the recipe averages, these are the averaged weights with the batch statistics that they themselves give on
@@ -165,7 +165,7 @@ class Training(Generic[Model]):
             _settle(model, images.tensor_split(max(1, len(images) // BATCH)), turn)
         return model
 
-    def result(self, turn: Turn = nullcontext) -> Model:
+    def result(self, turn: SharedLease = nullcontext) -> Model:
         """As `current`, on the CPU."""
         return on_cpu(self.current(turn))
 
@@ -224,14 +224,14 @@ def train(
     device: str = "cpu",
     rungs: Collection[int] = (),
     resume: Callable[[Training[ThreshNet]], None] = lambda training: None,
-    goes_on: Callable[[Training[ThreshNet], float], bool] = lambda training, error: True,
-    turn: Turn = nullcontext,
+    should_continue: Callable[[Training[ThreshNet], float], bool] = lambda training, error: True,
+    turn: SharedLease = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
     """Train a network to the end of the recipe, or to a rung where it is stopped, and score it on validation images.
 
-    `flip` says whether the data set allows mirroring; `rungs` are epochs after which the network is scored, and goes on
-    if `goes_on` says so, given the training and the error in percent; `resume` may restore a training that was stopped.
+    `flip` allows horizontal flips; `rungs` are epochs after which the network is scored, and training continues if
+    `should_continue` agrees, given the training and the error in percent; `resume` may restore a stopped training.
     Whatever loads the machine runs inside a `turn`, for a moment at a time; `progress` hears (steps done, steps in
     all). TrainingFailed gives the reason where there is no score, lack of memory included.
     """
@@ -247,7 +247,7 @@ def train(
                 continue
             model = training.current(turn)
             errors[epochs] = error_percent(model, validation, turn)
-            if training.finished or not goes_on(training, errors[epochs]):
+            if training.finished or not should_continue(training, errors[epochs]):
                 break
         trained = Trained(
             model=on_cpu(model),
@@ -274,7 +274,7 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
-def _settle(model: nn.Module, batches: Sequence[Tensor], turn: Turn) -> None:
+def _settle(model: nn.Module, batches: Sequence[Tensor], turn: SharedLease) -> None:
     """Give every batch norm the mean statistics of these images (n, 3, h, w) uint8, each batch inside a `turn`."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]

@@ -105,7 +105,7 @@ def launch(
     if data is not None:
         given = found.data
         settings = DataSettings("folder", data, given.train, given.validation, given.seed)
-        found = replace(found, data=settings, flip=study.mirrors(found), caveat=caveat or OTHER_IMAGES)
+        found = replace(found, data=settings, flip=study.flips(found), caveat=caveat or OTHER_IMAGES)
     elif caveat is not None:
         raise InputError("--caveat goes with --data")
     console, ends = ERR if as_json else OUT, budget or found.budget
@@ -195,7 +195,7 @@ def pareto(
     from studies.fronts.front import front_of, fronts_of
     from studies.fronts.moves import moves
     from studies.report import results as report
-    from studies.study import course_of, load
+    from studies.study import load, progress_of
 
     if backend is not None and results is not None:
         raise InputError("--results is about every backend of the study, so it does not go with --on")
@@ -212,7 +212,7 @@ def pareto(
             OUT.print(front_table(front))
             for told in moves_told(moves(first, front)):
                 OUT.print(told, highlight=False)
-        for sentence in course_of(loaded).told:
+        for sentence in progress_of(loaded).told:
             OUT.print(sentence, highlight=False)
         if first.caveat:
             OUT.print(f"Note: {first.caveat}.", highlight=False)

@@ -25,7 +25,7 @@ from threshnet.errors import InputError
 if TYPE_CHECKING:
     from search.latency.devices.device import Device
     from studies.export.final_training import Assignment
-    from studies.export.folder import Shipped
+    from studies.export.folder import ExportedModel
 
 DATA = "digits, cifar10, svhn, or the path of an ImageFolder tree."
 EPOCHS = "Instead of the recipe's."
@@ -115,7 +115,7 @@ def export(
     def done(file: str) -> None:
         tell(f"{output / file}")
 
-    def ship() -> "Shipped":
+    def ship() -> "ExportedModel":
         if study is not None:
             from studies.fronts.front import front_of
             from studies.study import load
@@ -202,7 +202,9 @@ def check(folder: Path, as_json: bool) -> None:
         raise CommandFailed(f"{folder}: bad: {', '.join(bad)}")
 
 
-def _trained(asked: "Assignment", output: Path, device: "Device | None", tell: Callable[[str], None]) -> "Shipped":
+def _trained(
+    asked: "Assignment", output: Path, device: "Device | None", tell: Callable[[str], None]
+) -> "ExportedModel":
     """Train and export, with a bar per epoch; `tell` hears every line."""
     from studies.cli.progress import Screen
     from studies.export.final_training import train_network
@@ -213,11 +215,11 @@ def _trained(asked: "Assignment", output: Path, device: "Device | None", tell: C
             try:
                 tell(next(lines))
             except StopIteration as end:
-                shipped: Shipped = end.value
+                shipped: ExportedModel = end.value
                 return shipped
 
 
-def _outcome(ship: "Callable[[], Shipped]", output: Path) -> "Shipped":
+def _outcome(ship: "Callable[[], ExportedModel]", output: Path) -> "ExportedModel":
     """What was shipped; CommandFailed where that went wrong."""
     from search.latency.protocol import MeasurementError
     from search.training.train import TrainingFailed
@@ -233,7 +235,7 @@ def _outcome(ship: "Callable[[], Shipped]", output: Path) -> "Shipped":
         raise CommandFailed(f"the model is in {output}, but its files could not be measured: {error}") from None
 
 
-def _closing(shipped: "Shipped", output: Path, as_json: bool) -> None:
+def _closing(shipped: "ExportedModel", output: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(shipped.to_json(), indent=2))
     else:

@@ -13,7 +13,7 @@ from studies.cli.options import OUT, CommandFailed, as_json_option, input_option
 from threshnet.costs import Costs, count
 from threshnet.errors import InputError
 from threshnet.published import INPUT_SIZE, PUBLISHED, UNITS, Discrepancy, PublishedRow, discrepancies
-from threshnet.spec_file import Given
+from threshnet.spec_file import ResolvedNetwork
 
 
 @click.command()
@@ -121,7 +121,7 @@ def costed(title: str, name: str, classes: int, at: Callable[[int], Costs]) -> C
     return Costed(title, classes, costs, row, discrepancies(row, costs, at(row.head_classes)))
 
 
-def costed_spec(name: str, given: Given, classes: int | None, input_size: int) -> Costed:
+def costed_spec(name: str, given: ResolvedNetwork, classes: int | None, input_size: int) -> Costed:
     """The ThreshNet that a user gave as `name`, with its own number of classes or with `classes`."""
 
     def at(head: int) -> Costs:

@@ -46,14 +46,14 @@ def pick(
     """
     from studies.commands import export_command
     from studies.fronts.front import front_of
-    from studies.fronts.picking import Asked
+    from studies.fronts.picking import PickRequest
     from studies.fronts.picking import pick as picked
     from studies.fronts.picking_text import pick_json, pick_told
     from studies.storage import place_options
     from studies.study import load
 
     loaded = load(study, storage, runs=runs)
-    asked = Asked(max_latency, max_error, max_params, max_macs, knee)
+    asked = PickRequest(max_latency, max_error, max_params, max_macs, knee)
     images = loaded.images.get("validation")
     if images is None:
         raise InputError(f"study {study!r}: it does not say on how many validation images its errors were counted")

@@ -16,7 +16,7 @@ from search.run import FRUITLESS, Outcome
 from search.volume import plural
 from space import size
 from studies.storage import place_options
-from studies.study import Loaded, course_of
+from studies.study import LoadedStudy, progress_of
 
 REFRESH_S = 0.2  # least time between two updates of a bar
 
@@ -125,7 +125,7 @@ def _params(record: Record) -> str:
     return f"{record.costs['params'] / 1e6:6.2f} M params"
 
 
-def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
+def closing(loaded: LoadedStudy, outcome: Outcome, storage: str) -> str:
     """What a launch says at its end: how it went and what to type next."""
     spec = loaded.spec
     ended = {
@@ -145,7 +145,7 @@ def closing(loaded: Loaded, outcome: Outcome, storage: str) -> str:
     counted = size(spec.space)
     room = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
-    told = "".join(f"\n{sentence}" for sentence in course_of(loaded).told) if loaded.trained else ""
+    told = "".join(f"\n{sentence}" for sentence in progress_of(loaded).told) if loaded.trained else ""
     return f"{room}{spec.name}: {so_far}: {ended}{told}{following}"
 
 

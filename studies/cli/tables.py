@@ -12,7 +12,7 @@ from studies.cli.options import plain_table
 from studies.fronts.front import Front
 from studies.fronts.moves import Moves
 from studies.fronts.wording import agreement, change, flag, latency_text, title, verdict
-from studies.listing import Listed
+from studies.listing import StudySummary
 from studies.storage import shown
 
 
@@ -111,7 +111,7 @@ def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
             yield name.partition("_")[0], f"{shown} {unit}".strip()
 
 
-def studies_table(storage: str, listed: Sequence[Listed]) -> Table:
+def studies_table(storage: str, listed: Sequence[StudySummary]) -> Table:
     """The studies of a storage."""
     table = plain_table(f"Studies in {shown(storage)}")
     table.add_column("study", style="bold", no_wrap=True)

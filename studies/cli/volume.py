@@ -8,7 +8,7 @@ import click
 
 from studies.cli.options import ERR, OUT, as_json_option, file_option, runs_option
 from studies.defaults import DEFAULT_STORAGE
-from studies.study import Loaded, backends_of
+from studies.study import LoadedStudy, backends_of
 from threshnet.errors import InputError
 
 
@@ -108,7 +108,7 @@ def volume(
             raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
 
 
-def incomparable(several: Sequence[Loaded]) -> str:
+def incomparable(several: Sequence[LoadedStudy]) -> str:
     """Why the volumes of several studies in one box say little of which did better, in words; '' where they do."""
     first = several[0]
     facts: dict[str, list[object]] = {

@@ -17,7 +17,7 @@ from threshnet.spec import NetworkSpec
 
 
 @dataclass(frozen=True)
-class Story:
+class ModelInfo:
     """What is known of an exported network besides its spec."""
 
     title: str
@@ -38,7 +38,7 @@ class Story:
 
 
 @dataclass(frozen=True)
-class Findings:
+class ExportResult:
     """What the export itself found out about the files it wrote."""
 
     exported: Exported
@@ -50,7 +50,7 @@ class Findings:
     speed: Speed | None = None
 
 
-def card(spec: NetworkSpec, story: Story, found: Findings) -> str:
+def card(spec: NetworkSpec, story: ModelInfo, found: ExportResult) -> str:
     """The card in Markdown."""
     costs = count(spec, story.input_size)
     size = story.input_size
@@ -92,14 +92,14 @@ def escaped(text: str) -> str:
     return _MARKS.sub(r"\\\g<0>", printable(text))
 
 
-def _weights(story: Story) -> str:
+def _weights(story: ModelInfo) -> str:
     if not story.trained_on:
         return "random: this network is untrained"
     recipe = f", recipe {story.recipe.title}, {story.recipe.epochs} epochs" if story.recipe else ""
     return escaped(story.trained_on) + recipe
 
 
-def _errors(story: Story, found: Findings) -> Iterator[str]:
+def _errors(story: ModelInfo, found: ExportResult) -> Iterator[str]:
     """Rows of the errors, each with how it came about."""
     if story.validation_error is None:
         yield "| validation error | not known |"
@@ -126,15 +126,15 @@ def seeds_told(seeds: Mapping[int, Score]) -> str:
     return f"mean {fmean(percents):.2f} %, {spread}; the first seed is exported"
 
 
-def _latencies(story: Story, found: Findings) -> Iterator[str]:
+def _latencies(story: ModelInfo, found: ExportResult) -> Iterator[str]:
     """Rows of the latencies: promised before the export, measured on the files themselves."""
     for reading in story.latency:
         yield f"| latency promised, {escaped(reading.backend)} | {_latency(reading)} |"
     if found.speed is None:
         return
-    promised = {reading.backend: reading for reading in story.latency}
+    study_latency = {reading.backend: reading for reading in story.latency}
     for file, reading in found.speed.readings.items():
-        before = promised.get(reading.backend) if file == ONNX else None
+        before = study_latency.get(reading.backend) if file == ONNX else None
         times = f"; {reading.latency_ms / before.latency_ms:.2f} times what was promised" if before else ""
         precision = "int8" if file == INT8 else reading.precision
         yield f"| latency measured, {file}, {escaped(reading.backend)} | {_latency(reading, precision)}{times} |"

@@ -27,7 +27,7 @@ from threshnet.export.folder import INPUT, INT8, ONNX, OUTPUT, PT2, WEIGHTS
 from threshnet.export.standalone import MODEL, PREDICT, model_source, predict_source
 from threshnet.foreign import clean, read_bytes
 from threshnet.inspect_onnx import read_onnx
-from threshnet.spec_file import CONFIG, Given, read_spec_file
+from threshnet.spec_file import CONFIG, ResolvedNetwork, read_spec_file
 
 MAX_TEXT_BYTES = 2**22
 LONGEST = 300  # characters of what is said of a file
@@ -36,7 +36,7 @@ CARD, HISTORY = "README.md", "history.json"
 
 
 @dataclass(frozen=True)
-class Checked:
+class FolderCheck:
     """What there is to say of one file."""
 
     file: str
@@ -50,7 +50,7 @@ class Checked:
         return f"{verdict:<4}{clean(ascii(self.file)[1:-1])}: {clean(self.said, LONGEST)}"
 
 
-def check_folder(folder: Path) -> Iterator[Checked]:
+def check_folder(folder: Path) -> Iterator[FolderCheck]:
     """Look at every file of a model folder, config.json and the weights first, without which nothing can be compared.
 
     InputError where there is no such folder.
@@ -63,7 +63,7 @@ def check_folder(folder: Path) -> Iterator[Checked]:
     except InputError as error:
         yield _bad(folder, CONFIG, error)
         return
-    yield Checked(CONFIG, True, f"network {given.spec.fingerprint()}, {costs.params:,} parameters")
+    yield FolderCheck(CONFIG, True, f"network {given.spec.fingerprint()}, {costs.params:,} parameters")
     images = probes(given.input_size)
     try:
         model = load_weights(folder / WEIGHTS, follow=False)
@@ -75,9 +75,9 @@ def check_folder(folder: Path) -> Iterator[Checked]:
     with shared(), torch.inference_mode():
         expected: NDArray[np.float32] = torch.cat([model(image) for image in images.split(1)]).numpy()
     if not np.isfinite(expected).all():
-        yield Checked(WEIGHTS, False, "its network answers with values that are no finite numbers")
+        yield FolderCheck(WEIGHTS, False, "its network answers with values that are no finite numbers")
         return
-    yield Checked(WEIGHTS, True, "fits the network")
+    yield FolderCheck(WEIGHTS, True, "fits the network")
     looks: dict[str, Callable[[Path], tuple[bool | None, str]]] = {
         ONNX: lambda path: _agrees(_run_onnx(path, given, images), expected),
         INT8: lambda path: _resembles(_run_onnx(path, given, images), expected),
@@ -88,26 +88,28 @@ def check_folder(folder: Path) -> Iterator[Checked]:
     for file in sorted(path.name for path in folder.iterdir()):
         if file in looks:
             try:
-                yield Checked(file, *looks[file](folder / file))
+                yield FolderCheck(file, *looks[file](folder / file))
             except InputError as error:
                 yield _bad(folder, file, error)
         elif file not in (CONFIG, WEIGHTS):
             yield _beside(folder / file)
 
 
-def _bad(folder: Path, file: str, error: InputError) -> Checked:
-    return Checked(file, False, str(error).removeprefix(f"{folder / file}: "))
+def _bad(folder: Path, file: str, error: InputError) -> FolderCheck:
+    return FolderCheck(file, False, str(error).removeprefix(f"{folder / file}: "))
 
 
-def _beside(path: Path) -> Checked:
+def _beside(path: Path) -> FolderCheck:
     """What there is to say of an entry that no other file of the folder is compared with."""
     if path.is_symlink() or path.is_dir() or path.suffix.lower() in IMPORTED:
-        return Checked(path.name, False, "does not belong here: the programs here would import it, or what is in it")
+        return FolderCheck(
+            path.name, False, "does not belong here: the programs here would import it, or what is in it"
+        )
     told = "text, not checked" if path.name in (CARD, HISTORY) else "not of a model folder, not looked at"
-    return Checked(path.name, None, told)
+    return FolderCheck(path.name, None, told)
 
 
-def _run_onnx(path: Path, given: Given, images: Tensor) -> NDArray[np.float32]:
+def _run_onnx(path: Path, given: ResolvedNetwork, images: Tensor) -> NDArray[np.float32]:
     content = read_onnx(path, given.spec, given.input_size, follow=False)
     try:
         with shared():

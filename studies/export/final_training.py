@@ -17,16 +17,16 @@ from search.records import Record
 from search.training.checkpoints import load_training, save_training
 from search.training.recipes import Recipe
 from search.training.train import Training, memory_errors
-from studies.export.card import Story
-from studies.export.folder import Shipped, export_model, trial_record
-from studies.export.images import evidence_from
+from studies.export.card import ModelInfo
+from studies.export.folder import ExportedModel, export_model, trial_record
+from studies.export.images import export_images
 from studies.export.score import Score, score_model
-from studies.study import Loaded, mirrors
+from studies.study import LoadedStudy, flips
 from threshnet.errors import InputError
 from threshnet.export.folder import WEIGHTS
 from threshnet.network import ThreshNet, build
 from threshnet.shapes import walk
-from threshnet.spec_file import Given
+from threshnet.spec_file import ResolvedNetwork
 
 HISTORY = "history.json"
 
@@ -48,7 +48,7 @@ class Callbacks(Protocol):
 class Assignment:
     """A network to be trained in full, and on what."""
 
-    given: Given
+    given: ResolvedNetwork
     data: DataSettings
     recipe: Recipe
     # The first one's weights are exported, whatever the others' test errors are.
@@ -56,7 +56,7 @@ class Assignment:
     # Whether the images may be mirrored; None: as the data set says.
     flip: bool | None = None
     # Readings of the network from a study.
-    promised: tuple[Latency, ...] = ()
+    study_latency: tuple[Latency, ...] = ()
     caveat: str = ""
 
 
@@ -71,7 +71,7 @@ def data_settings(data: str) -> DataSettings:
 
 
 def trial_assignment(
-    loaded: Loaded, number: int, recipe: Recipe, seeds: Sequence[int], data: DataSettings | None
+    loaded: LoadedStudy, number: int, recipe: Recipe, seeds: Sequence[int], data: DataSettings | None
 ) -> Assignment:
     """The network of a trained trial, to be trained on every training image of its study's data set, or of `data`.
 
@@ -80,19 +80,21 @@ def trial_assignment(
     record, spec = trial_record(loaded, number), loaded.spec
     assert record.network is not None  # it was trained
     return Assignment(
-        given=Given(f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size),
+        given=ResolvedNetwork(
+            f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size
+        ),
         data=data or replace(spec.data, train=None),
         recipe=recipe,
         seeds=seeds,
-        flip=mirrors(spec) if data is None else None,
-        promised=tuple(record.latency.values()),
+        flip=flips(spec) if data is None else None,
+        study_latency=tuple(record.latency.values()),
         caveat=spec.caveat if data is None else "",
     )
 
 
 def train_network(
     asked: Assignment, output: Path, callbacks: Callbacks, device: Device | None = None
-) -> Generator[str, None, Shipped]:
+) -> Generator[str, None, ExportedModel]:
     """Train and export a network to `output`; yields a line per epoch, gives what was shipped.
 
     InputError for what cannot be used, TrainingFailed where a training gives no score, MeasurementError where the
@@ -136,18 +138,18 @@ def train_network(
             yield f"seed {seed}: test error {scores[seed].told()}"
     assert first is not None
     training, model = first
-    story = Story(
+    story = ModelInfo(
         title=given.title,
         origin=f"{given.origin}. Trained on the whole training split, seed {asked.seeds[0]}",
         input_size=given.input_size,
         classes=classes,
         recipe=recipe,
         trained_on=f"{len(whole):,} images of {asked.data.title}",
-        latency=asked.promised,
+        latency=asked.study_latency,
         seeds=scores,
         caveat="; ".join(filter(None, dict.fromkeys((asked.caveat, images.caveat)))),
     )
-    shipped = export_model(model, output, story, evidence_from(images, test, asked.data.title), callbacks.wrote, device)
+    shipped = export_model(model, output, story, export_images(images, test, asked.data.title), callbacks.wrote, device)
     partial_history = history.with_name(HISTORY + ".partial")
     partial_history.write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
     partial_history.replace(history)  # tells that the model is whole: only now may the checkpoints go
@@ -191,7 +193,7 @@ def _whole(images: SearchData) -> Split:
     return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
-def _searched(loaded: Loaded, record: Record) -> str:
+def _searched(loaded: LoadedStudy, record: Record) -> str:
     """Where a trial's network comes from, in words."""
     seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
     error = f"to a validation error of {record.error:.2f} %"

@@ -13,25 +13,25 @@ from search.latency.devices.device import Device
 from search.latency.lease import shared
 from search.records import Record
 from studies.environment import environment
-from studies.export.card import Findings, Story, card, seeds_told
-from studies.export.images import Evidence, evidence_of, noise
+from studies.export.card import ExportResult, ModelInfo, card, seeds_told
+from studies.export.images import ExportImages, images_of_study, noise
 from studies.export.latency import speed_of
 from studies.export.score import Score, score_model, score_onnx
 from studies.export.trusted import remember
 from studies.fronts.wording import title
 from studies.storage import reason
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet.checkpoint import import_original, load_weights
 from threshnet.errors import InputError
 from threshnet.export.folder import INT8, PT2, WEIGHTS, export_folder, write_config
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
-from threshnet.spec_file import Given
+from threshnet.spec_file import ResolvedNetwork
 
 CARD = "README.md"
 
 
-def trial_record(loaded: Loaded, number: int) -> Record:
+def trial_record(loaded: LoadedStudy, number: int) -> Record:
     """The trained trial of that number; InputError where there is none."""
     found = next((record for record in loaded.records if record.number == number), None)
     trained = ", ".join(str(record.number) for record in loaded.records if record.trained)
@@ -42,11 +42,11 @@ def trial_record(loaded: Loaded, number: int) -> Record:
 
 
 @dataclass(frozen=True)
-class Shipped:
+class ExportedModel:
     """An exported folder and its story."""
 
-    story: Story
-    found: Findings
+    story: ModelInfo
+    found: ExportResult
     # Why there is no test error, where there is none; told to the user, not written down, as it may name a path.
     missing: str = ""
 
@@ -89,14 +89,14 @@ class Shipped:
 
 
 def export_trial(
-    loaded: Loaded, number: int, folder: Path, done: Callable[[str], None], device: Device | None = None
-) -> Shipped:
+    loaded: LoadedStudy, number: int, folder: Path, done: Callable[[str], None], device: Device | None = None
+) -> ExportedModel:
     """Export the trained network of a trial, scored on the test split; see `export_folder` for the files."""
     record = trial_record(loaded, number)
     model = trial_weights(loaded, record)
     settings, size = loaded.spec.data, loaded.spec.input_size
     name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
-    story = Story(
+    story = ModelInfo(
         title=name,
         origin=f"Trial {record.number} of the study {loaded.spec.name}" + (f" ({name})" if record.named else ""),
         input_size=size,
@@ -107,42 +107,42 @@ def export_trial(
         latency=tuple(record.latency.values()),
         caveat=loaded.spec.caveat,
     )
-    return export_model(model, folder, story, evidence_of(settings, size), done, device)
+    return export_model(model, folder, story, images_of_study(settings, size), done, device)
 
 
 def export_network(
-    given: Given,
+    given: ResolvedNetwork,
     weights: Path | None,
     folder: Path,
     done: Callable[[str], None],
     device: Device | None = None,
     settings: DataSettings | None = None,
-) -> Shipped:
+) -> ExportedModel:
     """Export a network that a user gave, with weights from a file or random ones.
 
     Weights from a file are calibrated for int8 and scored on the images of `settings`, where there are any.
     """
     model, size = network_weights(given.spec, weights), given.input_size
-    evidence = Evidence() if weights else noise(size)
+    evidence = ExportImages() if weights else noise(size)
     classes: tuple[str, ...] = ()
     if weights and settings:
         classes = class_names(settings)
         if len(classes) != given.spec.classes:
             raise InputError(f"{given.title} has {given.spec.classes} classes, {settings.root} has {len(classes)}")
-        evidence = evidence_of(settings, size)
+        evidence = images_of_study(settings, size)
     trained_on = f"as in {weights.name}" if weights else ""
-    story = Story(title=given.title, origin=given.origin, input_size=size, classes=classes, trained_on=trained_on)
+    story = ModelInfo(title=given.title, origin=given.origin, input_size=size, classes=classes, trained_on=trained_on)
     return export_model(model, folder, story, evidence, done, device)
 
 
 def export_model(
     model: ThreshNet,
     folder: Path,
-    story: Story,
-    evidence: Evidence,
+    story: ModelInfo,
+    evidence: ExportImages,
     done: Callable[[str], None],
     device: Device | None = None,
-) -> Shipped:
+) -> ExportedModel:
     """Export a model, score and, on a `device`, measure its files, and write its card.
 
     MeasurementError where measuring fails; the folder is whole all the same, without these latencies.
@@ -158,7 +158,7 @@ def export_model(
         "environment": environment(),
     }
 
-    def write(found: Findings) -> None:
+    def write(found: ExportResult) -> None:
         write_config(model, story.input_size, folder, config | _findings_json(story, found))
         (folder / CARD).write_text(card(model.spec, story, found))
 
@@ -170,7 +170,7 @@ def export_model(
             known = next(iter(story.seeds.values()), None)  # the first seed's weights are those exported
             scores[WEIGHTS] = known or score_model(model, evidence.test)
             scores |= {file: score_onnx(folder / file, evidence.test) for file in exported.onnx_files}
-        found = Findings(exported, scores, evidence.calibrated_on)
+        found = ExportResult(exported, scores, evidence.calibrated_on)
         write(found)
         done(CARD)
         if device is not None:
@@ -178,10 +178,10 @@ def export_model(
             write(found)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
-    return Shipped(story, found, evidence.missing)
+    return ExportedModel(story, found, evidence.missing)
 
 
-def _findings_json(story: Story, found: Findings) -> dict[str, Any]:
+def _findings_json(story: ModelInfo, found: ExportResult) -> dict[str, Any]:
     """Errors and latencies, JSON-ready."""
     scores, speed = found.scores, found.speed
     fp32, int8 = (scores[file].percent if file in scores else None for file in (WEIGHTS, INT8))
@@ -200,7 +200,7 @@ def _findings_json(story: Story, found: Findings) -> dict[str, Any]:
     }
 
 
-def trial_weights(loaded: Loaded, record: Record) -> ThreshNet:
+def trial_weights(loaded: LoadedStudy, record: Record) -> ThreshNet:
     """The trained network of a trial; InputError where its weights are gone."""
     file = loaded.weights / str(record.weights)
     if record.weights is None or not file.is_file():

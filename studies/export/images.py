@@ -14,7 +14,7 @@ NOISE = 64  # images
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ExportImages:
     """Images for an export; a network is calibrated and scored as far as they go."""
 
     # (n, 3, size, size) in [0, 1], none of them a test image; None: no int8 file is written.
@@ -26,30 +26,30 @@ class Evidence:
     missing: str = ""
 
 
-def evidence_of(settings: DataSettings, size: int, progress: Progress = quiet) -> Evidence:
+def images_of_study(settings: DataSettings, size: int, progress: Progress = quiet) -> ExportImages:
     """The images of a data set that an export needs; where some cannot be had, the reason why."""
     try:
         calibration = scaled(load_calibration(settings, size, CALIBRATION, progress).images)
     except InputError as error:
-        return Evidence(missing=str(error))
+        return ExportImages(missing=str(error))
     told = _told(calibration, settings.title)
     try:
-        return Evidence(calibration, told, load_test(settings, size, progress))
+        return ExportImages(calibration, told, load_test(settings, size, progress))
     except InputError as error:
-        return Evidence(calibration, told, missing=str(error))
+        return ExportImages(calibration, told, missing=str(error))
 
 
-def evidence_from(images: SearchData, test: Split, title: str) -> Evidence:
+def export_images(images: SearchData, test: Split, title: str) -> ExportImages:
     """The same out of images of the data set of that title, all of whose training images the network was trained on."""
     calibration = scaled(images.validation.images[:CALIBRATION])
     told = f"{len(calibration)} of the training images of {title}, none of the test split"
-    return Evidence(calibration, told, test)
+    return ExportImages(calibration, told, test)
 
 
-def noise(size: int) -> Evidence:
+def noise(size: int) -> ExportImages:
     """For an untrained network, of which nothing but the speed is of interest."""
     images = torch.rand(NOISE, 3, size, size, generator=torch.Generator().manual_seed(1))
-    return Evidence(images, f"{NOISE} images of noise, as the weights are random: good for timing alone")
+    return ExportImages(images, f"{NOISE} images of noise, as the weights are random: good for timing alone")
 
 
 def _told(calibration: Tensor, title: str) -> str:

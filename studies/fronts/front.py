@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from search.pareto import dominators, hypervolume, knee, non_dominated
 from search.records import Record, reading, seen_on
 from search.volume import reference_point, share_percent
-from studies.study import Loaded, backends_of
+from studies.study import LoadedStudy, backends_of
 from threshnet.errors import InputError
 
 
@@ -48,12 +48,12 @@ class Front:
         return share_percent(self.hypervolume, self.reference)
 
 
-def fronts_of(loaded: Loaded) -> tuple[Front, ...]:
+def fronts_of(loaded: LoadedStudy) -> tuple[Front, ...]:
     """The front of a study on each of its backends, the objective's first; InputError where no trial was trained."""
     return (front_of(loaded), *(front_of(loaded, backend) for backend in backends_of(loaded)[1:]))
 
 
-def front_of(loaded: Loaded, backend: str | None = None) -> Front:
+def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
     """The front of a study, on the objective's backend or as seen on another, where its latency limit does not hold.
 
     InputError where no trial was trained or none measured on that backend.

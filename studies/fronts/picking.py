@@ -37,7 +37,7 @@ OTHERS = 3  # networks named that would be picked instead
 
 
 @dataclass(frozen=True)
-class Asked:
+class PickRequest:
     """What the network must keep to, and whether the knee is wanted; None = no limit."""
 
     latency_ms: float | None = None
@@ -112,7 +112,7 @@ class Pick:
     study: str
     backend: str
     caveat: str
-    asked: Asked
+    asked: PickRequest
     record: Record
     # Feasible trained networks, of these those that keep the limits on params and MACs, and those that keep all limits.
     feasible: int
@@ -129,7 +129,7 @@ class Pick:
     training_noise: float | None
 
 
-def pick(front: Front, asked: Asked, validation_images: int, training_noise: float | None = None) -> Pick:
+def pick(front: Front, asked: PickRequest, validation_images: int, training_noise: float | None = None) -> Pick:
     """The network of a front that `asked` calls for, from validation errors and latencies alone.
 
     `training_noise` is the standard deviation of an error between trainings, percentage points. The front is that of
@@ -175,13 +175,13 @@ def points_of(candidates: Sequence[Record]) -> Points:
     return np.array([record.point for record in candidates], dtype=np.float64).reshape(-1, 2)
 
 
-def kept(points: Points, asked: Asked) -> NDArray[np.bool_]:
+def kept(points: Points, asked: PickRequest) -> NDArray[np.bool_]:
     """Mask (n,) of the points (n, 2) within the limits on latency and error."""
     limits = [np.inf if limit is None else limit for limit in (asked.latency_ms, asked.error)]
     return np.asarray((points <= limits).all(axis=1))
 
 
-def choose(points: Points, asked: Asked) -> int | None:
+def choose(points: Points, asked: PickRequest) -> int | None:
     """Index of the point (n, 2) that the rule picks within the limits on latency and error; None where none is there.
 
     Of equal errors the quicker one is picked, of equal latencies the more accurate one, of equal points the first.
@@ -210,7 +210,7 @@ def noise_of(candidates: Sequence[Record], validation_images: int, training_nois
     return Noise((middle - low) / NORMAL_95, (high - middle) / NORMAL_95, np.hypot(binomial, training_noise))
 
 
-def confidence(candidates: Sequence[Record], chosen: int, asked: Asked, noise: Noise) -> Confidence:
+def confidence(candidates: Sequence[Record], chosen: int, asked: PickRequest, noise: Noise) -> Confidence:
     """In what share of seeded draws of the candidates' readings the rule picks `chosen`, and what it picks else."""
     points = points_of(candidates)
     normal = np.random.default_rng(SEED).standard_normal((DRAWS, 2, len(candidates)))
@@ -221,7 +221,7 @@ def confidence(candidates: Sequence[Record], chosen: int, asked: Asked, noise: N
     return Confidence(DRAWS, picks[chosen] / DRAWS, tuple(others[:OTHERS]), picks[None] / DRAWS)
 
 
-def limits_on(records: Sequence[Record], asked: Asked) -> list[Limit]:
+def limits_on(records: Sequence[Record], asked: PickRequest) -> list[Limit]:
     """The limits that were asked for, in the order of the command's options."""
     points = points_of(records)
     params, macs = (np.array([record.costs[key] for record in records], dtype=np.float64) for key in ("params", "macs"))
@@ -237,7 +237,7 @@ def limits_on(records: Sequence[Record], asked: Asked) -> list[Limit]:
     return found
 
 
-def broken(record: Record, asked: Asked) -> list[Limit]:
+def broken(record: Record, asked: PickRequest) -> list[Limit]:
     """The limits that were asked for and that a network does not keep."""
     return [limit for limit in limits_on([record], asked) if not limit.inside.all()]
 

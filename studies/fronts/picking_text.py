@@ -5,7 +5,7 @@ from typing import Any
 
 from search.records import Record
 from studies.fronts.as_json import entry
-from studies.fronts.picking import SEED, Asked, Pick, broken
+from studies.fronts.picking import SEED, Pick, PickRequest, broken
 from studies.fronts.wording import latency_text, named, title
 
 
@@ -119,14 +119,14 @@ def pick_json(pick: Pick, export: str) -> dict[str, Any]:
     }
 
 
-def _neighbour(record: Record | None, asked: Asked) -> dict[str, Any] | None:
+def _neighbour(record: Record | None, asked: PickRequest) -> dict[str, Any] | None:
     """A network beside the pick as JSON-ready values, with the limits that it lies beyond."""
     if record is None:
         return None
     return entry(record) | {"beyond_limits": [limit.flag for limit in broken(record, asked)]}
 
 
-def _beside(record: Record, asked: Asked) -> str:
+def _beside(record: Record, asked: PickRequest) -> str:
     """A network beside the pick, with the limits that it lies beyond."""
     beyond = " and ".join(limit.told for limit in broken(record, asked))
     return f"{_who(record)}, beyond the limit of {beyond}" if beyond else _who(record)

@@ -17,7 +17,7 @@ from studies.fronts.front import Front
 from studies.fronts.moves import moves
 from studies.fronts.wording import change, flag, latency_text, title, verdict
 from studies.report.page.file import write_report
-from studies.study import Loaded, course_of
+from studies.study import LoadedStudy, progress_of
 from threshnet.errors import InputError
 
 SHOWN = 20  # most networks of the front that the results page lists
@@ -25,7 +25,7 @@ OTHERS = 3  # most further backends that it tells of
 
 
 def write(
-    loaded: Loaded,
+    loaded: LoadedStudy,
     fronts: Sequence[Front],
     *,
     storage: str = DEFAULT_STORAGE,
@@ -65,12 +65,12 @@ def write(
         raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
 
 
-def told_json(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, Any]:
+def told_json(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, Any]:
     """A study as JSON-ready values: its fronts, and how it has gone so far."""
-    return study_json(fronts) | course_of(loaded).to_json()
+    return study_json(fronts) | progress_of(loaded).to_json()
 
 
-def trials_table(loaded: Loaded) -> pd.DataFrame:
+def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
     """One row per trial, in order, `state` as in search.records.State; empty where a trial has no such value."""
     rows = []
     for record in loaded.records:
@@ -109,10 +109,10 @@ def trials_table(loaded: Loaded) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def results_page(loaded: Loaded, fronts: Sequence[Front]) -> str:
+def results_page(loaded: LoadedStudy, fronts: Sequence[Front]) -> str:
     """The README.md of a results folder: what was searched, under which conditions, and the fronts, in 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
-    moved, *audited = course_of(loaded).told
+    moved, *audited = progress_of(loaded).told
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])

@@ -22,7 +22,7 @@ from benchmarks.training_throughput import (
     Plan,
     PublishedImages,
     Setting,
-    Turn,
+    SharedLease,
     main,
     markdown,
     our_turn,
@@ -159,7 +159,7 @@ def test_the_quickest_setting_is_found_and_loops_take_turns(monkeypatch: pytest.
     log: list[str] = []
 
     @contextmanager
-    def stand_in(setting: Setting, plan: Plan, split: Split) -> Iterator[Turn]:
+    def stand_in(setting: Setting, plan: Plan, split: Split) -> Iterator[SharedLease]:
         def turn() -> float:
             log.append(setting.loop)
             return 10.0 * setting.threads - setting.loaders

@@ -11,7 +11,7 @@ from search_tests.trees import write_tree
 def own_far_lease(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Lock a file of this run on the far side, which is this machine, not the one that users wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.latency.devices.ssh.FAR_LEASE", str(tmp_path_factory.mktemp("far") / "lock"))
+        patch.setattr("search.latency.devices.ssh.REMOTE_LEASE", str(tmp_path_factory.mktemp("far") / "lock"))
         yield
 
 

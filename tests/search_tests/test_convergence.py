@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_tests.test_volume import record
 
-from search.convergence import audit, chance, course, stopped_at, tau
+from search.convergence import chance, convergence, progress, stopped_at, tau
 from search.records import Record
 
 VALUES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20)
@@ -29,7 +29,7 @@ PERFECT = [trained(n, 60.0 - n, 30.0 - n, 100 + n) for n in range(5)]
 
 
 def test_a_perfect_predictor_has_tau_one_and_the_opposite_minus_one() -> None:
-    found = audit(PERFECT)
+    found = convergence(PERFECT)
     assert (found.rung, found.top, found.networks, found.missing) == (1, 4, 5, 0)
     assert found.rung_tau == pytest.approx(1)  # the better early, the better at the end
     assert found.params_tau == pytest.approx(1)  # the more params, the less error
@@ -68,14 +68,14 @@ def test_only_networks_with_both_errors_are_audited() -> None:
     failed = replace(record(6, "failed", 1.0, 1.0), rungs={1: 10.0})
     copy = replace(trained(7, 0.0, 99.0, 1), state="duplicate")
     over = replace(trained(8, 55.0, 25.5, 104), state="infeasible")
-    assert audit([*PERFECT, unscored, failed, copy]) == audit(PERFECT)
-    assert audit([*PERFECT, over]).networks == 6
+    assert convergence([*PERFECT, unscored, failed, copy]) == convergence(PERFECT)
+    assert convergence([*PERFECT, over]).networks == 6
 
 
 def test_a_study_without_rungs_is_audited_by_its_costs_alone() -> None:
     plain = [replace(one, rungs={4: one.rungs[4]}) for one in PERFECT[:3]]
     plain += [replace(one, rungs={}) for one in PERFECT[3:]]
-    found = audit(plain)
+    found = convergence(plain)
     assert (found.rung, found.top, found.rung_tau, found.networks) == (None, None, None, 5)
     assert found.params_tau == pytest.approx(1)
     assert found.told == (
@@ -85,23 +85,23 @@ def test_a_study_without_rungs_is_audited_by_its_costs_alone() -> None:
 
 
 def test_the_audit_tells_of_rungs_and_of_who_is_missing() -> None:
-    told = audit([*PERFECT, stopped(7, 1), stopped(8, 1, 2)]).told
+    told = convergence([*PERFECT, stopped(7, 1), stopped(8, 1, 2)]).told
     assert "error after 1 of 4 epochs 1.00, params 1.00, MACs -1.00" in told
     assert told.endswith("; 2 networks stopped early are missing, so it is about the survivors alone.")
 
 
 def test_few_networks_are_too_few() -> None:
-    found = audit([*PERFECT[:2], stopped(7, 1)])
+    found = convergence([*PERFECT[:2], stopped(7, 1)])
     assert (found.networks, found.rung_tau, found.params_tau, found.macs_tau) == (2, None, None, None)
     assert found.told == (
         "Self-audit: 2 networks trained to the end, too few to rank by what was known early; "
         "1 network stopped early is missing, so it is about the survivors alone."
     )
-    assert audit([]).networks == 0
+    assert convergence([]).networks == 0
 
 
 def test_equal_values_are_told_to_have_no_tau() -> None:
-    assert "params undefined" in audit([replace(one, costs={"params": 1, "macs": 1}) for one in PERFECT]).told
+    assert "params undefined" in convergence([replace(one, costs={"params": 1, "macs": 1}) for one in PERFECT]).told
 
 
 def test_a_network_is_counted_at_the_last_rung_at_which_it_was_stopped() -> None:
@@ -115,17 +115,17 @@ def test_a_network_is_counted_at_the_last_rung_at_which_it_was_stopped() -> None
         done,
     ]
     assert stopped_at(several) == {1: 2, 2: 1}
-    assert audit(several).missing == 3
+    assert convergence(several).missing == 3
 
 
 def test_a_course_is_told_in_sentences_and_as_json() -> None:
-    found = course([*PERFECT, stopped(7, 1), stopped(8, 1, 2)], (10.0, 90.0))
+    found = progress([*PERFECT, stopped(7, 1), stopped(8, 1, 2)], (10.0, 90.0))
     assert found.told == (
         found.plateau.told,
-        found.audit.told,
+        found.convergence.told,
         "Stopped early: 1 network after 1 epoch, 1 network after 2 epochs.",
     )
     told = found.to_json()
     assert (told["stopped"], told["plateau"]["reached"]) == ({"1": 1, "2": 1}, False)
-    assert (told["audit"]["rung_tau"], told["audit"]["told"]) == (pytest.approx(1), found.audit.told)
-    assert len(course(PERFECT, (10.0, 90.0)).told) == 2
+    assert (told["audit"]["rung_tau"], told["audit"]["told"]) == (pytest.approx(1), found.convergence.told)
+    assert len(progress(PERFECT, (10.0, 90.0)).told) == 2

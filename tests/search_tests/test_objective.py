@@ -28,7 +28,7 @@ from search import records
 from search.data import SearchData
 from search.latency.devices.named import device_named
 from search.latency.protocol import MeasurementError
-from search.objective import FAILURES, Kept, Silent, scorer
+from search.objective import FAILURES, NoCallbacks, StudyFolders, scorer
 from search.records import record
 from search.samplers.distinct import sampler_for
 from search.task import Task
@@ -36,7 +36,7 @@ from search.training.train import TrainingFailed
 from space import Limits, encode
 from threshnet.checkpoint import load_weights
 from threshnet.costs import count
-from threshnet.shared_lease import Turn
+from threshnet.shared_lease import SharedLease
 from threshnet.spec import NetworkSpec, StemSpec
 
 MIDDLE = (params_of(SMALLEST) + params_of(LARGEST)) / 2
@@ -53,13 +53,13 @@ class Scoring:
         self.study: Study = optuna.create_study(directions=["minimize", "minimize"])
         (folder / "checkpoints").mkdir()
         self.weights = FileSystemArtifactStore(folder)
-        self.kept = Kept(self.weights, folder / "checkpoints")
+        self.kept = StudyFolders(self.weights, folder / "checkpoints")
 
     def score(self, spec: NetworkSpec, task: Task, named: str | None = None) -> FrozenTrial:
         """Score one network and give its trial back."""
         self.log.clear()
         self.study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: named} if named else None)
-        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.kept, Silent())
+        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.kept, NoCallbacks())
         self.study.optimize(objective, n_trials=1, catch=FAILURES)
         return self.study.trials[-1]
 
@@ -270,7 +270,7 @@ def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch
     task = replace(tiny_task(), flip=False, seed=7)
     data = tiny_data()
     scoring.study.enqueue_trial(encode(SPACE, LARGEST))
-    scoring.study.optimize(scorer(task, data, sampler_for("random", task, 0), scoring.kept, Silent()), n_trials=1)
+    scoring.study.optimize(scorer(task, data, sampler_for("random", task, 0), scoring.kept, NoCallbacks()), n_trials=1)
     assert asked["train"] is data.train
     assert asked["validation"] is data.validation
     assert (asked["recipe"], asked["flip"], asked["seed"]) == (task.recipe, False, 7)
@@ -295,7 +295,7 @@ def test_training_waits_while_what_it_loads_is_measured(
     teach, seen = scoring.teaching, []
     leases = [device_named(name).lease for name in ("cpu", "cuda:0", "cuda:1")]
 
-    def spy(*arguments: object, device: str, turn: Turn, **others: object) -> object:
+    def spy(*arguments: object, device: str, turn: SharedLease, **others: object) -> object:
         assert device == trains_on
         with turn():
             seen.append(busy(leases))
@@ -310,7 +310,7 @@ def test_training_waits_while_what_it_loads_is_measured(
 def test_a_watch_hears_of_every_stage(scoring: Scoring) -> None:
     heard: list[str] = []
 
-    class Listening(Silent):
+    class Listening(NoCallbacks):
         def stage(self, number: int, text: str) -> None:
             heard.append(f"{number} {text}")
 

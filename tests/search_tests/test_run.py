@@ -32,7 +32,7 @@ from sqlalchemy import event
 from search import records, volume
 from search import run as module
 from search.latency.protocol import ConnectionLost, MeasurementError
-from search.objective import Kept, Silent
+from search.objective import NoCallbacks, StudyFolders
 from search.records import Record
 from search.run import Outcome, counted, counts, fail_abandoned, run
 from search.samplers import distinct as samplers
@@ -45,7 +45,7 @@ from threshnet.spec import NetworkSpec
 NAMED = {"smallest": SMALLEST, "largest": LARGEST}
 
 
-class Listening(Silent):
+class Listening(NoCallbacks):
     """A Watch that remembers which trials ended and how many counted."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Running:
             tiny_data(),
             NAMED if named is None else named,
             sampler,
-            Kept(self.weights, self.folder / "checkpoints"),
+            StudyFolders(self.weights, self.folder / "checkpoints"),
             trials=trials,
             budget=budget,
             until_plateau=until_plateau,
@@ -461,7 +461,7 @@ def test_a_true_search_end_to_end(tmp_path: Path) -> None:
         tiny_data(),
         {"smallest": SMALLEST},
         "tpe",
-        Kept(FileSystemArtifactStore(tmp_path / "weights"), tmp_path / "checkpoints"),
+        StudyFolders(FileSystemArtifactStore(tmp_path / "weights"), tmp_path / "checkpoints"),
         trials=2,
     )
     assert outcome == Outcome(2, "enough")

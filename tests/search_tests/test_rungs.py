@@ -31,7 +31,7 @@ from search_tests.workers import work_together
 
 from search import objective, records
 from search import run as module
-from search.objective import FAILURES, Kept, Policy, Silent, Watch, scorer
+from search.objective import FAILURES, Callbacks, NoCallbacks, Policy, StudyFolders, scorer
 from search.records import Record, record
 from search.run import Outcome, run
 from search.samplers import distinct as samplers
@@ -65,7 +65,7 @@ class Until:
     def can_reach(self, study: Study, fingerprint: str) -> bool:
         return self.reach
 
-    def goes_on(self, study: Study, fingerprint: str) -> bool:
+    def should_continue(self, study: Study, fingerprint: str) -> bool:
         reached = max(int(epochs) for epochs in study.trials[-1].user_attrs[records.RUNGS])
         return reached not in self.stops
 
@@ -81,7 +81,7 @@ class Searching:
         monkeypatch.setattr("search.objective.train", self.teaching)
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "weights").mkdir()
-        self.kept = Kept(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
+        self.kept = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
         self.study = optuna.create_study(directions=["minimize", "minimize"])
 
     def timed(self, milliseconds: Callable[[NetworkSpec], float]) -> None:
@@ -89,17 +89,17 @@ class Searching:
         self.monkeypatch.setattr("search.objective.measure_on", Measuring(self.log, milliseconds))
 
     def score(
-        self, spec: NetworkSpec, task: Task, policy: Policy, *, named: str | None = None, watch: Watch | None = None
+        self, spec: NetworkSpec, task: Task, policy: Policy, *, named: str | None = None, watch: Callbacks | None = None
     ) -> Record:
         """Score one network."""
         attrs = {records.NAMED: named} if named else None
         self.study.enqueue_trial(encode(task.space, spec), user_attrs=attrs)
         return self.propose(task, policy, watch=watch)
 
-    def propose(self, task: Task, policy: Policy, *, watch: Watch | None = None) -> Record:
+    def propose(self, task: Task, policy: Policy, *, watch: Callbacks | None = None) -> Record:
         """Score what the study's sampler, or its queue, proposes."""
         self.log.clear()
-        score = scorer(task, tiny_data(), policy, self.kept, watch or Silent())
+        score = scorer(task, tiny_data(), policy, self.kept, watch or NoCallbacks())
         self.study.optimize(score, n_trials=1, catch=FAILURES)
         return record(self.study.trials[-1])
 
@@ -179,7 +179,7 @@ def test_a_training_that_went_on_equals_one_that_was_never_stopped(
     assert list(parts.kept.checkpoints.iterdir()) == []
 
 
-class Interrupting(Silent):
+class Interrupting(NoCallbacks):
     """A Watch that is fed up after so many steps."""
 
     def __init__(self, step: int) -> None:
@@ -420,7 +420,7 @@ def test_no_network_is_trained_twice_and_checkpoints_are_of_the_stopped(searchin
     searching.monkeypatch.setattr(surrogate, "LEARNABLE", 10**9)  # learning the kernel takes most of the time
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("freeze_thaw", task, 0)
-    searching.study.optimize(scorer(task, tiny_data(), policy, searching.kept, Silent()), n_trials=30)
+    searching.study.optimize(scorer(task, tiny_data(), policy, searching.kept, NoCallbacks()), n_trials=30)
     read = records.records(searching.study)
     assert_each_once(read)
     assert {one.state for one in read} == {"stopped", "finished"}
@@ -445,7 +445,7 @@ class Worker:
         objective.train = Teaching(log)  # type: ignore[assignment, attr-defined]
         module.FRUITLESS, samplers.COSTLY_DRAWS, surrogate.MAX_STEPS = 30, 10, 2
         self.study = optuna.load_study(study_name="tiny", storage=journal(folder))
-        self.kept = Kept(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
+        self.kept = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
 
 
 def journal(folder: Path) -> JournalStorage:
@@ -467,7 +467,7 @@ def propose_beside_others(folder: Path, number: int, sampler: str, together: Bar
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = worker.study.sampler = sampler_for(sampler, task, number)
     enough = MaxTrialsCallback(PROPOSALS, states=None)
-    worker.study.optimize(scorer(task, tiny_data(), policy, worker.kept, Silent()), callbacks=[enough])
+    worker.study.optimize(scorer(task, tiny_data(), policy, worker.kept, NoCallbacks()), callbacks=[enough])
 
 
 @pytest.mark.parametrize(

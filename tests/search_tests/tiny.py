@@ -17,7 +17,7 @@ from search.training.train import Epoch, Trained, Training
 from space import Limits, Space, decode
 from threshnet.costs import count
 from threshnet.network import build
-from threshnet.shared_lease import Turn
+from threshnet.shared_lease import SharedLease
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 
 SIZE = 16  # pixels
@@ -168,8 +168,8 @@ class Teaching:
         device: str,
         rungs: Collection[int],
         resume: Callable[[Training], None],
-        goes_on: Callable[[Training, float], bool],
-        turn: Turn,
+        should_continue: Callable[[Training, float], bool],
+        turn: SharedLease,
         progress: Callable[[int, int], None],
     ) -> Trained:
         self.log.append(f"train {spec.fingerprint()}")
@@ -183,7 +183,7 @@ class Teaching:
                 training.image_passes = (number - before) * len(split)
                 training.epochs = [Epoch(epoch, 0.5, 0.25) for epoch in range(1, number + 1)]
                 errors[number] = 1e5 / params_of(spec) * recipe.epochs / number
-                if training.finished or not goes_on(training, errors[number]):
+                if training.finished or not should_continue(training, errors[number]):
                     break
         return Trained(training.result(), tuple(training.epochs), errors, training.image_passes)
 

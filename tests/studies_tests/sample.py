@@ -15,7 +15,7 @@ from space import Limits
 from studies.fronts.front import Front, front_of
 from studies.spec import StudySpec
 from studies.storage import open_storage
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet import NAMED, NetworkSpec
 from threshnet.costs import count
 from threshnet.schedules import schedule
@@ -28,7 +28,7 @@ CAVEAT = "Made-up numbers: nothing was trained, nothing was measured"
 
 def sample_loaded(
     discovered: int = 12, named: Sequence[str] = ("threshnet28", "threshnet79"), limits: Limits = LIMITS, seed: int = 0
-) -> Loaded:
+) -> LoadedStudy:
     """A study of `named` published networks, which come first, and `discovered` random ones; no number is real."""
     rng = np.random.default_rng(seed)
     study = optuna.create_study(study_name="sample", directions=["minimize", "minimize"])
@@ -40,7 +40,7 @@ def sample_loaded(
         error = 20 + 60 * (count(spec, INPUT_SIZE).macs / 1e6) ** -0.5 + rng.uniform(0, 4)
         _add(study, spec, None, limits, float(error), float(rng.uniform(0.4, 0.6)))
     study_spec = StudySpec(name="sample", trials=discovered + len(named), about="A sample study", caveat=CAVEAT)
-    return Loaded(
+    return LoadedStudy(
         study=study,
         spec=replace(study_spec, limits=limits),
         records=records.records(study),
@@ -51,7 +51,7 @@ def sample_loaded(
     )
 
 
-def with_stopped(loaded: Loaded, stopped: int = 4, seed: int = 2) -> Loaded:
+def with_stopped(loaded: LoadedStudy, stopped: int = 4, seed: int = 2) -> LoadedStudy:
     """The study with so many random networks more that were stopped after the second epoch of eight, one went on."""
     rng = np.random.default_rng(seed)
     for _ in range(stopped):
@@ -70,7 +70,9 @@ def sample_front(
     return front_of(sample_loaded(discovered, named, limits, seed))
 
 
-def remeasured(loaded: Loaded, device: str, runtime: str, missing: Collection[int] = (), seed: int = 1) -> Loaded:
+def remeasured(
+    loaded: LoadedStudy, device: str, runtime: str, missing: Collection[int] = (), seed: int = 1
+) -> LoadedStudy:
     """The study with made-up readings of another backend for its trained networks, but for those `missing`."""
     rng = np.random.default_rng(seed)
     for record in loaded.records:
@@ -82,7 +84,7 @@ def remeasured(loaded: Loaded, device: str, runtime: str, missing: Collection[in
     return replace(loaded, records=records.records(loaded.study))
 
 
-def many(trials: int, seed: int = 0) -> Loaded:
+def many(trials: int, seed: int = 0) -> LoadedStudy:
     """A study of so many trials, quickly made: some networks and readings of sample_loaded over and over."""
     rng = np.random.default_rng(seed)
     base = sample_loaded(40)
@@ -100,7 +102,7 @@ def many(trials: int, seed: int = 0) -> Loaded:
     return replace(base, study=study, records=made, spec=replace(base.spec, name="many"))
 
 
-def stored(loaded: Loaded, name: str, url: str) -> None:
+def stored(loaded: LoadedStudy, name: str, url: str) -> None:
     """Keep a study under a name in a storage."""
     into = open_storage(url, create=True)
     optuna.copy_study(

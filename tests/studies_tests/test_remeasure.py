@@ -13,14 +13,14 @@ from sqlalchemy.exc import OperationalError
 from studies_tests.small import small_spec
 
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
-from search.objective import Silent
+from search.objective import NoCallbacks
 from search.records import REMEASURED, Record
 from space import Limits
 from studies import cli, launch, load
 from studies.fronts.front import front_of
 from studies.fronts.moves import moves
 from studies.remeasure import networks_of, remeasure
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet import InputError
 from threshnet.spec import NetworkSpec
 
@@ -28,7 +28,7 @@ TORCH = "cpu torch"
 
 
 @dataclass
-class Seen(Silent):
+class Seen(NoCallbacks):
     """A Watch that remembers, and may press Ctrl-C at a stage."""
 
     stages: list[int] = field(default_factory=list)
@@ -67,8 +67,8 @@ def measuring(log: list[str], monkeypatch: pytest.MonkeyPatch) -> Measuring:
     return measuring
 
 
-def on_torch(loaded: Loaded, watch: Silent | None = None, *, again: bool = False) -> tuple[int, int, bool]:
-    done = remeasure(loaded, "cpu", "torch", QUICK, watch or Silent(), again=again)
+def on_torch(loaded: LoadedStudy, watch: NoCallbacks | None = None, *, again: bool = False) -> tuple[int, int, bool]:
+    done = remeasure(loaded, "cpu", "torch", QUICK, watch or NoCallbacks(), again=again)
     assert done.failed == {}
     return done.taken, done.before, done.interrupted
 
@@ -182,10 +182,10 @@ def test_where_the_study_measured_itself_is_refused(
     runtime: str, protocol: Protocol, refused: bool, storage: str, measuring: Measuring, log: list[str]
 ) -> None:
     if not refused:
-        assert remeasure(load("small", storage), "cpu", runtime, protocol, Silent()).taken == 4
+        assert remeasure(load("small", storage), "cpu", runtime, protocol, NoCallbacks()).taken == 4
         return
     with pytest.raises(InputError, match=r"^study 'small' itself measured on 'cpu onnxruntime'; name another --device"):
-        remeasure(load("small", storage), "cpu", runtime, protocol, Silent())
+        remeasure(load("small", storage), "cpu", runtime, protocol, NoCallbacks())
     assert log == []
 
 

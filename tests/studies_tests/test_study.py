@@ -16,7 +16,7 @@ from studies_tests.small import small_spec, write_tree
 
 import studies.study
 from search.data import DataSettings, SearchData
-from search.objective import Silent
+from search.objective import NoCallbacks
 from search.records import Record
 from search.run import Outcome
 from space import Limits
@@ -51,7 +51,7 @@ def start(log: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return start
 
 
-class Listening(Silent):
+class Listening(NoCallbacks):
     """A Watch that remembers what ended."""
 
     def __init__(self) -> None:

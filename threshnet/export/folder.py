@@ -25,7 +25,7 @@ from threshnet.export.quantise import quantise
 from threshnet.export.standalone import MODEL, PREDICT, model_source, predict_source
 from threshnet.network import ThreshNet
 from threshnet.shapes import walk
-from threshnet.shared_lease import Turn
+from threshnet.shared_lease import SharedLease
 
 CONFIG, WEIGHTS, ONNX, INT8, PT2 = "config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
 INPUT, OUTPUT = "images", "logits"
@@ -63,7 +63,7 @@ def export_folder(
     config: Mapping[str, Any],
     calibration: Tensor | None = None,
     done: Callable[[str], None] = lambda file: None,
-    turn: Turn = nullcontext,
+    turn: SharedLease = nullcontext,
 ) -> Exported:
     """Write the network as every file of a model folder; `config` adds entries to config.json.
 
@@ -178,7 +178,7 @@ def write_pt2(program: ExportedProgram, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def run_onnx(path: Path, images: Tensor, turn: Turn = nullcontext) -> NDArray[np.float32]:
+def run_onnx(path: Path, images: Tensor, turn: SharedLease = nullcontext) -> NDArray[np.float32]:
     """Logits (n, classes) that ONNX Runtime computes on the CPU for `images` (n, 3, h, w) in [0, 1].
 
     Loading the file and each batch take a `turn`.
@@ -193,7 +193,7 @@ def run_onnx(path: Path, images: Tensor, turn: Turn = nullcontext) -> NDArray[np
 
 
 def _with_int8(
-    exported: Exported, calibration: Tensor, images: Tensor, expected: NDArray[np.float32], turn: Turn
+    exported: Exported, calibration: Tensor, images: Tensor, expected: NDArray[np.float32], turn: SharedLease
 ) -> Exported:
     """The folder with its int8 file; or, where 8 bits do not follow the network's logits for `images`, why without."""
     folder, partial = exported.folder, exported.folder / f"partial_{INT8}"

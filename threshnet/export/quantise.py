@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from threshnet.shared_lease import Turn
+from threshnet.shared_lease import SharedLease
 
 CALIBRATION = 512  # images; the ranges of 128 gave logits as close
 BATCH = 16  # images at a time
@@ -18,7 +18,7 @@ BATCH = 16  # images at a time
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Images (n, 3, h, w), a batch at a time, as the input called `name`; `held` gets a new turn for each."""
 
-    def __init__(self, name: str, images: NDArray[np.float32], turn: Turn, held: ExitStack) -> None:
+    def __init__(self, name: str, images: NDArray[np.float32], turn: SharedLease, held: ExitStack) -> None:
         self.batches: Iterator[NDArray[np.float32]] = (images[at : at + BATCH] for at in range(0, len(images), BATCH))
         self.name, self.turn, self.held = name, turn, held
 
@@ -30,7 +30,9 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
         return None if batch is None else {self.name: batch}
 
 
-def quantise(source: Path, name: str, images: NDArray[np.float32], target: Path, turn: Turn = nullcontext) -> None:
+def quantise(
+    source: Path, name: str, images: NDArray[np.float32], target: Path, turn: SharedLease = nullcontext
+) -> None:
     """Write a fp32 ONNX file anew with 8-bit weights and activations (QDQ), ranges taken from images (n, 3, h, w).
 
     `name` is the file's input; all work is done inside a `turn`, a batch of images at a time. Chosen on a network of

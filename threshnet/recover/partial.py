@@ -96,7 +96,7 @@ def started(costs: Ints) -> Runs:
     return Runs(costs[:, None], np.zeros((0, 1), dtype=np.int16), none, none)
 
 
-def lengthened(frame: Frame, runs: dict[State, Runs], position: int, most: Ints) -> dict[State, Runs]:
+def extended(frame: Frame, runs: dict[State, Runs], position: int, most: Ints) -> dict[State, Runs]:
     """The runs gone on with the block at `position`, by their ends; those above `most` (5,) are left out."""
     harmonic = position >= frame.dense
     options = frame.options(position)

@@ -25,8 +25,8 @@ from threshnet.recover.partial import (
     State,
     convolutions,
     edge,
+    extended,
     head_costs,
-    lengthened,
     started,
     stem_costs,
     together,
@@ -51,7 +51,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Found:
+class Match:
     """A network with about the costs asked for, counted by threshnet.costs."""
 
     template: str
@@ -69,7 +69,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Recovered:
+class Recovery:
     """What was found in some templates."""
 
     templates: tuple[Template, ...]
@@ -81,7 +81,7 @@ class Recovered:
     # The least and the greatest of each of COLUMNS among them; empty where there is none.
     spans: dict[str, tuple[int, int]]
     # Named ones first, then the others by distance.
-    listed: tuple[Found, ...]
+    listed: tuple[Match, ...]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Batch:
 
 def recover(
     templates: Sequence[Template], figures: Sequence[Figure], within: float, show: int, input_size: int, classes: int
-) -> Recovered:
+) -> Recovery:
     """Every network of the templates whose distance from the figures is at most `within`; `show` of them listed.
 
     InputError for fewer than two figures besides that of convolutions, or an input that the templates' pools use up.
@@ -133,7 +133,7 @@ def recover(
     on_top.sort(key=lambda one: one.rank)
     listed = (*on_top, *others)[: max(show, len(on_top))]
     spans = {column: (min(own), max(own)) for column, own in zip(COLUMNS, ends.tolist(), strict=True) if own}
-    return Recovered(tuple(templates), tuple(figures), within, matches, spans, listed)
+    return Recovery(tuple(templates), tuple(figures), within, matches, spans, listed)
 
 
 def _ends(costs: Ints) -> Ints:
@@ -160,7 +160,7 @@ def matching(
         middle = (blocks + 1) // 2
         start = {(stem.widths[1], 0): started(stem_costs(frame))}
         for position in range(middle):
-            start = lengthened(frame, start, position, most)
+            start = extended(frame, start, position, most)
         for dropouts in template.dropouts:
             dropping = replace(frame, dropouts=dropouts)
             for state, first in start.items():
@@ -176,7 +176,7 @@ def _endings(frame: Frame, state: State, middle: int, most: Ints) -> Runs:
     """The second halves that go on from a state, their heads counted."""
     runs = {state: started(np.zeros(len(COLUMNS), dtype=np.int64))}
     for position in range(middle, frame.blocks):
-        runs = lengthened(frame, runs, position, most)
+        runs = extended(frame, runs, position, most)
     return together([replace(one, costs=one.costs + head_costs(frame, end)[:, None]) for (end, _), one in runs.items()])
 
 
@@ -245,7 +245,7 @@ def _nearest(
     return sorted(some, key=lambda one: (*one[:2], one[2].fingerprint()))[:most]
 
 
-def _known(name: str, template: Template, figures: Sequence[Figure], input_size: int, classes: int) -> Found | None:
+def _known(name: str, template: Template, figures: Sequence[Figure], input_size: int, classes: int) -> Match | None:
     """The named network with these classes, where the template holds it; rank 0."""
     spec = replace(NAMED[name], classes=classes, activation="relu")
     return _found(spec, template.name, name, figures, input_size, 0) if template.holds(spec) else None
@@ -253,10 +253,10 @@ def _known(name: str, template: Template, figures: Sequence[Figure], input_size:
 
 def _found(
     spec: NetworkSpec, template: str, name: str | None, figures: Sequence[Figure], input_size: int, rank: int
-) -> Found:
+) -> Match:
     """A network counted from its own rows."""
     rows = walk(spec, input_size)
     costs, convs = total(rows, input_size), convolutions(rows)
     counted = [convs if figure.column == "convs" else getattr(costs, figure.column) for figure in figures]
     distance, difference = distances(np.array([counted], dtype=np.int64).T, figures)
-    return Found(template, name, spec, costs, convs, float(distance[0]), float(difference[0]), rank)
+    return Match(template, name, spec, costs, convs, float(distance[0]), float(difference[0]), rank)

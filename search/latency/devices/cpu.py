@@ -26,7 +26,7 @@ class Cpu:
     name: str = CPU
     runtimes: tuple[str, ...] = ("onnxruntime", "torch", "torch-compiled", "openvino")
     lease: str = CPU
-    far_lease: str = ""
+    remote_lease: str = ""
     tries: int = 1
 
     def check(self, runtime: str, protocol: Protocol) -> None:

@@ -29,7 +29,7 @@ class Cuda:
     index: int  # torch's number of it
     visible: str  # what CUDA_VISIBLE_DEVICES calls it; the same in every process, unlike the index
     runtimes: tuple[str, ...] = ("torch-graph", "torch", "onnxruntime")  # torch-graph: captured, torch: eager
-    far_lease: str = ""
+    remote_lease: str = ""
     tries: int = 1
 
     @property

@@ -25,7 +25,7 @@ class Device(Interface):
         """Which lease a measurement on it holds."""
 
     @property
-    def far_lease(self) -> str:
+    def remote_lease(self) -> str:
         """The lock file that its probe holds where the device is, '' for none."""
 
     @property

@@ -31,7 +31,7 @@ from threshnet.foreign import clean
 FORM = "ssh://[user@]host[:port][/folder][?python=PATH]"
 FOLDER = "./.cache/threshnet"  # where files are kept on the far side, relative to its home
 PYTHON = "python3"
-FAR_LEASE = "/tmp/threshnet-measuring.lock"  # between all who measure there over ssh
+REMOTE_LEASE = "/tmp/threshnet-measuring.lock"  # between all who measure there over ssh
 KEPT = 100  # model files that stay on the far side, the last used
 LONGEST_SOCKET = 100 - len("/0123456789abcdef.0123456789abcdef")  # of a folder for sockets: their paths end at 103
 WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"  # can be no option of ssh or a shell
@@ -62,7 +62,7 @@ class Ssh:
     folder: str = FOLDER  # begins with / or ./
     python: str = PYTHON  # a name of the far PATH, or begins with / or ./
     runtimes: tuple[str, ...] = ("onnxruntime",)
-    far_lease: str = FAR_LEASE
+    remote_lease: str = REMOTE_LEASE
     tries: int = 3
 
     @property
@@ -205,7 +205,7 @@ def ssh_device(name: str) -> Ssh:
         int(port) if port else None,
         _far_path(folder).rstrip("/") if folder.strip("/") else FOLDER,
         _far_path(python) if "/" in python else python,
-        far_lease=FAR_LEASE,
+        remote_lease=REMOTE_LEASE,
     )
 
 

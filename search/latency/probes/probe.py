@@ -89,7 +89,7 @@ def round_medians(rounds: Rounds) -> NDArray[np.float64]:
     return np.array([[np.median(one) for one in network] for network in rounds])
 
 
-def quiet_cycles(medians: NDArray[np.float64]) -> NDArray[np.int64]:
+def least_disturbed_cycles(medians: NDArray[np.float64]) -> NDArray[np.int64]:
     """Indices of the quietest third of the cycles, MIN_CYCLES at least, of medians (networks, cycles) in ms.
 
     A cycle is judged by all its networks together, by the sum of their log times. Of a machine that drifts, its first
@@ -105,7 +105,7 @@ def ratio_interval(medians: NDArray[np.float64], network: int) -> tuple[float, f
 
     Of network 0 itself it is (median, low, high) in ms.
     """
-    quiet = medians[:, quiet_cycles(medians)]
+    quiet = medians[:, least_disturbed_cycles(medians)]
     values = quiet[network] / quiet[0] if network else quiet[0]
     low, high = median_interval(values.tolist())
     return float(np.median(values)), low, high

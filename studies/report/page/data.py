@@ -16,20 +16,20 @@ from studies.fronts.moves import moves
 from studies.fronts.wording import broken_limits, change, conditions, title, verdict
 from studies.report.page.importances import importances
 from studies.storage import place_options
-from studies.study import Loaded, backends_of, course_of, ended, full_training, reference_of
+from studies.study import LoadedStudy, backends_of, ended, full_training, progress_of, reference_of
 from threshnet.named import ABOUT
 
 DIGITS = 6  # significant ones of a number on the page
 STEPS = 1000  # most steps of the volume's curve that are drawn
 
 
-def page_data(loaded: Loaded, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> dict[str, Any]:
+def page_data(loaded: LoadedStudy, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> dict[str, Any]:
     """A study as the page shows it: its fronts, every trial in columns, how it went, what mattered.
 
     `storage` is where the study lies, for the export commands; its password and query are not told.
     """
     first = fronts[0]
-    facts = course_of(loaded)
+    facts = progress_of(loaded)
     return {
         "study": first.study,
         "about": first.about,
@@ -66,7 +66,7 @@ def front_data(first: Front, front: Front) -> dict[str, Any]:
     }
 
 
-def trials_data(loaded: Loaded, fronts: Sequence[Front]) -> dict[str, list[Any]]:
+def trials_data(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, list[Any]]:
     """Every trial in the order of the study, as columns of equal length; None where a trial has no such value.
 
     "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high, 1 where the
@@ -104,7 +104,7 @@ def note(record: Record) -> str:
     return "; ".join([*parts, *([record.reason] if record.reason else [])])
 
 
-def volume_data(loaded: Loaded) -> dict[str, Any]:
+def volume_data(loaded: LoadedStudy) -> dict[str, Any]:
     """The hypervolume over cost on the objective's backend: steps of [full trainings, percent of the box, trial]."""
     reference, price = reference_of(loaded), full_training(loaded)
     steps = curve(ended(loaded), reference)
@@ -129,7 +129,7 @@ def corners(steps: Sequence[Step]) -> list[Step]:
     return [*grew[::every], *steps[-1:]]
 
 
-def macs_data(loaded: Loaded, backend: str) -> dict[str, Any]:
+def macs_data(loaded: LoadedStudy, backend: str) -> dict[str, Any]:
     """How far latency and MACs rank the measured networks alike; None for a statistic that is not defined."""
     measured = {r.fingerprint: r for r in loaded.records if backend in r.latency and "macs" in r.costs}
     macs = [record.costs["macs"] for record in measured.values()]

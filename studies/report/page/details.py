@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from search.latency.probes.probe import quiet_cycles, round_medians
+from search.latency.probes.probe import least_disturbed_cycles, round_medians
 from search.latency.reading import Latency, State
 from search.records import Record
 from studies.fronts.front import Front
 from studies.fronts.wording import conditions, title
 from studies.report.page.data import number
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet.drawing import schedule_svg
 
 # Raw samples, curves and drawings of thousands of trials are tens of megabytes, more than a page can open at once. So
@@ -20,7 +20,7 @@ ROOM = 4_000_000
 SAMPLE_DIGITS = 4  # significant ones of a raw sample
 
 
-def details(loaded: Loaded, fronts: Sequence[Front], room: int = ROOM) -> dict[int, str]:
+def details(loaded: LoadedStudy, fronts: Sequence[Front], room: int = ROOM) -> dict[int, str]:
     """A JSON document on one line for each trial that there is room for, by the trial's number."""
     found: dict[int, str] = {}
     for record in _by_importance(loaded, fronts):
@@ -42,7 +42,7 @@ def detail(record: Record, input_size: int) -> dict[str, Any]:
     }
 
 
-def _by_importance(loaded: Loaded, fronts: Sequence[Front]) -> Iterator[Record]:
+def _by_importance(loaded: LoadedStudy, fronts: Sequence[Front]) -> Iterator[Record]:
     """Every trial that has a network once: those of the fronts, then the named ones, then the latest first."""
     known = {record.number: record for record in loaded.records if record.network}
     first = [record.number for front in fronts for record in front.front]
@@ -52,7 +52,7 @@ def _by_importance(loaded: Loaded, fronts: Sequence[Front]) -> Iterator[Record]:
 
 def _reading(name: str, latency: Latency) -> dict[str, Any]:
     """One latency reading with its raw samples: milliseconds by cycle and run, and the cycles that count."""
-    quiet = quiet_cycles(round_medians((latency.reference_rounds_ms, latency.rounds_ms)))
+    quiet = least_disturbed_cycles(round_medians((latency.reference_rounds_ms, latency.rounds_ms)))
     return {
         "backend": name,
         "ms": [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)],

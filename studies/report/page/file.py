@@ -12,7 +12,7 @@ from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import Front
 from studies.report.page.data import page_data
 from studies.report.page.details import details
-from studies.study import Loaded
+from studies.study import LoadedStudy
 
 FOLDER = Path(__file__).parent
 SCRIPTS = (
@@ -27,12 +27,12 @@ SCRIPTS = (
 )  # in the order in which they run
 
 
-def write_report(loaded: Loaded, fronts: Sequence[Front], path: Path, storage: str = DEFAULT_STORAGE) -> None:
+def write_report(loaded: LoadedStudy, fronts: Sequence[Front], path: Path, storage: str = DEFAULT_STORAGE) -> None:
     """Write the page of a study; `storage` is where it lies, for the export commands."""
     path.write_text(report_html(loaded, fronts, storage), encoding="utf-8")
 
 
-def report_html(loaded: Loaded, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> str:
+def report_html(loaded: LoadedStudy, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> str:
     """The page of a study: HTML with everything inside, whose policy allows its own script and no request."""
     script = "".join(_asset(name) for name in SCRIPTS)
     known = details(loaded, fronts)

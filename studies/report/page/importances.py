@@ -7,14 +7,14 @@ from typing import Any
 from optuna.importance import MeanDecreaseImpurityImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.study import OBJECTIVES, Loaded
+from studies.study import OBJECTIVES, LoadedStudy
 
 FEWEST = 20  # networks trained to their end; fewer tell nothing of a space's parameters
 TREES = 32  # of the forest
 SHOWN = 12  # parameters, the most important first
 
 
-def importances(loaded: Loaded) -> dict[str, Any]:
+def importances(loaded: LoadedStudy) -> dict[str, Any]:
     """The most important parameters for error and for latency; the shares of all of an objective's add up to 1.
 
     A parameter's share is that of the variance which the splits of a random forest on it explain (mean decrease in
@@ -37,7 +37,7 @@ def importances(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _shares(loaded: Loaded, index: int) -> dict[str, float]:
+def _shares(loaded: LoadedStudy, index: int) -> dict[str, float]:
     """The share of each parameter for one objective, the largest first; empty where there is nothing to share."""
 
     def value(trial: FrozenTrial) -> float:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_tests.tiny import steady_latency
 
-from search.latency.reading import Latency, Rounds, RoundsMs, State, as_rounds, backend, doubts
+from search.latency.reading import Latency, Rounds, RoundsMs, State, as_rounds, backend, reading_warnings
 from threshnet.errors import InputError
 
 QUIET = State(temperature_c=50.0, clock_mhz=1500.0, governor="performance", throttled=0, load=0.1)
@@ -177,7 +177,7 @@ WIDER = (1.0,) * 4 + (0.5,) * 6 + (1.5,) * 6
 )
 def test_each_reason_alone_is_one_line(changes: dict[str, Any], steady: bool, doubt: str) -> None:
     latency = steady_latency(2.0, **{"before": QUIET, "after": QUIET} | changes)
-    (told,) = doubts(latency, 0.02, steady)
+    (told,) = reading_warnings(latency, 0.02, steady)
     assert re.search(doubt, told)
     assert "\n" not in told
 
@@ -207,12 +207,12 @@ def test_each_reason_alone_is_one_line(changes: dict[str, Any], steady: bool, do
 )
 def test_a_clean_reading_is_not_doubted(changes: dict[str, Any]) -> None:
     latency = steady_latency(2.0, **{"before": QUIET, "after": QUIET} | changes)
-    assert list(doubts(latency, 0.02, True)) == []
+    assert list(reading_warnings(latency, 0.02, True)) == []
 
 
 def test_several_reasons_are_several_lines() -> None:
     latency = steady_latency(2.0, reference_ms=0.5, before=QUIET, after=state(governor=None, clock_mhz=10.0))
-    assert len(list(doubts(latency, 0.02, False))) == 4
+    assert len(list(reading_warnings(latency, 0.02, False))) == 4
 
 
 # What a probe sends, and what is read back

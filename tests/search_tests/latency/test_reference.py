@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.latency.reference import REFERENCE, quiet_latency, state_folder
+from search.latency.reference import REFERENCE, idle_latency, state_folder
 from threshnet.costs import count
 from threshnet.errors import InputError
 from threshnet.network import build
@@ -43,28 +43,28 @@ def test_the_reference_runs_at_every_size(size: int) -> None:
 
 
 def test_a_latency_is_taken_once() -> None:
-    assert quiet_latency("cpu", lambda: 1.25) == 1.25
-    assert quiet_latency("cpu", never) == 1.25
+    assert idle_latency("cpu", lambda: 1.25) == 1.25
+    assert idle_latency("cpu", never) == 1.25
 
 
 def test_a_latency_is_taken_again_where_that_is_asked() -> None:
-    quiet_latency("cpu", lambda: 1.25)
-    assert quiet_latency("cpu", lambda: 1.5, anew=True) == 1.5
-    assert quiet_latency("cpu", never) == 1.5
+    idle_latency("cpu", lambda: 1.25)
+    assert idle_latency("cpu", lambda: 1.5, anew=True) == 1.5
+    assert idle_latency("cpu", never) == 1.5
 
 
 def test_each_condition_has_its_own() -> None:
-    taken = [quiet_latency(f"batch {batch}", lambda batch=batch: float(batch)) for batch in (1, 2, 3)]  # type: ignore[misc]
+    taken = [idle_latency(f"batch {batch}", lambda batch=batch: float(batch)) for batch in (1, 2, 3)]  # type: ignore[misc]
     assert taken == [1.0, 2.0, 3.0]
-    quiet_latency("batch 2", lambda: 9.0, anew=True)
-    assert [quiet_latency(f"batch {batch}", never) for batch in (1, 2, 3)] == [1.0, 9.0, 3.0]
+    idle_latency("batch 2", lambda: 9.0, anew=True)
+    assert [idle_latency(f"batch {batch}", never) for batch in (1, 2, 3)] == [1.0, 9.0, 3.0]
 
 
 def test_a_latency_that_could_not_be_taken_is_not_recorded(file: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        quiet_latency("cpu", lambda: 1 / 0)
+        idle_latency("cpu", lambda: 1 / 0)
     assert not file.exists()
-    assert quiet_latency("cpu", lambda: 1.0) == 1.0
+    assert idle_latency("cpu", lambda: 1.0) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_damaged_record_is_one_line_and_stays(file: Path, text: str) -> None:
     file.write_text(text, encoding="latin-1")
     for anew in (False, True):
         with pytest.raises(InputError) as caught:
-            quiet_latency("gpu", lambda: 1.0, anew=anew)
+            idle_latency("gpu", lambda: 1.0, anew=anew)
         assert str(caught.value) == f"{file}: not a record of reference latencies; delete it to have them taken again"
     assert file.read_text(encoding="latin-1") == text
 
@@ -86,21 +86,21 @@ def test_a_recorded_latency_is_a_number(file: Path, value: str) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(f'{{"cpu": {value}}}')
     with pytest.raises(InputError, match="not a record of reference latencies"):
-        quiet_latency("cpu", lambda: 1.0)
+        idle_latency("cpu", lambda: 1.0)
 
 
 def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "taken").write_text("a file")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "taken"))
     with pytest.raises(InputError, match=r"taken.*: cannot be used \(") as caught:
-        quiet_latency("cpu", lambda: 1.0)
+        idle_latency("cpu", lambda: 1.0)
     assert "\n" not in str(caught.value)
 
 
 def test_the_record_is_where_the_user_keeps_such_things(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quiet_latency("cpu", lambda: 1.25)
+    idle_latency("cpu", lambda: 1.25)
     assert json.loads(file.read_text()) == {"cpu": 1.25}
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -126,16 +126,16 @@ def test_writers_at_the_same_time_lose_nothing(file: Path) -> None:
 
 def test_another_process_that_took_it_meanwhile_is_not_forgotten(file: Path) -> None:
     def take() -> float:
-        quiet_latency("gpu", lambda: 2.0)
+        idle_latency("gpu", lambda: 2.0)
         return 1.0
 
-    quiet_latency("cpu", take)
+    idle_latency("cpu", take)
     assert json.loads(file.read_text()) == {"cpu": 1.0, "gpu": 2.0}
 
 
 def test_who_comes_second_takes_the_record_of_who_came_first() -> None:
     def overtaken() -> float:
-        quiet_latency("contested", lambda: 2.0)
+        idle_latency("contested", lambda: 2.0)
         return 3.0
 
-    assert quiet_latency("contested", overtaken) == 2.0
+    assert idle_latency("contested", overtaken) == 2.0

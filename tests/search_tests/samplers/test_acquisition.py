@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from search_tests.tiny import LARGEST, SIZE, SMALLEST, SPACE
 
 from search.pareto import non_dominated
-from search.samplers.acquisition import ERROR_SLOPES, LATENCY_SLOPES, Outlook
+from search.samplers.acquisition import ERROR_SLOPES, LATENCY_SLOPES, Acquisition
 from search.samplers.candidates import Candidate, describe
 from space import decode
 from threshnet.spec import NetworkSpec
@@ -46,8 +46,8 @@ def a_front() -> list[Candidate]:
     return [finished(spec_of(growth), 1.0 + growth, 40.0 - 4 * growth) for growth in range(6)]
 
 
-def promises(*candidates: Candidate) -> list[float]:
-    return Outlook(candidates, RUNGS).promises().tolist()
+def values(*candidates: Candidate) -> list[float]:
+    return Acquisition(candidates, RUNGS).values().tolist()
 
 
 def test_a_network_has_as_many_descriptors_as_there_are_slopes() -> None:
@@ -62,30 +62,30 @@ def test_only_open_networks_promise_anything() -> None:
     closed = candidate(spec_of(4, 4), "closed", 4.0)  # failed
     turned_away = candidate(spec_of(5, 4), "closed")
     busy = candidate(spec_of(3, 4), "busy", 4.0)
-    found = promises(*a_front(), closed, turned_away, busy, *fresh)
+    found = values(*a_front(), closed, turned_away, busy, *fresh)
     assert found[:9] == [-np.inf] * 9
     assert all(np.isfinite(found[9:]))
     assert min(found[9:]) >= 0
 
 
 def test_nothing_known_at_all_still_gives_a_choice() -> None:
-    found = promises(*(candidate(spec_of(growth)) for growth in range(6)))
+    found = values(*(candidate(spec_of(growth)) for growth in range(6)))
     assert np.isfinite(found).all()
     assert max(found) > 0
 
 
 @pytest.mark.parametrize("state", ["open", "closed"])
 def test_one_network_alone(state: State) -> None:
-    found = promises(candidate(LARGEST, state))
+    found = values(candidate(LARGEST, state))
     assert (found[0] > 0) == (state == "open")
 
 
 def test_a_good_score_at_a_low_rung_promises_more_than_a_bad_one() -> None:
     twin = spec_of(3, 3)
     good, bad = (candidate(twin, "open", 4.0, {1: error}, name=str(error)) for error in (40.0, 70.0))
-    *_, of_good, of_bad = promises(*a_front(), good, bad)
+    *_, of_good, of_bad = values(*a_front(), good, bad)
     assert of_good > of_bad
-    outlook = Outlook([*a_front(), good, bad], RUNGS)
+    outlook = Acquisition([*a_front(), good, bad], RUNGS)
     assert outlook.mean[-2] < outlook.mean[-1]
 
 
@@ -94,7 +94,7 @@ def test_what_was_paid_already_is_not_paid_again() -> None:
     front = a_front()
     early = candidate(spec_of(3, 3), "open", 4.0, {1: 40.0}, name="early")
     late = candidate(spec_of(3, 3), "open", 4.0, {1: 40.0, 2: 30.0}, name="late")
-    *_, of_early, of_late = promises(*front, early, late)
+    *_, of_early, of_late = values(*front, early, late)
     assert of_late > of_early
 
 
@@ -102,10 +102,10 @@ def test_a_busy_network_stands_in_the_way_of_others_like_it() -> None:
     twin = spec_of(3, 3)
     waiting = candidate(twin, "open", 4.0, {1: 35.0}, name="waiting")
     other = candidate(twin, "busy", 4.0, {1: 35.0}, name="other")
-    *_, beside_a_busy_one, _ = promises(*a_front(), waiting, other)
-    *_, beside_an_idle_one, _ = promises(*a_front(), waiting, replace(other, state="open"))
+    *_, beside_a_busy_one, _ = values(*a_front(), waiting, other)
+    *_, beside_an_idle_one, _ = values(*a_front(), waiting, replace(other, state="open"))
     assert 0 < beside_a_busy_one < 0.7 * beside_an_idle_one
-    outlook = Outlook([*a_front(), waiting, other], RUNGS)
+    outlook = Acquisition([*a_front(), waiting, other], RUNGS)
     assert len(outlook.front) == 7
 
 
@@ -117,7 +117,7 @@ def test_a_slower_network_that_will_be_worse_cannot_reach_the_front_and_the_quic
     slow = candidate(spec_of(0, 2), "open", 21.0, name="slow")
     quick = candidate(spec_of(0, 2), "open", 0.5, name="quick")
     scored_well = candidate(spec_of(5, 2), "open", 6.0, {1: 30.0, 2: 20.0}, name="scored well")
-    outlook = Outlook([*ended, slow, quick, scored_well], RUNGS)
+    outlook = Acquisition([*ended, slow, quick, scored_well], RUNGS)
     assert [outlook.can_reach(place) for place in range(12, 15)] == [False, True, True]
     assert outlook.can_reach(5)  # nothing dominates what is on the front
 
@@ -127,7 +127,7 @@ def test_a_network_in_training_turns_none_away() -> None:
     twin = spec_of(3, 3)
     asked = candidate(twin, "open", 4.0, name="asked")
     busy = candidate(twin, "busy", 1.5, {1: 5.0}, name="busy")
-    outlook = Outlook([*a_front()[2:], asked, busy], RUNGS)
+    outlook = Acquisition([*a_front()[2:], asked, busy], RUNGS)
     assert outlook.front[:, 0].min() == 1.5
     assert outlook.can_reach(4)
 
@@ -135,10 +135,10 @@ def test_a_network_in_training_turns_none_away() -> None:
 def test_a_network_over_a_limit_stands_in_nobodys_way() -> None:
     named = replace(finished(spec_of(5, 5), 0.1, 1.0), feasible=False)  # beats all others at no time
     asked = candidate(spec_of(4, 3), "open", 4.5)
-    outlook, feasible = (Outlook([*a_front(), asked, one], RUNGS) for one in (named, replace(named, feasible=True)))
+    outlook, feasible = (Acquisition([*a_front(), asked, one], RUNGS) for one in (named, replace(named, feasible=True)))
     assert len(outlook.front) == 6
     assert outlook.can_reach(6)
-    assert outlook.promises()[6] > 0
+    assert outlook.values()[6] > 0
     assert outlook.reference[0] > 4.5
     assert not feasible.can_reach(6)
     assert outlook.mean[6] == feasible.mean[6]  # what its errors tell of others counts all the same
@@ -147,21 +147,21 @@ def test_a_network_over_a_limit_stands_in_nobodys_way() -> None:
 def test_nothing_is_promised_beyond_the_latency_limit() -> None:
     over = replace(candidate(spec_of(5, 5), "closed", 50.0), feasible=False)
     slow, quick = candidate(spec_of(5, 4), "open", 9.0), candidate(spec_of(0, 1), "open", 0.5)
-    outlook = Outlook([*a_front(), over, slow, quick], RUNGS, limit_ms=7.0)
+    outlook = Acquisition([*a_front(), over, slow, quick], RUNGS, limit_ms=7.0)
     assert outlook.reference[0] <= 7.0
-    *_, of_slow, of_quick = outlook.promises()
+    *_, of_slow, of_quick = outlook.values()
     assert of_slow == 0 < of_quick
-    *_, unlimited, _ = Outlook([*a_front(), over, slow, quick], RUNGS).promises()
+    *_, unlimited, _ = Acquisition([*a_front(), over, slow, quick], RUNGS).values()
     assert unlimited > 0
 
 
 def test_everything_can_reach_an_empty_front() -> None:
-    outlook = Outlook([candidate(spec_of(growth), "open", 1.0 + growth) for growth in range(3)], RUNGS)
+    outlook = Acquisition([candidate(spec_of(growth), "open", 1.0 + growth) for growth in range(3)], RUNGS)
     assert all(outlook.can_reach(place) for place in range(3))
 
 
 def test_latencies_are_those_measured_and_the_others_in_between() -> None:
-    outlook = Outlook(
+    outlook = Acquisition(
         [*a_front(), candidate(spec_of(2, 3)), candidate(spec_of(2, 3), latency_ms=77.0, name="x")], RUNGS
     )
     assert outlook.latency[:6].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
@@ -171,7 +171,7 @@ def test_latencies_are_those_measured_and_the_others_in_between() -> None:
 
 def test_an_error_of_nothing_is_no_fault() -> None:
     front = [*a_front(), finished(spec_of(5, 5), 9.0, 0.0)]
-    assert np.isfinite(promises(*front, candidate(spec_of(3, 3)))[-1])
+    assert np.isfinite(values(*front, candidate(spec_of(3, 3)))[-1])
 
 
 @settings(max_examples=25, deadline=None)
@@ -187,13 +187,13 @@ def test_the_reference_lies_beyond_the_expected_front(values: list[tuple[int, fl
         candidate(spec_of(growth), state, latency, {4: error} if state == "closed" else {1: error}, name=str(number))
         for number, (growth, latency, error, state) in enumerate(values)
     ]
-    outlook = Outlook(candidates, RUNGS)
+    outlook = Acquisition(candidates, RUNGS)
     points = np.column_stack([outlook.latency, np.exp(outlook.mean)])
     assert (points[non_dominated(points)] < outlook.reference).all()
-    found = outlook.promises()
+    found = outlook.values()
     assert (np.isfinite(found) == [each.state == "open" for each in candidates]).all()
 
 
 def test_outlooks_are_alike_each_time() -> None:
     candidates = [*a_front(), candidate(spec_of(3, 3)), candidate(spec_of(1, 4), "open", 3.0, {1: 50.0})]
-    assert promises(*candidates) == promises(*candidates)
+    assert values(*candidates) == values(*candidates)

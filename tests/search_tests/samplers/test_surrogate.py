@@ -6,22 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.samplers import surrogate
-from search.samplers.surrogate import BROAD, PRIOR, PRIOR_SD, REACH, Seen, Surrogate, every_pair
+from search.samplers.surrogate import BROAD, PRIOR, PRIOR_SD, REACH, Observations, Surrogate, every_pair
 
 LEVEL, SLOPES = np.log(30.0), np.array([-0.1, 0.0])
 
 
-def made_up(n: int, seed: int = 0, to_go: float = 0.0) -> Seen:
+def made_up(n: int, seed: int = 0, to_go: float = 0.0) -> Observations:
     """Values of n networks that depend on the descriptors and a little on chance."""
     rng = np.random.default_rng(seed)
     descriptors = rng.standard_normal((n, 2))
     logs = LEVEL - 0.2 * descriptors[:, 0] + 0.02 * rng.standard_normal(n)
-    return Seen(descriptors, np.arange(n), np.full(n, to_go), logs)
+    return Observations(descriptors, np.arange(n), np.full(n, to_go), logs)
 
 
-def joined(*parts: Seen) -> Seen:
+def joined(*parts: Observations) -> Observations:
     """All of these values."""
-    return Seen(
+    return Observations(
         np.concatenate([part.descriptors for part in parts]),
         np.concatenate([part.network for part in parts]),
         np.concatenate([part.to_go for part in parts]),
@@ -29,10 +29,10 @@ def joined(*parts: Seen) -> Seen:
     )
 
 
-def part(seen: Seen, *places: int) -> Seen:
+def part(seen: Observations, *places: int) -> Observations:
     """Some of these values."""
     at = np.array(places, dtype=np.int64)
-    return Seen(seen.descriptors[at], seen.network[at], seen.to_go[at], seen.logs[at])
+    return Observations(seen.descriptors[at], seen.network[at], seen.to_go[at], seen.logs[at])
 
 
 def test_of_seen_values_it_is_sure_and_of_other_networks_less() -> None:
@@ -60,8 +60,8 @@ def test_nothing_seen_gives_the_prior() -> None:
 
 def test_a_low_rung_narrows_the_end_and_a_higher_one_more() -> None:
     seen, fresh = made_up(8), made_up(9, seed=1)
-    last = Seen(fresh.descriptors[-1:], np.array([50]), np.array([2.0]), fresh.logs[-1:])
-    near = Seen(last.descriptors, last.network, np.array([1.0]), last.logs)
+    last = Observations(fresh.descriptors[-1:], np.array([50]), np.array([2.0]), fresh.logs[-1:])
+    near = Observations(last.descriptors, last.network, np.array([1.0]), last.logs)
     deviations = [
         Surrogate(each, LEVEL, SLOPES, PRIOR).predict(last.descriptors, last.network)[1][0]
         for each in (seen, joined(seen, last), joined(seen, last, near))
@@ -74,7 +74,7 @@ def test_a_bad_score_at_a_low_rung_raises_what_is_expected_of_the_end() -> None:
     at = np.zeros((1, 2))
     means = []
     for log in (LEVEL - 0.3, LEVEL + 0.3):
-        scored = Seen(at, np.array([50]), np.array([2.0]), np.array([log]))
+        scored = Observations(at, np.array([50]), np.array([2.0]), np.array([log]))
         means.append(Surrogate(joined(seen, scored), LEVEL, SLOPES).predict(at, np.array([50]))[0][0])
     assert means[0] < means[1]
 
@@ -101,7 +101,7 @@ def test_told_is_what_seeing_the_value_takes_off_the_variance(seed: int, n: int,
         assert (told <= before + 1e-3).all()
         for place in range(2):
             at = np.array([place])
-            value = Seen(descriptors[at], network[at], ahead[at], np.array([LEVEL + 1.0]))
+            value = Observations(descriptors[at], network[at], ahead[at], np.array([LEVEL + 1.0]))
             _, after = Surrogate(joined(seen, value), LEVEL, SLOPES).predict(descriptors[at], network[at])
             left = np.sqrt(max(0.0, before[place] ** 2 - told[place] ** 2))
             assert after[0] == pytest.approx(left, abs=3e-3)

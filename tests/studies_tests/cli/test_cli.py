@@ -18,12 +18,12 @@ from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 from search.latency.protocol import MeasurementError
 from search.latency.reading import Latency
 from studies import cli, launch, load
-from studies.export.card import Findings, Story
-from studies.export.folder import Shipped
+from studies.export.card import ExportResult, ModelInfo
+from studies.export.folder import ExportedModel
 from studies.export.score import Score
 from studies.fronts.front import front_of, fronts_of
 from studies.report.results import told_json
-from studies.study import course_of
+from studies.study import progress_of
 from threshnet import NAMED
 from threshnet.baselines import BASELINES, build_baseline
 from threshnet.costs import count
@@ -325,7 +325,7 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
-    told = course_of(load("mine", "journal:x.log")).told
+    told = progress_of(load("mine", "journal:x.log")).told
     assert (plateau, audit) == told
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
@@ -396,7 +396,7 @@ def test_the_front_is_shown_with_what_dominates_the_named(run: Run, storage: str
     for record in front.trained:
         assert f"{record.error:.2f}" in said.out
     words = " ".join(said.out.split())  # lines are broken at the terminal's width
-    for sentence in course_of(load("small", storage)).told:
+    for sentence in progress_of(load("small", storage)).told:
         assert sentence in words
     assert f"{front.share_percent:.2f} % of the box below" in words
 
@@ -504,8 +504,8 @@ def test_a_network_is_exported_and_told_to_be_untrained(run: Run) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_a_network_is_trained(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ship(model: object, folder: Path, story: Story, *others: object) -> Shipped:
-        return Shipped(story, Findings(Exported(folder, {}, 0.0), {"model.safetensors": Score(1, 8)}))
+    def ship(model: object, folder: Path, story: ModelInfo, *others: object) -> ExportedModel:
+        return ExportedModel(story, ExportResult(Exported(folder, {}, 0.0), {"model.safetensors": Score(1, 8)}))
 
     monkeypatch.setattr("studies.export.final_training.export_model", ship)
     command = ["train", "tree.json", "--data", tree, "--epochs", "2", "--input", "16", "-o", "model"]

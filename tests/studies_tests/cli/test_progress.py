@@ -8,7 +8,7 @@ from studies_tests.sample import sample_loaded, with_stopped
 from search.records import Record
 from search.run import Outcome
 from studies.cli.progress import closing, line
-from studies.study import course_of
+from studies.study import progress_of
 
 
 def shown(record: Record, params: int = 310_000) -> str:
@@ -52,7 +52,7 @@ def test_the_closing_counts_networks_by_what_became_of_them() -> None:
     room, done, *told, following = closing(loaded, Outcome(17, "timeout"), "sqlite:///threshnet.db").splitlines()
     assert room.startswith("space ")
     assert done == ("sample: 13 networks trained, 3 stopped early, 1 failed, of 40: time is up; launch again to go on.")
-    assert tuple(told) == course_of(loaded).told
+    assert tuple(told) == progress_of(loaded).told
     assert len(told) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
     elsewhere = closing(loaded, Outcome(17, "timeout"), "postgresql://me:secret@host/db?sslmode=require")

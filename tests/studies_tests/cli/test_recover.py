@@ -17,7 +17,7 @@ from studies.cli.quantities import Stated
 from threshnet import NAMED, InputError, NetworkSpec, StemSpec
 from threshnet.costs import count
 from threshnet.recover.partial import COLUMNS, convolutions
-from threshnet.recover.recover import Figure, Recovered, distances, matching, recover
+from threshnet.recover.recover import Figure, Recovery, distances, matching, recover
 from threshnet.recover.templates import DENSE_GROWTH, HARDNET, POOLS, TEMPLATES, THRESHNET, Template, make_block
 from threshnet.shapes import walk
 
@@ -146,7 +146,7 @@ def printed(params: str, flops: str, madd: str, memory: str, convs: int) -> list
     ]
 
 
-def first(found: Recovered) -> tuple[str | None, int, float]:
+def first(found: Recovery) -> tuple[str | None, int, float]:
     return found.listed[0].named, found.listed[0].rank, found.listed[0].distance
 
 

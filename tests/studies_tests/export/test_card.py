@@ -11,10 +11,10 @@ from search_tests.tiny import SIZE, steady_latency
 from studies_tests.small import TREE_NETWORK, write_tree
 
 from search.data import DataSettings, class_names
-from studies.export.card import Findings, Story, card, escaped
+from studies.export.card import ExportResult, ModelInfo, card, escaped
 from threshnet.export.folder import Exported
 
-NOTHING = Findings(Exported(Path(), {}, 0.0))
+NOTHING = ExportResult(Exported(Path(), {}, 0.0))
 ODD = [
     "a|b",
     "<img src=x onerror=alert(1)>",
@@ -62,8 +62,8 @@ def test_class_folders_of_any_name_stay_in_their_cell(odd: str, tmp_path: Path) 
         (tree / part / "dark").rename(tree / part / name)
     classes = class_names(DataSettings("folder", tree))
     assert name in classes
-    story = Story(title="Mine", origin="A test", input_size=SIZE, classes=classes)
-    plain = Cells(card(TREE_NETWORK, Story(title="Mine", origin="A test", input_size=SIZE), NOTHING))
+    story = ModelInfo(title="Mine", origin="A test", input_size=SIZE, classes=classes)
+    plain = Cells(card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), NOTHING))
     found = Cells(card(TREE_NETWORK, story, NOTHING))
     assert [len(row) for row in found.rows] == [len(row) for row in plain.rows]
     assert found.tags == plain.tags
@@ -78,8 +78,8 @@ def test_no_other_text_breaks_the_card(odd: str) -> None:
         Cells(
             card(
                 TREE_NETWORK,
-                Story(title=text, origin=text, input_size=SIZE, trained_on=text, caveat=text, latency=(reading,)),
-                Findings(Exported(Path(), {}, 0.0, int8_agreement=99.0), calibrated_on=text),
+                ModelInfo(title=text, origin=text, input_size=SIZE, trained_on=text, caveat=text, latency=(reading,)),
+                ExportResult(Exported(Path(), {}, 0.0, int8_agreement=99.0), calibrated_on=text),
             )
         )
         for text in ("words", odd)
@@ -96,8 +96,8 @@ def test_escaped_text_is_shown_as_it_is(text: str) -> None:
 
 
 def test_a_folder_without_int8_says_why() -> None:
-    found = Findings(Exported(Path(), {}, 0.0, int8_refused="correlation 0.100"), calibrated_on="12 images")
-    page = card(TREE_NETWORK, Story(title="Mine", origin="A test", input_size=SIZE), found)
+    found = ExportResult(Exported(Path(), {}, 0.0, int8_refused="correlation 0.100"), calibrated_on="12 images")
+    page = card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), found)
     assert "| int8 | no file: 8 bits do not follow this network; correlation 0.100 |" in page
     assert "12 images" not in page
     assert "in 8-bit integers" not in page

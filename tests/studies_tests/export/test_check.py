@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 from search_tests.tiny import SIZE
 from studies_tests.small import TREE_NETWORK
 
-from studies.export.card import Story
-from studies.export.check import Checked, check_folder
+from studies.export.card import ModelInfo
+from studies.export.check import FolderCheck, check_folder
 from studies.export.folder import export_model
 from studies.export.images import noise
 from studies.network import read_network
@@ -76,7 +76,7 @@ def exported(folder: Path, seed: int) -> Path:
 
 
 def exported_of(model: ThreshNet, folder: Path) -> Path:
-    story = Story(title="Mine", origin="A test", input_size=SIZE)
+    story = ModelInfo(title="Mine", origin="A test", input_size=SIZE)
     export_model(model, folder, story, noise(SIZE), lambda file: None)
     return folder
 
@@ -310,7 +310,7 @@ def test_no_command_takes_such_a_network(good: Path, name: str, tmp_path: Path) 
     assert str(caught.value).isprintable()
 
 
-def by_file(folder: Path) -> dict[str, Checked]:
+def by_file(folder: Path) -> dict[str, FolderCheck]:
     return {checked.file: checked for checked in check_folder(folder)}
 
 

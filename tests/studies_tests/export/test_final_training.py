@@ -18,10 +18,10 @@ from torch import Tensor
 from search.training.recipes import recipe_named
 from studies.cli.progress import Screen
 from studies.export import final_training as training
-from studies.export.card import Findings, Story, seeds_told
+from studies.export.card import ExportResult, ModelInfo, seeds_told
 from studies.export.final_training import Assignment, data_settings, train_network
-from studies.export.folder import Shipped
-from studies.export.images import Evidence
+from studies.export.folder import ExportedModel
+from studies.export.images import ExportImages
 from studies.network import read_network
 from threshnet import InputError
 from threshnet.checkpoint import load_weights
@@ -65,17 +65,22 @@ def train(network: Path, tree: Path, tmp_path: Path) -> Train:
 
 
 @pytest.fixture
-def shipped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Tensor], Story]]:
+def shipped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Tensor], ModelInfo]]:
     """What would be exported, instead of the export, which takes most of the time."""
-    shipped: list[tuple[dict[str, Tensor], Story]] = []
+    shipped: list[tuple[dict[str, Tensor], ModelInfo]] = []
 
     def ship(
-        model: ThreshNet, folder: Path, story: Story, evidence: Evidence, done: Callable[[str], None], device: None
-    ) -> Shipped:
+        model: ThreshNet,
+        folder: Path,
+        story: ModelInfo,
+        evidence: ExportImages,
+        done: Callable[[str], None],
+        device: None,
+    ) -> ExportedModel:
         assert evidence.test is not None
         assert evidence.calibration is not None
         shipped.append((model.state_dict(), story))
-        return Shipped(story, Findings(Exported(folder, {}, 0.0)))
+        return ExportedModel(story, ExportResult(Exported(folder, {}, 0.0)))
 
     monkeypatch.setattr(training, "export_model", ship)
     return shipped
@@ -121,7 +126,7 @@ def test_a_training_tells_its_epochs_and_test_error_and_leaves_a_model(train: Tr
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_stopped_training_goes_on_to_identical_weights(
-    train: Train, shipped: list[tuple[dict[str, Tensor], Story]], tmp_path: Path, stop: int
+    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path, stop: int
 ) -> None:
     list(train(tmp_path / "whole"))
     stopped = train(tmp_path / "stopped")
@@ -139,7 +144,7 @@ def test_a_stopped_training_goes_on_to_identical_weights(
 
 
 def test_several_seeds_are_trained_and_the_first_is_exported(
-    train: Train, shipped: list[tuple[dict[str, Tensor], Story]], tmp_path: Path
+    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
 ) -> None:
     list(train(tmp_path / "one", epochs=1))
     stopped = train(tmp_path / "three", epochs=1, seeds=3)
@@ -162,7 +167,7 @@ class Killed(BaseException):
 
 def test_killed_at_any_moment_it_trains_nothing_twice(
     train: Train,
-    shipped: list[tuple[dict[str, Tensor], Story]],
+    shipped: list[tuple[dict[str, Tensor], ModelInfo]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -188,7 +193,7 @@ def test_killed_at_any_moment_it_trains_nothing_twice(
 
     stand_in = training.export_model
 
-    def export(model: ThreshNet, folder: Path, *others: object) -> Shipped:
+    def export(model: ThreshNet, folder: Path, *others: object) -> ExportedModel:
         (folder / "model.safetensors").write_bytes(b"half of it")
         step()
         return stand_in(model, folder, *others)  # type: ignore[arg-type]
@@ -220,7 +225,7 @@ def test_killed_at_any_moment_it_trains_nothing_twice(
 
 
 def test_a_history_that_was_left_behind_is_of_no_other_model(
-    train: Train, shipped: list[tuple[dict[str, Tensor], Story]], tmp_path: Path
+    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
 ) -> None:
     (tmp_path / "history.json").write_text("of a model that was deleted")
     next(train(tmp_path))
@@ -233,7 +238,7 @@ def test_a_folder_that_holds_a_model_is_left_alone(train: Train, tmp_path: Path)
 
 
 def test_another_seed_gives_other_weights(
-    train: Train, shipped: list[tuple[dict[str, Tensor], Story]], tmp_path: Path
+    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
 ) -> None:
     list(train(tmp_path / "one", epochs=1))
     list(train(tmp_path / "other", epochs=1, seed=1))

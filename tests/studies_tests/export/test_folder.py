@@ -21,19 +21,19 @@ from search.training.evaluate import error_percent
 from search.training.recipes import FAST
 from studies import launch, load
 from studies.export import folder as ship
-from studies.export.card import Findings, Story, card, seeds_told
+from studies.export.card import ExportResult, ModelInfo, card, seeds_told
 from studies.export.final_training import trial_assignment
 from studies.export.folder import export_network, export_trial
 from studies.export.latency import Speed, device_for_files
 from studies.export.score import Score
 from studies.network import read_network
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet import NAMED, InputError, NetworkSpec
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.export.folder import Exported
 from threshnet.network import ThreshNet, build
-from threshnet.shared_lease import Turn
-from threshnet.spec_file import Given
+from threshnet.shared_lease import SharedLease
+from threshnet.spec_file import ResolvedNetwork
 
 NOTHING = Exported(Path(), {}, 0.0)
 CAVEAT = "Noise: bright and dark"
@@ -50,7 +50,7 @@ FILES = [
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def study(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     """A study of one network, truly measured and truly trained."""
     folder = tmp_path_factory.mktemp("study")
     spec = small_spec(write_tree(folder / "tree"), trials=1, caveat=CAVEAT, runtimes=("onnxruntime",))
@@ -59,7 +59,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 
 @pytest.fixture(scope="module")
-def exported(study: Loaded, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def exported(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The exported trial, and what was heard of it."""
     folder, heard = tmp_path_factory.mktemp("model") / "new", []
     export_trial(study, 0, folder, heard.append)
@@ -78,7 +78,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[ThreshNet]:
         config: Mapping[str, Any],
         calibration: object,
         done: object,
-        turn: Turn,
+        turn: SharedLease,
     ) -> Exported:
         assert turn is shared
         models.append(model)
@@ -106,7 +106,7 @@ def refused(call: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def sized(network: str) -> Given:
+def sized(network: str) -> ResolvedNetwork:
     """The network of a file, for small images."""
     return replace(read_network(network), input_size=SIZE)
 
@@ -128,7 +128,7 @@ def originally_named(model: ThreshNet) -> dict[str, torch.Tensor]:
 # A trial
 
 
-def test_a_trial_becomes_a_folder_of_files_that_agree(study: Loaded, exported: tuple[Path, list[str]]) -> None:
+def test_a_trial_becomes_a_folder_of_files_that_agree(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
     folder, heard = exported
     assert sorted(file.name for file in folder.iterdir()) == sorted(heard) == FILES
     (record,) = study.records
@@ -150,14 +150,14 @@ def test_a_trial_becomes_a_folder_of_files_that_agree(study: Loaded, exported: t
     assert torch.allclose(plain, expected, atol=1e-4)
 
 
-def test_a_trial_is_trained_in_full_on_every_training_image(study: Loaded) -> None:
+def test_a_trial_is_trained_in_full_on_every_training_image(study: LoadedStudy) -> None:
     fewer = replace(study, spec=replace(study.spec, data=replace(study.spec.data, train=20, validation=10)))
     asked = trial_assignment(fewer, study.records[0].number, FAST, (0,), None)
     assert asked.data == replace(study.spec.data, validation=10)
     assert asked.given.spec == study.records[0].network
 
 
-def test_the_config_says_where_the_network_comes_from(study: Loaded, exported: tuple[Path, list[str]]) -> None:
+def test_the_config_says_where_the_network_comes_from(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
     config = json.loads((exported[0] / "config.json").read_text())
     (record,) = study.records
     assert NetworkSpec.from_json(config["spec"]) == record.network
@@ -174,7 +174,7 @@ def test_the_config_says_where_the_network_comes_from(study: Loaded, exported: t
     assert config["environment"]["versions"]["onnxruntime"] == onnxruntime.__version__
 
 
-def test_the_card_tells_errors_latency_and_caveat(study: Loaded, exported: tuple[Path, list[str]]) -> None:
+def test_the_card_tells_errors_latency_and_caveat(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
     page = (exported[0] / "README.md").read_text()
     (record,) = study.records
     reading = record.latency["cpu onnxruntime"]
@@ -203,7 +203,7 @@ def test_the_card_tells_errors_latency_and_caveat(study: Loaded, exported: tuple
 
 @pytest.mark.parametrize("missing", ["test folder", "all images", "one image"])
 def test_without_test_images_the_card_says_why(
-    study: Loaded, models: list[ThreshNet], tmp_path: Path, missing: str
+    study: LoadedStudy, models: list[ThreshNet], tmp_path: Path, missing: str
 ) -> None:
     tree = write_tree(tmp_path / "tree", train=2, test=2)
     match missing:
@@ -225,27 +225,27 @@ def test_without_test_images_the_card_says_why(
     assert json.loads((tmp_path / "model" / "config.json").read_text())["test_error_percent"] is None
 
 
-def test_weights_that_are_gone_are_one_clear_line(study: Loaded, tmp_path: Path) -> None:
+def test_weights_that_are_gone_are_one_clear_line(study: LoadedStudy, tmp_path: Path) -> None:
     elsewhere = replace(study, weights=tmp_path / "weights")
     said = refused(lambda: export_trial(elsewhere, 0, tmp_path / "model", quietly))
     assert said.startswith(f"the weights of trial 0 are not in {tmp_path / 'weights'}; ")
     assert not (tmp_path / "model").exists()
 
 
-def test_damaged_weights_are_named(study: Loaded, tmp_path: Path) -> None:
+def test_damaged_weights_are_named(study: LoadedStudy, tmp_path: Path) -> None:
     (tmp_path / str(study.records[0].weights)).write_bytes(b"damaged")
     said = refused(lambda: export_trial(replace(study, weights=tmp_path), 0, tmp_path / "model", quietly))
     assert "damaged or not a safetensors file" in said
 
 
-def test_a_trial_that_is_not_there_or_not_trained_is_refused(study: Loaded, tmp_path: Path) -> None:
+def test_a_trial_that_is_not_there_or_not_trained_is_refused(study: LoadedStudy, tmp_path: Path) -> None:
     failed = replace(study.records[0], number=1, state="failed", error=None, latency_ms=None)
     both = replace(study, records=[*study.records, failed])
     assert refused(lambda: export_trial(both, 1, tmp_path / "m", quietly)).endswith("is failed; trained are 0")
     assert refused(lambda: export_trial(both, 7, tmp_path / "m", quietly)).endswith("does not exist; trained are 0")
 
 
-def test_a_folder_that_cannot_be_written_is_named(study: Loaded, network: str) -> None:
+def test_a_folder_that_cannot_be_written_is_named(study: LoadedStudy, network: str) -> None:
     blocked = Path(network) / "model"
     assert refused(lambda: export_trial(study, 0, blocked, quietly)).startswith(f"{blocked}: cannot be written")
 
@@ -283,7 +283,7 @@ def test_a_network_in_a_file_takes_weights_of_both_kinds(models: list[ThreshNet]
 
 
 def test_an_exported_config_is_a_network_too(
-    exported: tuple[Path, list[str]], study: Loaded, models: list[ThreshNet], tmp_path: Path
+    exported: tuple[Path, list[str]], study: LoadedStudy, models: list[ThreshNet], tmp_path: Path
 ) -> None:
     folder = exported[0]
     export_network(read_network(str(folder)), folder / "model.safetensors", tmp_path / "again", quietly)
@@ -331,7 +331,7 @@ def test_an_input_too_small_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_story_without_readings_makes_a_card(tmp_path: Path) -> None:
-    page = card(TREE_NETWORK, Story(title="Mine", origin="A test", input_size=SIZE), Findings(NOTHING))
+    page = card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), ExportResult(NOTHING))
     assert "| latency" not in page
     assert "| int8" not in page
 
@@ -358,12 +358,12 @@ def test_the_card_tells_promised_and_measured_latency(tmp_path: Path) -> None:
         pair = Pair(0, 1, ratio, ratio - 0.01, ratio + 0.01)
         return Comparison((pair,), (1.0, 2.0), 6, "abacus", "onnxruntime", "1", ())
 
-    promised = steady_latency(2.0, runtime="onnxruntime")
-    story = Story(title="Mine", origin="A test", input_size=SIZE, latency=(promised,))
+    study_latency = steady_latency(2.0, runtime="onnxruntime")
+    story = ModelInfo(title="Mine", origin="A test", input_size=SIZE, latency=(study_latency,))
     readings = {"model.onnx": steady_latency(3.0), "model_int8.onnx": steady_latency(1.0)}
     rows = {}
     for ratio, word in ((0.5, "FASTER"), (1.5, "SLOWER")):
-        found = Findings(NOTHING, speed=Speed(readings, comparison(ratio)))
+        found = ExportResult(NOTHING, speed=Speed(readings, comparison(ratio)))
         page = card(TREE_NETWORK, story, found)
         assert f"| int8 against fp32 | {word}: {ratio:.2f} times the latency of fp32 (" in page
         rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| latency"))

@@ -21,7 +21,7 @@ from space import SMALL_IMAGES, Limits
 from studies import launch
 from studies.export.folder import export_trial
 from studies.spec import StudySpec
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet.checkpoint import load_weights
 from threshnet.spec import StemSpec
 
@@ -67,7 +67,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def study(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def study(images: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     """A search of one network, trained on 1,500 images and measured."""
     folder = tmp_path_factory.mktemp("study")
     space = replace(
@@ -102,7 +102,7 @@ def study(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Loaded:
 
 
 @pytest.fixture(scope="module")
-def model(study: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported network."""
     folder = tmp_path_factory.mktemp("model")
     export_trial(study, 0, folder, lambda file: None)
@@ -119,7 +119,7 @@ def pixels(images: Path) -> torch.Tensor:
     return torch.from_numpy(np.stack(pictures))
 
 
-def test_the_search_learns_from_real_images(study: Loaded) -> None:
+def test_the_search_learns_from_real_images(study: LoadedStudy) -> None:
     (record,) = study.records
     assert record.state == "finished"
     assert record.error is not None
@@ -130,7 +130,7 @@ def test_the_search_learns_from_real_images(study: Loaded) -> None:
     assert (study.classes, record.image_passes) == (tuple("0123456789"), 9_000)
 
 
-def test_the_card_tells_both_errors_the_latency_and_the_caveat(study: Loaded, model: Path) -> None:
+def test_the_card_tells_both_errors_the_latency_and_the_caveat(study: LoadedStudy, model: Path) -> None:
     (record,) = study.records
     config = json.loads((model / "config.json").read_text())
     page = (model / "README.md").read_text()

@@ -21,7 +21,7 @@ from studies.fronts.as_json import front_json
 from studies.fronts.front import Front, front_of, fronts_of
 from studies.fronts.wording import title, verdict
 from studies.spec import StudySpec
-from studies.study import Loaded, course_of, ended, full_training, reference_of
+from studies.study import LoadedStudy, ended, full_training, progress_of, reference_of
 from threshnet import InputError
 from threshnet.spec import NetworkSpec
 
@@ -39,7 +39,7 @@ class Row:
     named: str | None = None
 
 
-def study_of(rows: Sequence[Row]) -> Loaded:
+def study_of(rows: Sequence[Row]) -> LoadedStudy:
     """A study of these networks, told to Optuna as the search tells it; trial i is row i."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     for row in rows:
@@ -64,9 +64,9 @@ def reading_of(latency_ms: float) -> dict[str, object]:
     return steady_latency(latency_ms).to_json()
 
 
-def loaded(study: optuna.Study) -> Loaded:
+def loaded(study: optuna.Study) -> LoadedStudy:
     spec = StudySpec(name="made-up", trials=1, about="Numbers", caveat="Nothing is real")
-    return Loaded(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
+    return LoadedStudy(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
 
 
 def numbers(found: Sequence[Record]) -> list[int]:
@@ -140,8 +140,8 @@ def test_stopped_networks_are_told_of_but_are_not_on_the_front() -> None:
     found = with_stopped(sample_loaded(), stopped=4)
     assert [record.state for record in found.records[-5:]] == ["stopped"] * 4 + ["finished"]
     assert len(front_of(found).trained) == 15
-    assert course_of(found).stopped == {2: 3}
-    assert course_of(found).told[-1] == "Stopped early: 3 networks after 2 epochs."
+    assert progress_of(found).stopped == {2: 3}
+    assert progress_of(found).told[-1] == "Stopped early: 3 networks after 2 epochs."
 
 
 @pytest.mark.parametrize(

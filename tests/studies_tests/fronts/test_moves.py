@@ -23,7 +23,7 @@ from studies.fronts.front import Front, front_of, fronts_of
 from studies.fronts.moves import Moved, moves
 from studies.fronts.wording import change, named
 from studies.spec import StudySpec
-from studies.study import Loaded, backends_of
+from studies.study import LoadedStudy, backends_of
 from threshnet import InputError
 
 HERE, THERE = "cpu onnxruntime", "cpu torch"
@@ -43,7 +43,7 @@ class Row:
     slow: bool = False
 
 
-def study_of(rows: Sequence[Row], *, after: bool = False) -> Loaded:
+def study_of(rows: Sequence[Row], *, after: bool = False) -> LoadedStudy:
     """A study of these networks; those readings were taken with the trials, or after the study."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     for row in rows:
@@ -63,7 +63,7 @@ def study_of(rows: Sequence[Row], *, after: bool = False) -> Loaded:
         trial.set_constraint("latency_ms", 0.5 if row.slow else -0.5)
         study.tell(trial, (row.error, row.here_ms))
     spec = StudySpec(name="made-up", trials=1)
-    return Loaded(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
+    return LoadedStudy(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
 
 
 def numbers(found: Sequence[Record]) -> list[int]:

@@ -22,7 +22,7 @@ from search.records import IMAGES, Record
 from studies import cli
 from studies.cli.quantities import Amount, Milliseconds, Percent
 from studies.fronts.front import Front
-from studies.fronts.picking import Asked, Noise, broken, choose, confidence, kept, noise_of, pick, points_of
+from studies.fronts.picking import Noise, PickRequest, broken, choose, confidence, kept, noise_of, pick, points_of
 from studies.fronts.picking_text import pick_told
 from studies.storage import open_storage
 from threshnet import InputError
@@ -65,47 +65,47 @@ STAIRS = [Row(3, 10), Row(1, 30, 3000), Row(2, 12, 500), Row(3, 11), Row(2.5, 12
 @pytest.mark.parametrize(
     ("asked", "number"),
     [
-        (Asked(), 2),  # far below the line from (1, 30) to (9, 9)
-        (Asked(knee=True), 2),
-        (Asked(latency_ms=3), 0),
-        (Asked(latency_ms=2.99), 2),
-        (Asked(latency_ms=1.5), 1),
-        (Asked(error=10), 0),
-        (Asked(error=9.5), 5),
-        (Asked(error=90), 1),
-        (Asked(latency_ms=9, error=10), 0),  # of the two left, the quicker one
-        (Asked(latency_ms=3, knee=True), 2),
-        (Asked(params=999), 2),
-        (Asked(macs=2000, latency_ms=2.6), 2),
-        (Asked(params=1000, error=29), 2),
+        (PickRequest(), 2),  # far below the line from (1, 30) to (9, 9)
+        (PickRequest(knee=True), 2),
+        (PickRequest(latency_ms=3), 0),
+        (PickRequest(latency_ms=2.99), 2),
+        (PickRequest(latency_ms=1.5), 1),
+        (PickRequest(error=10), 0),
+        (PickRequest(error=9.5), 5),
+        (PickRequest(error=90), 1),
+        (PickRequest(latency_ms=9, error=10), 0),  # of the two left, the quicker one
+        (PickRequest(latency_ms=3, knee=True), 2),
+        (PickRequest(params=999), 2),
+        (PickRequest(macs=2000, latency_ms=2.6), 2),
+        (PickRequest(params=1000, error=29), 2),
     ],
 )
-def test_picks_worked_out_by_hand(asked: Asked, number: int) -> None:
+def test_picks_worked_out_by_hand(asked: PickRequest, number: int) -> None:
     assert pick(front_of(STAIRS), asked, 1000).record.number == number
 
 
 def test_a_limit_on_params_brings_networks_up_that_others_dominated() -> None:
     rows = [Row(1, 10, 5000), Row(2, 20, 100), Row(3, 15, 100)]
-    assert pick(front_of(rows), Asked(), 1000).record.number == 0
-    small = pick(front_of(rows), Asked(params=100), 1000)
+    assert pick(front_of(rows), PickRequest(), 1000).record.number == 0
+    small = pick(front_of(rows), PickRequest(params=100), 1000)
     assert (small.record.number, small.candidates, small.better and small.better.number) == (1, 2, 2)
 
 
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        (Asked(latency_ms=0.9), "--max-latency 0.9 ms excludes 6 of 6 (the quickest takes 1.000 ms)"),
-        (Asked(error=8), "--max-error 8 % excludes 6 of 6 (the most accurate errs by 9.00 %)"),
-        (Asked(params=400), "--max-params 0.0004M excludes 6 of 6 (the smallest has 0.001M)"),
+        (PickRequest(latency_ms=0.9), "--max-latency 0.9 ms excludes 6 of 6 (the quickest takes 1.000 ms)"),
+        (PickRequest(error=8), "--max-error 8 % excludes 6 of 6 (the most accurate errs by 9.00 %)"),
+        (PickRequest(params=400), "--max-params 0.0004M excludes 6 of 6 (the smallest has 0.001M)"),
         (
-            Asked(latency_ms=2, error=11),
+            PickRequest(latency_ms=2, error=11),
             "--max-latency 2 ms excludes 4 of 6 (of those within the other limits the quickest takes 3.000 ms); "
             "--max-error 11 % excludes 3 of 6 (of those within the other limits the most accurate errs by 12.00 %)",
         ),
-        (Asked(latency_ms=0.1, error=1), "--max-error 1 % excludes 6 of 6 (none keeps the other limits)"),
+        (PickRequest(latency_ms=0.1, error=1), "--max-error 1 % excludes 6 of 6 (none keeps the other limits)"),
     ],
 )
-def test_where_no_network_is_left_one_line_says_which_limit_excludes_what(asked: Asked, told: str) -> None:
+def test_where_no_network_is_left_one_line_says_which_limit_excludes_what(asked: PickRequest, told: str) -> None:
     with pytest.raises(InputError) as refused:
         pick(front_of(STAIRS), asked, 1000)
     assert told in str(refused.value)
@@ -114,20 +114,20 @@ def test_where_no_network_is_left_one_line_says_which_limit_excludes_what(asked:
 
 def test_a_study_of_infeasible_networks_has_no_pick() -> None:
     with pytest.raises(InputError, match="no trained network keeps the study's own limits"):
-        pick(front_of([Row(1, 1, over=True)]), Asked(), 1000)
+        pick(front_of([Row(1, 1, over=True)]), PickRequest(), 1000)
 
 
 def test_neighbours_are_told_beyond_the_limits_too() -> None:
-    words = list(pick_told(pick(front_of(STAIRS), Asked(latency_ms=2.5), 1000)))
+    words = list(pick_told(pick(front_of(STAIRS), PickRequest(latency_ms=2.5), 1000)))
     assert words[1] == "Why: the least error of 3 feasible networks within the limits."
     assert words[2] == "  The next quicker is trial 1: 1.000 ms less costs 18.00 points of error."
     more = "  The next more accurate is trial 0, beyond the limit of 2.5 ms: 2.00 points better costs 1.000 ms."
     assert words[3] == more
-    both = list(pick_told(pick(front_of(STAIRS), Asked(latency_ms=2.5, error=15), 1000)))
+    both = list(pick_told(pick(front_of(STAIRS), PickRequest(latency_ms=2.5, error=15), 1000)))
     assert (
         both[2] == "  The next quicker is trial 1, beyond the limit of 15 %: 1.000 ms less costs 18.00 points of error."
     )
-    alone = list(pick_told(pick(front_of([Row(1, 1)]), Asked(), 1000)))
+    alone = list(pick_told(pick(front_of([Row(1, 1)]), PickRequest(), 1000)))
     assert alone[1] == "Why: the only feasible network."
     assert alone[2:4] == ["  No feasible network is quicker.", "  No feasible network is more accurate."]
     assert alone[4].endswith("picks it in 100.0% of 2,000 draws of the readings' noise.")
@@ -139,18 +139,22 @@ SMALLEST = "No feasible network within the limits on params and MACs is quicker.
 @pytest.mark.parametrize(
     ("asked", "why", "quicker"),
     [
-        (Asked(), "the knee of the front of 6 feasible networks,", "The next quicker is trial 1: "),
+        (PickRequest(), "the knee of the front of 6 feasible networks,", "The next quicker is trial 1: "),
         (
-            Asked(params=1000),
+            PickRequest(params=1000),
             "the knee of the front of 5 feasible networks within the limits,",
             "The next quicker is trial 2: ",
         ),
-        (Asked(params=999), "the only feasible network within the limits.", SMALLEST),
-        (Asked(params=1000, latency_ms=2.2), "the only feasible network within the limits.", SMALLEST),
-        (Asked(latency_ms=1.5), "the only feasible network within the limits.", "No feasible network is quicker."),
+        (PickRequest(params=999), "the only feasible network within the limits.", SMALLEST),
+        (PickRequest(params=1000, latency_ms=2.2), "the only feasible network within the limits.", SMALLEST),
+        (
+            PickRequest(latency_ms=1.5),
+            "the only feasible network within the limits.",
+            "No feasible network is quicker.",
+        ),
     ],
 )
-def test_limits_are_told_where_they_leave_networks_out(asked: Asked, why: str, quicker: str) -> None:
+def test_limits_are_told_where_they_leave_networks_out(asked: PickRequest, why: str, quicker: str) -> None:
     words = list(pick_told(pick(front_of(STAIRS), asked, 1000)))
     assert words[1].startswith(f"Why: {why}")
     assert words[2].startswith(f"  {quicker}")
@@ -161,26 +165,26 @@ def test_networks_whose_interval_straddles_the_limit_are_told() -> None:
     inside = (wide.low_ms + wide.latency_ms) / 2  # the reading is above the limit, its interval is not
     front = front_of([Row(1, 30), Row(wide.latency_ms, 10)])
     front = replace(front, trained=(front.trained[0], replace(front.trained[1], latency={"cpu": wide})))
-    found = pick(front, Asked(latency_ms=inside), 1000)
+    found = pick(front, PickRequest(latency_ms=inside), 1000)
     assert found.record.number == 0
     assert [one.number for one in found.edge] == [1]
     assert found.confidence.others[0][0].number == 1
     assert 0.1 < found.confidence.others[0][1] < 0.5
-    assert pick(front, Asked(latency_ms=2 * wide.high_ms), 1000).edge == ()
+    assert pick(front, PickRequest(latency_ms=2 * wide.high_ms), 1000).edge == ()
 
 
 def test_errors_that_lie_close_make_a_pick_unsure_and_more_images_make_it_surer() -> None:
     front = front_of([Row(1, 10.0), Row(2, 9.9), Row(3, 30)])
-    few, many = (pick(front, Asked(latency_ms=5), images).confidence for images in (500, 10_000_000))
+    few, many = (pick(front, PickRequest(latency_ms=5), images).confidence for images in (500, 10_000_000))
     assert 0.4 < few.share < 0.6
     assert [one.number for one, _ in few.others] == [0]
     assert many.share == 1.0
     assert many.others == ()
-    assert pick(front, Asked(latency_ms=5), 10_000_000, training_noise=3.0).confidence.share < 0.6
+    assert pick(front, PickRequest(latency_ms=5), 10_000_000, training_noise=3.0).confidence.share < 0.6
 
 
 def test_a_limit_that_noise_breaks_leaves_draws_without_a_network() -> None:
-    found = pick(front_of([Row(1, 10.0)]), Asked(error=10.0), 1000)
+    found = pick(front_of([Row(1, 10.0)]), PickRequest(error=10.0), 1000)
     assert 0.4 < found.confidence.none < 0.6
     assert found.confidence.share + found.confidence.none == 1.0
     assert "no network keeps the limits" in " ".join(pick_told(found))
@@ -209,7 +213,7 @@ ROWS = st.lists(
     max_size=12,
 )
 ASKED = st.builds(
-    Asked,
+    PickRequest,
     st.none() | st.integers(1, 40).map(float),
     st.none() | st.integers(0, 80).map(float),
     st.none(),
@@ -219,7 +223,7 @@ ASKED = st.builds(
 
 
 @given(ROWS, ASKED)
-def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row], asked: Asked) -> None:
+def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row], asked: PickRequest) -> None:
     points = np.array([(row.latency_ms, row.error) for row in rows])
     chosen = choose(points, asked)
     if chosen is None:
@@ -231,7 +235,7 @@ def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row
 
 
 @given(ROWS, ASKED, st.sampled_from([2.0**-10, 0.25, 2.0, 1024.0]), st.sampled_from([0.125, 4.0]))
-def test_units_do_not_change_the_pick(rows: list[Row], asked: Asked, ms: float, percent: float) -> None:
+def test_units_do_not_change_the_pick(rows: list[Row], asked: PickRequest, ms: float, percent: float) -> None:
     points = np.array([(row.latency_ms, row.error) for row in rows])
     scaled = replace(
         asked,
@@ -243,7 +247,7 @@ def test_units_do_not_change_the_pick(rows: list[Row], asked: Asked, ms: float, 
 
 @settings(deadline=None, max_examples=20)
 @given(ROWS, ASKED)
-def test_without_noise_the_pick_is_certain(rows: list[Row], asked: Asked) -> None:
+def test_without_noise_the_pick_is_certain(rows: list[Row], asked: PickRequest) -> None:
     records = front_of(rows).trained
     chosen = choose(points_of(records), asked)
     assume(chosen is not None)
@@ -254,7 +258,9 @@ def test_without_noise_the_pick_is_certain(rows: list[Row], asked: Asked) -> Non
 
 @settings(deadline=None, max_examples=20)
 @given(ROWS, ASKED, st.integers(1, 9))
-def test_a_pick_is_feasible_and_its_neighbours_are_on_either_side(rows: list[Row], asked: Asked, params: int) -> None:
+def test_a_pick_is_feasible_and_its_neighbours_are_on_either_side(
+    rows: list[Row], asked: PickRequest, params: int
+) -> None:
     try:
         found = pick(front_of(rows), replace(asked, params=params), 500)
     except InputError:

@@ -28,7 +28,7 @@ from studies.report.page.details import details
 from studies.report.page.file import report_html, write_report
 from studies.report.page.importances import FEWEST, SHOWN, importances
 from studies.storage import place_options
-from studies.study import Loaded, ended, reference_of
+from studies.study import LoadedStudy, ended, reference_of
 from threshnet import NAMED
 
 TWO = with_stopped(remeasured(sample_loaded(20, tuple(NAMED)), "cpu", "torch", {3, 9}))
@@ -36,7 +36,7 @@ ONE = sample_loaded(0, ("threshnet79",), limits=Limits())
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{script}} ]]> <!-- \u2028"
 
 
-def hostile(loaded: Loaded) -> Loaded:
+def hostile(loaded: LoadedStudy) -> LoadedStudy:
     """The study with texts that try to be more than texts, wherever a user or an error message may put one."""
     spec = replace(loaded.spec, name=HOSTILE, about=HOSTILE, caveat=HOSTILE)
     records = [replace(record, reason=HOSTILE, weights="kept") for record in loaded.records]
@@ -49,7 +49,7 @@ def inside(page: str, name: str) -> str:
     return text
 
 
-def data_of(loaded: Loaded, storage: str = "sqlite:///threshnet.db") -> dict[str, Any]:
+def data_of(loaded: LoadedStudy, storage: str = "sqlite:///threshnet.db") -> dict[str, Any]:
     """The data of a study's page, once through JSON."""
     found: dict[str, Any] = json.loads(json.dumps(page_data(loaded, fronts_of(loaded), storage), allow_nan=False))
     return found
@@ -103,7 +103,7 @@ def test_the_volumes_corners_are_where_it_grew_and_its_end() -> None:
 
 
 @pytest.mark.parametrize("loaded", [TWO, ONE, sample_loaded(6, limits=Limits(params=10))], ids=["two", "one", "over"])
-def test_the_page_is_one_file_that_allows_its_script_alone(loaded: Loaded, tmp_path: Path) -> None:
+def test_the_page_is_one_file_that_allows_its_script_alone(loaded: LoadedStudy, tmp_path: Path) -> None:
     file = tmp_path / "front.html"
     write_report(loaded, fronts_of(loaded), file)
     page = file.read_text()

@@ -18,7 +18,7 @@ from studies_tests.sample import many, remeasured, sample_loaded, with_stopped
 from studies.fronts.front import front_of, fronts_of
 from studies.fronts.wording import title
 from studies.report.page.file import report_html, write_report
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet import NAMED
 
 pytestmark = pytest.mark.services
@@ -33,14 +33,14 @@ PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
-def study() -> Loaded:
+def study() -> LoadedStudy:
     """A study on two backends, with a trial of each kind, whose weights were kept."""
     loaded = with_stopped(remeasured(sample_loaded(60, tuple(NAMED)), "cpu", "torch", {3, 9}))
     return replace(loaded, records=[replace(record, weights="kept") for record in loaded.records])
 
 
 @pytest.fixture(scope="module")
-def file(study: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def file(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its page."""
     path = tmp_path_factory.mktemp("page") / "a study.html"
     write_report(study, fronts_of(study), path, "sqlite:///my runs/study.db")
@@ -120,7 +120,7 @@ def centre(place: Locator) -> tuple[float, float]:
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_both_fronts_are_drawn_with_every_named_network(page: Page, study: Loaded) -> None:
+def test_both_fronts_are_drawn_with_every_named_network(page: Page, study: LoadedStudy) -> None:
     for panel, front in enumerate(fronts_of(study)):
         drawn = page.locator(f"#front-{panel} .point")
         named = {one.record.number for one in front.named}
@@ -132,7 +132,7 @@ def test_both_fronts_are_drawn_with_every_named_network(page: Page, study: Loade
     assert "another seed" in page.inner_text("#front-caption")
 
 
-def test_hovering_names_the_network_in_every_panel(page: Page, study: Loaded) -> None:
+def test_hovering_names_the_network_in_every_panel(page: Page, study: LoadedStudy) -> None:
     best = next(record for record in front_of(study).front if len(record.latency) == 2)
     page.mouse.move(*centre(point(page, best.number)))
     expect(page.locator("#tip")).to_be_visible()
@@ -144,7 +144,7 @@ def test_hovering_names_the_network_in_every_panel(page: Page, study: Loaded) ->
     expect(page.locator("#tip")).to_be_hidden()
 
 
-def test_a_click_opens_the_card_and_escape_closes_it(page: Page, study: Loaded) -> None:
+def test_a_click_opens_the_card_and_escape_closes_it(page: Page, study: LoadedStudy) -> None:
     first, second, *_ = front_of(study).front
     page.mouse.click(*centre(point(page, first.number)))
     card = page.locator("#card")
@@ -160,7 +160,7 @@ def test_a_click_opens_the_card_and_escape_closes_it(page: Page, study: Loaded) 
     expect(card).to_be_hidden()
 
 
-def test_the_keyboard_alone_walks_the_front_and_opens_a_card(page: Page, study: Loaded) -> None:
+def test_the_keyboard_alone_walks_the_front_and_opens_a_card(page: Page, study: LoadedStudy) -> None:
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.matches('.point')"):
@@ -180,7 +180,7 @@ def test_the_keyboard_alone_walks_the_front_and_opens_a_card(page: Page, study: 
     expect(point(page, trial)).to_be_focused()
 
 
-def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, study: Loaded) -> None:
+def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, study: LoadedStudy) -> None:
     front, focused = front_of(study), "Number(document.activeElement.dataset.trial)"
     walk = [record.number for record in sorted(front.trained, key=lambda one: (one.latency_ms, one.error))]
     marked = {one.number for one in front.front} | {one.record.number for one in front.named}
@@ -220,7 +220,7 @@ def test_the_keyboard_leaves_a_plot_as_it_was_and_the_browsers_own_keys_alone(pa
     assert page.locator('.ring[visibility="visible"]').count() == 0
 
 
-def test_a_filter_leaves_the_keyboard_what_it_shows_and_the_front(page: Page, study: Loaded) -> None:
+def test_a_filter_leaves_the_keyboard_what_it_shows_and_the_front(page: Page, study: LoadedStudy) -> None:
     front, focused = front_of(study), "Number(document.activeElement.dataset.trial)"
     marked = {one.number for one in front.front} | {one.record.number for one in front.named}
     page.fill("#filter", "no such text")
@@ -230,7 +230,7 @@ def test_a_filter_leaves_the_keyboard_what_it_shows_and_the_front(page: Page, st
         page.keyboard.press("ArrowRight")
 
 
-def test_a_row_of_the_table_opens_the_card_of_any_trial(page: Page, study: Loaded) -> None:
+def test_a_row_of_the_table_opens_the_card_of_any_trial(page: Page, study: LoadedStudy) -> None:
     stopped = next(record for record in study.records if record.state == "stopped")
     page.fill("#filter", "stopped")
     page.locator(f'#table tr[data-trial="{stopped.number}"]').click()
@@ -239,7 +239,7 @@ def test_a_row_of_the_table_opens_the_card_of_any_trial(page: Page, study: Loade
     assert page.locator("#card-training .dots").count() == 1
 
 
-def test_the_filter_filters_table_and_plot(page: Page, study: Loaded) -> None:
+def test_the_filter_filters_table_and_plot(page: Page, study: LoadedStudy) -> None:
     expect(page.locator("#count")).to_have_text(f"{len(study.records)} of {len(study.records)} trials")
     page.fill("#filter", "error<30 hardnet")
     expected = [r.number for r in study.records if "hardnet" in (r.named or "") and r.trained and (r.error or 99) < 30]
@@ -255,7 +255,7 @@ def test_the_filter_filters_table_and_plot(page: Page, study: Loaded) -> None:
     assert numbers(page) == [r.number for r in study.records if r.state == "infeasible"][:25]
 
 
-def test_a_column_sorts_both_ways_and_pages_turn(page: Page, study: Loaded) -> None:
+def test_a_column_sorts_both_ways_and_pages_turn(page: Page, study: LoadedStudy) -> None:
     head = page.locator("#table thead th", has_text="error %")
 
     def errors() -> list[float]:
@@ -293,7 +293,7 @@ def test_dragging_zooms_and_a_double_click_shows_everything_again(page: Page) ->
 @pytest.mark.parametrize(
     "context", [{"permissions": ["clipboard-read", "clipboard-write"]}, {}], indirect=True, ids=["allowed", "asked"]
 )
-def test_the_export_command_is_copied(page: Page, study: Loaded) -> None:
+def test_the_export_command_is_copied(page: Page, study: LoadedStudy) -> None:
     best = front_of(study).front[-1]
     point(page, best.number).press("Enter")
     page.get_by_role("button", name="Copy").click()
@@ -306,7 +306,7 @@ def test_the_export_command_is_copied(page: Page, study: Loaded) -> None:
     assert shlex.split(page.input_value("#filter")) == expected
 
 
-def test_the_table_is_downloaded_as_it_is_filtered(page: Page, study: Loaded, tmp_path: Path) -> None:
+def test_the_table_is_downloaded_as_it_is_filtered(page: Page, study: LoadedStudy, tmp_path: Path) -> None:
     page.select_option("#state", "finished")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
@@ -334,7 +334,7 @@ def test_no_text_of_the_downloaded_table_is_a_formula(page: Page) -> None:
 @pytest.mark.parametrize(
     "context", [{"viewport": PHONE, "is_mobile": True, "has_touch": True}], indirect=True, ids=["360 px"]
 )
-def test_on_a_phone_nothing_overflows_and_a_finger_opens_cards(page: Page, study: Loaded) -> None:
+def test_on_a_phone_nothing_overflows_and_a_finger_opens_cards(page: Page, study: LoadedStudy) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for control in page.locator("button:visible, select:visible, input[type=search]:visible").all():
         box = control.bounding_box()
@@ -412,7 +412,7 @@ def test_charts_have_names_and_descriptions(page: Page) -> None:
     assert page.evaluate("document.querySelectorAll('[tabindex=\"0\"].point').length") == 2
 
 
-def test_hostile_texts_are_shown_and_do_nothing(context: BrowserContext, study: Loaded, tmp_path: Path) -> None:
+def test_hostile_texts_are_shown_and_do_nothing(context: BrowserContext, study: LoadedStudy, tmp_path: Path) -> None:
     loaded = hostile(study)
     path = tmp_path / "hostile.html"
     write_report(loaded, fronts_of(loaded), path, f"sqlite:///{HOSTILE.replace(' ', '')}")

@@ -22,14 +22,14 @@ from studies.fronts.front import front_of, fronts_of
 from studies.fronts.moves import moves
 from studies.fronts.wording import change, title, verdict
 from studies.report import results as report
-from studies.study import Loaded, course_of
+from studies.study import LoadedStudy, progress_of
 from threshnet import NAMED, InputError
 
 FILES = ["README.md", "environment.json", "front.json", "trials.csv"]
 
 
 @pytest.fixture(scope="module")
-def study() -> Loaded:
+def study() -> LoadedStudy:
     """The sample study as launched, with images from a folder and a trial of each other state."""
     loaded = sample_loaded(discovered=40, named=tuple(NAMED))
     first = loaded.records[0]
@@ -51,7 +51,7 @@ def study() -> Loaded:
 
 
 @pytest.fixture
-def results(study: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def results(study: LoadedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder, drawn without a browser."""
     monkeypatch.setattr(report, "write_png", lambda front, file: file.write_bytes(b"a picture"))
     list(report.write(study, fronts_of(study), results=tmp_path / "deep" / "results"))
@@ -62,7 +62,7 @@ def test_a_results_folder_is_complete(results: Path) -> None:
     assert sorted(file.name for file in results.iterdir()) == sorted([*FILES, "figure.png"])
 
 
-def test_every_trial_is_in_the_table(results: Path, study: Loaded) -> None:
+def test_every_trial_is_in_the_table(results: Path, study: LoadedStudy) -> None:
     with (results / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows] == [record.state for record in study.records]
@@ -86,13 +86,15 @@ def test_every_trial_is_in_the_table(results: Path, study: Loaded) -> None:
     assert rows[-2]["duplicate_of"] == "3"
 
 
-def test_the_front_is_written_as_the_command_prints_it(results: Path, study: Loaded) -> None:
+def test_the_front_is_written_as_the_command_prints_it(results: Path, study: LoadedStudy) -> None:
     told = json.loads((results / "front.json").read_text())
     assert told == report.told_json(study, fronts_of(study))
-    assert told == study_json(fronts_of(study)) | course_of(study).to_json()
+    assert told == study_json(fronts_of(study)) | progress_of(study).to_json()
 
 
-def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machine(results: Path, study: Loaded) -> None:
+def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machine(
+    results: Path, study: LoadedStudy
+) -> None:
     text = (results / "environment.json").read_text()
     told = json.loads(text)
     assert told["launches"] == study.environments
@@ -110,7 +112,7 @@ def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machin
     assert study.spec.data.path is not None  # it was there to be left out
 
 
-def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, study: Loaded) -> None:
+def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, study: LoadedStudy) -> None:
     page = (results / "README.md").read_text()
     front = front_of(study)
     assert len(page.splitlines()) <= 60
@@ -128,8 +130,8 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
         "onnxruntime 1.22.0, fp32, batch 1, 1 thread(s)",
         "32x32",
         f"{front.hypervolume:.2f} ms x % below 3.000 ms, 90.00 %, {front.share_percent:.2f} % of that box. The front",
-        course_of(study).plateau.told,
-        course_of(study).audit.told,
+        progress_of(study).plateau.told,
+        progress_of(study).audit.told,
     ):
         assert part in page
     for record in front.front[: report.SHOWN]:
@@ -139,7 +141,7 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
     assert str(Path.home()) not in page
 
 
-def test_a_long_front_is_cut_and_still_fits(study: Loaded) -> None:
+def test_a_long_front_is_cut_and_still_fits(study: LoadedStudy) -> None:
     first = front_of(study).front[0]
     line = [replace(first, number=n, latency_ms=1 + n, error=90.0 - n) for n in range(60)]
     named = [replace(first, number=60 + n, named=name, latency_ms=100.0, error=99.0) for n, name in enumerate(NAMED)]
@@ -150,7 +152,7 @@ def test_a_long_front_is_cut_and_still_fits(study: Loaded) -> None:
 
 
 def test_other_backends_have_their_fronts_columns_and_moves(
-    study: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: LoadedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
     monkeypatch.setattr(report, "write_png", lambda fronts, file: drawn.append(fronts))
@@ -173,7 +175,7 @@ def test_other_backends_have_their_fronts_columns_and_moves(
     assert list(told["backends"]) == ["cpu torch", "cpu openvino", "cpu tvm", "cpu ncnn"]
 
 
-def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: Loaded) -> None:
+def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: LoadedStudy) -> None:
     loaded = replace(with_stopped(sample_loaded()), environments=study.environments)
     *_, stopped, done = json.loads(report.trials_table(loaded).to_json(orient="records"))
     assert (stopped["state"], done["state"]) == ("stopped", "finished")
@@ -188,7 +190,7 @@ def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: Loaded) 
 
 
 def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
-    study: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: LoadedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(front: object, file: Path) -> None:
         raise NoChrome("no Chrome or Chromium found")
@@ -203,7 +205,7 @@ def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
     assert sorted(file.name for file in tmp_path.iterdir()) == FILES
 
 
-def test_the_table_alone_is_the_table_of_the_folder(study: Loaded, results: Path, tmp_path: Path) -> None:
+def test_the_table_alone_is_the_table_of_the_folder(study: LoadedStudy, results: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "all.csv"
     assert list(report.write(study, fronts_of(study), csv=file)) == [f"wrote {file}"]
     assert file.read_text() == (results / "trials.csv").read_text()
@@ -211,7 +213,7 @@ def test_the_table_alone_is_the_table_of_the_folder(study: Loaded, results: Path
 
 
 @pytest.mark.parametrize("kind", ["html", "csv", "png", "results"])
-def test_a_place_that_cannot_be_written_is_named(kind: str, study: Loaded, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(kind: str, study: LoadedStudy, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
     with pytest.raises(InputError, match=f"{blocker}.*cannot be written") as caught:

@@ -74,7 +74,7 @@ def say(far: Far, script: str) -> None:
     ],
 )
 def test_names(name: str, device: dict[str, object]) -> None:
-    assert ssh_device(name) == replace(Ssh(name, "pi", far_lease=ssh.FAR_LEASE), **device)
+    assert ssh_device(name) == replace(Ssh(name, "pi", remote_lease=ssh.REMOTE_LEASE), **device)
     assert device_named(name) == ssh_device(name)
 
 

@@ -28,7 +28,7 @@ from search.latency.probes import probe
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
-from search.objective import FAILURES, Kept, Silent, scorer
+from search.objective import FAILURES, NoCallbacks, StudyFolders, scorer
 from search.samplers.distinct import sampler_for
 from studies.cli.device import device as device_commands
 from threshnet.spec import NetworkSpec
@@ -334,7 +334,7 @@ def test_check_command(server: Server) -> None:
 
 def test_far_lease(server: Server, tmp_path: Path) -> None:
     lock = tmp_path / "lease"
-    device = replace(ssh_device(server.url), far_lease=str(lock))
+    device = replace(ssh_device(server.url), remote_lease=str(lock))
     assert measured(device).latency_ms > 0
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -398,8 +398,8 @@ def test_a_study_goes_on_after_a_failed_measurement(
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
     for folder in (weights := tmp_path / "weights", checkpoints := tmp_path / "checkpoints"):
         folder.mkdir()
-    kept = Kept(FileSystemArtifactStore(weights), checkpoints)
-    score = scorer(task, tiny_data(), sampler_for("random", task, 0), kept, Silent())
+    kept = StudyFolders(FileSystemArtifactStore(weights), checkpoints)
+    score = scorer(task, tiny_data(), sampler_for("random", task, 0), kept, NoCallbacks())
     study.optimize(score, n_trials=2, catch=FAILURES)
     first, second = study.trials
     assert first.state is TrialState.FAIL

@@ -32,13 +32,13 @@ from search.latency.probes.probe import (
     Loaded,
     about,
     host_timer,
+    least_disturbed_cycles,
     load_onnxruntime,
     machine_state,
     median_interval,
     precise,
     present,
     processor_name,
-    quiet_cycles,
     ratio_interval,
     round_medians,
     session_options,
@@ -127,7 +127,7 @@ MEDIANS = st.tuples(st.integers(1, 3), st.integers(6, 40)).flatmap(
 @given(MEDIANS)
 def test_a_third_of_the_cycles_is_kept_and_it_is_the_quietest(medians: NDArray[np.float64]) -> None:
     cycles = medians.shape[1]
-    kept = quiet_cycles(medians).tolist()
+    kept = least_disturbed_cycles(medians).tolist()
     assert kept == sorted(set(kept))
     assert set(kept) <= set(range(cycles))
     assert len(kept) >= MIN_CYCLES
@@ -156,7 +156,7 @@ def test_loud_interference_leaves_the_very_cycles_that_it_spared() -> None:
     spared = np.sort(rng.permutation(30)[:10])
     loud = noisy * 3
     loud[:, spared] = noisy[:, spared]
-    assert quiet_cycles(loud).tolist() == spared.tolist()
+    assert least_disturbed_cycles(loud).tolist() == spared.tolist()
     assert ratio_interval(loud, 1)[0] == np.median(noisy[1, spared] / noisy[0, spared])
 
 
