@@ -43,7 +43,7 @@ class Cpu:
         """A probe for the runtime, in a process of its own."""
         module = {"onnxruntime": "probe", "openvino": "openvino_probe"}.get(runtime, "torch_probe")
         hidden = {"CUDA_VISIBLE_DEVICES": ""}
-        with child(f"search.latency.{module}", f"{runtime} on {self.name}", protocol.threads, hidden) as talk:
+        with child(f"search.latency.probes.{module}", f"{runtime} on {self.name}", protocol.threads, hidden) as talk:
             yield talk
 
     @contextlib.contextmanager
