@@ -1,0 +1,146 @@
+"""Studies, checkpoints and a model folder written by commit 9911ac3 still load, resume, export and check."""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from optuna.storages import RDBStorage
+
+from studies import launch, load
+from studies.cli import main
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "made_by_9911ac3"
+SQLITE = ("old", "sqlite:///study.sqlite3")
+JOURNAL = ("old-journal", "journal:study.journal")
+STATES = {
+    "old": ["finished", *["stopped"] * 5, "finished", "duplicate", "not trained", "failed", "interrupted"],
+    "old-journal": ["finished", "finished"],
+}
+STOPPED = 4  # a trial of `old` stopped after the first of two epochs, its network not continued since
+EXPORTED = 6  # the trial whose model folder is among the fixtures
+TRAINING_IMAGES = 400
+
+Run = Callable[..., str]
+
+
+@pytest.fixture(autouse=True)
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the fixtures as the working directory; closes every SQLite storage that a test opens."""
+    opened: list[RDBStorage] = []
+    before = RDBStorage.__init__
+
+    def noted(self: RDBStorage, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of RDBStorage
+        before(self, *arguments, **options)
+        opened.append(self)
+
+    monkeypatch.setattr(RDBStorage, "__init__", noted)
+    shutil.copytree(FIXTURES, tmp_path / "old")
+    monkeypatch.chdir(tmp_path / "old")
+    yield tmp_path / "old"
+    for storage in opened:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run `threshnet` in this process, check its exit status, and return what it printed."""
+
+    def run(*arguments: str, status: int = 0) -> str:
+        monkeypatch.setattr(sys, "argv", ["threshnet", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        assert (end.value.code or 0) == status, printed.err
+        return printed.out
+
+    return run
+
+
+@pytest.mark.parametrize(("name", "storage"), [SQLITE, JOURNAL])
+def test_a_study_is_read_and_its_front_computed(name: str, storage: str, run: Run) -> None:
+    loaded = load(name, storage)
+    assert [record.state for record in loaded.records] == STATES[name]
+    trained = [record for record in loaded.records if record.state == "finished"]
+    assert all(record.network and record.weights and record.costs["params"] <= 2000 for record in trained)
+    assert all(len(record.epochs) == loaded.spec.recipe.epochs for record in trained)
+    assert all({"cpu onnxruntime", "cpu torch"} == record.latency.keys() for record in trained)
+    points = {record.number: record.point for record in trained}
+    front = {number: point for number, point in points.items() if not any(dominates(p, point) for p in points.values())}
+    reported = json.loads(run("pareto", name, "--storage", storage, "--csv", "trials.csv", "--json"))
+    assert {each["trial"]: (each["latency_ms"], each["error_percent"]) for each in reported["front"]} == front
+    with Path("trials.csv").open() as table:
+        assert [row["state"] for row in csv.DictReader(table)] == STATES[name]
+    assert "cpu torch" in run("pareto", name, "--storage", storage, "--on", "cpu torch")
+    (listed,) = json.loads(run("studies", "--storage", storage, "--json"))
+    assert listed["name"] == name
+
+
+def test_a_stopped_trial_of_a_sqlite_study_is_resumed_from_its_checkpoint(run: Run) -> None:
+    before = load(*SQLITE)
+    stopped = before.records[STOPPED]
+    (checkpoint,) = Path("runs/old/checkpoints").glob(f"*/{stopped.fingerprint}.pt")
+    before.study.enqueue_trial(before.study.trials[STOPPED].params)
+    run("launch", "study.toml", "--storage", SQLITE[1], "--trials", "4")
+    resumed, retried, *_ = load(*SQLITE).records[len(before.records) :]
+    assert (resumed.state, resumed.continues, resumed.fingerprint) == ("finished", STOPPED, stopped.fingerprint)
+    assert resumed.image_passes == TRAINING_IMAGES  # one epoch: the other was paid for
+    assert resumed.epochs[0] == stopped.epochs[0]
+    assert (len(resumed.epochs), resumed.rungs[1]) == (2, stopped.rungs[1])
+    assert resumed.latency == stopped.latency
+    assert not checkpoint.exists()
+    interrupted = before.records[-1]
+    assert retried.state == "waiting"
+    assert before.study.trials[retried.number].user_attrs["retry_of"] == interrupted.number
+
+
+def test_a_journal_study_is_resumed() -> None:
+    loaded, outcome = launch("journal.toml", JOURNAL[1], trials=3)
+    assert (outcome.ended, outcome.trials, loaded.trained) == ("enough", 3, 3)
+    last = loaded.records[-1]
+    assert last.latency.keys() == loaded.records[0].latency.keys()
+    assert last.fingerprint not in {record.fingerprint for record in loaded.records[:2]}
+
+
+def test_a_trial_is_exported_with_the_weights_it_was_trained_to(run: Run) -> None:
+    run("export", SQLITE[0], "--storage", SQLITE[1], "--trial", str(EXPORTED), "-o", "again")
+    assert Path("again/model.safetensors").read_bytes() == Path("model/model.safetensors").read_bytes()
+    assert json.loads(Path("again/config.json").read_text()) == json.loads(Path("model/config.json").read_text())
+
+
+def test_a_model_folder_passes_its_check(run: Run, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(old / "state"))  # another export of this network writes the same .pt2
+    found = {each["file"]: each["ok"] for each in json.loads(run("check", "model", "--json"))}
+    unopened = {"README.md": None, "model.pt2": None}  # a .pt2 is opened only where it was written
+    files = ("config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.py", "predict.py")
+    assert found == dict.fromkeys(files, True) | unopened
+
+
+def test_a_final_training_is_resumed_from_its_checkpoint(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.export.export", interrupt)  # after the training: another test exports
+    before = epochs_in("half-trained/checkpoint-0.pt")
+    training = ("--data", "digits", "--epochs", "2", "--input", "16", "-o", "half-trained")
+    run("train", "network.json", *training, status=130)
+    after = epochs_in("half-trained/checkpoint-0.pt")
+    assert [number for number, _, _ in after] == [1, 2]
+    assert after[:1] == before
+
+
+def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether a point is nowhere worse than another and somewhere better."""
+    return one != other and one[0] <= other[0] and one[1] <= other[1]
+
+
+def epochs_in(checkpoint: str) -> list[tuple[int, float, float]]:
+    """(number, loss, seconds) of every epoch of a checkpoint."""
+    epochs: list[tuple[int, float, float]] = torch.load(checkpoint, weights_only=True)["training"]["epochs"]
+    return epochs
