@@ -3,15 +3,18 @@
 import json
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from search.latency.check import About, Check
 from studies.cli.options import OUT, as_json_option, plain_table
 
+if TYPE_CHECKING:
+    from search.latency.check import About, Check
 
-def device_table(check: Check) -> Table:
+
+def device_table(check: "Check") -> Table:
     """What is known of a device, and what speaks against it."""
     verdict = "fit to measure on" if check.fit else "not fit to measure on"
     table = plain_table(f"{check.device}: {verdict}")
@@ -23,7 +26,7 @@ def device_table(check: Check) -> Table:
     return table
 
 
-def _rows(check: Check) -> Iterator[tuple[str, str]]:
+def _rows(check: "Check") -> Iterator[tuple[str, str]]:
     if check.about:
         yield from _facts(check.about)
     if check.latency_ms and check.reference_ms:
@@ -37,7 +40,7 @@ def _rows(check: Check) -> Iterator[tuple[str, str]]:
         yield "hint", hint
 
 
-def _facts(about: About) -> Iterator[tuple[str, str]]:
+def _facts(about: "About") -> Iterator[tuple[str, str]]:
     state = about.state
     yield "processor", f"{about.processor}, {about.processors} usable, {about.machine}, {about.bits}-bit"
     yield "python", about.python

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.table import Table
@@ -12,8 +12,10 @@ from studies.cli.options import OUT, as_json_option, input_option, plain_table
 from studies.cli.quantities import Percent, Stated
 from threshnet.errors import InputError
 from threshnet.named import ABOUT
-from threshnet.recover.recover import Match, Recovery
 from threshnet.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from threshnet.recover.recover import Match, Recovery
 
 # What a unit of a column is in print, and its name.
 UNITS = {
@@ -40,7 +42,7 @@ def blocks_told(spec: NetworkSpec) -> str:
     )
 
 
-def recovered_table(found: Recovery, input_size: int, classes: int) -> Table:
+def recovered_table(found: "Recovery", input_size: int, classes: int) -> Table:
     """The networks listed, named ones on top."""
     asked = ", ".join(
         f"{_option(figure.column)} {_printed(figure.column, figure.value, 7)}" for figure in found.figures
@@ -67,12 +69,12 @@ def recovered_table(found: Recovery, input_size: int, classes: int) -> Table:
     return table
 
 
-def template_lines(found: Recovery) -> Sequence[str]:
+def template_lines(found: "Recovery") -> Sequence[str]:
     """The templates in words, a line each: what was looked through, all of it."""
     return [line for template in found.templates for line in template.told if line]
 
 
-def narrowing(found: Recovery) -> Iterator[str]:
+def narrowing(found: "Recovery") -> Iterator[str]:
     """Where not all networks found are listed: which figures that were not given would leave fewer, in one line.
 
     Their least and greatest among the networks are so far apart that no value, stated to four digits, is near both.
@@ -93,7 +95,7 @@ def narrowing(found: Recovery) -> Iterator[str]:
         )
 
 
-def recovered_json(found: Recovery, input_size: int, classes: int) -> dict[str, Any]:
+def recovered_json(found: "Recovery", input_size: int, classes: int) -> dict[str, Any]:
     """The same as JSON-ready values."""
     return {
         "input_size": input_size,
@@ -135,7 +137,7 @@ def _printed(column: str, value: float, digits: int) -> str:
     return f"{value / per:.{digits}g}{unit}"
 
 
-def _around(one: Match) -> str:
+def _around(one: "Match") -> str:
     """Stem and dropouts, where they are not ThreshNet's."""
     spec = one.spec
     stem = f"stem {spec.stem.widths[0]}-{spec.stem.widths[1]}; " if spec.stem.widths != (32, 64) else ""

@@ -3,13 +3,16 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from studies.cli.options import ERR, OUT, as_json_option, file_option, runs_option
 from studies.defaults import DEFAULT_STORAGE
-from studies.study import LoadedStudy, backends_of
 from threshnet.errors import InputError
+
+if TYPE_CHECKING:
+    from studies.study import LoadedStudy
 
 
 @click.command()
@@ -108,8 +111,10 @@ def volume(
             raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
 
 
-def incomparable(several: Sequence[LoadedStudy]) -> str:
+def incomparable(several: "Sequence[LoadedStudy]") -> str:
     """Why the volumes of several studies in one box say little of which did better, in words; '' where they do."""
+    from studies.study import backends_of
+
     first = several[0]
     facts: dict[str, list[object]] = {
         "images": [one.images for one in several],

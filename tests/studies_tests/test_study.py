@@ -299,7 +299,7 @@ def run_python(code: str, folder: Path) -> str:
 
 
 def test_importing_studies_and_its_command_line_loads_no_torch(tmp_path: Path) -> None:
-    code = "import sys, studies, studies.cli; print([m for m in ('torch', 'optuna', 'pandas') if m in sys.modules])"
+    code = "import sys, studies, studies.cli; print([m for m in ('numpy', 'torch', 'optuna', 'pandas') if m in sys.modules])"
     assert run_python(code, tmp_path) == "[]\n"
 
 
