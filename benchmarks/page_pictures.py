@@ -1,6 +1,6 @@
-"""Pictures of a study's page for the README: on a desk, there in the dark with a card open, and on a phone.
+"""Pictures of a study's page for the documentation: on a desk, there in the dark with a card open, and on a phone.
 
-python -m benchmarks.page_pictures front.html --output docs
+python -m benchmarks.page_pictures front.html --output docs/pages/pictures
 """
 
 import argparse
