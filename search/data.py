@@ -35,13 +35,12 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"; what a cont
 class DataSettings:
     """Which images a study uses; raises InputError for a value that is not allowed."""
 
-    name: str  # one of DATASETS: "digits", "cifar10", "svhn", "folder"
-    # folder: the ImageFolder tree (required); cifar10, svhn: where the download lies, None = Path("data");
-    # digits: not used
+    name: str  # name of the data set
+    # folder that is read: the ImageFolder tree of "folder", or where a download lies ("data" by default)
     path: Path | None = None
-    train: int | None = None  # images to train on, None = all that the validation split leaves
-    validation: int | None = None  # images taken out of the train split, None = a fifth of it
-    seed: int = 0  # of the stratified split and subset, 0 to 2**32 - 1
+    train: int | None = None  # number of training images; without it, all that the validation images leave
+    validation: int | None = None  # number of images held out of the training split; without it, a fifth of it
+    seed: int = 0  # seed of the stratified split and subset, 0 to 2**32 - 1
 
     def __post_init__(self) -> None:
         if self.name not in DATASETS:

@@ -53,36 +53,42 @@ class Space:
     allows, the parameters beyond them are without effect.
     """
 
+    # Name of the space.
     name: str
     # Number of classes of every network; not a choice.
     classes: int
     # How fine thresholds are: one width threshold per network, one threshold per block, two and the layer where they
     # switch, or one per layer.
     granularity: Granularity
+    # Stems: tables with `widths` (two numbers of channels), `stride` (1 or 2) and `pool` (true or false).
     stems: tuple[StemSpec, ...]
+    # Activation functions.
     activations: tuple[Activation, ...]
     # Number of blocks.
     blocks: tuple[int, ...]
-    # Layers of a block.
+    # Number of layers of a block.
     layers: tuple[int, ...]
     # Connection thresholds, 0 (dense) to 3 (chain); for the granularities block, schedule and layer.
     thresholds: tuple[int, ...]
     # Width thresholds in channels: a block entered by fewer is dense, else harmonic; for the granularity network.
     width_thresholds: tuple[int, ...]
+    # Units: what a layer is made of.
     units: tuple[Unit, ...]
     # Channels inside a bottleneck unit.
     bottleneck_widths: tuple[int, ...]
-    # Widening per harmonic link beyond the first.
+    # Factor by which each harmonic link beyond the first widens a layer.
     multipliers: tuple[float, ...]
+    # Layers that a block hands on: all of them with its input, or the odd ones and the last.
     outputs: tuple[Output, ...]
-    # Channels that a layer adds.
+    # Channels that a layer adds (growth rate).
     growths: tuple[int, ...]
-    # Channels after a block.
+    # Channels after a block's transition.
     transitions: tuple[int, ...]
     # Whether a 2x2 max-pool follows a block.
     pools: tuple[bool, ...]
-    # Dropout probability on the last block's output and before the linear layer.
+    # Dropout probability on the last block's output.
     block_dropouts: tuple[float, ...]
+    # Dropout probability before the linear layer.
     head_dropouts: tuple[float, ...]
 
     def __post_init__(self) -> None:

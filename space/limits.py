@@ -11,11 +11,13 @@ from threshnet.errors import InputError
 class Limits:
     """Upper limits at the study's input size; None = no limit."""
 
+    # Number of parameters.
     params: float | None = None
+    # Multiply-accumulates for one image.
     macs: float | None = None
-    # torchstat's memory: outputs of all leaf modules, bytes.
+    # Bytes of the outputs of all leaf modules for one image (torchstat's memory).
     memory_bytes: float | None = None
-    # Median on the study's device, milliseconds.
+    # Milliseconds on the study's device, through its first runtime.
     latency_ms: float | None = None
 
     def __post_init__(self) -> None:

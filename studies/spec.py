@@ -27,34 +27,39 @@ BUILT_IN = Path(__file__).parent / "builtin"
 class StudySpec:
     """Everything that decides a study; two launches of one study must agree on all but `trials` and the data's path."""
 
+    # Name of the study in its storage: letters, digits, '-', '_' and '.'.
     name: str
-    # Trained (or failed) networks, named ones included.
+    # Number of trained (or failed) networks at which the study ends, named networks included.
     trials: int
-    # Full trainings' worth of training images after which the study ends, whatever it came to; None: no such end.
+    # Search cost at which the study ends, in full trainings: the training images that so many complete trainings
+    # process. Without it there is no such end.
     budget: float | None = None
-    # Whether the study ends as soon as its front no longer moves, see search.volume.plateau.
+    # Whether the study ends as soon as its front has plateaued.
     until_plateau: bool = False
     # One sentence on what the study is for.
     about: str = ""
-    # Of the sampler, the weights and the order of the images.
+    # Seed of the sampler, the initial weights and the order of the images.
     seed: int = 0
+    # Name of the sampler that proposes networks.
     sampler: str = "tpe"
     # Height and width of the images, pixels.
     input_size: int = 32
     space: Space = DEFAULT
     limits: Limits = field(default_factory=Limits)
     data: DataSettings = field(default_factory=lambda: DataSettings("digits"))
-    # Whether training may mirror the images; None: as the data set says.
+    # Whether training may flip images horizontally. Without it the data set decides.
     flip: bool | None = None
-    # To be said beside every number of the study.
+    # Note shown with every reported number of the study.
     caveat: str = ""
     recipe: Recipe = FAST
-    # Epochs after which a training is scored and may be stopped, below the recipe's; none: every training is whole.
+    # Epochs after which a training is scored and may be stopped, rising and below `epochs`. Empty: every training runs
+    # to its end.
     rungs: tuple[int, ...] = ()
-    # What trains: "cpu", "cuda" (or "cuda:1"), or "auto", a GPU where there is one.
+    # Device that trains: "cpu", "cuda", "cuda:N", or "auto" for a GPU if there is one.
     trains_on: str = "auto"
-    # Where latency is measured, through which runtimes (the first is the objective), and how.
+    # Device on which latency is measured: cpu, cuda, cuda:N or ssh://user@host.
     device: str = "cpu"
+    # Runtimes through which it is measured; the first one is the objective.
     runtimes: tuple[str, ...] = ("onnxruntime",)
     protocol: Protocol = field(default_factory=Protocol)
 

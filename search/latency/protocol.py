@@ -28,17 +28,17 @@ class Protocol:
     make the reading. The defaults take 1 to 2 s for a network of 1 ms. Raises InputError for a value out of range.
     """
 
-    threads: int = 1  # of the runtime's own pool, >= 1; a GPU does not care
-    batch: int = 1  # images in one run, >= 1
-    precision: Precision = "fp32"  # of weights and activations; other than fp32 only on a GPU
-    channels_last: bool = False  # memory layout NHWC; only for torch
-    round_runs: int = 20  # consecutive runs of one network, >= 20 so that caches are its own
-    discard: int = 4  # runs at the start of a round that do not count, >= 1 and fewer than round_runs
-    warmup_s: float = 0.3  # seconds of untimed runs before the first round, of each network; 4 times that if unsteady
-    min_s: float = 1.0  # seconds before which the rounds do not end
-    max_s: float = 2.0  # seconds after which they end, once there are six cycles
-    tolerance: float = 0.02  # they end as soon as the 95 % interval of the median is within this share of it
-    timeout_s: float = 300.0  # seconds after which a silent probe is given up
+    threads: int = 1  # threads of the runtime's pool, at least 1; without effect on a GPU
+    batch: int = 1  # images in one run, at least 1
+    precision: Precision = "fp32"  # precision of weights and activations; fp16 and bf16 only on a GPU
+    channels_last: bool = False  # memory layout NHWC; only with torch
+    round_runs: int = 20  # consecutive runs of one network, at least 20 so that caches hold its data
+    discard: int = 4  # runs at the start of a round that do not count, at least 1 and fewer than round_runs
+    warmup_s: float = 0.3  # seconds of warm-up for each network; up to 4 times that if it is unsteady
+    min_s: float = 1.0  # seconds of rounds, at least
+    max_s: float = 2.0  # seconds of rounds after which to stop anyway, once there are six cycles
+    tolerance: float = 0.02  # target relative half-width of the 95 % interval, at which the rounds stop
+    timeout_s: float = 300.0  # seconds after which a probe that does not answer is given up
 
     def __post_init__(self) -> None:
         whole = {"threads": (1, 1024), "batch": (1, 65_536), "round_runs": (20, 10_000), "discard": (1, 9_999)}

@@ -13,24 +13,30 @@ WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate ris
 class Recipe:
     """Everything that decides a training, apart from the network, the images and the seed."""
 
+    # Name of the recipe that the other keys start from.
     name: str
+    # Number of passes over the training images.
     epochs: int
-    # Images per step.
+    # Images per step, at least 2.
     batch: int
+    # Optimizer.
     optimiser: Literal["adam", "adamw"]
     # Peak learning rate.
     learning_rate: float
-    # "published": 1 to epoch 74, 1/2 to 149, 1/4 after; "one_cycle": up over the first fifth, down to nothing.
+    # Schedule of the learning rate. "published": full to epoch 74, half to 149, a quarter after; "one_cycle": rises
+    # over the first fifth of the training, then falls to zero.
     schedule: Literal["published", "one_cycle"]
+    # Weight decay; norms and biases have none.
     weight_decay: float
+    # Label smoothing, 0 to 1.
     label_smoothing: float
-    # Random horizontal flips: "always", or "where_allowed" by the data set (digits have a left and a right).
+    # Random horizontal flips: "always", or "where_allowed", if the data set allows them (digits do not).
     flip: Literal["always", "where_allowed"]
-    # Largest random translation, pixels; the border is reflected.
+    # Largest random translation in pixels; the border is reflected.
     shift: int
-    # Whether the weights that count are an exponential moving average of those of the steps.
+    # Whether to score and keep an exponential moving average of the weights.
     averaged: bool
-    # Whether to use channels_last memory and, where the device computes it natively, bf16 autocast.
+    # Whether to use channels_last memory and, if the device computes it natively, bf16 autocast.
     mixed: bool
 
     @property

@@ -1,0 +1,82 @@
+"""Check the built site: every link and picture is there, every page can be reached, nothing is loaded from elsewhere.
+
+python docs/check.py runs/site
+"""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+LOADED = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data"}
+SCHEMES = ("http", "https", "mailto")
+
+
+class Page(HTMLParser):
+    """What a page refers to, and the anchors that it has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        # Targets of links, and what a browser loads by itself.
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note down what a tag refers to."""
+        values = {name: value for name, value in attrs if value}
+        self.anchors |= {values[name] for name in ("id", "name") if name in values}
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        elif tag in LOADED and LOADED[tag] in values:
+            self.loaded.append(values[LOADED[tag]])
+
+
+def problems(site: Path) -> Iterator[str]:
+    """What is wrong with a built site, a line each."""
+    pages = {file: Page(file.read_text(encoding="utf-8")) for file in sorted(site.rglob("*.html"))}
+    reached = {site / "index.html"}
+    for file, page in pages.items():
+        if file.name == "404.html":  # is served at any depth, so its links are from the root
+            reached.add(file)
+            continue
+        where = file.relative_to(site)
+        for target in page.loaded:
+            if urlsplit(target).scheme == "data":
+                continue
+            if urlsplit(target).netloc:
+                yield f"{where}: loads {target} from another host"
+            elif not (file.parent / unquote(urlsplit(target).path)).is_file():
+                yield f"{where}: {target} does not exist"
+        for target in page.links:
+            parts = urlsplit(target)
+            if parts.scheme in SCHEMES:
+                continue
+            there = (file.parent / unquote(parts.path)).resolve() if parts.path else file
+            there = there / "index.html" if there.is_dir() else there
+            reached.add(there)
+            if not there.exists():
+                yield f"{where}: links to {target}, which does not exist"
+            elif parts.fragment and there in pages and unquote(parts.fragment) not in pages[there].anchors:
+                yield f"{where}: links to {target}, which has no such anchor"
+    for file in sorted(pages.keys() - reached):
+        yield f"{file.relative_to(site)}: no page links to it"
+    for file in sorted(site.rglob("*.css")):
+        for target in re.findall(r"(?:url\(|@import )['\"]?((?:https?:)?//[^)'\"]+)", file.read_text(encoding="utf-8")):
+            yield f"{file.relative_to(site)}: loads {target} from another host"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print every problem; 1 if there is one."""
+    (site,) = map(Path, arguments)
+    found = list(problems(site.resolve()))
+    for problem in found:
+        sys.stderr.write(f"{problem}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,301 @@
+"""Generate the parts of the documentation that come from code and from result files.
+
+python docs/generate.py
+
+They are written to docs/pages/generated/, which git ignores: tables of the keys of a study file, commands, attributes and
+choices; the result tables and pictures. The pages include them (`--8<-- "NAME.inc"`).
+"""
+
+import ast
+import inspect
+import re
+import shutil
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import click
+
+from search import records
+from search.data import DATASETS, DataSettings
+from search.latency.protocol import Protocol
+from search.training.recipes import FAST, RECIPES, Recipe
+from space import SPACES, Limits, Space, size
+from space.definition import CHOICES
+from studies.cli import cli
+from studies.spec import StudySpec
+from threshnet.spec import StemSpec
+
+ROOT = Path(__file__).resolve().parents[1]
+GENERATED = ROOT / "docs" / "pages" / "generated"
+BENCHMARKS, STUDIES = ROOT / "benchmarks" / "results", ROOT / "studies" / "results"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a study file."""
+
+    # Of which table, "" at the top level.
+    table: str
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def comments(record: type) -> dict[str, str]:
+    """The comment above or beside each field of a dataclass, by the field's name; '' for a field without one."""
+    source = textwrap.dedent(inspect.getsource(record))
+    lines = source.splitlines()
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for field in definition.body:
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        above: list[str] = []
+        for line in reversed(lines[: field.lineno - 1]):
+            if not line.strip().startswith("#"):
+                break
+            above.insert(0, line.strip().removeprefix("#").strip())
+        beside = lines[(field.end_lineno or 0) - 1][field.end_col_offset or 0 :].partition("#")[2].strip()
+        found[field.target.id] = " ".join(filter(None, [*above, beside]))
+    return found
+
+
+def documented(record: type, name: str) -> str:
+    """The meaning of a field, as a sentence; ValueError if it has no comment."""
+    text = comments(record)[name]
+    if not text:
+        raise ValueError(f"{record.__name__}.{name} has no comment above or beside it: say what it means")
+    return sentence(text)
+
+
+def sentence(text: str) -> str:
+    """A comment as a sentence of a table."""
+    text = text.replace("|", "\\|")
+    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def kind_of(annotation: Any) -> str:  # noqa: ANN401 - any type annotation
+    """A type as a reader of a TOML file knows it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        return kind_of(next(each for each in arguments if each is not NoneType))
+    if origin is Literal:
+        return ", ".join(f'`"{value}"`' if isinstance(value, str) else f"`{value}`" for value in arguments)
+    if origin is tuple:
+        item = kind_of(arguments[0])
+        return f"list of {item if item.startswith('`') or item == 'true or false' else f'{item}s'}"
+    plain = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", StemSpec: "table"}
+    return plain[annotation]
+
+
+def toml(value: object) -> str:
+    """A value as it stands in a TOML file."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return f"`{str(value).lower()}`"
+        case str() | Path():
+            return f'`"{value}"`'
+        case tuple():
+            return f"`[{', '.join(toml(item).strip('`') for item in value)}]`"
+        case _:
+            return f"`{value}`"
+
+
+def study_keys() -> list[Key]:
+    """Every key of a study file, table by table, in the order of the records that hold them."""
+    spec = StudySpec(name="name", trials=1)
+
+    def key(table: str, record: type, name: str, default: object, called: str = "") -> Key:
+        text = default if isinstance(default, _Words) else toml(default)
+        return Key(table, called or name, kind_of(get_type_hints(record)[name]), text, documented(record, name))
+
+    top = ("name", "trials", "budget", "until_plateau", "about", "seed", "sampler", "input_size")
+    missing = {each.name for each in fields(StudySpec) if each.default is MISSING and each.default_factory is MISSING}
+    return [
+        *(key("", StudySpec, name, _Words("required") if name in missing else getattr(spec, name)) for name in top),
+        key("space", Space, "name", spec.space.name, called="base"),
+        key("space", Space, "granularity", _Words("the base's")),
+        *(key("space", Space, name, _Words("the base's")) for name in CHOICES),
+        *(key("limits", Limits, each.name, getattr(spec.limits, each.name)) for each in fields(Limits)),
+        *(key("data", DataSettings, each.name, getattr(spec.data, each.name)) for each in fields(DataSettings)),
+        key("data", StudySpec, "flip", _Words("as the data set")),
+        key("data", StudySpec, "caveat", _Words("the data set's")),
+        key("training", Recipe, "name", FAST.name, called="recipe"),
+        key("training", StudySpec, "trains_on", spec.trains_on, called="device"),
+        key("training", StudySpec, "rungs", spec.rungs),
+        *(key("training", Recipe, each.name, _Words("the recipe's")) for each in fields(Recipe) if each.name != "name"),
+        key("latency", StudySpec, "device", spec.device),
+        key("latency", StudySpec, "runtimes", _Words("the device's first")),
+        *(key("latency", Protocol, each.name, getattr(spec.protocol, each.name)) for each in fields(Protocol)),
+    ]
+
+
+class _Words(str):
+    """A default in words rather than a value."""
+
+    __slots__ = ()
+
+
+def key_table(keys: Iterable[Key]) -> str:
+    """Keys as a table."""
+    return table(("key", "type", "default", "meaning"), [(f"`{k.name}`", k.kind, k.default, k.meaning) for k in keys])
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def walk_commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """A command and all below it, by the names that a user types."""
+    yield name, command
+    if isinstance(command, click.Group):
+        for each in command.list_commands(click.Context(command)):
+            below = command.get_command(click.Context(command), each)
+            if below is not None and not below.hidden:
+                yield from walk_commands(below, f"{name} {each}")
+
+
+def command_page(name: str, command: click.Command) -> str:
+    """One command: usage, help and options."""
+    context = click.Context(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    text = inspect.cleandoc(command.help or "")
+    parts = [f"## `{name}` {{#{name.replace(' ', '-')}}}\n", f"```sh\n{usage}\n```\n", f"{escaped(text)}\n"]
+    options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
+    rows = [option_row(each, context) for each in options]
+    if rows:
+        parts.append(table(("option", "value", "default", "meaning"), rows))
+    return "\n".join(parts)
+
+
+def option_row(option: click.Option, context: click.Context) -> tuple[str, str, str, str]:
+    """One option: its names, value, default and meaning."""
+    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+    value = "" if option.is_flag or option.count else option.make_metavar(context).replace("|", "\\|")
+    shown = option.get_default(context) if option.show_default else None
+    default = "required" if option.required else "" if shown in (None, False) else f"`{shown}`"
+    if isinstance(option.type, click.IntRange | click.FloatRange) and not option.is_flag:
+        value = f"{'whole number' if isinstance(option.type, click.IntRange) else 'number'}{_range(option.type)}"
+    return names, value, default, escaped(option.help or "").replace("|", "\\|")
+
+
+def _range(kind: "click.IntRange | click.FloatRange") -> str:
+    low, high = kind.min, kind.max
+    if high is None:
+        return f", at least {low:,}" if low else ""
+    return f", {low:,} to {high:,}"
+
+
+def escaped(text: str) -> str:
+    """Help text as Markdown: what looks like a tag or an option stands as it is."""
+    return re.sub(r"<([^>\s]+)>", r"&lt;\1&gt;", text)
+
+
+def attribute_rows(module: ModuleType, heading: str) -> list[tuple[str, str]]:
+    """(name, meaning) of the attributes below a heading comment of a module, up to the next empty line."""
+    section = inspect.getsource(module).partition(f"# {heading}\n")[2].partition("\n\n")[0]
+    rows = []
+    for line in section.splitlines():
+        constant, value, meaning = re.fullmatch(r'([A-Z_]+) = "(.*?)"(?:  # (.*))?', line).groups()  # type: ignore[union-attr]
+        if not meaning:
+            raise ValueError(f"{module.__name__}.{constant} has no comment beside it: say what it means")
+        rows.append((value, sentence(meaning)))
+    return rows
+
+
+ATTRIBUTES = {"trial": "The user attributes of a trial.", "study": "The user attributes of a study."}
+
+
+def attribute_table(rows: Iterable[tuple[str, str]]) -> str:
+    """Attributes as a table."""
+    return table(("attribute", "meaning"), [(f"`{name}`", meaning) for name, meaning in rows])
+
+
+def recipe_table() -> str:
+    """Every recipe, a column each."""
+    names = [each.name for each in fields(Recipe) if each.name != "name"]
+    rows = [(f"`{name}`", *(toml(getattr(recipe, name)) for recipe in RECIPES.values())) for name in names]
+    return table(("", *(f"`{name}`" for name in RECIPES)), rows)
+
+
+def space_table() -> str:
+    """Every built-in space, a column each."""
+    rows: list[tuple[str, ...]] = [
+        (f"`{name}`", *(", ".join(map(_value, getattr(space, name))) for space in SPACES.values())) for name in CHOICES
+    ]
+    sizes = [size(space) for space in SPACES.values()]
+    rows.append(("parameter points", *(f"{each.points:.2g}" for each in sizes)))
+    rows.append(("distinct networks", *(f"{each.networks:.2g}" for each in sizes)))
+    return table(("", *(f"`{name}`" for name in SPACES)), rows)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, StemSpec):
+        pool = ", pool" if value.pool else ""
+        return f"({value.widths[0]}, {value.widths[1]}; stride {value.stride}{pool})"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def data_table() -> str:
+    """Every data set."""
+    rows = [
+        (f"`{name}`", "required" if each.home is None else f"`{each.home}`", "yes" if each.mirror else "no", each.caveat)
+        for name, each in DATASETS.items()
+    ]
+    return table(("data set", "`path`", "flips allowed", "note shown with every number"), rows)
+
+
+def result(file: Path, pictures: str) -> str:
+    """A result page to be included: without its title, one heading lower, its pictures under a prefix."""
+    text = file.read_text(encoding="utf-8")
+    text = re.sub(r"\A# .*\n", "", text)
+    text = re.sub(r"^(#+) ", r"#\1 ", text, flags=re.MULTILINE)
+    return re.sub(r"!\[(.*?)\]\(([^/)]+)\)", rf"![\1](../generated/{pictures}_\2)", text)
+
+
+def pages() -> dict[str, str]:
+    """Every generated part by its file name."""
+    keys = study_keys()
+    found = {f"keys_{name or 'top'}.inc": key_table(k for k in keys if k.table == name) for name in {k.table for k in keys}}
+    commands = [each for each in walk_commands(cli, "threshnet") if each[0] != "threshnet"]
+    found["commands.inc"] = "\n".join(command_page(*each) for each in commands)
+    found |= {f"attributes_{key}.inc": attribute_table(attribute_rows(records, text)) for key, text in ATTRIBUTES.items()}
+    found |= {"recipes.inc": recipe_table(), "spaces.inc": space_table(), "data_sets.inc": data_table()}
+    found |= {f"{file.stem}.inc": file.read_text(encoding="utf-8") for file in sorted(BENCHMARKS.glob("*.md"))}
+    found["comparison.inc"] = result(BENCHMARKS / "comparison" / "README.md", "comparison")
+    studies = [folder for folder in sorted(STUDIES.iterdir()) if (folder / "trials.csv").is_file()]
+    found["studies.inc"] = "\n".join(f"## {each.name}\n{result(each / 'README.md', each.name)}" for each in studies)
+    found["shipped.inc"] = result(STUDIES / "shipped" / "README.md", "shipped")
+    return found
+
+
+def pictures() -> dict[str, Path]:
+    """Every picture of the results by the name under which the pages show it."""
+    found = {file.name: file for file in sorted(BENCHMARKS.glob("*.png"))}
+    for folder in (BENCHMARKS / "comparison", *sorted(STUDIES.iterdir())):
+        found |= {f"{folder.name}_{file.name}": file for file in sorted(folder.glob("*.png"))}
+    return found
+
+
+def main() -> None:
+    """Write everything anew."""
+    shutil.rmtree(GENERATED, ignore_errors=True)
+    GENERATED.mkdir(parents=True)
+    for name, text in pages().items():
+        (GENERATED / name).write_text(text, encoding="utf-8")
+    for name, file in pictures().items():
+        shutil.copyfile(file, GENERATED / name)
+
+
+if __name__ == "__main__":
+    main()
