@@ -3,12 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
-.PHONY: help demo test test-services lint wheel clean
+.PHONY: help demo test test-services lint docs wheel clean
 
 help:
 	@echo "make demo           install, search on digits, write the front, export its knee"
 	@echo "make test           install, lint, type-check and test"
 	@echo "make test-services  the tests that need a browser or an ssh server; installs both with apt where missing"
+	@echo "make docs           build the documentation into runs/site; fails at anything that is missing"
 	@echo "make wheel          build the distribution into dist/"
 
 .venv/installed: pyproject.toml constraints.txt
@@ -40,8 +41,15 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/installed
+	@$(BIN)/python -c 'import zensical, mkdocstrings' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/generate.py
+	$(BIN)/python -m zensical build --strict --clean
+	$(BIN)/python docs/check.py runs/site
+
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv build dist runs *.egg-info
+	rm -rf .venv build dist runs .cache docs/pages/generated *.egg-info

@@ -39,6 +39,7 @@ def problems(site: Path) -> Iterator[str]:
     """What is wrong with a built site, a line each."""
     pages = {file: Page(file.read_text(encoding="utf-8")) for file in sorted(site.rglob("*.html"))}
     reached = {site / "index.html"}
+    missing: dict[Path, str] = {}  # what does not exist, by where the first page links to it
     for file, page in pages.items():
         if file.name == "404.html":  # is served at any depth, so its links are from the root
             reached.add(file)
@@ -59,9 +60,10 @@ def problems(site: Path) -> Iterator[str]:
             there = there / "index.html" if there.is_dir() else there
             reached.add(there)
             if not there.exists():
-                yield f"{where}: links to {target}, which does not exist"
+                missing.setdefault(there, f"{where}: links to {target}, which does not exist")
             elif parts.fragment and there in pages and unquote(parts.fragment) not in pages[there].anchors:
                 yield f"{where}: links to {target}, which has no such anchor"
+    yield from missing.values()
     for file in sorted(pages.keys() - reached):
         yield f"{file.relative_to(site)}: no page links to it"
     for file in sorted(site.rglob("*.css")):

@@ -2,8 +2,8 @@
 
 python docs/generate.py
 
-They are written to docs/pages/generated/, which git ignores: tables of the keys of a study file, commands, attributes and
-choices; the result tables and pictures. The pages include them (`--8<-- "NAME.inc"`).
+They are written to docs/pages/generated/, which git ignores: tables of the keys of a study file, commands, attributes
+and choices; the result tables and pictures. The pages include them (`--8<-- "NAME.inc"`).
 """
 
 import ast
@@ -21,6 +21,7 @@ import click
 
 from search import records
 from search.data import DATASETS, DataSettings
+from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
 from search.training.recipes import FAST, RECIPES, Recipe
 from space import SPACES, Limits, Space, size
@@ -249,10 +250,26 @@ def _value(value: object) -> str:
 def data_table() -> str:
     """Every data set."""
     rows = [
-        (f"`{name}`", "required" if each.home is None else f"`{each.home}`", "yes" if each.mirror else "no", each.caveat)
+        (
+            f"`{name}`",
+            "required" if each.home is None else f"`{each.home}`",
+            "yes" if each.mirror else "no",
+            each.caveat,
+        )
         for name, each in DATASETS.items()
     ]
     return table(("data set", "`path`", "flips allowed", "note shown with every number"), rows)
+
+
+def device_table() -> str:
+    """Every kind of device and its runtimes, the default first."""
+    kinds = {
+        "`cpu`": ("the CPU of this machine", device_named("cpu")),
+        "`cuda`, `cuda:N`": ("an NVIDIA GPU of this machine", device_named("cuda")),
+        "`ssh://[user@]host[:port][/folder][?python=PATH]`": ("a machine over ssh", device_named("ssh://host")),
+    }
+    rows = [(name, what, ", ".join(f"`{each}`" for each in device.runtimes)) for name, (what, device) in kinds.items()]
+    return table(("device", "is", "runtimes"), rows)
 
 
 def result(file: Path, pictures: str) -> str:
@@ -266,11 +283,20 @@ def result(file: Path, pictures: str) -> str:
 def pages() -> dict[str, str]:
     """Every generated part by its file name."""
     keys = study_keys()
-    found = {f"keys_{name or 'top'}.inc": key_table(k for k in keys if k.table == name) for name in {k.table for k in keys}}
+    found = {
+        f"keys_{name or 'top'}.inc": key_table(k for k in keys if k.table == name) for name in {k.table for k in keys}
+    }
     commands = [each for each in walk_commands(cli, "threshnet") if each[0] != "threshnet"]
     found["commands.inc"] = "\n".join(command_page(*each) for each in commands)
-    found |= {f"attributes_{key}.inc": attribute_table(attribute_rows(records, text)) for key, text in ATTRIBUTES.items()}
-    found |= {"recipes.inc": recipe_table(), "spaces.inc": space_table(), "data_sets.inc": data_table()}
+    found |= {
+        f"attributes_{key}.inc": attribute_table(attribute_rows(records, text)) for key, text in ATTRIBUTES.items()
+    }
+    found |= {
+        "recipes.inc": recipe_table(),
+        "spaces.inc": space_table(),
+        "data_sets.inc": data_table(),
+        "devices.inc": device_table(),
+    }
     found |= {f"{file.stem}.inc": file.read_text(encoding="utf-8") for file in sorted(BENCHMARKS.glob("*.md"))}
     found["comparison.inc"] = result(BENCHMARKS / "comparison" / "README.md", "comparison")
     studies = [folder for folder in sorted(STUDIES.iterdir()) if (folder / "trials.csv").is_file()]
