@@ -52,8 +52,8 @@ def measuring_options(command: Command) -> Command:
 
     @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or ssh://user@host.")
     @click.option("--runtime", help="One of the device's [its first: onnxruntime on a CPU, torch-graph on a GPU].")
-    @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True)
-    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+    @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in one run.")
+    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the runtime's pool.")
     @click.option("--precision", default="fp32", show_default=True, help="fp32; fp16 or bf16 on a GPU.")
     @click.option("--channels-last", is_flag=True, help="Memory layout NHWC, with torch.")
     @click.option("--tolerance", type=click.FloatRange(min=0), help="Share within which the interval is to lie [0.02].")

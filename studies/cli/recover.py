@@ -158,7 +158,7 @@ Typed = tuple[float, float] | None
 @click.option("--template", help="threshnet or hardnet [both].")
 @click.option("--show", type=click.IntRange(1, 1000), default=10, show_default=True, help="Networks to list.")
 @input_option(224)
-@click.option("--classes", type=click.IntRange(2, 1_000_000), default=10, show_default=True)
+@click.option("--classes", type=click.IntRange(2, 1_000_000), default=10, show_default=True, help="Number of classes.")
 @as_json_option
 def recover(
     params: Typed,

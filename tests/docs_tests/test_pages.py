@@ -1,0 +1,153 @@
+"""What README and the documentation say is true: links, commands, study files, quoted numbers and pictures."""
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from docs.generate import BENCHMARKS, STUDIES, pages, pictures
+from studies.cli import cli
+from studies.spec import parse_spec
+from threshnet.drawing import schedule_svg
+from threshnet.spec import NetworkSpec
+from threshnet.spec_file import read_spec_file
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs" / "pages"
+WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+RESULTS = [*sorted(STUDIES.glob("*/README.md")), BENCHMARKS / "comparison" / "README.md"]
+PAGES = [page.relative_to(ROOT).as_posix() for page in WRITTEN]
+QUOTED = {"search_efficiency_cifar10.md": 11}  # file of benchmarks/results: rows that README holds at least
+HIDDEN = {".ci", ".github"}  # folders of the project
+OUTPUTS = {"runs", "build", "dist", "data", "site"}  # folders that are not
+TARGET = re.compile(r"\]\(([^)\s]+)\)")  # of a link or picture
+GENERATED = pages()
+INCLUDED = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
+
+
+def blocks(page: str, language: str) -> Iterator[str]:
+    """The fenced blocks of a page in a language, without what indents them."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for indent, code in re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL):
+        yield "\n".join(line.removeprefix(indent) for line in code.splitlines())
+
+
+def commands(page: str) -> Iterator[list[str]]:
+    """Every `threshnet` command in a page's shell blocks, as words."""
+    for block in blocks(page, "sh"):
+        for line in re.split(r"\n|&&", block.replace("\\\n", " ")):
+            words = shlex.split(line.removesuffix("&"), comments=True)
+            if words[:1] == ["threshnet"]:
+                yield words[1:]
+
+
+def parse(words: list[str]) -> None:
+    """Let click parse a command without running it."""
+    command: click.Command = cli
+    context = cli.make_context("threshnet", list(words))
+    while isinstance(command, click.Group) and words and words[0] in command.list_commands(context):
+        name, *words = words
+        command = command.get_command(context, name) or command
+    command.make_context(command.name, words)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *(page.relative_to(ROOT).as_posix() for page in RESULTS)])
+def test_links_lead_to_files(page: str) -> None:
+    targets = [target.partition("#")[0] for target in TARGET.findall((ROOT / page).read_text(encoding="utf-8"))]
+    files = [target for target in targets if target and not re.match(r"[a-z]+:", target) and "generated/" not in target]
+    assert [target for target in files if not (ROOT / page).parent.joinpath(target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_those_of_the_command_line(page: str) -> None:
+    for words in commands(page):
+        parse(words)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_study_files_are_read(page: str) -> None:
+    for block in blocks(page, "toml"):
+        parse_spec({"name": "example", "trials": 1} | tomllib.loads(block))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_included_parts_are_generated(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert set(INCLUDED.findall(text)) <= GENERATED.keys()
+    shown = re.findall(r"generated/([\w.]+)\)", text)
+    assert set(shown) <= pictures().keys()
+
+
+def test_every_generated_part_is_included_once() -> None:
+    included = [name for page in WRITTEN for name in INCLUDED.findall(page.read_text(encoding="utf-8"))]
+    assert sorted(included) == sorted(GENERATED)
+
+
+def test_every_result_is_shown_as_written() -> None:
+    for file in BENCHMARKS.glob("*.md"):
+        assert GENERATED[f"{file.stem}.inc"] == file.read_text(encoding="utf-8")
+    for file in RESULTS:
+        rows = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+        assert any(set(rows) <= set(part.splitlines()) for part in GENERATED.values()), file
+
+
+def test_no_number_in_a_table_of_the_results_was_typed_by_hand() -> None:
+    rows = [
+        line for page in (DOCS / "results").glob("*.md") for line in page.read_text().splitlines() if line[:1] == "|"
+    ]
+    assert [row for row in rows if re.search(r"\d", row)] == []
+
+
+@pytest.mark.parametrize("name", QUOTED)
+def test_readme_quotes_tables_as_written(name: str) -> None:
+    written = set((BENCHMARKS / name).read_text(encoding="utf-8").splitlines())
+    block = (ROOT / "README.md").read_text().partition("<!-- EFFICIENCY -->\n")[2].partition("<!-- /EFFICIENCY -->")[0]
+    rows = block.splitlines()
+    assert len(rows) >= QUOTED[name]
+    assert [row for row in rows if row not in written] == []
+
+
+def test_readme_is_short_and_names_every_folder() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+    tree = readme.partition("## What is where")[2].partition("## ")[0]
+    ours = {
+        path.parent.name for path in ROOT.glob("*/*") if path.is_file() and not path.parent.name.endswith(".egg-info")
+    }
+    kept = {folder for folder in ours if folder in HIDDEN or not folder.startswith((".", "__"))} - OUTPUTS
+    assert [folder for folder in sorted(kept) if f"\n{folder}/" not in tree] == []
+
+
+def test_recovered_networks_are_counted_as_written() -> None:
+    page = " ".join((DOCS / "results" / "recovered.md").read_text().replace("**", "").split())
+    found = {
+        name: json.loads((STUDIES / "recover" / f"{name}.json").read_text()) for name in ("threshnet28", "threshnet79")
+    }
+    first = found["threshnet79"]["networks"][0]
+    assert f"{found['threshnet28']['matches']} networks match within 0.5 %" in page
+    assert f"{found['threshnet79']['matches']} networks match, and ThreshNet79 itself is {first['rank']}th" in page
+    assert first["named"] == "threshnet79"
+    assert f"[{found['threshnet28']['matches']} networks of" in (DOCS / "explanation" / "thresholds.md").read_text()
+
+
+@pytest.mark.parametrize("file", sorted((DOCS / "pictures").glob("*.json")), ids=lambda file: file.stem)
+def test_drawings_are_current(file: Path) -> None:
+    given = read_spec_file(file)
+    drawn = schedule_svg(given.spec, given.input_size, given.title)
+    assert file.with_suffix(".svg").read_text(encoding="utf-8") == drawn
+
+
+def test_networks_in_the_pages_are_read() -> None:
+    (block,) = blocks("docs/pages/reference/files.md", "json")
+    NetworkSpec.from_json(json.loads(block))
+
+
+def test_python_in_the_pages_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    first, *_ = blocks("docs/pages/reference/python.md", "python")
+    exec(compile(first, "python.md", "exec"), {})
+    assert "14371858" in capsys.readouterr().out
