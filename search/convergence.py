@@ -9,7 +9,7 @@ from typing import Any
 from scipy.stats import kendalltau
 
 from search.records import Record
-from search.volume import Plateau, curve, plateau, plural
+from search.volume import Plateau, Step, curve, plateau, plural
 
 FEWEST = 3  # networks; fewer have no tau worth the name
 
@@ -52,8 +52,12 @@ class Convergence:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """How a study has gone so far."""
+    """The progress of a study: its hypervolume over cost, and how well early figures rank networks."""
 
+    # (latency in ms, error in percent), the fixed reference point of the hypervolume.
+    reference: tuple[float, float]
+    # The hypervolume after each trial, in the order in which they ended.
+    curve: tuple[Step, ...]
     plateau: Plateau
     convergence: Convergence
     # How many networks were stopped, by the epochs trained, and never trained to their end.
@@ -76,8 +80,9 @@ class StudyProgress:
 
 
 def progress(records: Sequence[Record], reference: tuple[float, float]) -> StudyProgress:
-    """How a study has gone, from its records in the order in which they ended and its reference point."""
-    return StudyProgress(plateau(curve(records, reference)), convergence(records), stopped_at(records))
+    """The progress of a study, from its records in the order in which they ended and its reference point."""
+    steps = tuple(curve(records, reference))
+    return StudyProgress(reference, steps, plateau(steps), convergence(records), stopped_at(records))
 
 
 def convergence(records: Sequence[Record]) -> Convergence:

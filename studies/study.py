@@ -77,52 +77,23 @@ def launch(
     `watch` looks on, `progress` hears of images being read.
     InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
     """
-    if isinstance(spec, str):
-        spec = find_spec(spec)
-    if trials is not None:
-        if trials < 1:
-            raise InputError(f"trials = {trials}: must be at least 1")
-        spec = replace(spec, trials=trials)
-    if budget is not None:
-        if not 0 < budget < math.inf:
-            raise InputError(f"budget = {budget}: must be a number of full trainings above 0")
-        spec = replace(spec, budget=budget)
-    if until_plateau is not None:
-        spec = replace(spec, until_plateau=until_plateau)
-    spec = _with_classes(spec, len(class_names(spec.data)))
-    trains_on = _trainer(spec.trains_on)
-    for runtime in spec.runtimes:
-        device_named(spec.device).check(runtime, spec.protocol)
+    spec = _resolved(spec, trials, budget, until_plateau)
+    task = _task(spec)
     opened = open_storage(storage, create=True)
-    kept = _kept(runs, spec.name)
+    folders = _study_folders(runs, spec.name)
     data = load_search(spec.data, spec.input_size, progress)
-    if data.caveat and not spec.caveat:
-        spec = replace(spec, caveat=data.caveat)
     try:
         study = _create(spec, data, opened)
-        kept = replace(kept, checkpoints=_folder(kept.checkpoints / study.user_attrs[records.STUDY]))
+        folders = replace(folders, checkpoints=_folder(folders.checkpoints / study.user_attrs[records.STUDY]))
         if counted(study) < spec.trials:
-            _note_conditions(study, trains_on)
-        task = Task(
-            trains_on=trains_on,
-            space=spec.space,
-            input_size=spec.input_size,
-            limits=spec.limits,
-            recipe=spec.recipe,
-            flip=flips(spec),
-            seed=spec.seed,
-            rungs=(*spec.rungs, spec.recipe.epochs),
-            device=spec.device,
-            runtimes=spec.runtimes,
-            protocol=spec.protocol,
-        )
+            _note_conditions(study, task.trains_on)
         outcome = run(
             study,
             task,
             data,
             named_in(spec),
             spec.sampler,
-            kept,
+            folders,
             trials=spec.trials,
             budget=spec.budget,
             until_plateau=spec.until_plateau,
@@ -153,6 +124,42 @@ def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
 def flips(spec: StudySpec) -> bool:
     """Whether training may mirror the images of the spec's data set."""
     return DATASETS[spec.data.name].mirror if spec.flip is None else spec.flip
+
+
+def _resolved(spec: StudySpec | str, trials: int | None, budget: float | None, until_plateau: bool | None) -> StudySpec:
+    """The spec as it is launched: with the overrides, the data set's classes and its caveat."""
+    found = find_spec(spec) if isinstance(spec, str) else spec
+    if trials is not None and trials < 1:
+        raise InputError(f"trials = {trials}: must be at least 1")
+    if budget is not None and not 0 < budget < math.inf:
+        raise InputError(f"budget = {budget}: must be a number of full trainings above 0")
+    return replace(
+        found,
+        trials=found.trials if trials is None else trials,
+        budget=found.budget if budget is None else budget,
+        until_plateau=found.until_plateau if until_plateau is None else until_plateau,
+        space=replace(found.space, classes=len(class_names(found.data))),
+        caveat=found.caveat or DATASETS[found.data.name].caveat,
+    )
+
+
+def _task(spec: StudySpec) -> Task:
+    """The task of a resolved spec. Raises InputError if this machine cannot train or measure as the spec asks."""
+    for runtime in spec.runtimes:
+        device_named(spec.device).check(runtime, spec.protocol)
+    return Task(
+        trains_on=_trainer(spec.trains_on),
+        space=spec.space,
+        input_size=spec.input_size,
+        limits=spec.limits,
+        recipe=spec.recipe,
+        flip=flips(spec),
+        seed=spec.seed,
+        rungs=(*spec.rungs, spec.recipe.epochs),
+        device=spec.device,
+        runtimes=spec.runtimes,
+        protocol=spec.protocol,
+    )
 
 
 def _trainer(name: str) -> str:
@@ -223,10 +230,10 @@ def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     attrs = study.user_attrs
     if records.SPEC not in attrs:
         raise InputError(f"study {study.study_name!r} was not made by threshnet launch")
-    classes = tuple(attrs[records.CLASSES])
+    classes, spec = tuple(attrs[records.CLASSES]), parse_spec(attrs[records.SPEC])
     return LoadedStudy(
         study=study,
-        spec=_with_classes(parse_spec(attrs[records.SPEC]), len(classes)),
+        spec=replace(spec, space=replace(spec.space, classes=len(classes))),
         records=records.records(study),
         classes=classes,
         images=attrs.get(records.IMAGES, {}),
@@ -235,11 +242,7 @@ def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     )
 
 
-def _with_classes(spec: StudySpec, classes: int) -> StudySpec:
-    return replace(spec, space=replace(spec.space, classes=classes))
-
-
-def _kept(runs: Path, study: str) -> StudyFolders:
+def _study_folders(runs: Path, study: str) -> StudyFolders:
     """The folders of a study, made where they are missing; InputError where they cannot be."""
     weights, checkpoints = _folder(_weights(runs, study)), _folder(runs / study / "checkpoints")
     return StudyFolders(FileSystemArtifactStore(weights), checkpoints, draw=schedule_svg)

@@ -98,6 +98,7 @@ def launch(
     from search.convergence import stopped_at
     from search.data import DataSettings
     from studies import study
+    from studies.analysis import StudyAnalysis
     from studies.cli.progress import Screen, closing, failures
     from studies.spec import find_spec
 
@@ -127,7 +128,7 @@ def launch(
         told |= {"stopped": stopped}
         click.echo(json.dumps(told, indent=2))
     else:
-        OUT.print(closing(loaded, outcome, storage), highlight=False, soft_wrap=True)
+        OUT.print(closing(StudyAnalysis(loaded, storage), outcome), highlight=False, soft_wrap=True)
     if outcome.ended == "interrupted":
         sys.exit(130)
     if outcome.ended == "unreachable":
@@ -191,32 +192,29 @@ def pareto(
     runs: Path,
 ) -> None:
     """Show the Pareto front of STUDY, its named networks, what dominates each, and what moves on other backends."""
+    from studies.analysis import analyse
     from studies.cli.tables import front_table, moves_told, named_table
-    from studies.fronts.front import front_of, fronts_of
     from studies.fronts.moves import moves
-    from studies.report import results as report
-    from studies.study import load, progress_of
 
     if backend is not None and results is not None:
         raise InputError("--results is about every backend of the study, so it does not go with --on")
-    loaded = load(study, storage, runs=runs)
-    fronts = fronts_of(loaded) if backend is None else (front_of(loaded, backend),)
-    first = fronts[0]
+    analysis = analyse(study, storage, runs=runs, backend=backend)
+    first, *others = analysis.fronts
     if as_json:
-        click.echo(json.dumps(report.told_json(loaded, fronts), indent=2))
+        click.echo(json.dumps(analysis.to_json(), indent=2))
     else:
         OUT.print(front_table(first))
         if first.named:
             OUT.print(named_table(first))
-        for front in fronts[1:]:
+        for front in others:
             OUT.print(front_table(front))
             for told in moves_told(moves(first, front)):
                 OUT.print(told, highlight=False)
-        for sentence in progress_of(loaded).told:
+        for sentence in analysis.progress.told:
             OUT.print(sentence, highlight=False)
         if first.caveat:
             OUT.print(f"Note: {first.caveat}.", highlight=False)
-    for line in report.write(loaded, fronts, storage=storage, html=html, png=png, csv=csv, results=results):
+    for line in analysis.write(html=html, png=png, csv=csv, folder=results):
         ERR.print(line, soft_wrap=True)
 
 

@@ -117,14 +117,14 @@ def export(
 
     def ship() -> "ExportedModel":
         if study is not None:
-            from studies.fronts.front import front_of
-            from studies.study import load
+            from studies.analysis import analyse
 
-            loaded = load(study, storage, runs=runs)
-            number = front_of(loaded).knee.number if trial is None else trial
+            analysis = analyse(study, storage, runs=runs)
+            number = analysis.front.knee.number if trial is None else trial
             if chosen is None:
-                return export_trial(loaded, number, output, done, device)
-            return _trained(trial_assignment(loaded, number, chosen, range(seeds or 1), settings), output, device, tell)
+                return export_trial(analysis.study, number, output, done, device)
+            assignment = trial_assignment(analysis.study, number, chosen, range(seeds or 1), settings)
+            return _trained(assignment, output, device, tell)
         if named is not None:
             given = named_network(named, classes or (len(class_names(settings)) if settings else 10))
         else:

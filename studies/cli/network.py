@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from studies.cli.options import OUT, CommandFailed, as_json_option, input_option, plain_table
+from studies.cli.options import OUT, as_json_option, input_option, plain_table
 from threshnet.costs import Costs, count
 from threshnet.errors import InputError
 from threshnet.published import INPUT_SIZE, PUBLISHED, UNITS, Discrepancy, PublishedRow, discrepancies
@@ -58,7 +58,7 @@ def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bo
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     required=True,
-    help="File to write, .svg or .png; a PNG needs a Chrome or Chromium.",
+    help="SVG file to write.",
 )
 @input_option(None, "Image size, pixels [the file's, or 32].")
 def draw(network: str, output: Path, size: int | None) -> None:
@@ -66,28 +66,16 @@ def draw(network: str, output: Path, size: int | None) -> None:
     from studies.network import read_network
     from threshnet.drawing import schedule_svg
 
-    suffix = output.suffix.lower()
-    if suffix not in (".svg", ".png"):
-        raise InputError(f"--output {output}: must end in .svg or .png")
+    if output.suffix.lower() != ".svg":
+        raise InputError(f"--output {output}: must end in .svg")
     given = read_network(network)
     svg = schedule_svg(given.spec, size or given.input_size, given.title)
-    drawn = _png(svg, output) if suffix == ".png" else svg.encode()
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_bytes(drawn)
+        output.write_bytes(svg.encode())
     except OSError as error:
         raise InputError(f"{output}: cannot be written ({error.strerror})") from None
     OUT.print(f"{output}", highlight=False, soft_wrap=True)
-
-
-def _png(svg: str, output: Path) -> bytes:
-    """An SVG as a PNG; the command fails where there is no Chrome."""
-    from studies.figures.chrome import NoChrome, draw_svg
-
-    try:
-        return draw_svg(svg, scale=2)
-    except NoChrome as missing:
-        raise CommandFailed(f"{output}: not written, {missing}; an .svg needs none") from None
 
 
 @dataclass(frozen=True)

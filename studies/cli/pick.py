@@ -44,20 +44,19 @@ def pick(
     With a limit on latency: the least error within it; with one on error: the quickest; with both, neither or --knee:
     the knee of what is left. Reads validation errors and latencies, no test data.
     """
+    from studies.analysis import analyse
     from studies.commands import export_command
-    from studies.fronts.front import front_of
     from studies.fronts.picking import PickRequest
     from studies.fronts.picking import pick as picked
     from studies.fronts.picking_text import pick_json, pick_told
     from studies.storage import place_options
-    from studies.study import load
 
-    loaded = load(study, storage, runs=runs)
+    analysis = analyse(study, storage, runs=runs, backend=backend)
     asked = PickRequest(max_latency, max_error, max_params, max_macs, knee)
-    images = loaded.images.get("validation")
+    images = analysis.study.images.get("validation")
     if images is None:
         raise InputError(f"study {study!r}: it does not say on how many validation images its errors were counted")
-    found = picked(front_of(loaded, backend), asked, int(images), training_noise)
+    found = picked(analysis.front, asked, int(images), training_noise)
     export = export_command(study, found.record.number, place_options(storage, runs))
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))

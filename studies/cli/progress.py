@@ -15,8 +15,8 @@ from search.records import Record
 from search.run import FRUITLESS, Outcome
 from search.volume import plural
 from space import size
+from studies.analysis import StudyAnalysis
 from studies.storage import place_options
-from studies.study import LoadedStudy, progress_of
 
 REFRESH_S = 0.2  # least time between two updates of a bar
 
@@ -125,9 +125,9 @@ def _params(record: Record) -> str:
     return f"{record.costs['params'] / 1e6:6.2f} M params"
 
 
-def closing(loaded: LoadedStudy, outcome: Outcome, storage: str) -> str:
+def closing(analysis: StudyAnalysis, outcome: Outcome) -> str:
     """What a launch says at its end: how it went and what to type next."""
-    spec = loaded.spec
+    loaded, spec = analysis.study, analysis.study.spec
     ended = {
         "enough": "done.",
         "spent": "its budget of trainings is spent.",
@@ -141,11 +141,11 @@ def closing(loaded: LoadedStudy, outcome: Outcome, storage: str) -> str:
     so_far = f"{loaded.trained} networks trained" + (f", {stopped} stopped early" if stopped else "")
     so_far += f", {failed} failed" if failed else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
-    pareto = shlex.join(["threshnet", "pareto", spec.name, *place_options(storage, loaded.weights.parents[1])])
+    pareto = shlex.join(["threshnet", "pareto", spec.name, *place_options(analysis.storage, loaded.weights.parents[1])])
     counted = size(spec.space)
     room = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
-    told = "".join(f"\n{sentence}" for sentence in progress_of(loaded).told) if loaded.trained else ""
+    told = "".join(f"\n{sentence}" for sentence in analysis.progress.told) if loaded.trained else ""
     return f"{room}{spec.name}: {so_far}: {ended}{told}{following}"
 
 

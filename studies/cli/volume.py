@@ -26,14 +26,12 @@ if TYPE_CHECKING:
     help="Optuna URL or journal:PATH; once, or once for each study in their order.",
 )
 @file_option("--png", "Write the curves as a picture; needs a Chrome or Chromium.")
-@file_option("--html", "Write the curves as one interactive page.")
 @as_json_option
 @runs_option
 def volume(
     studies: tuple[str, ...],
     storages: tuple[str, ...],
     png: Path | None,
-    html: Path | None,
     as_json: bool,
     runs: Path,
 ) -> None:
@@ -87,24 +85,18 @@ def volume(
             OUT.print(f"{name}: {one.told}", highlight=False)
         if caveat:
             OUT.print(f"Note: {caveat}.", highlight=False)
-    if png or html:
+    if png:
         from studies.figures.chrome import NoChrome
-        from studies.figures.files import write_page, write_picture
+        from studies.figures.files import write_picture
         from studies.figures.front import WIDTH
         from studies.figures.volume import volume_plot
 
         about = [f"Hypervolume of feasible networks trained to the end, {box}; stopped and failed trainings cost too"]
         chart = volume_plot(curves, price, [*about, *([f"Caveat: {caveat}"] if caveat else [])])
-        title = f"Front over cost: {', '.join(curves)}"
         try:
-            for file in filter(None, (png, html)):
-                file.parent.mkdir(parents=True, exist_ok=True)
-            if html:
-                write_page(chart, WIDTH, html, title=title, name="volume")
-                ERR.print(f"wrote {html}", soft_wrap=True)
-            if png:
-                write_picture(chart, WIDTH, png)
-                ERR.print(f"wrote {png}", soft_wrap=True)
+            png.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(chart, WIDTH, png)
+            ERR.print(f"wrote {png}", soft_wrap=True)
         except NoChrome as reason:
             ERR.print(f"{png} not written: {reason}", soft_wrap=True)
         except OSError as error:

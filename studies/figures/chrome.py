@@ -1,7 +1,6 @@
-"""A plotly figure or an SVG as a PNG, drawn by the Chrome or Chromium that is installed; nothing is ever downloaded."""
+"""A plotly figure as a PNG, drawn by the installed Chrome or Chromium; nothing is ever downloaded."""
 
 import asyncio
-import base64
 import logging
 import os
 import signal
@@ -29,34 +28,6 @@ def draw(chart: go.Figure, width: int, height: int, scale: int) -> bytes:
     async def take(browser: kaleido.Kaleido) -> bytes:
         image: bytes = await browser.calc_fig(chart, opts=size)
         return image
-
-    return _drawn(take)
-
-
-def draw_svg(svg: str, scale: int) -> bytes:
-    """The PNG of an SVG document in its own size and its light colours, scaled and failing as `draw`."""
-    source = base64.b64encode(svg.encode()).decode()
-    page = f'<body style="margin:0"><img style="display:block" src="data:image/svg+xml;base64,{source}">'
-    ready = "document.images[0].decode().then(() => [document.images[0].width, document.images[0].height])"
-
-    async def take(browser: kaleido.Kaleido) -> bytes:
-        tab = await browser.create_tab("about:blank")
-
-        async def ask(command: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401 - as the DevTools protocol has them
-            answer = await tab.send_command(command, params)
-            if "error" in answer:
-                raise RuntimeError(f"{command}: {answer['error']}")
-            result: dict[str, Any] = answer["result"]
-            return result
-
-        await ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
-        frame = (await ask("Page.getFrameTree"))["frameTree"]["frame"]["id"]
-        await ask("Page.setDocumentContent", frameId=frame, html=page)
-        size = await ask("Runtime.evaluate", expression=ready, awaitPromise=True, returnByValue=True)
-        width, height = size["result"]["value"]
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": scale}
-        shot = await ask("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
-        return base64.b64decode(shot["data"])
 
     return _drawn(take)
 

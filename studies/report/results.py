@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from search.convergence import StudyProgress
 from search.records import reading
 from space import size
 from studies.defaults import DEFAULT_STORAGE
@@ -17,7 +18,7 @@ from studies.fronts.front import Front
 from studies.fronts.moves import moves
 from studies.fronts.wording import change, flag, latency_text, title, verdict
 from studies.report.page.file import write_report
-from studies.study import LoadedStudy, progress_of
+from studies.study import LoadedStudy
 from threshnet.errors import InputError
 
 SHOWN = 20  # most networks of the front that the results page lists
@@ -27,12 +28,13 @@ OTHERS = 3  # most further backends that it tells of
 def write(
     loaded: LoadedStudy,
     fronts: Sequence[Front],
+    progress: StudyProgress,
     *,
     storage: str = DEFAULT_STORAGE,
     html: Path | None = None,
     png: Path | None = None,
     csv: Path | None = None,
-    results: Path | None = None,
+    folder: Path | None = None,
 ) -> Iterator[str]:
     """Write what is asked for of a study's fronts; yields a line for each file, also for one that could not be made.
 
@@ -41,7 +43,7 @@ def write(
     try:
         if html:
             html.parent.mkdir(parents=True, exist_ok=True)
-            write_report(loaded, fronts, html, storage)
+            write_report(loaded, fronts, progress, html, storage)
             yield f"wrote {html}"
         if csv:
             csv.parent.mkdir(parents=True, exist_ok=True)
@@ -50,24 +52,24 @@ def write(
         if png:
             png.parent.mkdir(parents=True, exist_ok=True)
             yield _picture(fronts, png)
-        if results:
-            results.mkdir(parents=True, exist_ok=True)
-            trials_table(loaded).to_csv(results / "trials.csv", index=False, float_format="%.10g")
-            (results / "front.json").write_text(json.dumps(told_json(loaded, fronts), indent=2) + "\n")
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            trials_table(loaded).to_csv(folder / "trials.csv", index=False, float_format="%.10g")
+            (folder / "front.json").write_text(json.dumps(results_json(fronts, progress), indent=2) + "\n")
             settings = loaded.spec.to_json()
             settings["data"].pop("path", None)  # names the machine's folders
             conditions = {"spec": settings, "launches": loaded.environments}
-            (results / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
-            (results / "README.md").write_text(results_page(loaded, fronts))
-            yield _picture(fronts, results / "figure.png")
-            yield f"wrote {results}"
+            (folder / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
+            (folder / "README.md").write_text(results_page(loaded, fronts, progress))
+            yield _picture(fronts, folder / "figure.png")
+            yield f"wrote {folder}"
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
 
 
-def told_json(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, Any]:
-    """A study as JSON-ready values: its fronts, and how it has gone so far."""
-    return study_json(fronts) | progress_of(loaded).to_json()
+def results_json(fronts: Sequence[Front], progress: StudyProgress) -> dict[str, Any]:
+    """A study as JSON-ready values: its fronts and its progress."""
+    return study_json(fronts) | progress.to_json()
 
 
 def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
@@ -109,10 +111,10 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def results_page(loaded: LoadedStudy, fronts: Sequence[Front]) -> str:
+def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress) -> str:
     """The README.md of a results folder: what was searched, under which conditions, and the fronts, in 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
-    moved, *audited = progress_of(loaded).told
+    moved, *audited = progress.told
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])

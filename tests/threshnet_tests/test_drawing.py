@@ -11,11 +11,9 @@ from typing import Literal
 from xml.etree import ElementTree
 
 import pytest
-from choreographer.browsers.chromium import Chromium
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from playwright.sync_api import sync_playwright
 from threshnet_tests.strategies import networks
 
@@ -154,7 +152,7 @@ def test_the_command_writes_what_the_function_returns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("threshnet28", "-o", "drawn.pdf"), "--output drawn.pdf: must end in .svg or .png"),
+        (("threshnet28", "-o", "drawn.pdf"), "--output drawn.pdf: must end in .svg"),
         (("threshnet30", "-o", "drawn.svg"), "no network is named 'threshnet30'"),
         (("threshnet28", "-o", "drawn.svg", "--input", "3"), "input size 3 is too small"),
         (("threshnet28", "-o", "taken/drawn.svg"), "cannot be written"),
@@ -169,27 +167,6 @@ def test_what_cannot_be_drawn_is_bad_input(
     assert isinstance(told.exception, InputError)
     assert message in str(told.exception)
     assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
-
-
-def test_without_a_chrome_a_png_fails_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Chromium, "find_browser", lambda **_: None)
-    told = CliRunner().invoke(draw, ["threshnet28", "-o", str(tmp_path / "drawn.png")])
-    assert told.exit_code == 1
-    assert told.output.count("\n") == 1
-    assert "no Chrome or Chromium found" in told.output
-
-
-@pytest.mark.services
-def test_a_png_is_twice_the_size_and_light(tmp_path: Path) -> None:
-    file = tmp_path / "drawn.png"
-    told = CliRunner().invoke(draw, ["threshnet28", "-o", str(file)])
-    assert told.exit_code == 0, told.output
-    root = parsed(schedule_svg(NAMED["threshnet28"], 32, "ThreshNet28"))
-    with Image.open(file) as image:
-        assert image.size == tuple(2 * int(root.get(edge, "")) for edge in ("width", "height"))
-        colours = image.convert("RGB").getcolors(1 << 20)
-    seen = {"#{:02X}{:02X}{:02X}".format(*colour) for _, colour in colours or ()}
-    assert {PAPER, *(stroke.light for stroke in STROKES[2:])} <= seen
 
 
 @pytest.mark.services

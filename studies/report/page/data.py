@@ -6,9 +6,10 @@ from typing import Any
 
 from scipy.stats import kendalltau, spearmanr
 
+from search.convergence import StudyProgress
 from search.intervals import error_interval
 from search.records import Record, reading
-from search.volume import Step, curve
+from search.volume import Step
 from studies.commands import export_parts
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import Front
@@ -16,30 +17,31 @@ from studies.fronts.moves import moves
 from studies.fronts.wording import broken_limits, change, conditions, title, verdict
 from studies.report.page.importances import importances
 from studies.storage import place_options
-from studies.study import LoadedStudy, backends_of, ended, full_training, progress_of, reference_of
+from studies.study import LoadedStudy, full_training
 from threshnet.named import ABOUT
 
 DIGITS = 6  # significant ones of a number on the page
 STEPS = 1000  # most steps of the volume's curve that are drawn
 
 
-def page_data(loaded: LoadedStudy, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> dict[str, Any]:
+def page_data(
+    loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
+) -> dict[str, Any]:
     """A study as the page shows it: its fronts, every trial in columns, how it went, what mattered.
 
     `storage` is where the study lies, for the export commands; its password and query are not told.
     """
     first = fronts[0]
-    facts = progress_of(loaded)
     return {
         "study": first.study,
         "about": first.about,
         "caveat": first.caveat,
         "validation": loaded.images.get("validation"),
         "export": export_parts(loaded.spec.name, place_options(storage, loaded.weights.parents[1])),
-        "told": list(facts.told),
+        "told": list(progress.told),
         "fronts": [front_data(fronts[0], front) for front in fronts],
         "trials": trials_data(loaded, fronts),
-        "volume": volume_data(loaded),
+        "volume": volume_data(progress, full_training(loaded), first.backend),
         "importances": importances(loaded),
         "macs": macs_data(loaded, first.backend),
     }
@@ -104,16 +106,18 @@ def note(record: Record) -> str:
     return "; ".join([*parts, *([record.reason] if record.reason else [])])
 
 
-def volume_data(loaded: LoadedStudy) -> dict[str, Any]:
-    """The hypervolume over cost on the objective's backend: steps of [full trainings, percent of the box, trial]."""
-    reference, price = reference_of(loaded), full_training(loaded)
-    steps = curve(ended(loaded), reference)
+def volume_data(progress: StudyProgress, price: int, backend: str) -> dict[str, Any]:
+    """The hypervolume over cost on the objective's backend: steps of [full trainings, percent of the box, trial].
+
+    `price` is the cost of one full training in training images processed.
+    """
     return {
         "price": price,
-        "reference": [number(value) for value in reference],
-        "backend": backends_of(loaded)[0],
+        "reference": [number(value) for value in progress.reference],
+        "backend": backend,
         "steps": [
-            [number(step.image_passes / price), number(step.share_percent), step.trial] for step in corners(steps)
+            [number(step.image_passes / price), number(step.share_percent), step.trial]
+            for step in corners(progress.curve)
         ],
     }
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from search.convergence import StudyProgress
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import Front
 from studies.report.page.data import page_data
@@ -27,16 +28,20 @@ SCRIPTS = (
 )  # in the order in which they run
 
 
-def write_report(loaded: LoadedStudy, fronts: Sequence[Front], path: Path, storage: str = DEFAULT_STORAGE) -> None:
+def write_report(
+    loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, path: Path, storage: str = DEFAULT_STORAGE
+) -> None:
     """Write the page of a study; `storage` is where it lies, for the export commands."""
-    path.write_text(report_html(loaded, fronts, storage), encoding="utf-8")
+    path.write_text(report_html(loaded, fronts, progress, storage), encoding="utf-8")
 
 
-def report_html(loaded: LoadedStudy, fronts: Sequence[Front], storage: str = DEFAULT_STORAGE) -> str:
+def report_html(
+    loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
+) -> str:
     """The page of a study: HTML with everything inside, whose policy allows its own script and no request."""
     script = "".join(_asset(name) for name in SCRIPTS)
     known = details(loaded, fronts)
-    data = page_data(loaded, fronts, storage) | {"details": list(known)}
+    data = page_data(loaded, fronts, progress, storage) | {"details": list(known)}
     return _filled(
         _asset("report.html"),
         {

@@ -18,11 +18,11 @@ from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 from search.latency.protocol import MeasurementError
 from search.latency.reading import Latency
 from studies import cli, launch, load
+from studies.analysis import StudyAnalysis
 from studies.export.card import ExportResult, ModelInfo
 from studies.export.folder import ExportedModel
 from studies.export.score import Score
-from studies.fronts.front import front_of, fronts_of
-from studies.report.results import told_json
+from studies.fronts.front import front_of
 from studies.study import progress_of
 from threshnet import NAMED
 from threshnet.baselines import BASELINES, build_baseline
@@ -407,7 +407,7 @@ def test_the_front_is_written_in_every_form(run: Run, storage: str, monkeypatch:
     options = ["--html", "out/[b]front.html", "--csv", "out/trials.csv", "--results", "out/results"]
     said = run("pareto", "small", "--storage", storage, "--json", *options, "--png", "front.png")
     assert said.status == 0
-    assert json.loads(said.out) == json.loads(json.dumps(told_json(loaded, fronts_of(loaded))))
+    assert json.loads(said.out) == json.loads(json.dumps(StudyAnalysis(loaded).to_json()))
     assert "wrote out/[b]front.html\n" in said.err
     assert "Pareto front" in Path("out/[b]front.html").read_text()
     with Path("out/trials.csv").open() as file:

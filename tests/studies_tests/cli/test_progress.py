@@ -7,6 +7,7 @@ from studies_tests.sample import sample_loaded, with_stopped
 
 from search.records import Record
 from search.run import Outcome
+from studies.analysis import StudyAnalysis
 from studies.cli.progress import closing, line
 from studies.study import progress_of
 
@@ -49,17 +50,18 @@ def test_the_closing_counts_networks_by_what_became_of_them() -> None:
     loaded = with_stopped(sample_loaded(10), stopped=4)  # one of which went on
     failed = replace(loaded.records[0], number=99, state="failed")
     loaded = replace(loaded, records=[*loaded.records, failed], spec=replace(loaded.spec, trials=40))
-    room, done, *told, following = closing(loaded, Outcome(17, "timeout"), "sqlite:///threshnet.db").splitlines()
+    room, done, *told, following = closing(StudyAnalysis(loaded), Outcome(17, "timeout")).splitlines()
     assert room.startswith("space ")
     assert done == ("sample: 13 networks trained, 3 stopped early, 1 failed, of 40: time is up; launch again to go on.")
     assert tuple(told) == progress_of(loaded).told
     assert len(told) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
-    elsewhere = closing(loaded, Outcome(17, "timeout"), "postgresql://me:secret@host/db?sslmode=require")
+    analysis = StudyAnalysis(loaded, "postgresql://me:secret@host/db?sslmode=require")
+    elsewhere = closing(analysis, Outcome(17, "timeout"))
     assert elsewhere.endswith("pareto sample --storage 'postgresql://me:***@host/db' --html front.html")
 
 
 def test_nothing_trained_is_nothing_to_judge() -> None:
     loaded = sample_loaded(0, named=())
-    told = closing(loaded, Outcome(0, "interrupted"), "sqlite:///threshnet.db")
+    told = closing(StudyAnalysis(loaded), Outcome(0, "interrupted"))
     assert told.splitlines()[1:] == ["sample: 0 networks trained: stopped; launch again to go on."]

@@ -1,7 +1,6 @@
 """How fronts came about: the command that shows it, and its figure."""
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ from search.volume import Step, curve, plateau
 from space import Limits
 from studies import cli
 from studies.figures.chrome import NoChrome
-from studies.figures.files import write_page
 from studies.figures.front import HEIGHT, WIDTH
 from studies.figures.volume import volume_plot
 from studies.study import ended, full_training, load, reference_of
@@ -88,7 +86,7 @@ def test_several_studies_share_the_first_ones_box(run: Run) -> None:
         ("a b a --storage journal:x.log", "a, b, a: one of them is named twice"),
         ("a gone --storage journal:x.log", "no study is named 'gone'"),
         ("a empty --storage journal:x.log", "study 'empty' has no trained network yet"),
-        ("a --storage journal:x.log --html x.log/inside.html", "cannot be written"),
+        ("a --storage journal:x.log --png x.log/inside.png", "cannot be written"),
     ],
 )
 def test_bad_input_ends_in_one_line(run: Run, command: str, part: str) -> None:
@@ -107,10 +105,9 @@ def test_the_curves_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         return b"a picture"
 
     monkeypatch.setattr("studies.figures.files.draw", draw)
-    status, _, err = run("a", "b", "--storage", "journal:x.log", "--png", "out/v.png", "--html", "out/v.html")
-    assert (status, err) == (0, "wrote out/v.html\nwrote out/v.png\n")
+    status, _, err = run("a", "b", "--storage", "journal:x.log", "--png", "out/v.png")
+    assert (status, err) == (0, "wrote out/v.png\n")
     assert drawn == [(WIDTH, HEIGHT)]
-    assert "<title>Front over cost: a, b</title>" in Path("out/v.html").read_text()
 
 
 def test_without_a_browser_one_line_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,10 +144,6 @@ def test_several_curves_have_colours_and_labels_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("curves", [{}, {"none": ()}, {"nothing": steps(0.0, 0.0)}, {"one": steps(5.0)}])
-def test_little_to_draw_is_still_a_figure(curves: dict[str, tuple[Step, ...]], tmp_path: Path) -> None:
+def test_little_to_draw_is_still_a_figure(curves: dict[str, tuple[Step, ...]]) -> None:
     chart = volume_plot(curves, 100)
     assert len(chart.layout.annotations) == sum(any(step.hypervolume for step in one) for one in curves.values())
-    write_page(chart, WIDTH, tmp_path / "v.html", title="Front over cost", name="volume")
-    page = (tmp_path / "v.html").read_text()
-    assert "<title>Front over cost" in page
-    assert not re.search("<script[^>]+src=", page)  # it needs no network

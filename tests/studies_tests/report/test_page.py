@@ -28,7 +28,7 @@ from studies.report.page.details import details
 from studies.report.page.file import report_html, write_report
 from studies.report.page.importances import FEWEST, SHOWN, importances
 from studies.storage import place_options
-from studies.study import LoadedStudy, ended, reference_of
+from studies.study import LoadedStudy, ended, progress_of, reference_of
 from threshnet import NAMED
 
 TWO = with_stopped(remeasured(sample_loaded(20, tuple(NAMED)), "cpu", "torch", {3, 9}))
@@ -51,7 +51,9 @@ def inside(page: str, name: str) -> str:
 
 def data_of(loaded: LoadedStudy, storage: str = "sqlite:///threshnet.db") -> dict[str, Any]:
     """The data of a study's page, once through JSON."""
-    found: dict[str, Any] = json.loads(json.dumps(page_data(loaded, fronts_of(loaded), storage), allow_nan=False))
+    found: dict[str, Any] = json.loads(
+        json.dumps(page_data(loaded, fronts_of(loaded), progress_of(loaded), storage), allow_nan=False)
+    )
     return found
 
 
@@ -105,7 +107,7 @@ def test_the_volumes_corners_are_where_it_grew_and_its_end() -> None:
 @pytest.mark.parametrize("loaded", [TWO, ONE, sample_loaded(6, limits=Limits(params=10))], ids=["two", "one", "over"])
 def test_the_page_is_one_file_that_allows_its_script_alone(loaded: LoadedStudy, tmp_path: Path) -> None:
     file = tmp_path / "front.html"
-    write_report(loaded, fronts_of(loaded), file)
+    write_report(loaded, fronts_of(loaded), progress_of(loaded), file)
     page = file.read_text()
     assert "<title>Pareto front of sample</title>" in page
     (policy,) = re.findall(r'Content-Security-Policy" content="(.*?)"', page)
@@ -122,7 +124,7 @@ def test_the_page_is_one_file_that_allows_its_script_alone(loaded: LoadedStudy, 
 
 def test_hostile_texts_stay_texts() -> None:
     loaded = hostile(TWO)
-    page = report_html(loaded, fronts_of(loaded))
+    page = report_html(loaded, fronts_of(loaded), progress_of(loaded))
     assert page.count("</script>") == 3
     assert page.count("<script") == 3
     assert "<img" not in page

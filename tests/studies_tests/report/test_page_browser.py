@@ -18,7 +18,7 @@ from studies_tests.sample import many, remeasured, sample_loaded, with_stopped
 from studies.fronts.front import front_of, fronts_of
 from studies.fronts.wording import title
 from studies.report.page.file import report_html, write_report
-from studies.study import LoadedStudy
+from studies.study import LoadedStudy, progress_of
 from threshnet import NAMED
 
 pytestmark = pytest.mark.services
@@ -43,7 +43,7 @@ def study() -> LoadedStudy:
 def file(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its page."""
     path = tmp_path_factory.mktemp("page") / "a study.html"
-    write_report(study, fronts_of(study), path, "sqlite:///my runs/study.db")
+    write_report(study, fronts_of(study), progress_of(study), path, "sqlite:///my runs/study.db")
     return path
 
 
@@ -415,7 +415,7 @@ def test_charts_have_names_and_descriptions(page: Page) -> None:
 def test_hostile_texts_are_shown_and_do_nothing(context: BrowserContext, study: LoadedStudy, tmp_path: Path) -> None:
     loaded = hostile(study)
     path = tmp_path / "hostile.html"
-    write_report(loaded, fronts_of(loaded), path, f"sqlite:///{HOSTILE.replace(' ', '')}")
+    write_report(loaded, fronts_of(loaded), progress_of(loaded), path, f"sqlite:///{HOSTILE.replace(' ', '')}")
     page = context.new_page()
     faults: list[str] = []
     page.on("console", lambda said: faults.append(said.text))
@@ -446,7 +446,7 @@ def test_the_policy_stops_what_is_not_the_pages_own_script(context: BrowserConte
 
 def test_a_study_of_thousands_opens_and_filters_at_once(context: BrowserContext, tmp_path: Path) -> None:
     loaded = many(5000)
-    text = report_html(loaded, fronts_of(loaded))
+    text = report_html(loaded, fronts_of(loaded), progress_of(loaded))
     path = tmp_path / "many.html"
     path.write_text(text)
     assert len(text) < 7_000_000

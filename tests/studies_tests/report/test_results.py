@@ -54,7 +54,7 @@ def study() -> LoadedStudy:
 def results(study: LoadedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A results folder, drawn without a browser."""
     monkeypatch.setattr(report, "write_png", lambda front, file: file.write_bytes(b"a picture"))
-    list(report.write(study, fronts_of(study), results=tmp_path / "deep" / "results"))
+    list(report.write(study, fronts_of(study), progress_of(study), folder=tmp_path / "deep" / "results"))
     return tmp_path / "deep" / "results"
 
 
@@ -88,7 +88,7 @@ def test_every_trial_is_in_the_table(results: Path, study: LoadedStudy) -> None:
 
 def test_the_front_is_written_as_the_command_prints_it(results: Path, study: LoadedStudy) -> None:
     told = json.loads((results / "front.json").read_text())
-    assert told == report.told_json(study, fronts_of(study))
+    assert told == report.results_json(fronts_of(study), progress_of(study))
     assert told == study_json(fronts_of(study)) | progress_of(study).to_json()
 
 
@@ -131,7 +131,7 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
         "32x32",
         f"{front.hypervolume:.2f} ms x % below 3.000 ms, 90.00 %, {front.share_percent:.2f} % of that box. The front",
         progress_of(study).plateau.told,
-        progress_of(study).audit.told,
+        progress_of(study).convergence.told,
     ):
         assert part in page
     for record in front.front[: report.SHOWN]:
@@ -146,7 +146,7 @@ def test_a_long_front_is_cut_and_still_fits(study: LoadedStudy) -> None:
     line = [replace(first, number=n, latency_ms=1 + n, error=90.0 - n) for n in range(60)]
     named = [replace(first, number=60 + n, named=name, latency_ms=100.0, error=99.0) for n, name in enumerate(NAMED)]
     long = replace(study, records=[*line, *named])
-    page = report.results_page(long, fronts_of(long))
+    page = report.results_page(long, fronts_of(long), progress_of(long))
     assert "| and 40 more in front.json |" in page
     assert len(page.splitlines()) <= 60
 
@@ -161,7 +161,7 @@ def test_other_backends_have_their_fronts_columns_and_moves(
         several = remeasured(several, "cpu", runtime, missing=range(number), seed=number)
     several = replace(several, environments=study.environments)
     fronts = fronts_of(several)
-    list(report.write(several, fronts, results=tmp_path))
+    list(report.write(several, fronts, progress_of(several), folder=tmp_path))
     assert drawn == [fronts]
     page = (tmp_path / "README.md").read_text()
     assert len(page.splitlines()) <= 60
@@ -183,7 +183,7 @@ def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: LoadedSt
     assert stopped["cpu onnxruntime: ms"] > 0
     assert (list(json.loads(stopped["rungs"])), json.loads(done["rungs"])) == (["2"], {"2": 55.0, "8": 25.0})
     assert (done["continues"], done["image_passes"]) == (stopped["trial"], 60_000)
-    page = report.results_page(loaded, fronts_of(loaded))
+    page = report.results_page(loaded, fronts_of(loaded), progress_of(loaded))
     assert len(page.splitlines()) <= 60
     assert "Stopped early: 3 networks after 2 epochs." in page
     assert ", 4 stopped" in page
@@ -196,7 +196,7 @@ def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
         raise NoChrome("no Chrome or Chromium found")
 
     monkeypatch.setattr(report, "write_png", fail)
-    lines = list(report.write(study, fronts_of(study), results=tmp_path, png=tmp_path / "front.png"))
+    lines = list(report.write(study, fronts_of(study), progress_of(study), folder=tmp_path, png=tmp_path / "front.png"))
     assert lines == [
         f"{tmp_path / 'front.png'} not written: no Chrome or Chromium found",
         f"{tmp_path / 'figure.png'} not written: no Chrome or Chromium found",
@@ -207,17 +207,17 @@ def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
 
 def test_the_table_alone_is_the_table_of_the_folder(study: LoadedStudy, results: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "all.csv"
-    assert list(report.write(study, fronts_of(study), csv=file)) == [f"wrote {file}"]
+    assert list(report.write(study, fronts_of(study), progress_of(study), csv=file)) == [f"wrote {file}"]
     assert file.read_text() == (results / "trials.csv").read_text()
     assert len(pd.read_csv(file)) == len(study.records)
 
 
-@pytest.mark.parametrize("kind", ["html", "csv", "png", "results"])
+@pytest.mark.parametrize("kind", ["html", "csv", "png", "folder"])
 def test_a_place_that_cannot_be_written_is_named(kind: str, study: LoadedStudy, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
     with pytest.raises(InputError, match=f"{blocker}.*cannot be written") as caught:
-        list(report.write(study, fronts_of(study), **{kind: blocker / "inside"}))
+        list(report.write(study, fronts_of(study), progress_of(study), **{kind: blocker / "inside"}))
     assert "\n" not in str(caught.value)
 
 

@@ -536,7 +536,7 @@ def test_the_probe_runs_on_python_3_9_without_this_project() -> None:
 
 def test_the_probe_and_the_records_load_no_torch() -> None:
     modules = ("probe", "protocol", "reading", "lease", "strict", "conversation")
-    program = f"import sys, {', '.join(f'search.latency.{name}' for name in modules)}\n"
+    program = f"import sys, {', '.join(f'search.latency.probes.{name}' for name in modules)}\n"
     program += "print(sorted({'torch', 'optuna', 'pandas', 'scipy'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
