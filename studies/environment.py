@@ -1,14 +1,15 @@
-"""Under which conditions numbers were taken: processor, threads and versions, but nothing that names the machine."""
+"""The conditions of recorded numbers: processor, threads and versions, but nothing that identifies the machine."""
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 import torch
 
 from search.latency.probes.probe import processor_name, usable_processors
+from threshnet import __version__
 
-PACKAGES = ("torch", "torchvision", "onnxruntime", "onnx", "optuna", "numpy", "threshnet-nas")
+PACKAGES = ("torch", "torchvision", "onnxruntime", "onnx", "optuna", "numpy")
 
 
 def environment(trains_on: str = "cpu") -> dict[str, Any]:
@@ -19,17 +20,10 @@ def environment(trains_on: str = "cpu") -> dict[str, Any]:
         "processor": processor_name(),
         "cores": usable_processors(),
         "training": {"device": _device(trains_on), "threads": torch.get_num_threads()},
-        "versions": {package: _version(package) for package in PACKAGES},
+        "versions": {package: version(package) for package in PACKAGES} | {"threshnet-nas": __version__},
     }
 
 
 def _device(name: str) -> str:
     """A device to train on, with its model where it is a GPU."""
     return f"{name} ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else name
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -25,6 +25,7 @@ from studies.cli.pick import pick
 from studies.cli.recover import recover
 from studies.cli.remeasure import remeasure
 from studies.cli.volume import volume
+from threshnet import __version__
 from threshnet.errors import InputError
 
 OTHER_IMAGES = "images from a folder, which may not be those of the data set that the study is named after"
@@ -54,7 +55,7 @@ def _fail(message: str, status: int) -> None:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="threshnet-nas", prog_name="threshnet")
+@click.version_option(__version__, prog_name="threshnet")
 def cli() -> None:
     """Search threshold schedules of ThreshNets for image error and measured latency.
 
