@@ -40,6 +40,7 @@ lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
 
 docs: .venv/installed
 	@$(BIN)/python -c 'import zensical, mkdocstrings' 2>/dev/null || \
