@@ -10,6 +10,11 @@ from studies.cli import cli
 
 # Files and folders without a hit. It grows until it is the whole repository.
 CLEAN = (
+    ".pre-commit-config.yaml",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "tests/test_project.py",
     ".ci",
     ".github",
     "Makefile",

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EXEMPT = (
     "benchmarks/results/",
     "studies/results/",
+    "tests/fixtures/",
     "tests/words.txt",
     "tests/words.py",
     "tests/test_words.py",
