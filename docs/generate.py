@@ -23,6 +23,7 @@ from search import records
 from search.data import DATASETS, DataSettings
 from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
+from search.samplers.named import SAMPLERS
 from search.training.recipes import FAST, RECIPES, Recipe
 from space import SPACES, Limits, Space, size
 from space.definition import CHOICES
@@ -247,6 +248,11 @@ def _value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def sampler_table() -> str:
+    """Every sampler."""
+    return table(("`sampler`", "proposes"), [(f"`{name}`", each.about) for name, each in SAMPLERS.items()])
+
+
 def data_table() -> str:
     """Every data set."""
     rows = [
@@ -292,6 +298,7 @@ def pages() -> dict[str, str]:
         f"attributes_{key}.inc": attribute_table(attribute_rows(records, text)) for key, text in ATTRIBUTES.items()
     }
     found |= {
+        "samplers.inc": sampler_table(),
         "recipes.inc": recipe_table(),
         "spaces.inc": space_table(),
         "data_sets.inc": data_table(),

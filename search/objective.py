@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
 
-from optuna import Study, Trial, TrialPruned
+from optuna import Trial, TrialPruned
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
@@ -22,6 +22,7 @@ from search.latency.lease import shared
 from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.latency.reading import Latency
+from search.samplers.sampler import Policy
 from search.task import Task
 from search.training.checkpoints import load_training, save_training
 from search.training.train import Training, TrainingFailed, train
@@ -63,16 +64,6 @@ class NoCallbacks:
 
     def finished(self, record: records.Record) -> None:
         """Do nothing."""
-
-
-class Policy(Interface):
-    """Who decides which networks are trained, and how far."""
-
-    def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """Whether a network, measured but not trained, could join the front at its latency."""
-
-    def should_continue(self, study: Study, fingerprint: str) -> bool:
-        """Whether a network in training, scored at a rung, is to be trained further."""
 
 
 @dataclass(frozen=True)

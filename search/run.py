@@ -15,7 +15,7 @@ from search import records
 from search.claims import stopped
 from search.data import SearchData
 from search.objective import FAILURES, Callbacks, NoCallbacks, StudyFolders, scorer
-from search.samplers.distinct import sampler_for
+from search.samplers.named import sampler_for
 from search.task import Task
 from search.volume import curve, plateau, reference_point
 from space import encode

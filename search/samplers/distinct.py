@@ -13,19 +13,18 @@ from search.claims import latest_trials, stopped
 from search.records import PROPOSAL
 from search.samplers.acquisition import can_reach
 from search.samplers.candidates import TrialCandidates
-from search.samplers.freeze_thaw import FreezeThawSampler
+from search.samplers.sampler import StudySampler
 from search.samplers.successive_halving import promoted
 from search.task import Task
 from space import decode
-from threshnet.errors import InputError
 
-SAMPLERS = ("freeze_thaw", "tpe", "gp", "nsga2", "random")
+STARTUP = 12  # random trials before TPE and the Gaussian process propose by their models
 KNOWN_DRAWS = 20  # how often a known network is drawn again before it is let through as a duplicate
 OWN_DRAWS = 10  # how many of these draws are the sampler's own; the rest are random, as some samplers repeat themselves
 COSTLY_DRAWS = 200  # how often a network that breaks a limit on sight is drawn again before it is let through
 
 
-class DistinctSampler(BaseSampler):
+class DistinctSampler(StudySampler):
     """Any sampler, its proposals drawn again while the study knows them or they do not fit the task.
 
     Known networks are drawn again up to KNOWN_DRAWS times, those that counting alone tells to break a limit up to
@@ -117,23 +116,23 @@ class DistinctSampler(BaseSampler):
         self.random.reseed_rng()
 
 
-def sampler_for(name: str, task: Task, seed: int | None) -> FreezeThawSampler | DistinctSampler:
-    """The sampler called `name` for a task; InputError lists the samplers there are."""
-    if name == "freeze_thaw":
-        return FreezeThawSampler(task, seed)
-    return DistinctSampler(_proposing(name, seed), task, seed)
+def tpe(task: Task, seed: int | None) -> DistinctSampler:
+    """Optuna's TPE, multivariate."""
+    return DistinctSampler(
+        TPESampler(multivariate=True, constant_liar=True, n_startup_trials=STARTUP, seed=seed), task, seed
+    )
 
 
-def _proposing(name: str, seed: int | None) -> BaseSampler:
-    """Optuna's sampler: multivariate TPE, Gaussian process, NSGA-II or random."""
-    match name:
-        case "tpe":
-            return TPESampler(multivariate=True, constant_liar=True, n_startup_trials=12, seed=seed)
-        case "gp":
-            return GPSampler(seed=seed, n_startup_trials=12)
-        case "nsga2":
-            return NSGAIISampler(population_size=24, seed=seed)
-        case "random":
-            return RandomSampler(seed=seed)
-        case _:
-            raise InputError(f"no sampler is named {name!r}; the samplers are {', '.join(SAMPLERS)}")
+def gp(task: Task, seed: int | None) -> DistinctSampler:
+    """Optuna's Gaussian process."""
+    return DistinctSampler(GPSampler(seed=seed, n_startup_trials=STARTUP), task, seed)
+
+
+def nsga2(task: Task, seed: int | None) -> DistinctSampler:
+    """Optuna's NSGA-II."""
+    return DistinctSampler(NSGAIISampler(population_size=24, seed=seed), task, seed)
+
+
+def random(task: Task, seed: int | None) -> DistinctSampler:
+    """Random search."""
+    return DistinctSampler(RandomSampler(seed=seed), task, seed)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from optuna import Study
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import RandomSampler
 from optuna.trial import FrozenTrial
 
 from search import records
@@ -19,12 +19,13 @@ from search.claims import latest_trials
 from search.samplers.acquisition import Acquisition, can_reach
 from search.samplers.candidates import Candidate, TrialCandidates, network
 from search.samplers.pool import Pool, PoolEntry
+from search.samplers.sampler import StudySampler
 from search.samplers.surrogate import PRIOR
 from search.task import Task
 from space import encode
 
 
-class FreezeThawSampler(BaseSampler):
+class FreezeThawSampler(StudySampler):
     """Proposes the network of a task that promises most: a new one, or one whose training was stopped at a rung."""
 
     def __init__(self, task: Task, seed: int | None) -> None:

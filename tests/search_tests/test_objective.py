@@ -30,7 +30,7 @@ from search.latency.devices.named import device_named
 from search.latency.protocol import MeasurementError
 from search.objective import FAILURES, NoCallbacks, StudyFolders, scorer
 from search.records import record
-from search.samplers.distinct import sampler_for
+from search.samplers.named import sampler_for
 from search.task import Task
 from search.training.train import TrainingFailed
 from space import Limits, encode

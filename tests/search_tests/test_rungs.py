@@ -31,12 +31,13 @@ from search_tests.workers import work_together
 
 from search import objective, records
 from search import run as module
-from search.objective import FAILURES, Callbacks, NoCallbacks, Policy, StudyFolders, scorer
+from search.objective import FAILURES, Callbacks, NoCallbacks, StudyFolders, scorer
 from search.records import Record, record
 from search.run import Outcome, run
 from search.samplers import distinct as samplers
 from search.samplers import surrogate
-from search.samplers.distinct import sampler_for
+from search.samplers.named import sampler_for
+from search.samplers.sampler import Policy
 from search.task import Task
 from search.training.train import TrainingFailed, train
 from space import Limits, decode, encode

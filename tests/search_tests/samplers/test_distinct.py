@@ -11,8 +11,9 @@ from search_tests.tiny import FEW, LARGEST, SPACE, params_of, tiny_task
 
 from search import records
 from search.samplers import distinct as samplers
-from search.samplers.distinct import KNOWN_DRAWS, SAMPLERS, DistinctSampler, sampler_for
+from search.samplers.distinct import KNOWN_DRAWS, DistinctSampler
 from search.samplers.freeze_thaw import FreezeThawSampler
+from search.samplers.named import SAMPLERS, sampler_for
 from search.task import Task
 from space import Limits, Space, decode, encode, size, suggest
 from threshnet.errors import InputError

@@ -29,7 +29,7 @@ from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
 from search.objective import FAILURES, NoCallbacks, StudyFolders, scorer
-from search.samplers.distinct import sampler_for
+from search.samplers.named import sampler_for
 from studies.cli.device import device as device_commands
 from threshnet.spec import NetworkSpec
 
