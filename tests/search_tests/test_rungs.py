@@ -43,7 +43,7 @@ from search.training.train import TrainingFailed, train
 from space import Limits, decode, encode
 from studies.fronts.front import front_of
 from studies.spec import StudySpec
-from studies.study import Loaded
+from studies.study import LoadedStudy
 from threshnet.checkpoint import load_weights
 from threshnet.spec import NetworkSpec
 
@@ -252,9 +252,9 @@ def test_a_stopped_trial_has_no_values_and_is_on_no_front(searching: Searching) 
     assert {each.number for each in front_of(loaded(searching.study)).front} == {0, 2}
 
 
-def loaded(study: Study) -> Loaded:
+def loaded(study: Study) -> LoadedStudy:
     """The study as its reports see it."""
-    return Loaded(
+    return LoadedStudy(
         study=study,
         spec=StudySpec(name="rungs", trials=3, about="", caveat=""),
         records=records.records(study),
