@@ -48,7 +48,7 @@ def pick(
     from studies.commands import export_command
     from studies.fronts.picking import PickRequest
     from studies.fronts.picking import pick as picked
-    from studies.fronts.picking_text import pick_json, pick_told
+    from studies.fronts.picking_text import pick_json, pick_text
     from studies.storage import place_options
 
     analysis = analyse(study, storage, runs=runs, backend=backend)
@@ -61,6 +61,6 @@ def pick(
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))
         return
-    for line in pick_told(found):
+    for line in pick_text(found):
         OUT.print(line, highlight=False, soft_wrap=True)
     OUT.print(f"To export it: {export}", highlight=False, soft_wrap=True)

@@ -11,7 +11,7 @@ from search.volume import Step
 from studies.cli.options import plain_table
 from studies.fronts.front import Front
 from studies.fronts.moves import Moves
-from studies.fronts.wording import agreement, change, flag, latency_text, title, verdict
+from studies.fronts.wording import agreement_text, change_text, flag, latency_text, title, verdict
 from studies.listing import StudySummary
 from studies.storage import shown
 
@@ -156,7 +156,7 @@ def volume_table(curves: Mapping[str, Sequence[Step]], full_training: int, box: 
 def moves_told(found: Moves) -> Iterator[Table | str]:
     """The networks that joined the front or left it, with their ranks by latency, then how far the backends agree."""
     if not found.joined and not found.left:
-        yield f"On {found.there}: {change(found)}."
+        yield f"On {found.there}: {change_text(found)}."
         return
     table = plain_table(f"Moved on {found.there}, against {found.here}")
     table.add_column("network", no_wrap=True)
@@ -175,4 +175,4 @@ def moves_told(found: Moves) -> Iterator[Table | str]:
                 style="bold" if one.here.named else "",
             )
     yield table
-    yield f"On {found.there}: {agreement(found)}."
+    yield f"On {found.there}: {agreement_text(found)}."

@@ -27,7 +27,7 @@ from studies.figures.labels import CHARACTER
 from studies.figures.panel import INK, SOFT, Panel, annotations, reconstructed, traces
 from studies.fronts.front import Front
 from studies.fronts.moves import moves
-from studies.fronts.wording import agreement, conditions
+from studies.fronts.wording import agreement_text, conditions
 
 PANELS = 3  # most backends of one figure
 PANEL, GAP = 560, 28  # width of a panel and between two, pixels
@@ -103,7 +103,7 @@ def _above(first: Front, front: Front) -> str:
     told = f"the study's objective; on the front: {len(front.front)} of {len(front.trained)}"
     if front is not first:
         found = moves(first, front)
-        told = f"{len(found.joined)} joined the front, {len(found.left)} left it; {agreement(found)}"
+        told = f"{len(found.joined)} joined the front, {len(found.left)} left it; {agreement_text(found)}"
     names = [
         f"<b><span style='font-size:{NAME}px;color:{INK}'>{part}</span></b>" for part in _lines(front.backend, NAME)
     ]

@@ -12,7 +12,7 @@ from search.records import Record, reading
 from studies.figures.axes import Axis
 from studies.figures.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
 from studies.fronts.front import Front
-from studies.fronts.wording import broken_limits, title, verdict
+from studies.fronts.wording import title, verdict, violations
 from threshnet.named import ABOUT
 from threshnet.schedules import describe
 from threshnet.spec import BlockSpec
@@ -103,7 +103,7 @@ def hover(record: Record, front: Front) -> str:
     if record.network:
         lines += [f"block {number}: {_block(block)}" for number, block in enumerate(record.network.blocks, start=1)]
     if over(record):
-        lines.append(f"over the limit of {broken_limits(record)}")
+        lines.append(f"over the limit of {violations(record)}")
     lines += [f"<b>{verdict(point)}</b>" for point in front.named if point.record.number == record.number]
     if record.named and reconstructed(record):
         lines.append(ABOUT[record.named].origin)

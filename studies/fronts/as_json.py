@@ -6,9 +6,7 @@ from typing import Any
 from search.records import Record, reading
 from studies.fronts.front import Front
 from studies.fronts.moves import moves
-from studies.fronts.wording import (
-    title,
-)
+from studies.fronts.wording import title
 
 
 def front_json(front: Front) -> dict[str, Any]:
@@ -20,7 +18,7 @@ def front_json(front: Front) -> dict[str, Any]:
         "backend": front.backend,
         "objectives": {
             "error_percent": "validation error of one training",
-            "latency_ms": "ratio to the reference network times its quiet latency, with a 95 % interval",
+            "latency_ms": "ratio to the reference network times its idle latency, with a 95 % interval",
         },
         "trained": len(front.trained),
         "hypervolume": front.hypervolume,
@@ -61,23 +59,23 @@ def entry(record: Record) -> dict[str, Any]:
 
 
 def study_json(fronts: Sequence[Front]) -> dict[str, Any]:
-    """A study's fronts as JSON-ready values: what `threshnet pareto --json` prints and front.json holds.
+    """A study's fronts as JSON-ready values: the output of `threshnet pareto --json` and the content of front.json.
 
-    The first front as front_json has it; each further one, and its moves against the first, under "backends".
+    The first front as in front_json; each further front, compared with the first, under "backends".
     """
     return front_json(fronts[0]) | {"backends": {front.backend: moves_json(fronts[0], front) for front in fronts[1:]}}
 
 
 def moves_json(here: Front, there: Front) -> dict[str, Any]:
-    """The second front as JSON-ready values, with what moved; networks are named by the numbers of their trials."""
-    found = moves(here, there)
+    """The second front as JSON-ready values, compared with the first; trial numbers identify networks."""
+    compared = moves(here, there)
     return {
         "front": [entry(record) for record in there.front],
         "knee": there.knee.number,
-        "joined": [one.here.number for one in found.joined],
-        "left": [one.here.number for one in found.left],
-        "tau": found.tau,
-        "networks": len(found.common),
-        "unmeasured": [record.number for record in found.unmeasured],
-        "ranks": {str(one.here.number): [one.rank_here, one.rank_there] for one in found.common},
+        "joined": [one.here.number for one in compared.joined],
+        "left": [one.here.number for one in compared.left],
+        "tau": compared.tau,
+        "networks": len(compared.common),
+        "unmeasured": [record.number for record in compared.unmeasured],
+        "ranks": {str(one.here.number): [one.rank_here, one.rank_there] for one in compared.common},
     }

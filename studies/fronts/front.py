@@ -1,4 +1,4 @@
-"""The front of a study: which networks nothing beats, and where the named ones stand."""
+"""The Pareto front of a study: the networks that no other dominates, and the position of the named ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class NamedPoint:
     """A named network in a study."""
 
     record: Record
-    # Whether it is on the front.
+    # True if it is on the front.
     on_front: bool
     # Discovered feasible networks that dominate it (no slower, no worse, and better in one), the best of them.
     dominated_by: tuple[Record, ...]
@@ -23,23 +23,23 @@ class NamedPoint:
 
 @dataclass(frozen=True)
 class Front:
-    """What a study found, seen from one backend. Reads validation errors and measured latencies, no test field."""
+    """The Pareto front of a study on one backend, from validation errors and measured latencies, no test field."""
 
     study: str
     about: str
     caveat: str
-    # Where latency was measured, see Latency.backend.
+    # The backend whose latencies count, see Latency.backend.
     backend: str
-    # Every trained network that was measured there, in the order of the trials, that reading first.
+    # Every trained network measured on it, in the order of the trials, each with that reading first.
     trained: tuple[Record, ...]
-    # Feasible networks that no other feasible one dominates, quickest first.
+    # Feasible networks that no other feasible network dominates, fastest first.
     front: tuple[Record, ...]
     named: tuple[NamedPoint, ...]
-    # The front's knee: the farthest below the line between its ends.
+    # The knee of the front: the point farthest below the line between its ends.
     knee: Record
     # (latency in ms, error in percent), see search.volume.reference_point.
     reference: tuple[float, float]
-    # Area between it and the feasible networks, in ms x percent.
+    # Hypervolume of the feasible networks below the reference point, in ms x percent.
     hypervolume: float
 
     @property
@@ -49,18 +49,20 @@ class Front:
 
 
 def fronts_of(loaded: LoadedStudy) -> tuple[Front, ...]:
-    """The front of a study on each of its backends, the objective's first; InputError where no trial was trained."""
+    """The front of a study on each backend, the objective's first. Raises InputError if no network is trained."""
     return (front_of(loaded), *(front_of(loaded, backend) for backend in backends_of(loaded)[1:]))
 
 
 def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
-    """The front of a study, on the objective's backend or as seen on another, where its latency limit does not hold.
+    """The front of a study on the objective's backend, or on another, whose latencies the study's limit does not bind.
 
-    InputError where no trial was trained or none measured on that backend.
+    Raises InputError if no network is trained or none was measured on that backend.
     """
     backends = backends_of(loaded)
     if not backends:
-        raise InputError(f"study {loaded.spec.name!r} has no trained network yet; launch it again to go on")
+        raise InputError(
+            f"study {loaded.spec.name!r} has no trained network yet; rerun the launch command to resume it"
+        )
     backend = backends[0] if backend is None else backend
     if backend not in backends:
         there = ", ".join(map(repr, backends))
@@ -87,14 +89,14 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
 
 
 def _caveat(given: str, trained: Sequence[Record]) -> str:
-    """The study's caveat, and a word on latencies that are not on one scale."""
+    """The study's caveat, and a warning if its latencies are not on one scale."""
     scales = {(one.processor, one.runtime_version, one.reference_ms) for one in map(reading, trained)}
-    mixed = f"latencies are on {len(scales)} scales: processor, runtime or quiet reference changed between launches"
+    mixed = f"latencies are on {len(scales)} scales: processor, runtime or idle reference changed between launches"
     return "; ".join(filter(None, [given, mixed if len(scales) > 1 else ""]))
 
 
 def nondominated(candidates: Sequence[Record]) -> list[Record]:
-    """The trained records that no other one dominates, quickest first."""
+    """The trained records that no other one dominates, fastest first."""
     mask = non_dominated([record.point for record in candidates])
     return sorted((r for r, keep in zip(candidates, mask, strict=True) if keep), key=lambda record: record.point)
 

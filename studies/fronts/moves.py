@@ -1,4 +1,4 @@
-"""What moves when a study is looked at from another backend: who joins the front, who leaves it, how ranks change."""
+"""Two fronts of a study compared: the networks that join and leave the front on another backend, and their ranks."""
 
 import bisect
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from studies.fronts.front import Front
 
 @dataclass(frozen=True)
 class Moved:
-    """A network that two backends measured."""
+    """A network measured on two backends."""
 
-    # As seen on the one backend and on the other.
+    # Its record on the first backend and on the second.
     here: Record
     there: Record
-    # By latency among the networks that both measured, 1 the quickest; equal latencies share a rank.
+    # Rank by latency among the networks measured on both, 1 the fastest; equal latencies share a rank.
     rank_here: int
     rank_there: int
 
@@ -29,19 +29,19 @@ class Moves:
     # Backends, see Latency.backend.
     here: str
     there: str
-    # Every network that both measured, in the order of the trials.
+    # Every network measured on both, in the order of the trials.
     common: tuple[Moved, ...]
-    # On the front there but not here, and the reverse; a network not measured there has not left.
+    # On the front there but not here, and the reverse; a network not measured there counts as neither.
     joined: tuple[Moved, ...]
     left: tuple[Moved, ...]
-    # Trained networks without a reading there, as seen here.
+    # Trained networks without a reading there, with their records here.
     unmeasured: tuple[Record, ...]
-    # Kendall's tau-b of the common networks' latencies, -1 to 1; None where fewer than two differ.
+    # Kendall's tau-b of the common networks' latencies, -1 to 1; None if fewer than two values differ.
     tau: float | None
 
 
 def moves(here: Front, there: Front) -> Moves:
-    """What moved from one front of a study to another (Kendall's tau-b: Kendall, 1945, as scipy computes it)."""
+    """Compare two fronts of a study (Kendall's tau-b: Kendall, 1945, as scipy computes it)."""
     seen = {record.number: record for record in there.trained}
     pairs = [(record, seen[record.number]) for record in here.trained if record.number in seen]
     before, after = ([pair[side].point[0] for pair in pairs] for side in (0, 1))
@@ -60,7 +60,7 @@ def moves(here: Front, there: Front) -> Moves:
 
 
 def _ranks(values: Sequence[float]) -> list[int]:
-    """The rank of each value, 1 for the least; equal values share the least of theirs."""
+    """The rank of each value, 1 for the smallest; equal values share the smallest of their ranks."""
     ordered = sorted(values)
     return [bisect.bisect_left(ordered, value) + 1 for value in values]
 

@@ -16,7 +16,7 @@ from studies.figures.files import write_png
 from studies.fronts.as_json import study_json
 from studies.fronts.front import Front
 from studies.fronts.moves import moves
-from studies.fronts.wording import change, flag, latency_text, title, verdict
+from studies.fronts.wording import change_text, flag, latency_text, title, verdict
 from studies.report.page.file import write_report
 from studies.study import LoadedStudy
 from threshnet.errors import InputError
@@ -191,7 +191,7 @@ def _elsewhere(fronts: Sequence[Front]) -> Iterator[str]:
         latency = reading(front.knee)
         where = f"{front.backend} ({latency.processor}, {latency.runtime} {latency.runtime_version})"
         on_front = f"{len(front.front)} of {len(front.trained)} networks on the front"
-        yield f"- On {where}: {on_front}, knee {title(front.knee)}; {change(moves(fronts[0], front))}."
+        yield f"- On {where}: {on_front}, knee {title(front.knee)}; {change_text(moves(fronts[0], front))}."
     if len(fronts) > OTHERS + 1:
         yield f"- Further backends, {len(fronts) - OTHERS - 1} of them: front.json."
 

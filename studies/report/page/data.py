@@ -14,7 +14,7 @@ from studies.commands import export_parts
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import Front
 from studies.fronts.moves import moves
-from studies.fronts.wording import broken_limits, change, conditions, title, verdict
+from studies.fronts.wording import change_text, conditions, title, verdict, violations
 from studies.report.page.importances import importances
 from studies.storage import place_options
 from studies.study import LoadedStudy, full_training
@@ -64,7 +64,7 @@ def front_data(first: Front, front: Front) -> dict[str, Any]:
         "hypervolume": number(front.hypervolume),
         "share": number(front.share_percent),
         "reference": [number(value) for value in front.reference],
-        "moved": "" if front is first else change(moves(first, front)),
+        "moved": "" if front is first else change_text(moves(first, front)),
     }
 
 
@@ -95,7 +95,7 @@ def note(record: Record) -> str:
     """What else there is to know of a trial, in a line."""
     parts = [ABOUT[record.named].origin] if record.named in ABOUT else []
     if record.state == "infeasible":
-        parts.append(f"over the limit of {broken_limits(record)}")
+        parts.append(f"over the limit of {violations(record)}")
     if record.state == "stopped" and record.rungs and not record.reason:
         epochs = max(record.rungs)
         parts.append(f"stopped after {epochs} epoch{'s' if epochs > 1 else ''} at {record.rungs[epochs]:.2f} %")

@@ -21,7 +21,7 @@ from studies.cli.tables import moves_told
 from studies.fronts.as_json import front_json, study_json
 from studies.fronts.front import Front, front_of, fronts_of
 from studies.fronts.moves import Moved, moves
-from studies.fronts.wording import change, named
+from studies.fronts.wording import change_text, names_text
 from studies.spec import StudySpec
 from studies.study import LoadedStudy, backends_of
 from threshnet import InputError
@@ -124,20 +124,20 @@ def test_networks_join_and_leave() -> None:
     assert [(one.rank_here, one.rank_there) for one in found.common] == [(1, 4), (2, 3), (3, 1), (4, 5), (5, 2)]
     assert found.tau == pytest.approx((4 - 6) / 10)
     tau = "Kendall's tau of 5 latencies -0.20"
-    assert change(found) == f"trial 4 joined the front; trial 0, trial 1 left it; {tau}; 1 not measured there"
+    assert change_text(found) == f"trial 4 joined the front; trial 0, trial 1 left it; {tau}; 1 not measured there"
 
 
 def test_a_backend_that_is_slower_throughout_moves_nothing() -> None:
     found = moves(*both([Row(30, 1, 10), Row(20, 2, 20), Row(25, 3, 30)]))
     assert (found.joined, found.left, found.unmeasured, found.tau) == ((), (), (), 1.0)
-    assert change(found) == "the same networks are on the front; Kendall's tau of 3 latencies 1.00"
+    assert change_text(found) == "the same networks are on the front; Kendall's tau of 3 latencies 1.00"
 
 
 def test_equal_latencies_share_a_rank_and_may_leave_tau_undefined() -> None:
     found = moves(*both([Row(30, 1, 5), Row(20, 1, 6), Row(10, 1, 7)]))
     assert [one.rank_here for one in found.common] == [1, 1, 1]
     assert found.tau is None
-    assert "tau of 3 latencies not defined" in change(found)
+    assert "tau of 3 latencies undefined" in change_text(found)
 
 
 def test_what_moved_is_told_with_its_ranks() -> None:
@@ -156,8 +156,8 @@ def test_what_moved_is_told_with_its_ranks() -> None:
 
 def test_many_networks_are_not_all_named() -> None:
     records_of = front_of(study_of([Row(30 - n, 1 + n, 1) for n in range(9)])).trained
-    assert named(records_of).endswith("trial 4, trial 5 and 3 more")
-    assert named(records_of[:1]) == "trial 0"
+    assert names_text(records_of).endswith("trial 4, trial 5 and 3 more")
+    assert names_text(records_of[:1]) == "trial 0"
 
 
 def test_the_objective_has_a_front_and_each_further_backend_its_own_with_what_moved() -> None:

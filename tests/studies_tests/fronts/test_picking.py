@@ -1,4 +1,4 @@
-"""Picking one network: the rules, the limits, what is said of neighbours, and how sure it is."""
+"""Picking one network: rules, limits, neighbours and confidence."""
 
 import json
 import shlex
@@ -22,8 +22,18 @@ from search.records import IMAGES, Record
 from studies import cli
 from studies.cli.quantities import Amount, Milliseconds, Percent
 from studies.fronts.front import Front
-from studies.fronts.picking import Noise, PickRequest, broken, choose, confidence, kept, noise_of, pick, points_of
-from studies.fronts.picking_text import pick_told
+from studies.fronts.picking import (
+    Noise,
+    PickRequest,
+    choose,
+    confidence,
+    exceeded,
+    noise_of,
+    pick,
+    points_of,
+    within_limits,
+)
+from studies.fronts.picking_text import pick_text
 from studies.storage import open_storage
 from threshnet import InputError
 
@@ -37,7 +47,7 @@ class Row:
     latency_ms: float
     error: float
     params: int = 1000
-    # Over a limit of the study.
+    # Violates a constraint of the study.
     over: bool = False
 
 
@@ -63,7 +73,7 @@ STAIRS = [Row(3, 10), Row(1, 30, 3000), Row(2, 12, 500), Row(3, 11), Row(2.5, 12
 
 
 @pytest.mark.parametrize(
-    ("asked", "number"),
+    ("wanted", "number"),
     [
         (PickRequest(), 2),  # far below the line from (1, 30) to (9, 9)
         (PickRequest(knee=True), 2),
@@ -73,15 +83,15 @@ STAIRS = [Row(3, 10), Row(1, 30, 3000), Row(2, 12, 500), Row(3, 11), Row(2.5, 12
         (PickRequest(error=10), 0),
         (PickRequest(error=9.5), 5),
         (PickRequest(error=90), 1),
-        (PickRequest(latency_ms=9, error=10), 0),  # of the two left, the quicker one
+        (PickRequest(latency_ms=9, error=10), 0),  # of the two left, the faster one
         (PickRequest(latency_ms=3, knee=True), 2),
         (PickRequest(params=999), 2),
         (PickRequest(macs=2000, latency_ms=2.6), 2),
         (PickRequest(params=1000, error=29), 2),
     ],
 )
-def test_picks_worked_out_by_hand(asked: PickRequest, number: int) -> None:
-    assert pick(front_of(STAIRS), asked, 1000).record.number == number
+def test_picks_worked_out_by_hand(wanted: PickRequest, number: int) -> None:
+    assert pick(front_of(STAIRS), wanted, 1000).record.number == number
 
 
 def test_a_limit_on_params_brings_networks_up_that_others_dominated() -> None:
@@ -92,75 +102,74 @@ def test_a_limit_on_params_brings_networks_up_that_others_dominated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "told"),
+    ("wanted", "told"),
     [
-        (PickRequest(latency_ms=0.9), "--max-latency 0.9 ms excludes 6 of 6 (the quickest takes 1.000 ms)"),
-        (PickRequest(error=8), "--max-error 8 % excludes 6 of 6 (the most accurate errs by 9.00 %)"),
+        (PickRequest(latency_ms=0.9), "--max-latency 0.9 ms excludes 6 of 6 (the fastest takes 1.000 ms)"),
+        (PickRequest(error=8), "--max-error 8 % excludes 6 of 6 (the most accurate has 9.00 %)"),
         (PickRequest(params=400), "--max-params 0.0004M excludes 6 of 6 (the smallest has 0.001M)"),
         (
             PickRequest(latency_ms=2, error=11),
-            "--max-latency 2 ms excludes 4 of 6 (of those within the other limits the quickest takes 3.000 ms); "
-            "--max-error 11 % excludes 3 of 6 (of those within the other limits the most accurate errs by 12.00 %)",
+            "--max-latency 2 ms excludes 4 of 6 (of those within the other limits the fastest takes 3.000 ms); "
+            "--max-error 11 % excludes 3 of 6 (of those within the other limits the most accurate has 12.00 %)",
         ),
-        (PickRequest(latency_ms=0.1, error=1), "--max-error 1 % excludes 6 of 6 (none keeps the other limits)"),
+        (PickRequest(latency_ms=0.1, error=1), "--max-error 1 % excludes 6 of 6 (none satisfies the other limits)"),
     ],
 )
-def test_where_no_network_is_left_one_line_says_which_limit_excludes_what(asked: PickRequest, told: str) -> None:
+def test_if_no_network_is_left_the_error_says_what_each_limit_excludes(wanted: PickRequest, told: str) -> None:
     with pytest.raises(InputError) as refused:
-        pick(front_of(STAIRS), asked, 1000)
+        pick(front_of(STAIRS), wanted, 1000)
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_a_study_of_infeasible_networks_has_no_pick() -> None:
-    with pytest.raises(InputError, match="no trained network keeps the study's own limits"):
+    with pytest.raises(InputError, match="nothing to pick, every trained network violates a constraint"):
         pick(front_of([Row(1, 1, over=True)]), PickRequest(), 1000)
 
 
-def test_neighbours_are_told_beyond_the_limits_too() -> None:
-    words = list(pick_told(pick(front_of(STAIRS), PickRequest(latency_ms=2.5), 1000)))
-    assert words[1] == "Why: the least error of 3 feasible networks within the limits."
-    assert words[2] == "  The next quicker is trial 1: 1.000 ms less costs 18.00 points of error."
-    more = "  The next more accurate is trial 0, beyond the limit of 2.5 ms: 2.00 points better costs 1.000 ms."
+def test_neighbours_beyond_the_limits_are_reported() -> None:
+    words = list(pick_text(pick(front_of(STAIRS), PickRequest(latency_ms=2.5), 1000)))
+    assert words[1] == "Reason: the lowest error of 3 feasible networks within the limits."
+    assert words[2] == "  The next faster network is trial 1: 1.000 ms less, 18.00 points more error."
+    more = "  The next more accurate network is trial 0, beyond the limit of 2.5 ms: 2.00 points less, 1.000 ms more."
     assert words[3] == more
-    both = list(pick_told(pick(front_of(STAIRS), PickRequest(latency_ms=2.5, error=15), 1000)))
-    assert (
-        both[2] == "  The next quicker is trial 1, beyond the limit of 15 %: 1.000 ms less costs 18.00 points of error."
-    )
-    alone = list(pick_told(pick(front_of([Row(1, 1)]), PickRequest(), 1000)))
-    assert alone[1] == "Why: the only feasible network."
-    assert alone[2:4] == ["  No feasible network is quicker.", "  No feasible network is more accurate."]
-    assert alone[4].endswith("picks it in 100.0% of 2,000 draws of the readings' noise.")
+    both = list(pick_text(pick(front_of(STAIRS), PickRequest(latency_ms=2.5, error=15), 1000)))
+    beyond = "trial 1, beyond the limit of 15 %"
+    assert both[2] == f"  The next faster network is {beyond}: 1.000 ms less, 18.00 points more error."
+    alone = list(pick_text(pick(front_of([Row(1, 1)]), PickRequest(), 1000)))
+    assert alone[1] == "Reason: the only feasible network."
+    assert alone[2:4] == ["  No feasible network is faster.", "  No feasible network is more accurate."]
+    assert alone[4].endswith("picks it in 100.0% of 2,000 resamples of the readings.")
 
 
-SMALLEST = "No feasible network within the limits on params and MACs is quicker."
+SMALLEST = "No feasible network within the limits on params and MACs is faster."
 
 
 @pytest.mark.parametrize(
-    ("asked", "why", "quicker"),
+    ("wanted", "why", "faster"),
     [
-        (PickRequest(), "the knee of the front of 6 feasible networks,", "The next quicker is trial 1: "),
+        (PickRequest(), "the knee of the front of 6 feasible networks,", "The next faster network is trial 1: "),
         (
             PickRequest(params=1000),
             "the knee of the front of 5 feasible networks within the limits,",
-            "The next quicker is trial 2: ",
+            "The next faster network is trial 2: ",
         ),
         (PickRequest(params=999), "the only feasible network within the limits.", SMALLEST),
         (PickRequest(params=1000, latency_ms=2.2), "the only feasible network within the limits.", SMALLEST),
         (
             PickRequest(latency_ms=1.5),
             "the only feasible network within the limits.",
-            "No feasible network is quicker.",
+            "No feasible network is faster.",
         ),
     ],
 )
-def test_limits_are_told_where_they_leave_networks_out(asked: PickRequest, why: str, quicker: str) -> None:
-    words = list(pick_told(pick(front_of(STAIRS), asked, 1000)))
-    assert words[1].startswith(f"Why: {why}")
-    assert words[2].startswith(f"  {quicker}")
+def test_limits_that_exclude_networks_are_reported(wanted: PickRequest, why: str, faster: str) -> None:
+    words = list(pick_text(pick(front_of(STAIRS), wanted, 1000)))
+    assert words[1].startswith(f"Reason: {why}")
+    assert words[2].startswith(f"  {faster}")
 
 
-def test_networks_whose_interval_straddles_the_limit_are_told() -> None:
+def test_networks_whose_interval_contains_the_limit_are_reported() -> None:
     wide = sample_latency(2.0, np.random.default_rng(0))
     inside = (wide.low_ms + wide.latency_ms) / 2  # the reading is above the limit, its interval is not
     front = front_of([Row(1, 30), Row(wide.latency_ms, 10)])
@@ -173,7 +182,7 @@ def test_networks_whose_interval_straddles_the_limit_are_told() -> None:
     assert pick(front, PickRequest(latency_ms=2 * wide.high_ms), 1000).edge == ()
 
 
-def test_errors_that_lie_close_make_a_pick_unsure_and_more_images_make_it_surer() -> None:
+def test_close_errors_lower_the_confidence_and_more_images_raise_it() -> None:
     front = front_of([Row(1, 10.0), Row(2, 9.9), Row(3, 30)])
     few, many = (pick(front, PickRequest(latency_ms=5), images).confidence for images in (500, 10_000_000))
     assert 0.4 < few.share < 0.6
@@ -183,11 +192,11 @@ def test_errors_that_lie_close_make_a_pick_unsure_and_more_images_make_it_surer(
     assert pick(front, PickRequest(latency_ms=5), 10_000_000, training_noise=3.0).confidence.share < 0.6
 
 
-def test_a_limit_that_noise_breaks_leaves_draws_without_a_network() -> None:
+def test_a_limit_within_the_noise_leaves_resamples_without_a_network() -> None:
     found = pick(front_of([Row(1, 10.0)]), PickRequest(error=10.0), 1000)
     assert 0.4 < found.confidence.none < 0.6
     assert found.confidence.share + found.confidence.none == 1.0
-    assert "no network keeps the limits" in " ".join(pick_told(found))
+    assert "no network keeps the limits" in " ".join(pick_text(found))
 
 
 def test_the_errors_noise_is_binomial() -> None:
@@ -223,57 +232,57 @@ ASKED = st.builds(
 
 
 @given(ROWS, ASKED)
-def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row], asked: PickRequest) -> None:
+def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row], wanted: PickRequest) -> None:
     points = np.array([(row.latency_ms, row.error) for row in rows])
-    chosen = choose(points, asked)
+    chosen = choose(points, wanted)
     if chosen is None:
-        assert not kept(points, asked).any()
+        assert not within_limits(points, wanted).any()
     else:
-        assert kept(points, asked)[chosen]
+        assert within_limits(points, wanted)[chosen]
         assert dominators(points, points[chosen]).size == 0
         assert chosen == np.flatnonzero((points == points[chosen]).all(axis=1))[0]  # of equals the first
 
 
 @given(ROWS, ASKED, st.sampled_from([2.0**-10, 0.25, 2.0, 1024.0]), st.sampled_from([0.125, 4.0]))
-def test_units_do_not_change_the_pick(rows: list[Row], asked: PickRequest, ms: float, percent: float) -> None:
+def test_units_do_not_change_the_pick(rows: list[Row], wanted: PickRequest, ms: float, percent: float) -> None:
     points = np.array([(row.latency_ms, row.error) for row in rows])
     scaled = replace(
-        asked,
-        latency_ms=None if asked.latency_ms is None else asked.latency_ms * ms,
-        error=None if asked.error is None else asked.error * percent,
+        wanted,
+        latency_ms=None if wanted.latency_ms is None else wanted.latency_ms * ms,
+        error=None if wanted.error is None else wanted.error * percent,
     )
-    assert choose(points * (ms, percent), scaled) == choose(points, asked)
+    assert choose(points * (ms, percent), scaled) == choose(points, wanted)
 
 
 @settings(deadline=None, max_examples=20)
 @given(ROWS, ASKED)
-def test_without_noise_the_pick_is_certain(rows: list[Row], asked: PickRequest) -> None:
+def test_without_noise_the_pick_is_certain(rows: list[Row], wanted: PickRequest) -> None:
     records = front_of(rows).trained
-    chosen = choose(points_of(records), asked)
+    chosen = choose(points_of(records), wanted)
     assume(chosen is not None)
     none = np.zeros(len(rows))
-    found = confidence(records, chosen or 0, asked, Noise(none, none, none))
+    found = confidence(records, chosen or 0, wanted, Noise(none, none, none))
     assert (found.share, found.others, found.none) == (1.0, (), 0.0)
 
 
 @settings(deadline=None, max_examples=20)
 @given(ROWS, ASKED, st.integers(1, 9))
 def test_a_pick_is_feasible_and_its_neighbours_are_on_either_side(
-    rows: list[Row], asked: PickRequest, params: int
+    rows: list[Row], wanted: PickRequest, params: int
 ) -> None:
     try:
-        found = pick(front_of(rows), replace(asked, params=params), 500)
+        found = pick(front_of(rows), replace(wanted, params=params), 500)
     except InputError:
         small = np.array([(row.latency_ms, row.error) for row in rows if row.params <= params]).reshape(-1, 2)
-        assert not kept(small, asked).any()
+        assert not within_limits(small, wanted).any()
         return
-    (ms, error), (quicker, better) = found.record.point, (found.quicker, found.better)
+    (ms, error), (faster, better) = found.record.point, (found.faster, found.better)
     assert found.record.costs["params"] <= params
-    assert quicker is None or (quicker.point[0] < ms and quicker.point[1] > error)
+    assert faster is None or (faster.point[0] < ms and faster.point[1] > error)
     assert better is None or (better.point[0] > ms and better.point[1] < error)
-    for neighbour in filter(None, (quicker, better)):
-        kept_too = kept(points_of([neighbour]), asked)[0]
-        assert (broken(neighbour, replace(asked, params=params)) == []) == kept_too
+    for neighbour in filter(None, (faster, better)):
+        kept_too = within_limits(points_of([neighbour]), wanted)[0]
+        assert (exceeded(neighbour, replace(wanted, params=params)) == []) == kept_too
     told = found.confidence
     assert told.share + told.none + sum(share for _, share in told.others) <= 1 + 1e-9
 
@@ -339,16 +348,16 @@ def test_the_command_names_the_knee_and_how_to_export_it(run: Callable[..., str]
     knee = sample_front().knee
     lines = run().splitlines()
     assert lines[0].startswith(f"a: trial {knee.number}, {knee.error:.2f} % validation error, ")
-    assert "not known (n = 1 each)" in run()
+    assert "unknown (n = 1 each)" in run()
     assert (
         lines[-1]
         == f"To export it: threshnet export a --trial {knee.number} --storage journal:x.log -o a-trial{knee.number}"
     )
 
 
-def test_the_command_tells_scripts_the_same(run: Callable[..., str]) -> None:
+def test_the_command_prints_the_same_as_json(run: Callable[..., str]) -> None:
     told = json.loads(run("--max-latency", "0.9ms", "--max-params", "2M", "--training-noise", "0.5", "--json"))
-    assert told["rule"] == "least error"
+    assert told["rule"] == "lowest error"
     assert told["limits"] == {"latency_ms": 0.9, "error_percent": None, "params": 2e6, "macs": None}
     assert told["pick"]["latency_ms"] <= 0.9
     assert told["next_quicker"]["beyond_limits"] == []

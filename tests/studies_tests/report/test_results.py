@@ -20,7 +20,7 @@ from studies.figures.chrome import NoChrome
 from studies.fronts.as_json import study_json
 from studies.fronts.front import front_of, fronts_of
 from studies.fronts.moves import moves
-from studies.fronts.wording import change, title, verdict
+from studies.fronts.wording import change_text, title, verdict
 from studies.report import results as report
 from studies.study import LoadedStudy, progress_of
 from threshnet import NAMED, InputError
@@ -168,7 +168,7 @@ def test_other_backends_have_their_fronts_columns_and_moves(
     for front in fronts[1:4]:
         where = f"- On {front.backend} (Imaginary Arm @ 1.5 GHz, {front.backend.split()[1]} 1.22.0): "
         shares = f"{len(front.front)} of {len(front.trained)} networks on the front, knee {title(front.knee)}; "
-        assert f"{where}{shares}{change(moves(fronts[0], front))}." in page
+        assert f"{where}{shares}{change_text(moves(fronts[0], front))}." in page
     assert "- Further backends, 1 of them: front.json." in page
     assert pd.read_csv(tmp_path / "trials.csv")["cpu ncnn: ms"].notna().sum() == 41
     told = json.loads((tmp_path / "front.json").read_text())
