@@ -188,7 +188,7 @@ def test_networks_over_a_limit_neither_stand_on_the_front_nor_dominate() -> None
     assert numbers(front.front) == [1]
     assert numbers(front.trained) == [0, 1, 2, 3]
     assert placed(front, "threshnet79")[1] == [1]
-    over = "not on the front (over a limit); no discovered network dominates it"
+    over = "not on the front (violates a constraint); no discovered network dominates it"
     assert placed(front, "threshnet28") == (False, [], over)
 
 

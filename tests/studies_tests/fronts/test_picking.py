@@ -196,7 +196,7 @@ def test_a_limit_within_the_noise_leaves_resamples_without_a_network() -> None:
     found = pick(front_of([Row(1, 10.0)]), PickRequest(error=10.0), 1000)
     assert 0.4 < found.confidence.none < 0.6
     assert found.confidence.share + found.confidence.none == 1.0
-    assert "no network keeps the limits" in " ".join(pick_text(found))
+    assert "no network satisfies the limits" in " ".join(pick_text(found))
 
 
 def test_the_errors_noise_is_binomial() -> None:
