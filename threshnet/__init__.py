@@ -1,4 +1,4 @@
-"""ThreshNets as data: specs, schedules, costs and named networks; importing this loads no torch."""
+"""ThreshNets as data: specs, schedules, costs and named networks. Importing this package does not import torch."""
 
 from threshnet.errors import InputError
 from threshnet.named import NAMED, named

@@ -1,10 +1,10 @@
-"""The networks that ThreshNets are compared with, as torchvision and timm build them, and at a stride for small images.
+"""Baseline networks as built by torchvision and timm, each also with a total stride of 8 for small images.
 
-Networks made for ImageNet halve an image of 224 pixels five times. An image of 32 pixels is then left with a map of one
-pixel, so each network also comes as *NAME_stride8*: the same layers and weights, but with its earliest reductions at
-stride 1, until the whole reduces 8 times and 32 pixels leave a map of 4.
+Networks designed for ImageNet halve a 224-pixel image five times. At 32 pixels that leaves a feature map of a single
+pixel, so each network has a variant *NAME_stride8*: the same layers and weights, with the first reductions at stride 1.
+Its total stride is 8, and a 32-pixel image ends as a 4x4 feature map.
 
-The records load no torch; `build_baseline` loads the library that a network is from, and no other.
+The records import no torch; `build_baseline` imports only the library that a network comes from.
 """
 
 from dataclasses import dataclass, replace
@@ -18,47 +18,47 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-IMAGENET_CLASSES = 1000  # of the networks' heads in their libraries
+IMAGENET_CLASSES = 1000  # head size of these networks in their libraries
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A comparison network: which one it is and where it shrinks its maps."""
+    """A baseline network: its source and the layers that downsample."""
 
-    # Its name on the command line, a key of BASELINES.
+    # Name on the command line, a key of BASELINES.
     key: str
-    # As it is written in print.
+    # Display name.
     title: str
-    # Where its layers come from: the library, the name of its constructor there, and the paper.
+    # Source of the layers: the library, the constructor's name in it, and the paper.
     library: Literal["torchvision", "timm"]
     constructor: str
     paper: str
-    # The steps that halve the map, from the image on: the names of the strided convolutions and pools of each step,
-    # several where branches run side by side.
+    # The steps that halve the feature map, input first: module names of the strided convolutions and pools of each
+    # step, more than one if the step has parallel branches.
     reductions: tuple[tuple[str, ...], ...]
-    # How many of these steps, from the image on, run at stride 1 instead.
-    undone: int = 0
+    # Number of leading reductions that run at stride 1 instead of 2.
+    unstrided: int = 0
 
     @property
     def total_stride(self) -> int:
-        """Pixels of the image along one side of a pixel of the last map."""
-        return 1 << (len(self.reductions) - self.undone)
+        """Input size divided by the size of the last feature map."""
+        return 1 << (len(self.reductions) - self.unstrided)
 
     @property
     def origin(self) -> str:
-        """Where its layers come from, a sentence without its full stop."""
+        """The source of its layers, as a sentence without the final period."""
         source = f"{self.library}'s {self.constructor} ({self.paper}), total stride {self.total_stride}"
-        changed = ", ".join(name for step in self.reductions[: self.undone] for name in step)
+        changed = ", ".join(name for step in self.reductions[: self.unstrided] for name in step)
         return source + (f": {changed} at stride 1 instead of 2" if changed else "")
 
 
 def at_stride_8(baseline: Baseline) -> Baseline:
-    """The same layers, the earliest reductions at stride 1, so that the whole reduces 8 times."""
+    """The variant with the first reductions at stride 1, for a total stride of 8."""
     return replace(
         baseline,
         key=f"{baseline.key}_stride8",
         title=f"{baseline.title} (stride 8)",
-        undone=len(baseline.reductions) - 3,
+        unstrided=len(baseline.reductions) - 3,
     )
 
 
@@ -180,21 +180,21 @@ BASELINES: dict[str, Baseline] = {
 
 
 def build_baseline(baseline: Baseline, classes: int) -> "nn.Module":
-    """The freshly initialised network, (n, 3, h, w) images scaled to [0, 1] in, (n, classes) logits out.
+    """Build a baseline with random weights: (n, 3, h, w) images scaled to [0, 1] in, (n, classes) logits out.
 
-    Nothing is downloaded; torch's default random generator decides the weights. InputError where timm is needed and not
-    installed.
+    Downloads nothing; the weights come from torch's default random generator. Raises InputError if timm is needed but
+    not installed.
     """
-    model = _constructed(baseline, classes)
-    for step in baseline.reductions[: baseline.undone]:
+    model = _library_model(baseline, classes)
+    for step in baseline.reductions[: baseline.unstrided]:
         for name in step:
             reduction: Any = model.get_submodule(name)
             reduction.stride = (1, 1)
     return model
 
 
-def _constructed(baseline: Baseline, classes: int) -> "nn.Module":
-    """The network as its library has it."""
+def _library_model(baseline: Baseline, classes: int) -> "nn.Module":
+    """The unmodified network from its library."""
     model: nn.Module
     match baseline.library:
         case "torchvision":

@@ -1,4 +1,4 @@
-"""Weights in and out: safetensors that carry their spec, and the original repositories' state_dicts."""
+"""Save and load weights: safetensors files that include the spec, and state_dicts of the original repositories."""
 
 import json
 import os
@@ -13,18 +13,18 @@ from torch import Tensor
 
 from threshnet.bounds import MAX_PARAMS
 from threshnet.errors import InputError
-from threshnet.foreign import opened
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
+from threshnet.untrusted import open_bounded
 
-MAX_BYTES = 2 * 4 * MAX_PARAMS  # of a weights file
-MAX_HEADER = 2**24  # of them, what its header may take
-KINDS = {torch.float32: "F32", torch.int64: "I64"}  # of a network's tensors, as such a file calls them
+MAX_FILE_BYTES = 2 * 4 * MAX_PARAMS
+MAX_HEADER_BYTES = 2**24
+DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # dtypes of a network's tensors, by their safetensors names
 SPEC_KEY = "threshnet_spec"  # the metadata entry that holds the spec as JSON
 
 
 def save_weights(model: ThreshNet, path: Path) -> None:
-    """Write the model's state and, as metadata, its spec to a safetensors file, which appears whole or not at all."""
+    """Save the model's state to a safetensors file, with its spec as metadata. The file is replaced atomically."""
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
     save_file(state, partial, metadata={SPEC_KEY: json.dumps(model.spec.to_json())})
@@ -33,84 +33,87 @@ def save_weights(model: ThreshNet, path: Path) -> None:
 
 
 def load_weights(path: Path, *, follow: bool = True) -> ThreshNet:
-    """The network that `save_weights` wrote, on the CPU in eval mode; InputError names a missing or damaged file.
+    """Load a network saved by `save_weights`, on the CPU in eval mode; raises InputError if the file is bad or missing.
 
-    Nothing larger than the network that the file describes is read. Without `follow`, no symbolic link is gone through.
+    Never reads more bytes than the network in the metadata needs. With `follow` false, symbolic links are refused.
     """
-    with opened(path, MAX_BYTES, "weights file", follow=follow) as file:
+    with open_bounded(path, MAX_FILE_BYTES, "weights file", follow=follow) as file:
         try:
-            start, tensors = _header(file)
+            header, tensors = _read_header(file)
         except (OSError, ValueError, RecursionError) as error:
             raise _damaged(path, error) from None
-        spec = _described(path, tensors.pop("__metadata__", {}))
-        with torch.device("meta"):  # no memory yet: the file may be refused
+        spec = _spec_in(path, tensors.pop("__metadata__", {}))
+        with torch.device("meta"):  # allocates nothing: the file may still be refused
             model = build(spec)
         expected = model.state_dict()
-        _compare(path, tensors, expected)
-        needed = len(start) + sum(tensor.nbytes for tensor in expected.values())
+        _check_tensors(path, tensors, expected)
+        needed = len(header) + sum(tensor.nbytes for tensor in expected.values())
         try:
             size = os.fstat(file.fileno()).st_size
             if size != needed:
-                raise ValueError(f"its network takes {needed:,} bytes, the file has {size:,}")
-            state = load(start + file.read(needed - len(start)))
+                raise ValueError(f"the network needs {needed:,} bytes, the file has {size:,}")
+            state = load(header + file.read(needed - len(header)))
         except (OSError, ValueError, SafetensorError) as error:
             raise _damaged(path, error) from None
     for key, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            raise InputError(f"{path}: {key} holds values that are no finite numbers")
+            raise InputError(f"{path}: {key} contains non-finite values")
     model.load_state_dict(state, assign=True)
     return model.eval()
 
 
-def _header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
-    """The start of a safetensors file, up to its numbers, and the table in it: what it says of each tensor by name.
+def _read_header(file: BinaryIO) -> tuple[bytes, dict[str, Any]]:
+    """Read the header of a safetensors file: its raw bytes, length included, and its entry for each tensor by name.
 
-    ValueError where there is none. https://github.com/huggingface/safetensors#format
+    Raises ValueError if it is malformed. Format: https://github.com/huggingface/safetensors#format
     """
     length = file.read(8)
     size = int.from_bytes(length, "little")
-    if len(length) < 8 or size > MAX_HEADER:
-        raise ValueError(f"its header claims {size:,} bytes; at most {MAX_HEADER:,} are read")
+    if len(length) < 8 or size > MAX_HEADER_BYTES:
+        raise ValueError(f"its header claims {size:,} bytes; at most {MAX_HEADER_BYTES:,} are allowed")
     header = file.read(size)
-    table = json.loads(header.decode())
-    if not isinstance(table, dict) or not all(isinstance(about, dict) for about in table.values()):
-        raise ValueError("its header is no table of tensors")
-    return length + header, table
+    tensors = json.loads(header.decode())
+    if not isinstance(tensors, dict) or not all(isinstance(entry, dict) for entry in tensors.values()):
+        raise ValueError("its header is not a table of tensors")
+    return length + header, tensors
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
     return InputError(f"{path}: damaged or not a safetensors file ({error})")
 
 
-def _described(path: Path, metadata: Mapping[str, Any]) -> NetworkSpec:
-    """The spec in a file's metadata."""
+def _spec_in(path: Path, metadata: Mapping[str, Any]) -> NetworkSpec:
+    """The spec in a file's metadata; raises InputError if there is none."""
     try:
         return NetworkSpec.from_json(json.loads(metadata[SPEC_KEY]))
     except KeyError:
-        raise InputError(f"{path}: its metadata has no {SPEC_KEY!r}; only files written by this project do") from None
+        raise InputError(
+            f"{path}: its metadata has no {SPEC_KEY!r}; only weights files of this project can be loaded"
+        ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: its metadata {SPEC_KEY!r} is not a network ({error})") from None
 
 
-def _compare(path: Path, found: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Tensor]) -> None:
-    """InputError where a file says that it has other tensors than a network."""
-    for key in sorted(found.keys() ^ expected.keys()):
-        told = "is missing" if key in expected else "is none of its network's"
-        raise InputError(f"{path}: its tensors do not fit its spec ({key!r:.80} {told})")
+def _check_tensors(path: Path, tensors: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Tensor]) -> None:
+    """Raise InputError if the tensors in a file's header differ from the network's in name, shape or dtype."""
+    for key in sorted(tensors.keys() ^ expected.keys()):
+        problem = "is missing" if key in expected else "is unexpected"
+        raise InputError(f"{path}: its tensors do not match its spec ({key!r:.80} {problem})")
     for key, tensor in expected.items():
-        shape, kind = found[key].get("shape"), found[key].get("dtype")
+        shape, dtype = tensors[key].get("shape"), tensors[key].get("dtype")
         if shape != list(tensor.shape):
             raise InputError(
-                f"{path}: its tensors do not fit its spec ({key!r} has shape {shape!r:.80}, not {list(tensor.shape)})"
+                f"{path}: its tensors do not match its spec ({key!r} has shape {shape!r:.80}, not {list(tensor.shape)})"
             )
-        if kind != KINDS[tensor.dtype]:
-            raise InputError(f"{path}: {key} holds {kind!r:.80}, must be {KINDS[tensor.dtype]}")
+        if dtype != DTYPES[tensor.dtype]:
+            raise InputError(f"{path}: {key} has dtype {dtype!r:.80}, must be {DTYPES[tensor.dtype]}")
 
 
 def import_original(spec: NetworkSpec, state_dict: Mapping[str, Tensor]) -> ThreshNet:
-    """A network of `spec` with the weights of an original ThreshNet or HarDNet repository, in eval mode.
+    """Build `spec` with weights from an original ThreshNet or HarDNet repository, in eval mode.
 
-    The original names differ from ours, their order does not: entries are matched one by one and their shapes checked.
+    The original names differ from ours but their order does not: entries are matched in order and their shapes checked.
+    Raises InputError if they do not match.
     """
     model = build(spec)
     ours = model.state_dict()

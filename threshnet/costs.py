@@ -1,7 +1,7 @@
-"""What a network costs, counted from the rows of the walk.
+"""The costs of a network, counted from the rows of the walk.
 
-Two vocabularies: params and MACs as the field uses them, and the four columns of torchstat, in which the published
-tables are written (Swall0w/torchstat: compute_flops.py, compute_madd.py, compute_memory.py).
+They follow two conventions: params and MACs as commonly reported, and the four columns of torchstat, which the
+published tables use (Swall0w/torchstat: compute_flops.py, compute_madd.py, compute_memory.py).
 """
 
 from collections.abc import Sequence
@@ -18,30 +18,30 @@ class Costs:
     """Costs of one network on one image of (3, input_size, input_size)."""
 
     input_size: int
-    # Trainable numbers.
+    # Trainable parameters.
     params: int
     # Multiply-accumulates of the convolutions and the linear layer.
     macs: int
     # torchstat "Flops": macs plus norms, activations and pools.
     flops: int
-    # torchstat "MAdd": additions and multiplications counted apart.
+    # torchstat "MAdd": additions and multiplications counted separately.
     madd: int
-    # torchstat "memory": outputs of all leaf modules in fp32, bytes; concatenations are no module.
+    # torchstat "memory": outputs of all leaf modules in fp32, bytes; concatenations are not modules.
     memory_bytes: int
 
     @property
     def memory_mib(self) -> float:
-        """Memory in MiB (2^20 bytes), the unit of the published tables (there written MB)."""
+        """Memory in MiB (2^20 bytes), the unit that the published tables call MB."""
         return self.memory_bytes / 2**20
 
 
 def count(spec: NetworkSpec, input_size: int) -> Costs:
-    """Costs of the network at `input_size` pixels; InputError where the input is too small for its pools."""
+    """Costs of the network at `input_size` pixels; raises InputError if the input is too small for its pools."""
     return total(walk(spec, input_size), input_size)
 
 
 def total(rows: Sequence[Row], input_size: int) -> Costs:
-    """Costs of some rows of a walk at `input_size` pixels, added up."""
+    """Total costs of some rows of a walk at `input_size` pixels."""
     return Costs(
         input_size=input_size,
         params=sum(params(row) for row in rows),
@@ -53,7 +53,7 @@ def total(rows: Sequence[Row], input_size: int) -> Costs:
 
 
 def params(row: Row) -> int:
-    """Trainable numbers of one row: only the linear layer has a bias, a batch norm has a scale and a shift."""
+    """Trainable parameters of one row: only the linear layer has a bias; a batch norm has a scale and a shift."""
     match row.op:
         case "conv":
             return row.kernel**2 * row.channels_in * row.channels_out
@@ -66,7 +66,7 @@ def params(row: Row) -> int:
 
 
 def macs(row: Row) -> int:
-    """Multiply-accumulates of one row; norms, activations and pools count none."""
+    """Multiply-accumulates of one row; norms, activations and pools have none."""
     if row.op in ("conv", "linear"):
         return row.kernel**2 * row.channels_in * _elements_out(row)
     return 0

@@ -1,18 +1,18 @@
-"""What any module costs, counted call by call, in the columns of `threshnet.costs`.
+"""The costs of any torch module, counted call by call, in the columns of `threshnet.costs`.
 
-`costs.count` reads a ThreshNet's rows; this counts the leaf modules that a network calls, so that the comparison
-networks are told in the same columns. On a ThreshNet the two agree, which the tests hold.
+`costs.count` reads the rows of a ThreshNet. This module hooks the leaf modules of any network, so that the baselines
+are reported in the same columns. Tests check that the two agree on ThreshNets.
 
-What torchstat has a rule for is counted by it (Swall0w/torchstat: compute_flops.py, compute_madd.py); what it has none
-for, it counts as zero FLOPs and zero MAdd, with the output in memory, and so does this: SiLU, sigmoid, hard sigmoid,
-adaptive pools, flattening, dropouts. What is no module (concatenations, sums, shuffled channels, pools and activations
-called as functions) is seen by neither. Where this differs from torchstat:
+Modules are counted by torchstat's rules (Swall0w/torchstat: compute_flops.py, compute_madd.py). As in torchstat, those
+without a rule (SiLU, sigmoid, hard sigmoid, adaptive pools, flatten, dropout) add their output to memory, but no FLOPs
+and no MAdd, and functional operations (concatenation, addition, channel shuffle, pools and activations called as
+functions) are not counted. Differences from torchstat:
 
-- A module that is called several times costs several times; torchstat keeps the last call.
-- A module with weights of its own and children is counted as well as they are: timm's norms hold their activation as a
-  child, and torchstat, which knows leaves alone, would not see those norms.
-- A placeholder (nn.Identity, an empty nn.Sequential) costs nothing; torchstat adds its output to memory. A network does
-  not cost more for how its library writes an option that is switched off.
+- A module that is called several times is counted each time; torchstat keeps only the last call.
+- A module with both parameters of its own and children is counted in addition to its children. timm's norm layers have
+  their activation as a child; torchstat, which counts leaf modules only, would miss those norms.
+- A placeholder (nn.Identity, an empty nn.Sequential) is free; torchstat adds its output to memory. The costs of a
+  network should not depend on how its library represents a disabled option.
 """
 
 from copy import deepcopy
@@ -28,19 +28,19 @@ from threshnet.costs import BYTES_PER_ELEMENT, Costs
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a leaf module while the network looks at one image."""
+    """One call of a leaf module in the forward pass of one image."""
 
     # The module's name in the network.
     name: str
     module: nn.Module
-    # Shapes of what it read and what it gave, the number of images (1) first.
+    # Shapes of its input and output, batch dimension (1) included.
     source: torch.Size
     output: torch.Size
 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """What one call computes, in the columns of `threshnet.costs.Costs`."""
+    """Operations of one call, in the columns of `threshnet.costs.Costs`."""
 
     macs: int = 0
     flops: int = 0
@@ -48,9 +48,9 @@ class Arithmetic:
 
 
 def count_modules(model: nn.Module, input_size: int) -> Costs:
-    """Costs of the network on one image of (3, input_size, input_size) in evaluation mode; the model stays as it is.
+    """Costs of the network on one image of (3, input_size, input_size) in eval mode; the model is not modified.
 
-    TypeError names a leaf module that there is no rule for.
+    Raises TypeError for a leaf module that has no rule here.
     """
     calls = leaf_calls(model, input_size)
     counted = [_arithmetic(call) for call in calls]
@@ -65,16 +65,16 @@ def count_modules(model: nn.Module, input_size: int) -> Costs:
 
 
 def count_baseline(baseline: Baseline, input_size: int, classes: int) -> Costs:
-    """Costs of a comparison network with a head of `classes`; InputError where its library is not installed."""
-    with torch.device("meta"):  # no weights are drawn
+    """Costs of a baseline with a head of `classes`; raises InputError if its library is not installed."""
+    with torch.device("meta"):  # allocates no weights
         model = build_baseline(baseline, classes)
     return count_modules(model, input_size)
 
 
 def leaf_calls(model: nn.Module, input_size: int) -> tuple[Call, ...]:
-    """The calls of all modules that compute, in their order, for one image of (3, input_size, input_size).
+    """All calls of counted modules for one image of (3, input_size, input_size), in execution order.
 
-    A copy without data is run (torch's meta device), so that only shapes are worked out.
+    Runs a copy on torch's meta device, which computes shapes only.
     """
     shell = deepcopy(model).to("meta").eval()
     calls: list[Call] = []
@@ -84,48 +84,48 @@ def leaf_calls(model: nn.Module, input_size: int) -> tuple[Call, ...]:
         calls.append(Call(names[module], module, inputs[0].shape, output.shape))
 
     for module in shell.modules():
-        if _computes(module):
+        if _is_counted(module):
             module.register_forward_hook(hook)
     with torch.inference_mode():
         shell(torch.zeros(1, 3, input_size, input_size, device="meta"))
     return tuple(calls)
 
 
-def _computes(module: nn.Module) -> bool:
-    """Whether it is a leaf, or has weights beside its children, and is no placeholder."""
+def _is_counted(module: nn.Module) -> bool:
+    """True for a leaf module or one with parameters of its own, unless it is a placeholder."""
     placeholder = isinstance(module, nn.Identity | nn.Sequential)
     leaf = next(module.children(), None) is None
     return not placeholder and (leaf or next(module.parameters(recurse=False), None) is not None)
 
 
 def _arithmetic(call: Call) -> Arithmetic:
-    """What one call computes; a bias is an addition per output of a convolution, and none of a linear layer."""
-    read, given = call.source.numel(), call.output.numel()
+    """Operations of one call; as in torchstat, a bias adds one operation per output in convolutions only."""
+    inputs, outputs = call.source.numel(), call.output.numel()
     match call.module:
         case nn.Conv2d() as conv:
-            taps = conv.weight[0].numel()  # those of one group
-            bias = 0 if conv.bias is None else given
-            return Arithmetic(taps * given, taps * given + bias, (2 * taps - 1) * given + bias)
+            taps = conv.weight[0].numel()  # weights per output element, within one group
+            bias = 0 if conv.bias is None else outputs
+            return Arithmetic(taps * outputs, taps * outputs + bias, (2 * taps - 1) * outputs + bias)
         case nn.Linear() as linear:
             return Arithmetic(
-                linear.in_features * given, linear.in_features * given, (2 * linear.in_features - 1) * given
+                linear.in_features * outputs, linear.in_features * outputs, (2 * linear.in_features - 1) * outputs
             )
         case nn.BatchNorm2d():
-            return Arithmetic(flops=2 * given, madd=4 * given)
+            return Arithmetic(flops=2 * outputs, madd=4 * outputs)
         case nn.ReLU() | nn.ReLU6():
-            return Arithmetic(flops=given, madd=given)
+            return Arithmetic(flops=outputs, madd=outputs)
         case nn.MaxPool2d(kernel_size=kernel):
-            return Arithmetic(flops=read, madd=(_area(kernel) - 1) * given)
+            return Arithmetic(flops=inputs, madd=(_area(kernel) - 1) * outputs)
         case nn.AvgPool2d(kernel_size=kernel):
-            return Arithmetic(flops=read, madd=_area(kernel) * given)
+            return Arithmetic(flops=inputs, madd=_area(kernel) * outputs)
         case nn.SiLU() | nn.Sigmoid() | nn.Hardsigmoid():
             return Arithmetic()
         case nn.AdaptiveAvgPool2d() | nn.Flatten() | nn.Dropout() | StochasticDepth():
             return Arithmetic()
         case unknown:
-            raise TypeError(f"module {call.name!r}: no rule says what a {type(unknown).__name__} costs")
+            raise TypeError(f"module {call.name!r}: no rule to count the costs of {type(unknown).__name__}")
 
 
 def _area(kernel: int | tuple[int, int]) -> int:
-    """Elements that a pool looks at."""
+    """Number of elements in a pooling window."""
     return kernel * kernel if isinstance(kernel, int) else kernel[0] * kernel[1]

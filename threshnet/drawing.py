@@ -1,8 +1,8 @@
-"""A network's connection schedule as a picture: a row of dots for each block, an arc for each kept link.
+"""Draw a network's connection schedule: a row of dots for each block, an arc for each kept link.
 
-The picture is SVG written by hand, and nothing in it is measured: texts are wrapped by a width that no usual font
-exceeds. Attributes carry the light colours, for programs that know no style sheets; the style sheet lets a page set
-them (--threshnet-chain and so on, by the names of the thresholds) and follows a reader who prefers dark.
+The output is plain SVG. Text is wrapped by estimated character widths that common fonts do not exceed. Attributes hold
+the light colours, for viewers without style sheets; the style sheet adds dark mode and lets a page set the link colours
+through the variables --threshnet-NAME, one for each threshold name.
 """
 
 import html
@@ -20,15 +20,15 @@ from threshnet.spec import BlockSpec, NetworkSpec
 
 @dataclass(frozen=True)
 class Stroke:
-    """How links of one strength are drawn: the stronger, the wider and, in grey, the further from the paper."""
+    """Line style of the links of one strength; stronger links are wider and have more contrast, in greyscale too."""
 
     light: str
     dark: str
-    # Pixels, where dots are STEP apart.
+    # Pixels, for dots MAX_STEP apart.
     width: float
 
 
-# By strength, 0 to 3: Okabe and Ito's orange, bluish green, blue (sky blue on dark paper) and black (white).
+# By strength, 0 to 3: orange, bluish green, blue (dark mode: sky blue) and black (white) of Okabe and Ito's palette.
 STROKES = (
     Stroke("#E69F00", "#E69F00", 1.2),
     Stroke("#009E73", "#009E73", 1.6),
@@ -38,49 +38,50 @@ STROKES = (
 PAPER, DARK_PAPER, INK, DARK_INK = "#FFFFFF", "#0D1117", "#1F2933", "#E6EDF3"
 FONT = "system-ui, 'Segoe UI', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 
-MARGIN = 24.0  # pixels, on every side
-NARROWEST = 520.0  # pixels between the margins, so that texts have room
-# Pixels between dots: at most, at least, and from the first to the last where a block is deep.
-STEP, CLOSEST, ROOM = 44.0, 15.0, 720.0
-RISE, BEND = 9.0, 0.85  # an arc over d steps rises RISE * d^BEND pixels
-RADIUS = 5.0  # of a dot, pixels
-LINE = 20.0  # length of a stroke in the legend, pixels
-TITLE, WORDS, SMALL = 19.0, 13.0, 10.5  # sizes of type, pixels
-LEADING = 1.45  # sizes from line to line
-PLAIN, WIDE = 0.62, 1.1  # width of a character, a share of the size: on average in plain words, and at most
+PAGE_MARGIN = 24.0  # on every side, pixels
+MIN_WIDTH = 520.0  # least width between the margins, for the text, pixels
+MAX_STEP, MIN_STEP = 44.0, 15.0  # distance between dots, pixels
+ROW_WIDTH = 720.0  # width of a row of dots, unless MIN_STEP needs more, pixels
+ARC_HEIGHT, ARC_EXPONENT = 9.0, 0.85  # an arc over d steps is ARC_HEIGHT * d^ARC_EXPONENT pixels high
+DOT_RADIUS = 5.0  # pixels
+SAMPLE_LENGTH = 20.0  # length of a line in the legend, pixels
+TITLE_SIZE, TEXT_SIZE, SMALL_SIZE = 19.0, 13.0, 10.5  # font sizes, pixels
+LINE_HEIGHT = 1.45  # as a multiple of the font size
+CHARACTER_WIDTH = 0.62  # mean width of a character in lower-case text, as a multiple of the font size
+WIDE_CHARACTER_WIDTH = 1.1  # greatest width of a character, as a multiple of the font size
 
-UNPRINTABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0 has no place for these
+UNPRINTABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not allowed in XML 1.0
 
 
 def schedule_svg(spec: NetworkSpec, input_size: int, title: str) -> str:
-    """The schedules of a network's blocks as an SVG document, the map sizes as on an image of `input_size` pixels.
+    """Draw the schedules of a network's blocks as an SVG document, with map sizes for an input of `input_size` pixels.
 
-    The dots of a block are, from left to right, its input and its layers. InputError where a pool would leave no pixel.
+    The dots of a block are its input and its layers, from left to right. Raises InputError if the input is too small.
     """
     rows = walk(spec, input_size)
     deepest = max(block.depth for block in spec.blocks)
-    step = min(STEP, max(CLOSEST, ROOM / deepest))
+    step = min(MAX_STEP, max(MIN_STEP, ROW_WIDTH / deepest))
     title = UNPRINTABLE.sub("\ufffd", " ".join(title.split()))
-    page = _Page(room=max(NARROWEST, step * deepest + 2 * RADIUS))
-    page.write(title, TITLE, bold=True)
-    page.write(_about(spec, input_size), WORDS)
+    page = _Page(max(MIN_WIDTH, step * deepest + 2 * DOT_RADIUS))
+    page.write(title, TITLE_SIZE, bold=True)
+    page.write(_network_text(spec, input_size), TEXT_SIZE)
     _legend(page)
-    told = []
+    descriptions = []
     for number, block in enumerate(spec.blocks, start=1):
         own = [row for row in rows if row.block == number]
         entry = rows[rows.index(own[0]) - 1].channels_out
-        heading, facts = f"Block {number}: {describe(block.links)}", _facts(block, own)
-        told.append(f"{heading}; {facts}.")
-        page.y += 1.6 * WORDS
-        page.write(heading, WORDS, bold=True)
-        page.write(facts, WORDS)
+        heading, facts = f"Block {number}: {describe(block.links)}", _block_text(block, own)
+        descriptions.append(f"{heading}; {facts}.")
+        page.y += 1.6 * TEXT_SIZE
+        page.write(heading, TEXT_SIZE, bold=True)
+        page.write(facts, TEXT_SIZE)
         _diagram(page, block, (entry, *_widths(own)), step)
-    width, height = math.ceil(page.room + 2 * MARGIN), math.ceil(page.y + MARGIN)
+    width, height = math.ceil(page.width + 2 * PAGE_MARGIN), math.ceil(page.y + PAGE_MARGIN)
     lines = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="threshnet-drawing" role="img" width="{width}" '
         f'height="{height}" viewBox="0 0 {width} {height}" font-family="{FONT}">',
         f"<title>{html.escape(title)}</title>",
-        f"<desc>{html.escape(' '.join(told))}</desc>",
+        f"<desc>{html.escape(' '.join(descriptions))}</desc>",
         _style(),
         f'<rect class="paper" width="{width}" height="{height}" fill="{PAPER}"/>',
         *page.lines,
@@ -90,35 +91,35 @@ def schedule_svg(spec: NetworkSpec, input_size: int, title: str) -> str:
 
 
 class _Page:
-    """The picture so far, filled from top to bottom."""
+    """The lines of the SVG, filled from top to bottom."""
 
-    def __init__(self, room: float) -> None:
-        # Pixels between the margins; where the next thing begins.
-        self.room = room
-        self.y = MARGIN
+    def __init__(self, width: float) -> None:
+        # Width between the margins, and the position of the next element, pixels.
+        self.width = width
+        self.y = PAGE_MARGIN
         self.lines: list[str] = []
 
     def write(self, text: str, size: float, *, bold: bool = False) -> None:
-        """Text in as many lines as it takes."""
-        look = ' font-weight="bold"' if bold else ""
-        for line in textwrap.wrap(text, int(self.room / (size * (1 + 0.1 * bold) * _character(text)))):
-            self.text(MARGIN, self.y + size, line, size, look)
-            self.y += LEADING * size
+        """Append wrapped text."""
+        attributes = ' font-weight="bold"' if bold else ""
+        for line in textwrap.wrap(text, int(self.width / (size * (1 + 0.1 * bold) * _character_width(text)))):
+            self.text(PAGE_MARGIN, self.y + size, line, size, attributes)
+            self.y += LINE_HEIGHT * size
 
-    def text(self, x: float, y: float, text: str, size: float, look: str = "") -> None:
-        """A line of text that stands on `y`; `look` is more attributes."""
+    def text(self, x: float, y: float, text: str, size: float, attributes: str = "") -> None:
+        """Add a line of text with its baseline at `y`."""
         escaped = html.escape(text)
-        self.lines.append(f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"{look}>{escaped}</text>')
+        self.lines.append(f'<text x="{_n(x)}" y="{_n(y)}" font-size="{_n(size)}"{attributes}>{escaped}</text>')
 
 
-def _character(text: str) -> float:
-    """Width of a text's characters, a share of the size of type, such that no line of it is wider than reckoned."""
-    narrow = max(text, default="") < "\u2e80"  # where the scripts of East Asia begin
-    return PLAIN if narrow and 3 * sum(map(str.isupper, text)) <= len(text) else WIDE
+def _character_width(text: str) -> float:
+    """Upper estimate of the mean character width in any line of `text`, as a multiple of the font size."""
+    narrow = max(text, default="") < "\u2e80"  # the first character of the CJK blocks
+    return CHARACTER_WIDTH if narrow and 3 * sum(map(str.isupper, text)) <= len(text) else WIDE_CHARACTER_WIDTH
 
 
-def _about(spec: NetworkSpec, input_size: int) -> str:
-    """The network in a line."""
+def _network_text(spec: NetworkSpec, input_size: int) -> str:
+    """One-line summary of the network."""
     facts = (
         f"{input_size}×{input_size} pixels",
         f"stem {spec.stem.widths[0]}, {spec.stem.widths[1]}",
@@ -127,11 +128,11 @@ def _about(spec: NetworkSpec, input_size: int) -> str:
         f"{count(spec, input_size).params:,} parameters",
         f"{spec.classes} classes",
     )
-    return _joined(facts)
+    return _one_line(facts)
 
 
-def _facts(block: BlockSpec, own: Sequence[Row]) -> str:
-    """A block in a line, from its spec and its rows of the walk."""
+def _block_text(block: BlockSpec, own: Sequence[Row]) -> str:
+    """One-line summary of a block, from its spec and its rows of the walk."""
     inside, last = f" {block.bottleneck_width}" if block.bottleneck_width else "", own[-1]
     growth = f"growth {block.growth}" + (f" × {block.multiplier:g}" if block.multiplier != 1 else "")
     size = f"{own[0].size_in}×{own[0].size_in}"
@@ -142,39 +143,40 @@ def _facts(block: BlockSpec, own: Sequence[Row]) -> str:
         f"→ {last.channels_out}",
         f"pool {size} → {last.size_out}×{last.size_out}" if block.pool else size,
     )
-    return _joined(facts)
+    return _one_line(facts)
 
 
-def _joined(facts: Sequence[str]) -> str:
-    """Facts in a line that breaks only between them."""
+def _one_line(facts: Sequence[str]) -> str:
+    """Join facts into a line that wraps only between them."""
     return " · ".join(fact.replace(" ", "\xa0") for fact in facts)
 
 
 def _widths(own: Sequence[Row]) -> tuple[int, ...]:
-    """Channels that each layer of a block adds, from the block's rows: those of the last row of each layer."""
+    """Channels of each layer of a block: the output channels of the layer's last row."""
     return tuple({row.layer: row.channels_out for row in own if row.layer}.values())
 
 
 def _legend(page: _Page) -> None:
-    """What strokes, dots and numbers mean: a line about links and one about nodes."""
-    number = f'<text y="{_n(0.35 * SMALL)}" font-size="{_n(SMALL)}">32</text>'
-    dots = [("input", _dot(RADIUS, 0, entry=True)), ("handed on", _dot(RADIUS, 0))]
-    dots += [("kept inside", _dot(RADIUS, 0, filled=False)), ("channels", number)]
-    page.y += 0.3 * WORDS
-    for signs, beside in (([(name, _line(name)) for name in reversed(THRESHOLD_NAMES)], LINE + 6), (dots, 16.0)):
-        x, middle = MARGIN, page.y + 0.65 * WORDS
-        for name, sign in signs:
-            page.lines.append(f'<g transform="translate({_n(x)} {_n(middle)})">{sign}</g>')
-            page.text(x + beside, middle + 0.35 * WORDS, name, WORDS)
-            x += beside + PLAIN * WORDS * len(name) + WORDS
-        page.y += LEADING * WORDS
+    """Draw the legend: one line for the links and one for the nodes."""
+    number = f'<text y="{_n(0.35 * SMALL_SIZE)}" font-size="{_n(SMALL_SIZE)}">32</text>'
+    strokes = [(name, _stroke_sample(name)) for name in reversed(THRESHOLD_NAMES)]
+    dots = [("input", _dot(DOT_RADIUS, 0, entry=True)), ("block output", _dot(DOT_RADIUS, 0))]
+    dots += [("internal", _dot(DOT_RADIUS, 0, filled=False)), ("channels", number)]
+    page.y += 0.3 * TEXT_SIZE
+    for samples, label_offset in ((strokes, SAMPLE_LENGTH + 6), (dots, 16.0)):
+        x, middle = PAGE_MARGIN, page.y + 0.65 * TEXT_SIZE
+        for name, sample in samples:
+            page.lines.append(f'<g transform="translate({_n(x)} {_n(middle)})">{sample}</g>')
+            page.text(x + label_offset, middle + 0.35 * TEXT_SIZE, name, TEXT_SIZE)
+            x += label_offset + CHARACTER_WIDTH * TEXT_SIZE * len(name) + TEXT_SIZE
+        page.y += LINE_HEIGHT * TEXT_SIZE
 
 
 def _diagram(page: _Page, block: BlockSpec, widths: Sequence[int], step: float) -> None:
-    """The dots of a block, their widths below them, and the arcs of its links above them, the strongest on top."""
+    """Draw a block: its dots, their widths below, and the arcs of its links above, the strongest on top."""
     longest = max(layer - node for layer, nodes in enumerate(block.links, start=1) for node in nodes)
-    page.y += _rise(longest) + RADIUS + 0.8 * WORDS
-    left, base = MARGIN + RADIUS, page.y
+    page.y += _rise(longest) + DOT_RADIUS + 0.8 * TEXT_SIZE
+    left, base = PAGE_MARGIN + DOT_RADIUS, page.y
     for kept, name in enumerate(THRESHOLD_NAMES):
         links = [
             (node, layer)
@@ -184,58 +186,58 @@ def _diagram(page: _Page, block: BlockSpec, widths: Sequence[int], step: float) 
         ]
         if links:
             arcs = "".join(_arc(left + step * node, left + step * layer, base, layer - node) for node, layer in links)
-            page.lines.append(f'<g class="links {name}"{_stroked(name, step)}>{arcs}</g>')
+            page.lines.append(f'<g class="links {name}"{_stroke_attributes(name, step)}>{arcs}</g>')
     for node in range(block.depth + 1):
         page.lines.append(_dot(left + step * node, base, filled=node in block.outputs, entry=node == 0))
-    digits = PLAIN * SMALL * len(str(max(widths)))
+    digits = CHARACTER_WIDTH * SMALL_SIZE * len(str(max(widths)))
     for node, width in enumerate(widths):
         x = left + step * node
         if digits < step:
-            page.text(x, base + RADIUS + 1.2 * SMALL, str(width), SMALL, ' text-anchor="middle"')
-        else:  # upright
-            x, y = x + 0.35 * SMALL, base + RADIUS + 4
-            page.text(x, y, str(width), SMALL, f' text-anchor="end" transform="rotate(-90 {_n(x)} {_n(y)})"')
-    page.y = base + RADIUS + (1.5 * SMALL if digits < step else 4 + digits)
+            page.text(x, base + DOT_RADIUS + 1.2 * SMALL_SIZE, str(width), SMALL_SIZE, ' text-anchor="middle"')
+        else:  # rotated
+            x, y = x + 0.35 * SMALL_SIZE, base + DOT_RADIUS + 4
+            page.text(x, y, str(width), SMALL_SIZE, f' text-anchor="end" transform="rotate(-90 {_n(x)} {_n(y)})"')
+    page.y = base + DOT_RADIUS + (1.5 * SMALL_SIZE if digits < step else 4 + digits)
 
 
 def _arc(start: float, end: float, base: float, distance: int) -> str:
-    """A link: a straight line between neighbours, else half an ellipse from the top of a dot to that of another."""
+    """A link: a straight line between neighbours, otherwise half an ellipse between the tops of two dots."""
     if distance == 1:
-        return f'<path d="M{_n(start + RADIUS)} {_n(base)}H{_n(end - RADIUS)}"/>'
-    top, radii = _n(base - RADIUS), f"{_n((end - start) / 2)} {_n(_rise(distance))}"
+        return f'<path d="M{_n(start + DOT_RADIUS)} {_n(base)}H{_n(end - DOT_RADIUS)}"/>'
+    top, radii = _n(base - DOT_RADIUS), f"{_n((end - start) / 2)} {_n(_rise(distance))}"
     return f'<path d="M{_n(start)} {top}A{radii} 0 0 1 {_n(end)} {top}"/>'
 
 
 def _rise(distance: int) -> float:
-    """Pixels by which the arc over so many steps rises."""
-    return RISE * distance**BEND if distance > 1 else 0.0
+    """Height of the arc over `distance` steps, pixels."""
+    return ARC_HEIGHT * distance**ARC_EXPONENT if distance > 1 else 0.0
 
 
 def _dot(x: float, y: float, *, filled: bool = True, entry: bool = False) -> str:
-    """A node: a block's input is a square, a layer a circle; hollow where the block does not hand it on."""
-    inner = RADIUS - 1
-    kind, fill = ("whole", INK) if filled else ("hollow", "none")
-    look = f'class="node {kind}" fill="{fill}" stroke="{INK}" stroke-width="2"'
+    """A node: a square for the block's input, a circle for a layer; hollow if it is not an output of the block."""
+    inner = DOT_RADIUS - 1
+    style, fill = ("whole", INK) if filled else ("hollow", "none")
+    attributes = f'class="node {style}" fill="{fill}" stroke="{INK}" stroke-width="2"'
     if entry:
         edge = _n(2 * inner)
-        return f'<rect x="{_n(x - inner)}" y="{_n(y - inner)}" width="{edge}" height="{edge}" {look}/>'
-    return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(inner)}" {look}/>'
+        return f'<rect x="{_n(x - inner)}" y="{_n(y - inner)}" width="{edge}" height="{edge}" {attributes}/>'
+    return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(inner)}" {attributes}/>'
 
 
-def _line(name: str) -> str:
-    """A sample of a stroke."""
-    return f'<line x2="{_n(LINE)}" class="{name}"{_stroked(name)}/>'
+def _stroke_sample(name: str) -> str:
+    """A sample line for the legend."""
+    return f'<line x2="{_n(SAMPLE_LENGTH)}" class="{name}"{_stroke_attributes(name)}/>'
 
 
-def _stroked(name: str, step: float = STEP) -> str:
-    """How the links that a threshold adds are drawn, as attributes; where dots are close, weak links are thinner."""
+def _stroke_attributes(name: str, step: float = MAX_STEP) -> str:
+    """Attributes for the links of the strength that a threshold names; weak links get thinner if dots are close."""
     kept = THRESHOLD_NAMES.index(name)
-    width = STROKES[kept].width * (step / STEP) ** (1 - kept / 3)
+    width = STROKES[kept].width * (step / MAX_STEP) ** (1 - kept / 3)
     return f' fill="none" stroke="{STROKES[kept].light}" stroke-width="{width:.2g}"'
 
 
 def _style() -> str:
-    """The style sheet: colours that a page may set, and those for dark paper; the paper is left out within a page."""
+    """The style sheet: colours that a page can set, and dark mode; inside a page the background is transparent."""
 
     def links(colours: Sequence[str]) -> str:
         pairs = zip(THRESHOLD_NAMES, colours, strict=True)
@@ -254,5 +256,5 @@ def _style() -> str:
 
 
 def _n(value: float) -> str:
-    """A coordinate to a tenth of a pixel."""
+    """A coordinate rounded to a tenth of a pixel."""
     return f"{value:.1f}".removesuffix(".0")

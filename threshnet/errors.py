@@ -1,8 +1,8 @@
-"""The one exception for input that a user can mend."""
+"""The exception for invalid input that a user can fix."""
 
 
 class InputError(ValueError):
-    """A value from outside (argument, file, key, image) is wrong.
+    """An invalid value in user input: an argument, a file, a key or an image.
 
     The message is one line that names the value, where it came from and what is allowed; the command line prints it
     and exits with status 2.

@@ -8,9 +8,9 @@ import onnx
 
 from threshnet.bounds import check_size
 from threshnet.errors import InputError
-from threshnet.foreign import read_bytes
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
+from threshnet.untrusted import read_bytes
 
 # What an exported network consists of. Nothing here loops, branches, reads a file or makes a tensor out of a shape.
 OPERATORS = frozenset(

@@ -1,4 +1,4 @@
-"""One row of the walk as a torch module."""
+"""The torch module for one row of the walk."""
 
 from torch import nn
 
@@ -6,14 +6,14 @@ from threshnet.shapes import Row
 
 
 def module_for(row: Row) -> nn.Module:
-    """The leaf module that a row describes, with torch's default initialisation; (n, c, h, w) in and out."""
+    """Build the leaf module of a row with torch's default initialisation; (n, c, h, w) in and out."""
     match row.op:
         case "conv":
             padding = row.kernel // 2
             return nn.Conv2d(row.channels_in, row.channels_out, row.kernel, row.stride, padding, bias=False)
         case "norm":
             return nn.BatchNorm2d(row.channels_out)
-        # In place is safe: every activation is the only reader of its norm, whose backward pass keeps its input.
+        # In place is safe: only the activation reads its norm's output, and the norm's backward pass saves its input.
         case "relu":
             return nn.ReLU(inplace=True)
         case "relu6":

@@ -1,7 +1,7 @@
 """The named networks, as literals, each with its source.
 
 Sources: the ThreshNet repository (MIT) for ThreshNet79 and ThreshNet95, PingoLH/Pytorch-HarDNet (MIT) for HarDNet68 and
-HarDNet85. Published head sizes: 10 classes for ThreshNets, 1000 for HarDNets.
+HarDNet85. Published head sizes: 10 classes for the ThreshNets, 1000 for the HarDNets.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 
 
 def dense_block(depth: int, growth: int, transition: int, *, pool: bool = False) -> BlockSpec:
-    """A block as ThreshNet writes it below its threshold: DenseNet bottlenecks of width 128, everything handed on."""
+    """A ThreshNet block below the threshold: DenseNet bottlenecks of width 128, all nodes passed to the transition."""
     return BlockSpec(
         links=schedule((DENSE,) * depth),
         growth=growth,
@@ -26,7 +26,7 @@ def dense_block(depth: int, growth: int, transition: int, *, pool: bool = False)
 
 
 def harmonic_block(depth: int, growth: int, transition: int, *, pool: bool = False) -> BlockSpec:
-    """A block as HarDNet writes it: 3x3 units, multiplier 1.7, the odd layers and the last one handed on."""
+    """A HarDNet block: 3x3 conv units, multiplier 1.7, odd layers and the last one passed to the transition."""
     return BlockSpec(
         links=schedule((HARMONIC,) * depth),
         growth=growth,
@@ -108,7 +108,7 @@ NAMED: dict[str, NetworkSpec] = {
 
 @dataclass(frozen=True)
 class About:
-    """How a named network is written in print, and where its layers come from."""
+    """Display name of a named network and the source of its layers."""
 
     title: str
     origin: str
@@ -117,8 +117,7 @@ class About:
 ABOUT: dict[str, About] = {
     "threshnet28": About(
         "ThreshNet28",
-        "a reconstruction: its layers were never released, and these are consistent with its published costs, "
-        "as many other layouts are",
+        "a reconstruction: its layers were never released; these match its published costs, as many other layouts do",
     ),
     "threshnet79": About("ThreshNet79", "as released by its authors"),
     "threshnet95": About("ThreshNet95", "as released by its authors"),
@@ -128,8 +127,8 @@ ABOUT: dict[str, About] = {
 
 
 def named(name: str, also: Iterable[str] = ()) -> NetworkSpec:
-    """The network called `name` (any case); InputError lists the names there are, with those in `also`."""
+    """The network called `name` (case-insensitive); raises InputError listing all names, with those in `also`."""
     spec = NAMED.get(name.lower())
     if spec is None:
-        raise InputError(f"no network is named {name!r}; the names are {', '.join([*NAMED, *also])}")
+        raise InputError(f"no network is named {name!r}; choose from {', '.join([*NAMED, *also])}")
     return spec

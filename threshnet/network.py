@@ -1,4 +1,4 @@
-"""A spec as a torch module: the rows of the walk, run in order."""
+"""Specs as torch modules: the rows of the walk, run in order."""
 
 import torch
 from torch import Tensor, nn
@@ -12,20 +12,20 @@ from threshnet.spec import NetworkSpec
 class ThreshNet(nn.Module):
     """The network of a spec; (n, 3, h, w) images scaled to [0, 1] in, (n, classes) logits out.
 
-    Its modules carry the names of the walk's rows and stand in the order of the original repositories' modules.
+    Its modules have the names of the walk's rows and the order of the modules in the original repositories.
     """
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.spec = spec
-        # Modules do not depend on the input size; the smallest input that no pool swallows serves for the walk.
+        # Modules do not depend on the input size, so walk with the smallest valid one.
         self.rows: tuple[Row, ...] = walk(spec, smallest_input(spec))
         self.last_use = _last_use(self.rows)
         for row in self.rows:
             self.add_module(row.name, module_for(row))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, classes); each intermediate result is let go after its last reader."""
+        """Logits (n, classes); each intermediate result is freed after its last use."""
         outputs: dict[int, Tensor] = {IMAGE: images}
         for index, row in enumerate(self.rows):
             inputs = [outputs[source] for source in row.sources]
@@ -37,15 +37,15 @@ class ThreshNet(nn.Module):
 
 
 def build(spec: NetworkSpec) -> ThreshNet:
-    """A freshly initialised network; torch's default random generator decides the weights.
+    """Build a network with random weights from torch's default generator.
 
-    InputError, before memory is taken, for a network with more than MAX_PARAMS parameters.
+    Raises InputError, before allocating memory, if it has more than MAX_PARAMS parameters.
     """
     check_params(spec)
     return ThreshNet(spec)
 
 
 def _last_use(rows: tuple[Row, ...]) -> tuple[tuple[int, ...], ...]:
-    """For each row, the sources that no later row reads."""
+    """For each row, those of its sources that no later row reads."""
     last: dict[int, int] = {source: index for index, row in enumerate(rows) for source in row.sources}
     return tuple(tuple(s for s in set(row.sources) if last[s] == index) for index, row in enumerate(rows))

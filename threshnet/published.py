@@ -1,9 +1,9 @@
-"""What was published of these networks: the rows of the table, the claims made with it, and where counting disagrees.
+"""The published results: the rows of the table, the claims of the abstract, and discrepancies from our counts.
 
-Source of the rows: README.md of the ThreshNet repository (github.com/RuiyangJu/ThreshNet at 0e9a35b), which goes with
+Source of the rows: README.md of the ThreshNet repository (github.com/RuiyangJu/ThreshNet at 0e9a35b), which accompanies
 Ju et al. 2022, "ThreshNet: An Efficient DenseNet Using Threshold Mechanism to Reduce Connections", IEEE Access 10,
-82834-82843, arXiv:2201.03013. Its cost columns are torchstat's for an image of 224x224, while the networks train at
-32x32. Source of the claims: the abstract of that paper.
+82834-82843, arXiv:2201.03013. Its cost columns come from torchstat at 224x224, although the networks train at 32x32.
+Source of the claims: the abstract of that paper.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Literal
 
 from threshnet.costs import Costs
 
-INPUT_SIZE = 224  # pixels, of the cost columns
+INPUT_SIZE = 224  # input size of the cost columns, pixels
 
 Column = Literal["params", "FLOPs", "MAdd", "memory"]
 UNITS: dict[Column, str] = {"params": "M", "FLOPs": "G", "MAdd": "G", "memory": "MB"}
@@ -24,19 +24,19 @@ class PublishedRow:
 
     # The network's name here, a key of NAMED or BASELINES.
     network: str
-    # Milliseconds for an image on an RTX 3050; test error on CIFAR-10, percent.
+    # GPU time per image on an RTX 3050, milliseconds; test error on CIFAR-10, percent.
     gpu_ms: float
     error_percent: float
-    # Cost columns: millions, thousands of millions twice, MiB.
+    # Cost columns: parameters in millions, FLOPs and MAdd in billions, memory in MiB.
     params_m: float
     flops_g: float
     madd_g: float
     memory_mb: float
-    # Classes of the head that the cost columns count.
+    # Number of classes of the head in the cost columns.
     head_classes: int
-    # Where the row counts another network than ours of that name: which, and what shows it.
+    # If the row counts a network other than ours of that name: that network, and the evidence.
     counts: str = ""
-    # What else a reader has to know of it.
+    # Anything else a reader should know.
     remark: str = ""
 
     def printed(self, column: Column) -> float:
@@ -45,10 +45,10 @@ class PublishedRow:
 
 
 def _cifar100(file: str, counted: str) -> str:
-    """What shows that a row counts a network of the pytorch-cifar100 repository: digits alike in all four columns."""
+    """Evidence that a row counts a network of the pytorch-cifar100 repository: equal digits in all four columns."""
     return (
-        f"the row counts the layers of weiaicunzai/pytorch-cifar100, models/{file}, with its 100-class head, made for "
-        f"images of 32 pixels: of those layers torchstat 0.0.7 gives {counted}; the authors' README does not name it"
+        f"the row counts the network of weiaicunzai/pytorch-cifar100, models/{file}, which is designed for 32x32 "
+        f"images and has 100 classes: torchstat 0.0.7 gives {counted} for it; the authors' README does not name it"
     )
 
 
@@ -62,7 +62,7 @@ PUBLISHED: dict[str, PublishedRow] = {
         madd_g=4.55,
         memory_mb=83.26,
         head_classes=10,
-        remark="its layers here are a reconstruction, chosen to give these figures: that they agree shows nothing",
+        remark="its layers here were reconstructed from these figures, so their agreement is no evidence",
     ),
     "squeezenet": PublishedRow(
         network="squeezenet",
@@ -143,16 +143,17 @@ PUBLISHED: dict[str, PublishedRow] = {
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the abstract: a network has less latency or fewer parameters than another."""
+    """A claim of the abstract: a network is faster or has fewer parameters than another."""
 
     # Names here, keys of NAMED or BASELINES.
     network: str
     than: str
-    # How the abstract writes the other network; of ShuffleNet and EfficientNet it does not say which.
+    # The other network as named in the abstract, which does not say which ShuffleNet and EfficientNet it means.
     than_title: str
     measure: Literal["latency", "params"]
-    # Latency, "x % faster": the other's time over the network's, less one, as the table's times have it (0.44 / 0.42
-    # and 0.46 / 0.42: 5 and 10 %). Params, "x % less": one less the network's count over the other's.
+    # Latency, "x % faster": the other's time divided by the network's, minus one, which matches the times of the table
+    # (0.44 / 0.42 and 0.46 / 0.42: 5 and 10 %). Params, "x % less": one minus the network's count divided by the
+    # other's.
     percent: float
 
 
@@ -162,30 +163,30 @@ CLAIMS: tuple[Claim, ...] = (
     Claim("threshnet79", "mobilenet_v2", "MobileNetV2", "latency", 10),
     Claim("threshnet79", "shufflenet_v2", "ShuffleNet", "latency", 18),
     Claim("threshnet79", "efficientnet_b0", "EfficientNet", "latency", 20),
-    # Of a head of 10 classes and one of 1000.
+    # With 10 and 1000 classes, respectively.
     Claim("threshnet95", "hardnet85", "HarDNet85", "params", 55),
 )
 
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """A cost column that is printed otherwise than counted here."""
+    """A cost column in which the published figure differs from our count."""
 
     column: Column
     # Both in the column's unit.
     published: float
     counted: float
-    # "explained" only where a source shows why.
+    # "explained" only if a source shows the reason.
     status: Literal["explained", "unexplained"]
     why: str
 
 
 def discrepancies(row: PublishedRow, counted: Costs, with_its_head: Costs) -> tuple[Discrepancy, ...]:
-    """The columns of `row` that differ from `counted` in a printed digit, and why.
+    """The columns of `row` that differ from `counted` in a printed digit, with the reason.
 
-    Both costs are ours at INPUT_SIZE: with the classes that were asked for, and with those that the row counts.
+    Both costs are ours at INPUT_SIZE: `counted` with the requested number of classes, `with_its_head` with the row's.
     """
-    return tuple(_discrepancies(row, in_columns(counted), in_columns(with_its_head)))
+    return tuple(_discrepancies(row, in_published_units(counted), in_published_units(with_its_head)))
 
 
 def _discrepancies(
@@ -201,10 +202,10 @@ def _discrepancies(
             why = f"the published row counts a head of {row.head_classes} classes"
             yield Discrepancy(column, row.printed(column), ours, "explained", why)
         else:
-            yield Discrepancy(column, row.printed(column), ours, "unexplained", "no source shows why")
+            yield Discrepancy(column, row.printed(column), ours, "unexplained", "no source explains it")
 
 
-def in_columns(costs: Costs) -> dict[Column, float]:
+def in_published_units(costs: Costs) -> dict[Column, float]:
     """Our costs in the units of the published columns."""
     return {
         "params": costs.params / 1e6,

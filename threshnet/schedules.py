@@ -34,14 +34,15 @@ def schedule(thresholds: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def harmonic_links(layer: int, nodes: tuple[int, ...]) -> int:
-    """How many of the kept links have strength 2 or more; the width rule counts these (see BlockSpec.widths)."""
+    """Number of kept links with strength 2 or more, which the width rule counts (see BlockSpec.widths)."""
     return sum(strength(layer, layer - node) >= HARMONIC for node in nodes)
 
 
 def describe(block_links: tuple[tuple[int, ...], ...]) -> str:
-    """A block's schedule in words: 'harmonic', or runs of layers such as 'dense 1-4, chain 5-8'.
+    """A block's schedule in words: 'harmonic', or runs of layers, e.g. 'dense 1-4, chain 5-8'.
 
-    A run is named by the smallest set of links that fits, so that layers on which thresholds agree do not split it.
+    A run takes the name of the largest threshold that fits all its layers, so a layer that fits several does not split
+    it.
     """
     fits = [{t for t in range(4) if kept_links(layer, t) == nodes} for layer, nodes in enumerate(block_links, start=1)]
     runs: list[tuple[int, int, set[int]]] = []

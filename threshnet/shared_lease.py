@@ -1,8 +1,7 @@
-"""Taking turns with whoever measures on this machine, so that nothing heavy runs beside a measurement."""
+"""The shared lease: held while loading this machine, so that nothing heavy runs during a latency measurement."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-SharedLease = Callable[
-    [], AbstractContextManager[None]
-]  # entered before the machine is loaded for a moment; not nested
+# Makes a context manager to hold during each short piece of heavy work; not reentrant.
+SharedLease = Callable[[], AbstractContextManager[None]]

@@ -1,37 +1,35 @@
-"""A network read from a JSON file."""
+"""Read a network from a JSON file."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from threshnet.bounds import MAX_INPUT, check_params, check_size
 from threshnet.errors import InputError
-from threshnet.foreign import clean, read_json
 from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec
+from threshnet.untrusted import clean, read_json
 
 CONFIG = "config.json"
-
-
-INPUT_SIZE = 32  # pixels, where nothing else is said
+INPUT_SIZE = 32  # default, pixels
 
 
 @dataclass(frozen=True)
 class ResolvedNetwork:
-    """A network as a user gave it."""
+    """A network that a user named, with its title and origin."""
 
     title: str
-    # Where its layers come from, a sentence without its full stop.
+    # Source of its layers, as a sentence without the final period.
     origin: str
     spec: NetworkSpec
-    # Pixels: what the file says, or INPUT_SIZE.
+    # Pixels, from the file if it has one.
     input_size: int = INPUT_SIZE
 
 
 def read_spec_file(path: Path, *, follow: bool = True) -> ResolvedNetwork:
-    """The network in a JSON file, a NetworkSpec or an exported folder's config.json, or in such a folder.
+    """Read a network from a NetworkSpec in JSON, an exported config.json, or an exported folder.
 
-    The file may come from anywhere: nothing but its text is read, and a network beyond threshnet.bounds is refused.
-    Without `follow`, no symbolic link is gone through.
+    The file is untrusted: it is only parsed, and a network beyond threshnet.bounds raises InputError, as does anything
+    that is not a network. With `follow` false, symbolic links are refused.
     """
     path = path / CONFIG if path.is_dir() else path
     document = read_json(path, follow=follow)
@@ -46,7 +44,7 @@ def read_spec_file(path: Path, *, follow: bool = True) -> ResolvedNetwork:
     try:
         spec = NetworkSpec.from_json(document)
         if size < smallest_input(spec):
-            check_params(spec)  # another size may be asked for
+            check_params(spec)  # the caller may use another size
         else:
             check_size(spec, size)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""JSON read strictly into frozen records: unknown keys, missing keys and wrong types are errors that say where."""
+"""Strict parsing of JSON into frozen records: unknown keys, missing keys and wrong types are errors with a location."""
 
 import dataclasses
 import math
@@ -9,15 +9,16 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from threshnet.errors import InputError
 
-LARGEST = sys.float_info.max  # NaN, the infinities and ints too large for a float are not at most this
+MAX_FLOAT = sys.float_info.max  # `abs(x) <= MAX_FLOAT` is false for NaN, infinities and ints too large for a float
 
 Record = TypeVar("Record")
 
 
 def read(document: object, record: type[Record], source: str) -> Record:
-    """A dataclass from a JSON object; InputError, naming source, for unknown or missing keys and wrong types.
+    """Parse a JSON object into a dataclass; raises InputError, naming `source`, for bad keys and types.
 
-    Takes fields of int, float (finite), str, bool, Literal, dataclasses, tuples of one type, and any of these or None.
+    Supports fields of type int, float (finite), str, bool, Literal, dataclass, homogeneous tuple, and each of these or
+    None.
     """
     if not isinstance(document, Mapping):
         raise InputError(f"{source}: {document!r}, must be a JSON object")
@@ -31,7 +32,7 @@ def read(document: object, record: type[Record], source: str) -> Record:
 
 
 def plain(record: object) -> dict[str, Any]:
-    """A dataclass as a dict that json.dumps takes and `read` reads back."""
+    """A dataclass as a JSON-serialisable dict; `read` parses it back."""
     return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}  # type: ignore[arg-type]
 
 
@@ -55,7 +56,7 @@ def _value(value: object, kind: Any, where: str) -> object:  # noqa: ANN401 - a 
         return tuple(_value(item, inner, f"{where}[{index}]") for index, item in enumerate(value))
     if dataclasses.is_dataclass(kind):
         return read(value, kind, where)  # type: ignore[arg-type]
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST:
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT:
         return float(value)
     if kind in (int, str, bool) and type(value) is kind:
         return value

@@ -61,7 +61,7 @@ def _of_spec(key: str, kind: Literal["spec", "file"], title: str, origin: str, s
 def _of_baseline(baseline: Baseline) -> System:
     return System(
         key=baseline.key,
-        kind="stride8" if baseline.undone else "baseline",
+        kind="stride8" if baseline.unstrided else "baseline",
         title=baseline.title,
         origin=baseline.origin,
         identity=f"{baseline.key} of {baseline.library} {installed(baseline.library)}",

@@ -13,7 +13,7 @@ from search.latency.reading import THROTTLED_NOW, Latency, State
 from search.latency.reference import REFERENCE
 from threshnet import strict
 from threshnet.errors import InputError
-from threshnet.foreign import clean
+from threshnet.untrusted import clean
 
 INPUT_SIZE = 32  # pixels; what most studies measure at
 ENOUGH_MIB = 500  # free memory below this is worth a hint: Python, onnxruntime and a large network take about as much

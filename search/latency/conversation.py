@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from search.latency.protocol import ConnectionLost, MeasurementError
-from threshnet.foreign import clean
+from threshnet.untrusted import clean
 
 LONGEST = 64 << 20  # characters of a line that are read; no answer is longer
 CUT_OFF = 255  # ssh's exit status when it, and not the far side, failed

@@ -17,9 +17,9 @@ from search.latency.reading import Latency, Rounds, as_rounds, reading_warnings
 from search.latency.reference import REFERENCE, idle_latency
 from threshnet import strict
 from threshnet.errors import InputError
-from threshnet.foreign import clean
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
+from threshnet.untrusted import clean
 
 Answer = TypeVar("Answer")
 PAUSE_S = 2.0  # before a lost connection is tried again

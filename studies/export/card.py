@@ -11,9 +11,9 @@ from studies.export.latency import Speed, verdict
 from studies.export.score import Score
 from threshnet.costs import count
 from threshnet.export.folder import INT8, ONNX, Exported
-from threshnet.foreign import printable
 from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
+from threshnet.untrusted import printable
 
 
 @dataclass(frozen=True)

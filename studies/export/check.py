@@ -25,9 +25,9 @@ from threshnet.errors import InputError
 from threshnet.export.agreement import INT8_CORRELATION, PROBES, agreement, correlation, probes
 from threshnet.export.folder import INPUT, INT8, ONNX, OUTPUT, PT2, WEIGHTS
 from threshnet.export.standalone import MODEL, PREDICT, model_source, predict_source
-from threshnet.foreign import clean, read_bytes
 from threshnet.inspect_onnx import read_onnx
 from threshnet.spec_file import CONFIG, ResolvedNetwork, read_spec_file
+from threshnet.untrusted import clean, read_bytes
 
 MAX_TEXT_BYTES = 2**22
 LONGEST = 300  # characters of what is said of a file

@@ -11,13 +11,13 @@ Links = tuple[tuple[int, ...], ...]
 
 
 def thresholds(max_depth: int = 16) -> st.SearchStrategy[tuple[int, ...]]:
-    """One connection threshold per layer, mixed inside the block."""
+    """Lists of thresholds, one per layer, chosen independently."""
     return st.lists(st.integers(0, 3), min_size=1, max_size=max_depth).map(tuple)
 
 
 @st.composite
 def links(draw: st.DrawFn, max_depth: int = 16) -> Links:
-    """Links of a block: half of them from mixed thresholds, half any sets that hold the predecessor."""
+    """Links of a block: half from per-layer thresholds, half arbitrary sets that include the predecessor."""
     if draw(st.booleans()):
         return schedule(draw(thresholds(max_depth)))
     depth = draw(st.integers(1, max_depth))
@@ -61,12 +61,12 @@ def networks(draw: st.DrawFn, max_blocks: int = 4, max_depth: int = 16, max_widt
 
 
 def small_networks() -> st.SearchStrategy[NetworkSpec]:
-    """Networks that are built and run in milliseconds."""
+    """Networks small enough to build and run in milliseconds."""
     return networks(max_blocks=3, max_depth=6, max_width=12)
 
 
 def any_json() -> st.SearchStrategy[Any]:
-    """Anything that a JSON file may hold."""
+    """Any value that a JSON file can hold."""
     leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
     return st.recursive(
         leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)

@@ -1,4 +1,4 @@
-"""The comparison networks: what comes out, where they shrink their maps, that they train and export."""
+"""Baseline networks: output shapes, downsampling steps, training and export."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ NETWORKS = [
     for key, baseline in BASELINES.items()
 ]
 each = pytest.mark.parametrize("baseline", NETWORKS)
-WRITTEN = ("squeezenet", "mobilenet_stride8", "shufflenet_v2_stride8")  # soonest, of each library and stride
+EXPORTED = ("squeezenet", "mobilenet_stride8", "shufflenet_v2_stride8")  # fastest to export, per library and stride
 
 
 @pytest.fixture(autouse=True)
@@ -30,37 +30,37 @@ def seeded() -> Iterator[None]:
         yield
 
 
-def test_seven_networks_each_at_its_own_stride_and_at_8() -> None:
+def test_each_of_seven_networks_comes_with_its_own_stride_and_with_8() -> None:
     assert all(baseline.key == key for key, baseline in BASELINES.items())
-    own = {key: baseline.total_stride for key, baseline in BASELINES.items() if not baseline.undone}
+    own = {key: baseline.total_stride for key, baseline in BASELINES.items() if not baseline.unstrided}
     assert own == {key: 16 if key == "squeezenet" else 32 for key in own}
-    at_8 = {key: baseline.total_stride for key, baseline in BASELINES.items() if baseline.undone}
+    at_8 = {key: baseline.total_stride for key, baseline in BASELINES.items() if baseline.unstrided}
     assert at_8 == {f"{key}_stride8": 8 for key in own}
     assert "conv1.0, maxpool at stride 1 instead of 2" in BASELINES["shufflenet_v2_stride8"].origin
 
 
-def reducing(model: nn.Module, size: int) -> set[str]:
-    """Names of the convolutions and pools that at least halve a map, give or take its edges, but for those to 1x1."""
-    found: set[str] = set()
+def downsampling_modules(model: nn.Module, size: int) -> set[str]:
+    """Names of the convolutions and pools that about halve the feature map; global pools are not among them."""
+    names_seen: set[str] = set()
     names = {module: name for name, module in model.named_modules()}
 
     def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         if output.shape[-1] <= 0.6 * inputs[0].shape[-1]:
-            found.add(names[module])
+            names_seen.add(names[module])
 
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
             module.register_forward_hook(hook)
     with torch.inference_mode():
         model.eval()(torch.rand(1, 3, size, size))
-    return found
+    return names_seen
 
 
 @each
-def test_the_record_names_what_reduces_the_maps(baseline: Baseline) -> None:
-    """At 224 pixels, and at 64 for what hardly shrinks them."""
-    stated = {name for step in baseline.reductions[baseline.undone :] for name in step}
-    assert reducing(build_baseline(baseline, 10), 64 if baseline.undone else 224) == stated
+def test_the_record_names_every_downsampling_layer(baseline: Baseline) -> None:
+    """Checked at 224 pixels, or at 64 for the variants at stride 8."""
+    stated = {name for step in baseline.reductions[baseline.unstrided :] for name in step}
+    assert downsampling_modules(build_baseline(baseline, 10), 64 if baseline.unstrided else 224) == stated
 
 
 @each
@@ -71,7 +71,7 @@ def test_an_image_of_32_pixels_gives_logits(baseline: Baseline) -> None:
     assert bool(logits.isfinite().all())
 
 
-@pytest.mark.parametrize("key", [key for key, baseline in BASELINES.items() if baseline.undone])
+@pytest.mark.parametrize("key", [key for key, baseline in BASELINES.items() if baseline.unstrided])
 def test_only_strides_change(key: str) -> None:
     baseline, own = BASELINES[key], BASELINES[key.removesuffix("_stride8")]
     if baseline.library == "timm" and find_spec("timm") is None:
@@ -85,9 +85,9 @@ def test_only_strides_change(key: str) -> None:
 
 @each
 def test_a_step_of_training_reaches_every_parameter(baseline: Baseline) -> None:
-    """At 32 pixels, where the networks of stride 32 end in maps of one pixel: norms then see the batch alone."""
+    """At 32 pixels the networks of stride 32 end in a single pixel, so their norms average over the batch alone."""
     model = build_baseline(baseline, 10).train()
-    batch = 4 if baseline.undone else 64
+    batch = 4 if baseline.unstrided else 64
     images, labels = torch.rand(batch, 3, 32, 32), torch.arange(batch) % 10
     loss = nn.functional.cross_entropy(model(images), labels)
     loss.backward()
@@ -97,8 +97,8 @@ def test_a_step_of_training_reaches_every_parameter(baseline: Baseline) -> None:
         assert bool(parameter.grad.isfinite().all()), name
 
 
-@pytest.mark.parametrize("baseline", [network for network in NETWORKS if network.id in WRITTEN])
-def test_the_onnx_file_computes_the_same(baseline: Baseline, tmp_path: Path) -> None:
+@pytest.mark.parametrize("baseline", [network for network in NETWORKS if network.id in EXPORTED])
+def test_the_onnx_file_gives_the_same_logits(baseline: Baseline, tmp_path: Path) -> None:
     model = build_baseline(baseline, 10).eval()
     export_onnx(model, 32, tmp_path / "model.onnx", batch=1)
     images = torch.rand(1, 3, 32, 32)

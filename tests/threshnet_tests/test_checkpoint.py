@@ -1,4 +1,4 @@
-"""Weights in and out: nothing changes on the way, and each kind of bad file is named."""
+"""Saving and loading weights: a round trip changes nothing, and every kind of bad file raises a clear error."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def model() -> ThreshNet:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(spec=small_networks())
-def test_weights_come_back(tmp_path: Path, spec: NetworkSpec) -> None:
+def test_weights_survive_a_round_trip(tmp_path: Path, spec: NetworkSpec) -> None:
     model = build(spec)
     save_weights(model, tmp_path / "w.safetensors")
     again = load_weights(tmp_path / "w.safetensors")
@@ -51,13 +51,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load_weights(tmp_path / "nowhere.safetensors")
 
 
-def test_a_folder_is_no_weights_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{tmp_path.name}: no plain file"):
+def test_a_folder_is_not_a_weights_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path.name}: not a regular file"):
         load_weights(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"\xff" * 100])
-def test_a_foreign_file_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_in_another_format_is_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"w\.safetensors: damaged or not a safetensors file") as caught:
@@ -83,12 +83,10 @@ def test_a_truncated_file_is_named(tmp_path: Path, model: ThreshNet, keep: float
         ({SPEC_KEY: "{"}, f"its metadata '{SPEC_KEY}' is not a network"),
         ({SPEC_KEY: "[]"}, "is not a network .*must be a table"),
         ({SPEC_KEY: json.dumps({**SPEC.to_json(), "classes": 1})}, "is not a network .*classes = 1"),
-        ({SPEC_KEY: json.dumps({**SPEC.to_json(), "classes": 6})}, "its tensors do not fit its spec .*head_linear"),
+        ({SPEC_KEY: json.dumps({**SPEC.to_json(), "classes": 6})}, "its tensors do not match its spec .*head_linear"),
     ],
 )
-def test_other_peoples_metadata_is_named(
-    tmp_path: Path, model: ThreshNet, metadata: dict[str, str] | None, message: str
-) -> None:
+def test_bad_metadata_is_named(tmp_path: Path, model: ThreshNet, metadata: dict[str, str] | None, message: str) -> None:
     save_file(dict(model.state_dict()), tmp_path / "w.safetensors", metadata=metadata)
     with pytest.raises(InputError, match=f"w.safetensors: .*{message}") as caught:
         load_weights(tmp_path / "w.safetensors")
@@ -101,28 +99,28 @@ def test_a_missing_tensor_is_named(tmp_path: Path, model: ThreshNet) -> None:
     state = load_file(file)
     del state["head_linear.bias"]
     save_file(state, file, metadata={SPEC_KEY: json.dumps(SPEC.to_json())})
-    with pytest.raises(InputError, match=r"do not fit its spec .*head_linear\.bias"):
+    with pytest.raises(InputError, match=r"do not match its spec .*head_linear\.bias"):
         load_weights(file)
 
 
-def test_numbers_of_another_kind_are_named(tmp_path: Path, model: ThreshNet) -> None:
+def test_a_wrong_dtype_is_named(tmp_path: Path, model: ThreshNet) -> None:
     state = model.state_dict() | {"head_linear.bias": torch.zeros(5, dtype=torch.float64)}
     save_file(state, tmp_path / "w.safetensors", metadata={SPEC_KEY: json.dumps(SPEC.to_json())})
-    with pytest.raises(InputError, match=r"w\.safetensors: head_linear\.bias holds 'F64', must be F32"):
+    with pytest.raises(InputError, match=r"w\.safetensors: head_linear\.bias has dtype 'F64', must be F32"):
         load_weights(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("more", [1, 2**30])
-def test_bytes_too_many_are_named_and_never_read(tmp_path: Path, model: ThreshNet, more: int) -> None:
+def test_extra_bytes_are_named_and_never_read(tmp_path: Path, model: ThreshNet, more: int) -> None:
     file = tmp_path / "w.safetensors"
     save_weights(model, file)
     os.truncate(file, file.stat().st_size + more)
-    with pytest.raises(InputError, match=r"w\.safetensors: damaged .*its network takes [\d,]+ bytes"):
+    with pytest.raises(InputError, match=r"w\.safetensors: damaged .*the network needs [\d,]+ bytes"):
         load_weights(file)
 
 
 @pytest.mark.parametrize("header", [b"[]", b"3", b'{"a": 1}', b"[" * 10**5, b"\xff"])
-def test_a_header_that_is_no_table_is_named(tmp_path: Path, header: bytes) -> None:
+def test_a_malformed_header_is_named(tmp_path: Path, header: bytes) -> None:
     file = tmp_path / "w.safetensors"
     file.write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(InputError, match=r"w\.safetensors: damaged or not a safetensors file"):
@@ -130,19 +128,19 @@ def test_a_header_that_is_no_table_is_named(tmp_path: Path, header: bytes) -> No
 
 
 def test_a_weights_file_is_opened_once(tmp_path: Path, model: ThreshNet, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read is what was checked, even if another file takes its place meanwhile."""
+    """The bytes that are loaded are those that were checked, even if another file takes its place meanwhile."""
     file = tmp_path / "w.safetensors"
     save_weights(model, file)
 
-    def gone(spec: NetworkSpec) -> ThreshNet:
+    def build_and_delete(spec: NetworkSpec) -> ThreshNet:
         file.unlink()
         return build(spec)
 
-    monkeypatch.setattr(checkpoint, "build", gone)
+    monkeypatch.setattr(checkpoint, "build", build_and_delete)
     assert torch.equal(load_weights(file).state_dict()["head_linear.bias"], model.state_dict()["head_linear.bias"])
 
 
-def test_original_names_do_not_matter_their_order_does(model: ThreshNet) -> None:
+def test_originals_are_matched_by_order_not_by_name(model: ThreshNet) -> None:
     state = {f"base.{i}": value for i, value in enumerate(model.state_dict().values())}
     again = import_original(SPEC, state).state_dict()
     assert all(torch.equal(value, again[key]) for key, value in model.state_dict().items())

@@ -1,4 +1,4 @@
-"""Costs and sizes that the rows tell, against what hooks count on the network that was built."""
+"""Costs and shapes of the rows, compared with hooks on the built network."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from threshnet.shapes import IMAGE, Row, smallest_input, walk
 
 @settings(max_examples=40, deadline=None)
 @given(small_networks(), st.integers(0, 20))
-def test_rows_tell_what_hooks_count(spec: NetworkSpec, extra: int) -> None:
+def test_rows_agree_with_hooks(spec: NetworkSpec, extra: int) -> None:
     size = smallest_input(spec) + extra
     model = build(spec)
     assert count(spec, size) == count_modules(model, size)
@@ -30,7 +30,7 @@ def test_rows_tell_what_hooks_count(spec: NetworkSpec, extra: int) -> None:
 
 @pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("size", [32, 224])
-def test_named_networks_cost_what_hooks_count(name: str, size: int) -> None:
+def test_costs_of_named_networks_agree_with_hooks(name: str, size: int) -> None:
     assert count(NAMED[name], size) == count_modules(build(NAMED[name]), size)
 
 
@@ -51,20 +51,20 @@ def test_rows_are_a_straight_line(spec: NetworkSpec) -> None:
 
 
 def unread(spec: NetworkSpec, rows: tuple[Row, ...]) -> set[int]:
-    """Rows that no later row reads: the logits, and what a block's output and links leave out."""
+    """Rows that no later row reads: the logits, and layers that neither a link nor the block's output uses."""
     names = {row.name: index for index, row in enumerate(rows)}
-    found = {len(rows) - 1}
+    indices = {len(rows) - 1}
     for number, block in enumerate(spec.blocks, start=1):
         read = {node for nodes in block.links for node in nodes} | set(block.outputs)
         last = "conv2" if block.unit == "bottleneck" else "act1"
-        found |= {names[f"block{number}_layer{n}_{last}"] for n in range(1, block.depth + 1) if n not in read}
-    return found
+        indices |= {names[f"block{number}_layer{n}_{last}"] for n in range(1, block.depth + 1) if n not in read}
+    return indices
 
 
 @settings(max_examples=60, deadline=None)
 @given(networks(max_blocks=6, max_depth=2))
 @example(NAMED["threshnet79"])
-def test_the_smallest_input_works_and_a_pixel_less_fails(spec: NetworkSpec) -> None:
+def test_the_smallest_input_works_and_one_pixel_less_fails(spec: NetworkSpec) -> None:
     size = smallest_input(spec)
     assert all(row.size_out >= 1 for row in walk(spec, size))
     if size > 1:
@@ -82,20 +82,20 @@ def test_the_smallest_input_runs(spec: NetworkSpec) -> None:
 
 
 @pytest.mark.parametrize("size", [0, -32, 32.0, True, "32"])
-def test_an_input_size_that_is_none_is_refused(size: int) -> None:
+def test_an_invalid_input_size_is_refused(size: int) -> None:
     with pytest.raises(InputError, match=r"input size = .*: must be a whole number of pixels, at least 1"):
         count(NAMED["threshnet79"], size)
 
 
-def test_memory_is_told_in_mib() -> None:
+def test_memory_is_reported_in_mib() -> None:
     costs = count(NAMED["threshnet79"], 224)
     assert costs.memory_mib == costs.memory_bytes / 1024 / 1024
 
 
 @settings(max_examples=15, deadline=None)
 @given(small_networks())
-def test_every_parameter_learns_and_nothing_is_kept_too_short(spec: NetworkSpec) -> None:
-    """Letting results go early must not change what is computed: one step of training reaches all that is read."""
+def test_every_used_parameter_gets_a_gradient(spec: NetworkSpec) -> None:
+    """Freeing intermediate results early must not break the backward pass."""
     torch.manual_seed(0)
     model = build(spec).train()
     size = smallest_input(spec) * 2
@@ -106,7 +106,7 @@ def test_every_parameter_learns_and_nothing_is_kept_too_short(spec: NetworkSpec)
 
 
 def reached(model: ThreshNet) -> set[str]:
-    """Names of the rows from which a path leads to the logits."""
+    """Names of the rows that the logits depend on."""
     wanted, names = {len(model.rows) - 1}, set()
     for index in reversed(range(len(model.rows))):
         if index in wanted:

@@ -1,4 +1,4 @@
-"""The counter of modules: torchstat's rules in closed form, layer by layer, and on networks."""
+"""The module counter: torchstat's rules in closed form, layer by layer, and on whole networks."""
 
 from importlib.util import find_spec
 
@@ -30,28 +30,28 @@ def counted(module: nn.Module, size: int) -> tuple[int, int, int, int, int]:
     bias=st.booleans(),
     size=st.integers(5, 20),
 )
-def test_convolutions_in_groups_and_with_biases(
+def test_convolutions_with_groups_and_biases(
     groups: int, filters: int, kernel: int, stride: int, bias: bool, size: int
 ) -> None:
     out = 3 * filters
-    given = out * ((size - kernel) // stride + 1) ** 2
+    outputs = out * ((size - kernel) // stride + 1) ** 2
     taps = kernel**2 * 3 // groups
     assert counted(nn.Conv2d(3, out, kernel, stride, groups=groups, bias=bias), size) == (
         taps * out + bias * out,
-        taps * given,
-        (taps + bias) * given,
-        (taps + taps - 1 + bias) * given,
-        given,
+        taps * outputs,
+        (taps + bias) * outputs,
+        (taps + taps - 1 + bias) * outputs,
+        outputs,
     )
 
 
 @settings(max_examples=20, deadline=None)
 @given(kernel=st.integers(1, 4), size=st.integers(4, 12), square=st.booleans())
 def test_pools(kernel: int, size: int, square: bool) -> None:
-    given, read = 3 * (size // kernel) ** 2, 3 * size**2
+    outputs, inputs = 3 * (size // kernel) ** 2, 3 * size**2
     shape = kernel if square else (kernel, kernel)
-    assert counted(nn.MaxPool2d(shape), size) == (0, 0, read, (kernel**2 - 1) * given, given)
-    assert counted(nn.AvgPool2d(shape), size) == (0, 0, read, kernel**2 * given, given)
+    assert counted(nn.MaxPool2d(shape), size) == (0, 0, inputs, (kernel**2 - 1) * outputs, outputs)
+    assert counted(nn.AvgPool2d(shape), size) == (0, 0, inputs, kernel**2 * outputs, outputs)
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,12 @@ def test_pools(kernel: int, size: int, square: bool) -> None:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else "",
 )
-def test_each_kind_of_leaf(module: nn.Module, expected: tuple[int, ...]) -> None:
+def test_each_type_of_leaf_module(module: nn.Module, expected: tuple[int, ...]) -> None:
     assert counted(module, 5) == expected
 
 
 class NormAndActivation(nn.BatchNorm2d):
-    """A norm that holds its activation, as timm writes it."""
+    """A norm layer with its activation as a child, as in timm."""
 
     def __init__(self) -> None:
         super().__init__(3)
@@ -87,16 +87,16 @@ class NormAndActivation(nn.BatchNorm2d):
         return normed
 
 
-def test_a_norm_that_holds_its_activation_costs_what_the_two_cost() -> None:
+def test_a_norm_with_an_activation_as_child_costs_the_sum_of_both() -> None:
     assert counted(NormAndActivation(), 5) == counted(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), 5)
 
 
-def test_a_module_costs_each_time_it_is_called() -> None:
-    twice = nn.ReLU()
-    assert counted(nn.Sequential(twice, twice), 5) == counted(nn.Sequential(nn.ReLU(), nn.ReLU()), 5)
+def test_a_module_is_counted_each_time_it_is_called() -> None:
+    relu = nn.ReLU()
+    assert counted(nn.Sequential(relu, relu), 5) == counted(nn.Sequential(nn.ReLU(), nn.ReLU()), 5)
 
 
-def test_the_model_stays_as_it_was() -> None:
+def test_counting_does_not_modify_the_model() -> None:
     model = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout()).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     count_modules(model, 4)
@@ -106,11 +106,11 @@ def test_the_model_stays_as_it_was() -> None:
 
 
 def test_a_leaf_without_a_rule_is_refused_by_name() -> None:
-    with pytest.raises(TypeError, match="module '0': no rule says what a Softmax2d costs"):
+    with pytest.raises(TypeError, match="module '0': no rule to count the costs of Softmax2d"):
         count_modules(nn.Sequential(nn.Softmax2d()), 4)
 
 
-# Params, FLOPs, MAdd and memory (MiB) that torchstat 0.0.7 gives at 224x224 with 1000 classes, torchvision 0.29.2.
+# Params, FLOPs, MAdd and memory (MiB) by torchstat 0.0.7 at 224x224 with 1000 classes, torchvision 0.29.2.
 BY_TORCHSTAT = {
     "squeezenet": (1_248_424, 829_877_392, 1_646_620_104, 35.602996826171875),
     "mobilenet_v2": (3_504_872, 320_236_288, 627_687_672, 74.25039672851562),
@@ -121,13 +121,13 @@ BY_TORCHSTAT = {
 
 
 @pytest.mark.parametrize("name", BY_TORCHSTAT)
-def test_networks_of_plain_leaves_cost_what_torchstat_says(name: str) -> None:
+def test_costs_equal_those_of_torchstat(name: str) -> None:
     costs = count_modules(build_baseline(BASELINES[name], 1000), 224)
     assert (costs.params, costs.flops, costs.madd, costs.memory_mib) == BY_TORCHSTAT[name]
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "shufflenet_v2", pytest.param("mobilenet", marks=needs_timm)])
-def test_a_stride_of_8_costs_more_with_the_same_parameters(name: str) -> None:
+def test_stride_8_costs_more_with_the_same_parameters(name: str) -> None:
     own, at_8 = (count_modules(build_baseline(BASELINES[key], 10), 32) for key in (name, f"{name}_stride8"))
     assert own.params == at_8.params
     assert own.macs < at_8.macs
@@ -136,7 +136,7 @@ def test_a_stride_of_8_costs_more_with_the_same_parameters(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mobilenet", "ghostnet"])
 @needs_timm
-def test_every_parameter_of_timm_s_networks_belongs_to_a_counted_call(name: str) -> None:
+def test_every_parameter_of_the_timm_networks_belongs_to_a_counted_call(name: str) -> None:
     model = build_baseline(BASELINES[name], 10)
     owned = sum(sum(p.numel() for p in call.module.parameters(recurse=False)) for call in leaf_calls(model, 32))
     assert owned == count_modules(model, 32).params

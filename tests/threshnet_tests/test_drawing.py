@@ -1,4 +1,4 @@
-"""The picture of a network's schedule: everything is there, nothing is cut off, no title breaks it."""
+"""The drawing of a schedule: it is complete, nothing is clipped, and no title breaks it."""
 
 import itertools
 import json
@@ -29,17 +29,17 @@ NUMBER = r"-?\d+(?:\.\d+)?"
 
 
 def parsed(text: str) -> ElementTree.Element:
-    """The root of a picture, which is well-formed XML."""
+    """The root element of a drawing, which must be well-formed XML."""
     return ElementTree.fromstring(text.encode())
 
 
 def of_strength(root: ElementTree.Element, name: str) -> list[str]:
-    """The paths of the links that a threshold adds."""
+    """The paths of the links drawn in the style of a threshold."""
     return [path.get("d", "") for path in root.iterfind(f".//{SVG}g[@class='links {name}']/{SVG}path")]
 
 
 def extremes(root: ElementTree.Element) -> Iterator[tuple[float, float]]:
-    """The points of links, dots and feet of texts that lie furthest out, but for those within the legend's signs."""
+    """The outermost points of links and dots, and the anchors of texts, except inside the legend's samples."""
     for path in root.iter(f"{SVG}path"):
         numbers = [float(number) for number in re.findall(NUMBER, path.get("d", ""))]
         if len(numbers) == 3:  # M x y H x
@@ -60,7 +60,7 @@ def extremes(root: ElementTree.Element) -> Iterator[tuple[float, float]]:
 
 @settings(max_examples=60, deadline=None)
 @given(networks(max_depth=24))
-def test_every_link_is_an_arc_of_its_strength_and_every_node_a_dot(spec: NetworkSpec) -> None:
+def test_every_link_is_an_arc_and_every_node_a_dot(spec: NetworkSpec) -> None:
     root = parsed(schedule_svg(spec, 224, "any"))
     links = Counter(
         strength(layer, layer - node)
@@ -78,7 +78,7 @@ def test_every_link_is_an_arc_of_its_strength_and_every_node_a_dot(spec: Network
 
 @settings(max_examples=60, deadline=None)
 @given(networks(max_depth=24), st.text(max_size=200))
-def test_nothing_is_cut_off_whatever_the_title(spec: NetworkSpec, title: str) -> None:
+def test_nothing_is_clipped_for_any_title(spec: NetworkSpec, title: str) -> None:
     text = schedule_svg(spec, 224, title)
     root = parsed(text)
     left, top, width, height = map(float, root.get("viewBox", "").split())
@@ -89,7 +89,7 @@ def test_nothing_is_cut_off_whatever_the_title(spec: NetworkSpec, title: str) ->
     assert schedule_svg(spec, 224, title) == text
 
 
-def test_the_deepest_dense_block_keeps_its_2080_arcs_apart() -> None:
+def test_the_2080_arcs_of_the_deepest_dense_block_are_distinct() -> None:
     block = BlockSpec(links=schedule((0,) * 64), growth=1000, transition=16)
     root = parsed(schedule_svg(NetworkSpec((block,)), 32, "deep"))
     arcs = [path for name in THRESHOLD_NAMES for path in of_strength(root, name)]
@@ -105,7 +105,7 @@ def test_hostile_titles_stay_text() -> None:
     assert not [tag for tag in root.iter() if tag.tag.endswith("script")]
 
 
-def test_the_rows_say_what_the_blocks_are() -> None:
+def test_each_block_is_labelled() -> None:
     root = parsed(schedule_svg(NAMED["threshnet79"], 32, "ThreshNet79"))
     texts = [(text.text or "").replace("\xa0", " ") for text in root.iter(f"{SVG}text")]
     assert texts[0] == "ThreshNet79"
@@ -114,12 +114,12 @@ def test_the_rows_say_what_the_blocks_are() -> None:
     assert "conv · 16 layers · growth 40 × 1.7 · → 480 · pool 2×2 → 1×1" in texts
     at = texts.index("Block 5: harmonic")
     assert texts[at + 2 :] == ["480", "160", "272", "160", "462"]  # channels of its input and of its four layers
-    told = root.find(f"{SVG}desc").text or ""  # type: ignore[union-attr]
-    assert told.count("Block ") == 5
+    description = root.find(f"{SVG}desc").text or ""  # type: ignore[union-attr]
+    assert description.count("Block ") == 5
     assert root.get("role") == "img"
 
 
-def test_strokes_differ_in_grey_and_on_dark_paper() -> None:
+def test_strokes_differ_in_greyscale_and_dark_mode() -> None:
     def luminance(colour: str) -> float:
         parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
         linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
@@ -134,18 +134,18 @@ def test_strokes_differ_in_grey_and_on_dark_paper() -> None:
     assert all(wider >= 1.25 * thinner for thinner, wider in itertools.pairwise(widths))
 
 
-def test_an_image_that_would_be_pooled_away_cannot_be_drawn() -> None:
+def test_an_input_that_is_too_small_is_an_error() -> None:
     block = BlockSpec(links=((0,),), growth=8, transition=8, pool=True)
     with pytest.raises(InputError, match="too small"):
         schedule_svg(NetworkSpec((block,), StemSpec(stride=1, pool=False)), 1, "small")
 
 
-def test_the_command_writes_what_the_function_returns(tmp_path: Path) -> None:
+def test_the_command_writes_the_same_svg(tmp_path: Path) -> None:
     file = tmp_path / "new folder" / "drawn.svg"
     spec = tmp_path / "mine.json"
     spec.write_text(json.dumps({"title": "Mine", "input_size": 64, "spec": NAMED["threshnet28"].to_json()}))
-    told = CliRunner().invoke(draw, [str(spec), "-o", str(file)])
-    assert (told.exit_code, told.exception) == (0, None)
+    result = CliRunner().invoke(draw, [str(spec), "-o", str(file)])
+    assert (result.exit_code, result.exception) == (0, None)
     assert file.read_text(encoding="utf-8") == schedule_svg(NAMED["threshnet28"], 64, "Mine")
 
 
@@ -158,20 +158,20 @@ def test_the_command_writes_what_the_function_returns(tmp_path: Path) -> None:
         (("threshnet28", "-o", "taken/drawn.svg"), "cannot be written"),
     ],
 )
-def test_what_cannot_be_drawn_is_bad_input(
+def test_bad_arguments_raise_an_input_error(
     arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").touch()
-    told = CliRunner().invoke(draw, arguments)
-    assert isinstance(told.exception, InputError)
-    assert message in str(told.exception)
+    result = CliRunner().invoke(draw, arguments)
+    assert isinstance(result.exception, InputError)
+    assert message in str(result.exception)
     assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
 
 
 @pytest.mark.services
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_in_a_browser_no_text_meets_an_edge_or_another(scheme: Literal["light", "dark"], tmp_path: Path) -> None:
+def test_no_text_overlaps_another_or_an_edge_in_a_browser(scheme: Literal["light", "dark"], tmp_path: Path) -> None:
     deep = BlockSpec(links=schedule((0, 1, 2, 3) * 16), growth=1000, transition=1000, multiplier=1.1)
     mixed = NetworkSpec((deep, *NAMED["threshnet28"].blocks))
     drawings = [

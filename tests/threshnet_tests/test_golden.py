@@ -1,4 +1,4 @@
-"""The published networks: what the original code computes, and the cost columns of the papers."""
+"""The published networks: logits equal to those of the original code, and the cost columns of the papers."""
 
 import json
 import math
@@ -21,7 +21,7 @@ ORIGINALS = ("threshnet79", "threshnet95", "hardnet68", "hardnet85")
 
 
 def fill(golden: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
-    """State and input that the golden files' rule makes: PCG64 numbers in the order of the state, float64."""
+    """State and input as generated for the golden files: PCG64 numbers in the order of the state, float64."""
     rng = np.random.Generator(np.random.PCG64(golden["seed"]))
     state: dict[str, Tensor] = {}
     for key, shape in golden["state_dict"]:
@@ -37,7 +37,7 @@ def fill(golden: Mapping[str, Any]) -> tuple[dict[str, Tensor], Tensor]:
 
 
 @pytest.mark.parametrize("name", ORIGINALS)
-def test_computes_what_the_original_network_computes(name: str) -> None:
+def test_logits_equal_those_of_the_original_network(name: str) -> None:
     golden = json.loads((GOLDEN / f"{name}.json").read_text())
     state, images = fill(golden)
     model = import_original(NAMED[name], state)
@@ -50,7 +50,7 @@ def test_computes_what_the_original_network_computes(name: str) -> None:
 
 
 class Published(NamedTuple):
-    """One row of the reference tables at 224x224: params exactly, the rest to the digits printed there."""
+    """One row of the reference tables at 224x224: exact params, the rest with the digits printed there."""
 
     params: int
     flops_g: str
@@ -79,7 +79,7 @@ def test_costs_are_the_published_ones(name: str) -> None:
     assert sum(row.op == "conv" for row in walk(NAMED[name], 224)) == published.convolutions
 
 
-# kind x layers (growth) -> transition, * = pooled after: the published tables.
+# kind x layers (growth) -> transition, * = followed by a pool; from the published tables.
 BLOCKS = {
     "threshnet28": "dense x6 (32) -> 128*, harmonic x2 (16) -> 480, harmonic x2 (16) -> 512*, "
     "harmonic x2 (80) -> 576*, harmonic x3 (320) -> 1024",
@@ -100,19 +100,19 @@ KINDS = {
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_are_those_of_the_table(name: str) -> None:
-    written = []
+    texts = []
     for block in NAMED[name].blocks:
         kind = "dense" if block.unit == "bottleneck" else "harmonic"
         unit, bottleneck_width, multiplier, output = KINDS[kind]
         assert (block.unit, block.bottleneck_width, block.output) == (unit, bottleneck_width, output)
-        # Layer l of a dense block reads all before it, of a harmonic one l - 2^i wherever 2^i divides l.
+        # Layer l of a dense block reads all nodes before it, layer l of a harmonic one l - 2^i for all 2^i dividing l.
         for layer, nodes in enumerate(block.links, start=1):
             harmonic = sorted(layer - 2**i for i in range(7) if layer % 2**i == 0)
             assert nodes == (tuple(range(layer)) if kind == "dense" else tuple(harmonic))
             exact = block.growth * multiplier ** (len(harmonic) - 1)
             assert block.widths[layer - 1] == int(int(exact + 1) / 2) * 2
-        written.append(f"{kind} x{block.depth} ({block.growth}) -> {block.transition}{'*' if block.pool else ''}")
-    assert ", ".join(written) == BLOCKS[name]
+        texts.append(f"{kind} x{block.depth} ({block.growth}) -> {block.transition}{'*' if block.pool else ''}")
+    assert ", ".join(texts) == BLOCKS[name]
 
 
 def test_heads_stems_and_dropouts_are_the_published_ones() -> None:
@@ -130,7 +130,7 @@ def test_only_linear_layers_have_biases() -> None:
     assert all(module.bias is None for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
-def test_names_are_found_in_any_case_and_described() -> None:
+def test_names_are_case_insensitive_and_have_an_origin() -> None:
     assert named("ThreshNet79") is NAMED["threshnet79"]
     assert set(ABOUT) == set(NAMED)
     assert "reconstruction" in ABOUT["threshnet28"].origin

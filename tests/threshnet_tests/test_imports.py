@@ -1,4 +1,4 @@
-"""Imports go one way, and specs, costs and spaces come without torch."""
+"""Imports go one way, and specs, costs and spaces import no torch."""
 
 import ast
 import subprocess
@@ -15,7 +15,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_specs_costs_and_spaces_load_no_torch() -> None:
+def test_specs_costs_and_spaces_import_no_torch() -> None:
     done = run(
         "import sys, threshnet, threshnet.costs, threshnet.shapes, threshnet.baselines, threshnet.published, space\n"
         "print(sorted({'torch', 'torchvision', 'onnx', 'onnxruntime', 'pandas'} & set(sys.modules)))"
@@ -29,7 +29,7 @@ def test_the_import_contracts_hold() -> None:
     assert "Contracts: 4 kept, 0 broken" in done.stdout
 
 
-def test_only_what_scores_a_chosen_network_reads_test_data() -> None:
+def test_only_final_scoring_reads_test_data() -> None:
     packages = ("threshnet", "space", "search", "studies", "benchmarks")
     files = [file for package in packages for file in (ROOT / package).rglob("*.py")]
     assert {file.relative_to(ROOT).as_posix() for file in files if mentions(file, "load_test")} == {
@@ -40,7 +40,7 @@ def test_only_what_scores_a_chosen_network_reads_test_data() -> None:
 
 
 def mentions(file: Path, name: str) -> bool:
-    """Whether a file imports or uses something of that name."""
+    """True if the file imports or uses `name`."""
     nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
     return any(
         (isinstance(node, ast.Name) and node.id == name)

@@ -1,4 +1,4 @@
-"""Link strengths and thresholds: they nest, and their numbers have closed forms."""
+"""Link strengths and thresholds: link sets nest, and their sizes have closed forms."""
 
 import pytest
 from hypothesis import given
@@ -37,14 +37,14 @@ def test_link_counts_have_closed_forms(depth: int) -> None:
 
 
 @given(st.integers(1, 200), st.integers(0, 3))
-def test_kept_links_are_ascending_and_hold_the_predecessor(layer: int, threshold: int) -> None:
+def test_kept_links_are_ascending_and_include_the_predecessor(layer: int, threshold: int) -> None:
     nodes = kept_links(layer, threshold)
     assert list(nodes) == sorted(set(nodes))
     assert nodes[-1] == layer - 1
     assert set(nodes) == {n for n in range(layer) if strength(layer, layer - n) >= threshold}
 
 
-def test_strengths_are_those_of_the_definition() -> None:
+def test_strengths_follow_the_definition() -> None:
     assert [strength(8, d) for d in range(1, 9)] == [3, 2, 0, 2, 0, 0, 0, 2]
     assert [strength(6, d) for d in range(1, 7)] == [3, 2, 0, 1, 0, 0]
     assert kept_links(8, HARMONIC) == (0, 4, 6, 7)
@@ -52,13 +52,13 @@ def test_strengths_are_those_of_the_definition() -> None:
 
 
 @pytest.mark.parametrize(("layer", "distance"), [(4, 0), (4, 5), (4, -1), (0, 1)])
-def test_strength_of_no_link_is_an_error(layer: int, distance: int) -> None:
+def test_a_distance_out_of_range_is_an_error(layer: int, distance: int) -> None:
     with pytest.raises(ValueError, match=f"distance {distance} is not between 1 and the layer's number {layer}"):
         strength(layer, distance)
 
 
 @pytest.mark.parametrize("threshold", [-1, 4])
-def test_threshold_out_of_range_is_an_error(threshold: int) -> None:
+def test_a_threshold_out_of_range_is_an_error(threshold: int) -> None:
     with pytest.raises(ValueError, match=f"threshold {threshold} is not between 0 and 3"):
         kept_links(3, threshold)
 
@@ -87,11 +87,11 @@ def test_describe(thresholds: tuple[int, ...], words: str) -> None:
     assert describe(schedule(thresholds)) == words
 
 
-def test_describe_says_custom_where_no_threshold_fits() -> None:
+def test_describe_says_custom_if_no_threshold_fits() -> None:
     assert describe(((0,), (1,), (0, 2), (3,))) == "chain 1-2, custom 3, chain 4"
     assert describe(((0,), (1,), (0, 2), (0, 3))) == "chain 1-2, custom 3-4"
 
 
 @given(st.sampled_from(range(4)), st.integers(8, 40))
-def test_a_block_of_one_threshold_is_described_by_its_name(threshold: int, depth: int) -> None:
+def test_a_block_with_one_threshold_is_described_by_its_name(threshold: int, depth: int) -> None:
     assert describe(schedule((threshold,) * depth)) == THRESHOLD_NAMES[threshold]

@@ -1,4 +1,4 @@
-"""The network as data: JSON, fingerprints, and one line for every kind of bad input."""
+"""Network specs: JSON, fingerprints, and a one-line error for every kind of bad input."""
 
 import json
 from dataclasses import replace
@@ -15,14 +15,14 @@ from threshnet.schedules import CHAIN, DENSE, HARMONIC, LOG_DENSE, schedule
 
 @settings(max_examples=60, deadline=None)
 @given(networks())
-def test_json_gives_the_network_back(spec: NetworkSpec) -> None:
+def test_json_round_trip(spec: NetworkSpec) -> None:
     again = NetworkSpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     assert hash(again) == hash(spec)
     assert again.fingerprint() == spec.fingerprint()
 
 
-def test_json_may_leave_out_what_has_a_default() -> None:
+def test_json_may_omit_keys_with_defaults() -> None:
     block = {"links": [[0], [0, 1]], "growth": 8, "transition": 16}
     assert NetworkSpec.from_json({"blocks": [block]}) == NetworkSpec((BlockSpec(((0,), (0, 1)), 8, 16),))
 
@@ -45,14 +45,14 @@ NET = NetworkSpec((BLOCK, BLOCK), StemSpec((8, 16)), "relu", 0.1, 0.2, 10)
         ({"growth": 2, "multiplier": 2}, {"growth": 2, "multiplier": 2.0}),
     ],
 )
-def test_two_ways_to_write_one_network_have_one_fingerprint(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_equal_networks_written_differently_share_a_fingerprint(one: dict[str, Any], other: dict[str, Any]) -> None:
     first, second = (replace(NET, blocks=(replace(BLOCK, **fields),)) for fields in (one, other))
     assert first.fingerprint() == second.fingerprint()
     if "growth" not in one:
         assert first == second
 
 
-def test_zero_has_no_sign() -> None:
+def test_negative_zero_does_not_change_the_fingerprint() -> None:
     assert replace(NET, head_dropout=-0.0).fingerprint() == replace(NET, head_dropout=0).fingerprint()
 
 
@@ -84,13 +84,13 @@ def test_zero_has_no_sign() -> None:
         ),
     ],
 )
-def test_each_field_that_matters_changes_the_fingerprint(changed: dict[str, Any]) -> None:
+def test_every_effective_field_changes_the_fingerprint(changed: dict[str, Any]) -> None:
     assert replace(NET, **changed).fingerprint() != NET.fingerprint()
 
 
 def test_the_fingerprint_is_stable() -> None:
     assert len({spec.fingerprint() for spec in NAMED.values()}) == len(NAMED)
-    # Studies store fingerprints: a change here is a change of format.
+    # Studies store fingerprints, so a change here is a change of format.
     assert NAMED["threshnet79"].fingerprint() == "f615bde2fec37582"
 
 
@@ -103,7 +103,7 @@ def test_widths_are_even_and_grow_with_the_harmonic_links(block: BlockSpec) -> N
     assert (0 in block.outputs) == (block.output == "all")
 
 
-def test_odd_and_last_is_handed_on() -> None:
+def test_odd_and_last_outputs() -> None:
     outputs = [BlockSpec(schedule((CHAIN,) * n), 8, 8, output="odd_and_last").outputs for n in range(1, 6)]
     assert outputs == [(1,), (1, 2), (1, 3), (1, 3, 4), (1, 3, 5)]
 
@@ -175,7 +175,7 @@ def test_bad_json_is_refused_in_one_line(key: str, value: object, message: str) 
 
 
 @pytest.mark.parametrize("data", [None, [], "threshnet79", 3, {}])
-def test_json_that_is_no_network_is_refused(data: object) -> None:
+def test_json_that_is_not_a_network_is_refused(data: object) -> None:
     with pytest.raises(InputError, match="network: "):
         NetworkSpec.from_json(data)
 

@@ -26,7 +26,7 @@ from search.latency.onnx_files import Network, onnx_files
 from search.latency.probes import probe as instrument
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from threshnet.errors import InputError
-from threshnet.foreign import clean
+from threshnet.untrusted import clean
 
 FORM = "ssh://[user@]host[:port][/folder][?python=PATH]"
 FOLDER = "./.cache/threshnet"  # where files are kept on the far side, relative to its home

@@ -14,7 +14,7 @@ import pytest
 from search.latency.conversation import Conversation, ending, probe
 from search.latency.devices import cpu
 from search.latency.protocol import ConnectionLost, MeasurementError
-from threshnet.foreign import SHOWN, clean
+from threshnet.untrusted import MAX_SHOWN, clean
 
 ANSWER = "import json, sys\ntoken = sys.argv[1]\ndef answer(**what): print(token, json.dumps(what), flush=True)\n"
 ECHO = ANSWER + "for line in sys.stdin: answer(done=json.loads(line))\n"
@@ -34,7 +34,7 @@ def refused(program: str, timeout_s: float = 30.0, *, remote: bool = False) -> M
     said = str(caught.value)
     assert said.startswith("the probe")
     assert said.isprintable()
-    assert len(said) < 3 * SHOWN
+    assert len(said) < 3 * MAX_SHOWN
     return caught.value
 
 
@@ -225,8 +225,8 @@ def test_an_end_is_told_in_words(status: int, words: str) -> None:
         ("  two\n\tlines\r\n", "two lines"),
         ("\x1b]0;owned\x07red\x1b[31m", "]0;owned red [31m"),
         ("\u202eevil\u2028end", "evil end"),
-        ("x" * (SHOWN + 1), "x" * SHOWN + "..."),
-        ("x" * SHOWN, "x" * SHOWN),
+        ("x" * (MAX_SHOWN + 1), "x" * MAX_SHOWN + "..."),
+        ("x" * MAX_SHOWN, "x" * MAX_SHOWN),
         ("\x00", ""),
     ],
 )
