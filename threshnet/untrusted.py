@@ -59,7 +59,7 @@ def read_json(path: Path, *, follow: bool = True) -> object:
     try:
         document: object = json.loads(content.decode())
     except RecursionError:
-        raise InputError(f"{path}: JSON nested too deeply") from None
+        raise InputError(f"{path}: not a JSON file (nested too deeply)") from None
     except ValueError as error:
         raise InputError(f"{path}: not a JSON file ({error})") from None
     return document
