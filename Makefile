@@ -43,11 +43,9 @@ lint: .venv/installed
 	$(BIN)/zizmor --offline --quiet --persona=pedantic .github
 
 docs: .venv/installed
-	@$(BIN)/python -c 'import zensical, mkdocstrings' 2>/dev/null || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 	$(BIN)/python -m zensical build --strict --clean
-	$(BIN)/python docs/check.py runs/site
+	$(BIN)/python -m docs.check runs/site
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel

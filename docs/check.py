@@ -1,6 +1,6 @@
 """Check the built site: every link and picture is there, every page can be reached, nothing is loaded from elsewhere.
 
-python docs/check.py runs/site
+python -m docs.check runs/site
 """
 
 import re

@@ -1,16 +1,14 @@
 """Generate the parts of the documentation that come from code and from result files.
 
-python docs/generate.py
+python -m docs.generate
 
 They are written to docs/pages/generated/, which git ignores: tables of the keys of a study file, commands, attributes
 and choices; the result tables and pictures. The pages include them (`--8<-- "NAME.inc"`).
 """
 
-import ast
 import inspect
 import re
 import shutil
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
+from docs.comments import comments
 from search import records
 from search.data import DATASETS, DataSettings
 from search.latency.devices.named import device_named
@@ -46,26 +45,6 @@ class Key:
     kind: str
     default: str
     meaning: str
-
-
-def comments(record: type) -> dict[str, str]:
-    """The comment above or beside each field of a dataclass, by the field's name; '' for a field without one."""
-    source = textwrap.dedent(inspect.getsource(record))
-    lines = source.splitlines()
-    (definition,) = ast.parse(source).body
-    assert isinstance(definition, ast.ClassDef)
-    found = {}
-    for field in definition.body:
-        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
-            continue
-        above: list[str] = []
-        for line in reversed(lines[: field.lineno - 1]):
-            if not line.strip().startswith("#"):
-                break
-            above.insert(0, line.strip().removeprefix("#").strip())
-        beside = lines[(field.end_lineno or 0) - 1][field.end_col_offset or 0 :].partition("#")[2].strip()
-        found[field.target.id] = " ".join(filter(None, [*above, beside]))
-    return found
 
 
 def documented(record: type, name: str) -> str:
@@ -258,7 +237,7 @@ def data_table() -> str:
     rows = [
         (
             f"`{name}`",
-            "required" if each.home is None else f"`{each.home}`",
+            "required" if each.home is None else "not used" if each.home == Path() else f"`{each.home}`",
             "yes" if each.mirror else "no",
             each.caveat,
         )

@@ -9,7 +9,8 @@ from typing import Any
 import click
 import pytest
 
-from docs.generate import ATTRIBUTES, attribute_rows, comments, documented, pages, study_keys, walk_commands
+from docs.comments import comments
+from docs.generate import ATTRIBUTES, attribute_rows, documented, pages, study_keys, walk_commands
 from search import records
 from search.data import DATASETS
 from search.latency.devices.named import device_named
