@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 from search.data import DataSettings
 from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
-from search.samplers.distinct import SAMPLERS
+from search.samplers.named import SAMPLERS
 from search.samplers.successive_halving import check_rungs
 from search.training.recipes import FAST, Recipe, recipe_named
 from space import DEFAULT, SPACES, Limits, Space

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,6 @@ WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.m
 RESULTS = [*sorted(STUDIES.glob("*/README.md")), BENCHMARKS / "comparison" / "README.md"]
 PAGES = [page.relative_to(ROOT).as_posix() for page in WRITTEN]
 QUOTED = {"search_efficiency_cifar10.md": 11}  # file of benchmarks/results: rows that README holds at least
-HIDDEN = {".ci", ".github"}  # folders of the project
-OUTPUTS = {"runs", "build", "dist", "data", "site"}  # folders that are not
 TARGET = re.compile(r"\]\(([^)\s]+)\)")  # of a link or picture
 GENERATED = pages()
 INCLUDED = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
@@ -116,11 +115,9 @@ def test_readme_is_short_and_names_every_folder() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.splitlines()) <= 150
     tree = readme.partition("## What is where")[2].partition("## ")[0]
-    ours = {
-        path.parent.name for path in ROOT.glob("*/*") if path.is_file() and not path.parent.name.endswith(".egg-info")
-    }
-    kept = {folder for folder in ours if folder in HIDDEN or not folder.startswith((".", "__"))} - OUTPUTS
-    assert [folder for folder in sorted(kept) if f"\n{folder}/" not in tree] == []
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    ours = {Path(file).parts[0] for file in listed if len(Path(file).parts) > 1}
+    assert [folder for folder in sorted(ours) if f"\n{folder}/" not in tree] == []
 
 
 def test_recovered_networks_are_counted_as_written() -> None:

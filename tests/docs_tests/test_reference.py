@@ -14,7 +14,7 @@ from docs.generate import ATTRIBUTES, attribute_rows, documented, pages, study_k
 from search import records
 from search.data import DATASETS
 from search.latency.devices.named import device_named
-from search.samplers.distinct import SAMPLERS
+from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES
 from space import SPACES
 from studies.cli import cli
