@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,12 +18,24 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder of this run, shared by the worker processes of pytest-xdist."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(autouse=True, scope="session")
-def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Remember quiet latencies, keep files and lease devices in folders of this run, not in the user's."""
+def own_state(run_folder: Path) -> Iterator[None]:
+    """Keep idle baselines, cached files and leases in folders of this run, not in the user's.
+
+    The worker processes share them, so that a training in one pauses while another measures.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "TMPDIR"):
-            patch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+            folder = run_folder / variable.lower()
+            folder.mkdir(exist_ok=True)
+            patch.setenv(variable, str(folder))
         patch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
         yield
 
