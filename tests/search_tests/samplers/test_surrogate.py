@@ -1,13 +1,28 @@
 """The Gaussian process: close to what it saw, in doubt about the rest, and honest about what a low rung tells."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.samplers import surrogate
-from search.samplers.surrogate import BROAD, PRIOR, PRIOR_SD, REACH, Observations, Surrogate, every_pair
+from search.samplers.surrogate import (
+    BROAD,
+    PRIOR,
+    PRIOR_SD,
+    REACH,
+    Observations,
+    Surrogate,
+    Values,
+    covariance,
+    derivatives,
+    every_pair,
+    own_pairs,
+)
 
+STEP = 1e-6  # of a numeric derivative
 LEVEL, SLOPES = np.log(30.0), np.array([-0.1, 0.0])
 
 
@@ -33,6 +48,9 @@ def part(seen: Observations, *places: int) -> Observations:
     """Some of these values."""
     at = np.array(places, dtype=np.int64)
     return Observations(seen.descriptors[at], seen.network[at], seen.to_go[at], seen.logs[at])
+
+
+# The process
 
 
 def test_of_seen_values_it_is_sure_and_of_other_networks_less() -> None:
@@ -157,3 +175,45 @@ def test_order_of_what_was_seen_does_not_matter(monkeypatch: pytest.MonkeyPatch)
     back = Surrogate(part(seen, 5, 4, 3, 2, 1, 0), LEVEL, SLOPES).predict(*ahead)
     assert there[0] == pytest.approx(back[0])
     assert there[1] == pytest.approx(back[1])
+
+
+# Its kernel
+
+
+def random_values(seed: int, n: int = 9) -> Values:
+    """Values of a few networks, some of them of one network at several times."""
+    rng = np.random.default_rng(seed)
+    network = rng.integers(0, 4, n)
+    return Values(rng.standard_normal((4, 3))[network], network, rng.integers(0, 4, n).astype(float))
+
+
+@given(seed=st.integers(0, 999))
+def test_the_covariance_is_symmetric_and_no_variance_is_negative(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = random_values(seed)
+    gram = covariance(PRIOR + rng.normal(0, 0.5, len(PRIOR)), every_pair(values, values))
+    assert gram == pytest.approx(gram.T)
+    assert np.linalg.eigvalsh(gram).min() > -1e-9
+
+
+@given(seed=st.integers(0, 999))
+def test_the_derivatives_are_those_of_the_covariance(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pairs, shape = every_pair(random_values(seed), random_values(seed + 1)), PRIOR + rng.normal(0, 0.5, len(PRIOR))
+    for place, derivative in enumerate(derivatives(shape, pairs)):
+        step = STEP * np.eye(len(shape))[place]
+        numeric = (covariance(shape + step, pairs) - covariance(shape - step, pairs)) / (2 * STEP)
+        assert derivative == pytest.approx(numeric, rel=1e-4, abs=1e-8)
+
+
+def test_own_pairs_are_the_diagonal_of_every_pair() -> None:
+    values = random_values(0)
+    later = replace(values, to_go=values.to_go / 2)
+    every, own = every_pair(values, later), own_pairs(values, later)
+    assert covariance(PRIOR, own) == pytest.approx(np.diag(covariance(PRIOR, every)))
+
+
+def test_at_the_end_a_network_varies_by_its_three_parts_and_the_level() -> None:
+    trend, smooth, _, private, *_ = np.exp(PRIOR)
+    end = Values(np.array([[3.0, 4.0]]), np.array([7]), np.zeros(1))
+    assert covariance(PRIOR, own_pairs(end, end))[0] == pytest.approx(25 * trend**2 + smooth**2 + private**2 + BROAD**2)

@@ -1,4 +1,4 @@
-"""How fronts came about: the command that shows it, and its figure."""
+"""The command that shows how fronts grew."""
 
 import json
 import sys
@@ -9,20 +9,14 @@ import plotly.graph_objects as go
 import pytest
 from studies_tests.sample import sample_loaded, stored, with_stopped
 
-from search.volume import Step, curve, plateau
+from search.volume import curve, plateau
 from space import Limits
 from studies import cli
 from studies.figures.chrome import NoChrome
 from studies.figures.front import HEIGHT, WIDTH
-from studies.figures.volume import volume_plot
 from studies.study import ended, full_training, load, reference_of
 
 Run = Callable[..., tuple[int | str | None, str, str]]
-
-
-def steps(*volumes: float, passes: int = 100) -> tuple[Step, ...]:
-    """A curve of trainings that all cost the same."""
-    return tuple(Step(n, (n + 1) * passes, volume, volume) for n, volume in enumerate(volumes))
 
 
 @pytest.fixture
@@ -117,33 +111,3 @@ def test_without_a_browser_one_line_says_so(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setattr("studies.figures.files.draw", fail)
     status, _, err = run("a", "--storage", "journal:x.log", "--png", "v.png")
     assert (status, err) == (0, "v.png not written: no Chrome or Chromium found\n")
-
-
-# The figure
-
-
-def test_a_curve_is_steps_over_full_trainings_labelled_at_their_end() -> None:
-    chart = volume_plot({"mine": steps(0.0, 20.0, 20.0, 35.5)}, 200, ["Below <here>"])
-    line, dot = chart.data
-    assert (line.x, line.y, line.line.shape) == ((1.0, 1.5, 2.0), (20.0, 20.0, 35.5), "hv")  # from the first volume on
-    assert (dot.x, dot.y) == ((2.0,), (35.5,))
-    (label,) = chart.layout.annotations
-    assert (label.text, label.x, label.y) == ("mine 35.5 %", 2.0, 35.5)
-    assert "Below &lt;here&gt;" in chart.layout.title.subtitle.text
-    assert "one = 200 image passes" in chart.layout.xaxis.title.text
-
-
-def test_several_curves_have_colours_and_labels_of_their_own() -> None:
-    curves = {f"study {n}": steps(10.0, 50.0 + 0.1 * n) for n in range(8)}
-    chart = volume_plot(curves, 100)
-    lines = [trace for trace in chart.data if trace.mode == "lines"]
-    assert len({(line.line.color, line.line.dash) for line in lines}) == 8
-    assert sorted(label.text for label in chart.layout.annotations) == [
-        f"study {n} {50 + 0.1 * n:.1f} %" for n in range(8)
-    ]
-
-
-@pytest.mark.parametrize("curves", [{}, {"none": ()}, {"nothing": steps(0.0, 0.0)}, {"one": steps(5.0)}])
-def test_little_to_draw_is_still_a_figure(curves: dict[str, tuple[Step, ...]]) -> None:
-    chart = volume_plot(curves, 100)
-    assert len(chart.layout.annotations) == sum(any(step.hypervolume for step in one) for one in curves.values())

@@ -1,54 +1,13 @@
-"""Every backend of this machine keeps the contract; those of other machines do so in files of their own."""
+"""The CPU of this machine, beyond the contract."""
 
-from collections.abc import Callable
-from importlib.util import find_spec
-
-import onnxruntime
 import pytest
-import torch
-from search_tests.contract import CONTRACT
 from search_tests.tiny import NETWORK, QUICK, SIZE
 
-from search.latency.devices.cuda import PROVIDER
-from search.latency.devices.device import Device
-from search.latency.devices.named import device_named
 from search.latency.measure import measure_on
 from threshnet.errors import InputError
-
-openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
-provider = pytest.mark.skipif(
-    PROVIDER not in onnxruntime.get_available_providers(), reason="this onnxruntime has no CUDA provider"
-)
-BACKENDS = [
-    pytest.param("cpu", "onnxruntime"),
-    pytest.param("cpu", "torch"),
-    pytest.param("cpu", "openvino", marks=openvino),
-    pytest.param("cpu", "torch-compiled", marks=pytest.mark.services),  # compiling takes minutes
-    pytest.param("cuda", "torch-graph", marks=gpu),
-    pytest.param("cuda", "torch", marks=gpu),
-    pytest.param("cuda", "onnxruntime", marks=[gpu, provider]),
-]
-
-
-@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(("name", "runtime"), BACKENDS)
-def test_every_backend_keeps_the_contract(name: str, runtime: str, check: Callable[[Device, str], None]) -> None:
-    check(device_named(name), runtime)
-
-
-def test_no_backend_is_forgotten() -> None:
-    listed = {parameters.values for parameters in BACKENDS}
-    assert listed == {(name, runtime) for name in ("cpu", "cuda") for runtime in device_named(name).runtimes}
 
 
 def test_openvino_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.latency.devices.cpu.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"'openvino' is not installed; pip install 'threshnet-nas\[openvino\]'"):
         measure_on("cpu", NETWORK, SIZE, "openvino", QUICK)
-
-
-@pytest.mark.parametrize("name", ["tpu", "", "CPU", "cpu:0", "gpu", "http://pi"])
-def test_a_device_that_there_is_not_is_refused_with_what_there_is(name: str) -> None:
-    with pytest.raises(InputError, match=f"device {name!r}, must be cpu, cuda"):
-        measure_on(name, NETWORK, SIZE, "onnxruntime", QUICK)
