@@ -1,6 +1,7 @@
 # The environment lives in .venv; everything else is a file of the project or below runs/.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
 APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 .PHONY: help demo test test-services lint docs wheel clean
@@ -27,13 +28,16 @@ demo: .venv/installed
 	$(BIN)/threshnet export digits --storage sqlite:///runs/digits/study.db --knee -o runs/digits/model
 	@echo "Look at runs/digits/front.html; the exported model is in runs/digits/model."
 
-test: .venv/installed lint
-	$(BIN)/python -m pytest -m 'not services'
+# The linters run beside the tests and print in one piece, between the dots of the tests.
+test: .venv/installed
+	@{ output=$$($(MAKE) --no-print-directory lint 2>&1); status=$$?; printf '\n%s\n' "$$output"; exit $$status; } & lint=$$!; \
+	$(PYTEST) -m 'not services'; tests=$$?; \
+	wait $$lint || { echo "make lint failed; its output is above"; exit 1; }; exit $$tests
 
 test-services: .venv/installed
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { $(APT) chromium; } >/dev/null
 	@test -x /usr/sbin/sshd || { $(APT) openssh-server; } >/dev/null
-	$(BIN)/python -m pytest -m services
+	$(PYTEST) -m services
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
