@@ -237,13 +237,14 @@ def data_table() -> str:
     rows = [
         (
             f"`{name}`",
+            each.about,
             "required" if each.home is None else "not used" if each.home == Path() else f"`{each.home}`",
             "yes" if each.mirror else "no",
             each.caveat,
         )
         for name, each in DATASETS.items()
     ]
-    return table(("data set", "`path`", "flips allowed", "note shown with every number"), rows)
+    return table(("data set", "images", "`path`", "flips allowed", "note shown with every number"), rows)
 
 
 def device_table() -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
-from search.datasets import DATASETS, Progress, Source, decode, quiet, shuffled, stratified
+from search.datasets.images import Progress, Source, decode, folder_classes, quiet, shuffled, stratified
+from search.datasets.named import DATASETS
 from threshnet.errors import InputError
 
 __all__ = [
@@ -56,7 +57,8 @@ class DataSettings:
     @property
     def title(self) -> str:
         """What it is called in print: the data set's name, or that of the folder, without where it lies."""
-        return f"the folder {self.root.name}" if self.name == "folder" else self.name
+        dataset = DATASETS[self.name]
+        return f"the {dataset.title} {self.root.name}" if dataset.home is None else dataset.title
 
     @property
     def root(self) -> Path:
@@ -104,7 +106,8 @@ def class_names(settings: DataSettings) -> tuple[str, ...]:
 
     Raises InputError if a folder tree has none.
     """
-    return DATASETS[settings.name].classes(settings.root)
+    classes = DATASETS[settings.name].classes
+    return folder_classes(settings.root) if classes is None else classes
 
 
 def load_search(
@@ -123,7 +126,7 @@ def load_search(
     _check_memory(source, len(train) + len(validation), input_size, memory_limit_bytes)
     return SearchData(
         name=settings.name,
-        classes=source.classes,
+        classes=class_names(settings),
         train=_decode_split(source, train, input_size, "training images", progress),
         validation=_decode_split(source, validation, input_size, "validation images", progress),
         mirror=dataset.mirror,
@@ -163,7 +166,8 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[NDArray[np.in
 
     Raises InputError if there are fewer images than asked for, or a split that would lack a class.
     """
-    labels, classes = source.labels, len(source.classes)
+    names = class_names(settings)
+    labels, classes = source.labels, len(names)
     validation = settings.validation or max(len(labels) // 5, classes)
     for key, value in (("train", settings.train), ("validation", validation)):
         if value is not None and value < classes:
@@ -177,12 +181,14 @@ def split_indices(source: Source, settings: DataSettings) -> tuple[NDArray[np.in
     order = shuffled(labels, settings.seed)
     chosen, rest = order[:validation], order[validation:]
     chosen_train = rest[stratified(labels[rest])][:train]
-    _check_classes(source, chosen_train, chosen)
+    _check_classes(names, source, chosen_train, chosen)
     return chosen_train, chosen
 
 
-def _check_classes(source: Source, train: NDArray[np.int64], validation: NDArray[np.int64]) -> None:
-    for label, name in enumerate(source.classes):
+def _check_classes(
+    names: tuple[str, ...], source: Source, train: NDArray[np.int64], validation: NDArray[np.int64]
+) -> None:
+    for label, name in enumerate(names):
         if not np.any(source.labels[train] == label):
             held, taken = (int(np.sum(labels == label)) for labels in (source.labels, source.labels[validation]))
             raise InputError(

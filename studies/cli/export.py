@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from search.datasets.named import without_path
 from studies.cli.options import (
     ERR,
     MAX_SEED,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from studies.export.final_training import Assignment
     from studies.export.folder import ExportedModel
 
-DATA = "digits, cifar10, svhn, or the path of an ImageFolder tree."
+DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
 EPOCHS = "Instead of the recipe's."
 SEEDS = "Train so often, with as many seeds; states mean and spread, exports the first."
 

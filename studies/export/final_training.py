@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import torch
 
-from search.data import DATASETS, DataSettings, SearchData, Split, class_names, identity, load_search, load_test
+from search.data import DataSettings, SearchData, Split, class_names, identity, load_search, load_test
+from search.datasets.named import without_path
 from search.latency.devices.device import Device
 from search.latency.lease import shared
 from search.latency.reading import Latency
@@ -62,12 +63,11 @@ class Assignment:
 
 def data_settings(data: str) -> DataSettings:
     """The data set of that name, or the ImageFolder tree at that path."""
-    if data in DATASETS and data != "folder":
+    if data in without_path():
         return DataSettings(data)
     if Path(data).is_dir():
         return DataSettings("folder", Path(data))
-    names = ", ".join(name for name in DATASETS if name != "folder")
-    raise InputError(f"no data {data!r}: neither a folder nor one of {names}")
+    raise InputError(f"no data {data!r}: neither a folder nor one of {', '.join(without_path())}")
 
 
 def trial_assignment(

@@ -16,8 +16,10 @@ import torchvision
 from PIL import Image
 from search_tests.trees import colours, contents, message, write_image, write_tree
 
-from search import data, datasets
+from search import data
 from search.data import DataSettings, class_names, load_search, load_test
+from search.datasets import images as datasets
+from search.datasets.named import CIFAR10_CLASSES
 
 SVHN_SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "svhn-rgb-small.tar.xz"
 
@@ -55,7 +57,7 @@ def test_a_palette_with_transparent_entries_gives_no_warning(tmp_path: Path) -> 
 
 def test_channels_keep_their_order(tmp_path: Path) -> None:
     Image.new("RGB", (5, 5), (10, 20, 30)).save(tmp_path / "c.png")
-    source = datasets.Source(("c",), np.zeros(1, np.int64), lambda _: datasets._open_image(tmp_path / "c.png"), "here")
+    source = datasets.Source(np.zeros(1, np.int64), lambda _: datasets._open_image(tmp_path / "c.png"), "here")
     decoded = datasets.decode(source, np.zeros(1, np.int64), 5, "", data.quiet)
     assert decoded[0, :, 2, 2].tolist() == [10, 20, 30]
 
@@ -197,7 +199,7 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         record = pickled({"data": pixels.reshape(20, -1), "labels": [i % 10 for i in range(20)]})
         (folder / name).write_bytes(record)
         sums[name] = hashlib.md5(record).hexdigest()
-    meta = pickled({"label_names": list(datasets.CIFAR10_CLASSES)})
+    meta = pickled({"label_names": list(CIFAR10_CLASSES)})
     (folder / "batches.meta").write_bytes(meta)
     of = torchvision.datasets.CIFAR10
     monkeypatch.setattr(of, "train_list", [[n, s] for n, s in sums.items() if n != "test_batch"])

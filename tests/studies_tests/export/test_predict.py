@@ -18,7 +18,7 @@ from search_tests.tiny import SIZE
 from studies_tests.small import TREE_NETWORK
 
 from search.data import DataSettings, load_test
-from search.datasets import fit
+from search.datasets.images import fit
 from studies.export.score import score_onnx
 from threshnet.export.folder import export_onnx, write_config
 from threshnet.export.standalone import PREDICT, model_source, predict_source

@@ -1,4 +1,4 @@
-"""The four data sets: where their images lie, which labels they have, and how an image becomes RGB pixels."""
+"""Readers of the data sets, and how an image becomes RGB pixels."""
 
 import fcntl
 import http.client
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 
+from search.datasets.named import Part
 from threshnet.errors import InputError
-
-Part = Literal["train", "test"]
 
 Progress = Callable[[str, int, int], None]
 """Called with (what is being done, steps done, steps in all); always from the thread that asked for the work."""
@@ -27,10 +26,6 @@ Progress = Callable[[str, int, int], None]
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 CHUNK = 256  # images a thread decodes before it reports
 DIGITS_SEED = 0  # of the one train / test split that every user of the digits shares
-
-# The order of the label numbers: batches.meta of https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-DIGIT_CLASSES = tuple("0123456789")
 
 # What a damaged file makes Pillow raise: mostly OSError, the others in single formats' headers
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
@@ -40,21 +35,9 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.err
 class Source:
     """One part of a data set whose images are still to be decoded."""
 
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]  # (n,), indices into classes
+    labels: NDArray[np.int64]  # (n,), indices into the classes
     image: Callable[[int], Image.Image]  # the i-th image, of any size and mode; called from several threads
     where: str  # for messages: the data set or its folder
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What is known about a data set before it is read."""
-
-    read: Callable[[Path, Part], Source]
-    classes: Callable[[Path], tuple[str, ...]]
-    home: Path | None  # where it lies unless the user says otherwise; None: the user must say
-    mirror: bool  # a horizontal flip keeps the class
-    caveat: str = ""  # to be said beside every number made with it
 
 
 def quiet(_what: str, _done: int, _total: int) -> None:
@@ -133,7 +116,7 @@ def read_digits(_path: Path, part: Part) -> Source:
     order = shuffled(labels, DIGITS_SEED)
     tests = len(order) // 5
     chosen = np.sort(order[:tests] if part == "test" else order[tests:])
-    return _in_memory(DIGIT_CLASSES, labels[chosen], pixels[chosen], "the digits of scikit-learn")
+    return in_memory(labels[chosen], pixels[chosen], "the digits of scikit-learn")
 
 
 def read_cifar10(path: Path, part: Part) -> Source:
@@ -144,7 +127,7 @@ def read_cifar10(path: Path, part: Part) -> Source:
         path,
         f"cifar-10-python.tar.gz (from {torchvision.datasets.CIFAR10.url})",
     )
-    return _in_memory(CIFAR10_CLASSES, np.asarray(data.targets, np.int64), data.data, f"CIFAR-10 in {path}")
+    return in_memory(np.asarray(data.targets, np.int64), data.data, f"CIFAR-10 in {path}")
 
 
 def read_svhn(path: Path, part: Part) -> Source:
@@ -156,7 +139,7 @@ def read_svhn(path: Path, part: Part) -> Source:
         path,
         f"{file} (from {url})",
     )
-    return _in_memory(DIGIT_CLASSES, data.labels, data.data.transpose(0, 2, 3, 1), f"SVHN in {path}")
+    return in_memory(data.labels, data.data.transpose(0, 2, 3, 1), f"SVHN in {path}")
 
 
 def read_folder(path: Path, part: Part) -> Source:
@@ -182,7 +165,7 @@ def read_folder(path: Path, part: Part) -> Source:
             )
         files += of_class
         labels += [label] * len(of_class)
-    return Source(classes, np.asarray(labels, np.int64), lambda i: _open_image(files[i]), str(path / part))
+    return Source(np.asarray(labels, np.int64), lambda i: _open_image(files[i]), str(path / part))
 
 
 def folder_classes(path: Path) -> tuple[str, ...]:
@@ -218,9 +201,9 @@ def _open_image(file: Path) -> Image.Image:
         raise InputError(f"image {file}: {_one_line(error)}; allowed is a whole image that Pillow can read") from error
 
 
-def _in_memory(classes: tuple[str, ...], labels: NDArray[np.int64], pixels: NDArray[np.uint8], where: str) -> Source:
+def in_memory(labels: NDArray[np.int64], pixels: NDArray[np.uint8], where: str) -> Source:
     """Wrap pixels (n, h, w) or (n, h, w, 3) that are decoded already."""
-    return Source(classes, labels, lambda i: Image.fromarray(np.ascontiguousarray(pixels[i])), where)
+    return Source(labels, lambda i: Image.fromarray(np.ascontiguousarray(pixels[i])), where)
 
 
 def _from_torchvision(name: str, build: Callable[[bool], Any], path: Path, archive: str) -> Any:  # noqa: ANN401
@@ -249,17 +232,3 @@ def _from_torchvision(name: str, build: Callable[[bool], Any], path: Path, archi
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-DATASETS: dict[str, Dataset] = {
-    "digits": Dataset(
-        read_digits,
-        lambda _path: DIGIT_CLASSES,
-        home=Path(),
-        mirror=False,
-        caveat="8x8 grey digits of scikit-learn, enlarged: a smoke test, not a benchmark",
-    ),
-    "cifar10": Dataset(read_cifar10, lambda _path: CIFAR10_CLASSES, home=Path("data"), mirror=True),
-    "svhn": Dataset(read_svhn, lambda _path: DIGIT_CLASSES, home=Path("data"), mirror=False),
-    "folder": Dataset(read_folder, folder_classes, home=None, mirror=True),
-}

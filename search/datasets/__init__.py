@@ -1,0 +1,1 @@
+"""The data sets: which there are, and how their images are read."""
