@@ -9,9 +9,9 @@ import numpy as np
 
 from benchmarks.search_efficiency.replay import Replay
 from benchmarks.threshbench.table import INPUT_SIZE, RUNGS
-from search.samplers.acquisition import LEARNT, Acquisition
-from search.samplers.candidates import Candidate, describe
-from search.samplers.pool import RENEWED, SIZE
+from search.samplers.acquisition import MIN_FINISHED, Acquisition
+from search.samplers.candidates import Candidate, descriptors_of
+from search.samplers.pool import POOL_SIZE, RENEWED_PER_ROUND
 from search.samplers.surrogate import PRIOR
 
 
@@ -28,17 +28,17 @@ def freeze_thaw_unseen(replay: Replay, seed: int) -> None:
 def _search(replay: Replay, seed: int, *, told: bool) -> None:
     rng = np.random.default_rng(seed)
     entries = replay.table.entries
-    described = [describe(entry.spec, INPUT_SIZE) for entry in entries]
+    descriptors = [descriptors_of(entry.spec, INPUT_SIZE) for entry in entries]
     measured: set[int] = set()
     away: set[int] = set()
     pool: list[int] = []
-    shape = PRIOR
+    hyperparameters = PRIOR
 
     def candidate(place: int) -> Candidate:
         rungs = replay.rung(place) + 1
         return Candidate(
             fingerprint=str(place),
-            descriptors=described[place],
+            descriptors=descriptors[place],
             latency_ms=entries[place].latency_ms if told or place in measured else None,
             errors=dict(zip(RUNGS[:rungs], entries[place].errors, strict=False)),
             feasible=place not in away,
@@ -46,19 +46,21 @@ def _search(replay: Replay, seed: int, *, told: bool) -> None:
         )
 
     while replay.open:
-        pool = rng.permutation([place for place in pool if place not in measured]).tolist()[: SIZE - RENEWED]
+        pool = rng.permutation([place for place in pool if place not in measured]).tolist()[
+            : POOL_SIZE - RENEWED_PER_ROUND
+        ]
         others = set(range(len(entries))) - measured - set(pool)
-        pool += rng.permutation(sorted(others)).tolist()[: SIZE - len(pool)]
+        pool += rng.permutation(sorted(others)).tolist()[: POOL_SIZE - len(pool)]
         seen = sorted({*pool, *measured})
-        outlook = Acquisition([candidate(place) for place in seen], RUNGS, shape=shape)
-        shape, values = outlook.shape, outlook.values()
+        acquisition = Acquisition([candidate(place) for place in seen], RUNGS, start=hyperparameters)
+        hyperparameters, values = acquisition.hyperparameters, acquisition.values()
         if not np.isfinite(values).any():
             return
         chosen = seen[int(np.argmax(values))]
         if chosen not in measured:
             measured.add(chosen)
             known = sorted(measured)
-            learnt = sum(replay.rung(place) == len(RUNGS) - 1 for place in known) >= LEARNT
+            learnt = sum(replay.rung(place) == len(RUNGS) - 1 for place in known) >= MIN_FINISHED
             if learnt and not Acquisition([candidate(place) for place in known], RUNGS).can_reach(known.index(chosen)):
                 away.add(chosen)
                 continue

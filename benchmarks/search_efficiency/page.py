@@ -11,7 +11,7 @@ from benchmarks.search_efficiency.replay import GOAL, MARGIN, oracle, target
 from benchmarks.search_efficiency.runs import Run
 from benchmarks.search_efficiency.strategies import OURS, SLOW, TITLES, UNSEEN, limit
 from benchmarks.threshbench.table import RUNGS, Table, noise
-from search.samplers.pool import SIZE as POOL
+from search.samplers.pool import POOL_SIZE as POOL
 
 Mode = Literal["cached", "charged"]
 MODES: dict[Mode, str] = {

@@ -1,4 +1,4 @@
-"""What a search may hope of every network it knows: its error at the end of a training, and the front it would add."""
+"""Acquisition values of all candidates: expected hypervolume improvement per cost of the training that is left."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -8,19 +8,19 @@ from optuna.trial import FrozenTrial
 from scipy.special import ndtri
 
 from search.pareto import dominators, knee, non_dominated
-from search.samplers.candidates import OCTAVES, Candidate, TrialCandidates
+from search.samplers.candidates import MAP_SIZES, Candidate, TrialCandidates
 from search.samplers.surrogate import PRIOR, Observations, Surrogate
 from search.task import Task
 
 Array = NDArray[np.float64]
 
-QUANTILES = ndtri((np.arange(24) + 0.5) / 24)  # of the standard normal distribution: what errors are tried
+ERROR_QUANTILES = ndtri((np.arange(24) + 0.5) / 24)  # standard normal quantiles over which improvements are averaged
 
 
 def improvements(latency: Array, errors: Array, front: ArrayLike, reference: tuple[float, float]) -> Array:
     """Hypervolume (m, q) that m points of `latency` (m,) would add to the `front` (n, 2) at each of `errors` (m, q).
 
-    Points are (latency, error), both minimised; those beyond `reference` count for nothing.
+    Points are (latency, error), both minimized; points beyond `reference` contribute nothing.
     """
     right, top = reference
     points = np.asarray(front, dtype=np.float64).reshape(-1, 2)
@@ -39,29 +39,29 @@ def expected_improvements(
     latency: Array, mean: Array, deviation: Array, front: ArrayLike, reference: tuple[float, float]
 ) -> Array:
     """Expected hypervolume improvement (m,) of points whose error is log-normal: `mean` and `deviation` of its log."""
-    errors = np.exp(mean[:, None] + deviation[:, None] * QUANTILES[None, :])
+    errors = np.exp(mean[:, None] + deviation[:, None] * ERROR_QUANTILES[None, :])
     return np.asarray(improvements(latency, errors, front, reference).mean(axis=1))
 
 
-# Slopes expected beforehand per standard deviation of a descriptor: more parameters and multiplications, less error;
-# more multiplications, memory and layers, more time.
-LEVEL = float(np.log(30.0))  # log of an error in percent, before any is seen
-ERROR_SLOPES = np.array([-0.05, -0.1, 0.0, 0.0, 0.0, *[0.0] * OCTAVES])
-LATENCY_SLOPES = np.array([0.0, 0.3, 0.1, 0.2, 0.0, *[0.0] * OCTAVES])
-MARGIN = 0.1  # the reference point lies so far beyond the expected front's worst values, as a share of its range
-OPTIMISM = 2.0  # standard deviations below the expected log of an error: what a network may come to at best
-OUTCOMES = ndtri((np.arange(16) + 0.5) / 16)  # of a score at a rung: quantiles of the standard normal distribution
-ROUNDING = 1e-9  # a relative difference that is none
-FLOOR = 0.01  # percent; an error of nothing has no log
-LEARNT = 5  # networks trained to the end before any other is pruned for its latency
+# Prior mean slopes per standard deviation of a descriptor: more parameters and MACs lower the error; more MACs, memory
+# and layers raise the latency.
+PRIOR_LOG_ERROR = float(np.log(30.0))  # prior mean of the log of an error in percent
+ERROR_SLOPES = np.array([-0.05, -0.1, 0.0, 0.0, 0.0, *[0.0] * MAP_SIZES])
+LATENCY_SLOPES = np.array([0.0, 0.3, 0.1, 0.2, 0.0, *[0.0] * MAP_SIZES])
+REFERENCE_MARGIN = 0.1  # of the reference point beyond the expected front's worst values, as a share of their range
+OPTIMISTIC_SD = 2.0  # the optimistic bound lies this many standard deviations below the expected log error
+SCORE_QUANTILES = ndtri((np.arange(16) + 0.5) / 16)  # standard normal quantiles of the score at a rung
+SAME_RELATIVE = 1e-9  # relative differences up to this are rounding errors
+MIN_ERROR = 0.01  # percent; smaller errors are raised to this, since 0 has no log
+MIN_FINISHED = 5  # networks trained to the end before any other is pruned for its latency
 
 
 class Acquisition:
-    """The expectations for all candidates, once the errors seen so far are accounted for.
+    """Predictions and acquisition values for all candidates, given the errors observed so far.
 
-    There must be a candidate. `rungs` are the epochs after which trainings are scored, the last one their end; beyond
-    `limit_ms` there is no front. `shape` is where the search for the parameters of the error's process begins, such as
-    the last outlook's.
+    There must be at least one candidate. `rungs` are the epochs after which trainings are scored, the last one their
+    end. The front ends at the latency `limit_ms`. `start` is the initial point of the hyperparameter fit, e.g. the
+    hyperparameters of the previous acquisition.
     """
 
     def __init__(
@@ -69,94 +69,97 @@ class Acquisition:
         candidates: Sequence[Candidate],
         rungs: Sequence[int],
         limit_ms: float | None = None,
-        shape: Array = PRIOR,
+        start: Array = PRIOR,
     ) -> None:
         self.candidates, self.rungs, self.top = candidates, tuple(rungs), rungs[-1]
         self.limit_ms = np.inf if limit_ms is None else limit_ms
-        every = np.array([each.descriptors for each in candidates], dtype=np.float64)
-        spread = every.std(axis=0)
-        self.descriptors = (every - every.mean(axis=0)) / np.where(spread > 0, spread, 1)
+        raw = np.array([each.descriptors for each in candidates], dtype=np.float64)
+        spread = raw.std(axis=0)
+        self.descriptors = (raw - raw.mean(axis=0)) / np.where(spread > 0, spread, 1)
         self.numbers = np.arange(len(candidates))
 
         errors = [
-            (index, np.log2(self.top / epochs), np.log(max(error, FLOOR)))
+            (index, np.log2(self.top / epochs), np.log(max(error, MIN_ERROR)))
             for index, each in enumerate(candidates)
             for epochs, error in each.errors.items()
         ]
-        self.surrogate = Surrogate(self._seen(errors), LEVEL, ERROR_SLOPES, shape)
-        self.shape = self.surrogate.shape
-        # Mean and standard deviation, (n,), of the log of the error at the end of the training.
+        self.surrogate = Surrogate(self._observations(errors), PRIOR_LOG_ERROR, ERROR_SLOPES, start)
+        self.hyperparameters = self.surrogate.hyperparameters
+        # Mean and standard deviation, (n,), of the log of the error at the end of training.
         self.mean, self.deviation = self.surrogate.predict(self.descriptors, self.numbers)
         self.latency = self._latencies()
-        # (latency, error) of the finished networks, and with those to be expected of networks in training.
+        # (latency, error) of the finished networks; `front` adds the expected points of networks in training.
         self.finished = self._points(lambda each: self.top in each.errors)
         self.front = self._points(lambda each: self.top in each.errors or each.state == "busy")
         self.reference = self._reference()
 
     def values(self) -> Array:
-        """The most hypervolume per full training that can be had from going on with each candidate, (n,).
+        """Acquisition values (n,): the expected hypervolume improvement per cost of one full training.
 
-        It is the best of several plans: to train on to some rung, and from there to the end if that still looks worth
-        its cost, which is known only then (the index of Weitzman, 1979, "Optimal Search for the Best Alternative").
-        Minus infinity for candidates that are not open.
+        The value of a candidate is that of its best plan. A plan trains to some rung, and from there to the end only if
+        the score at the rung makes that worth its cost (the index of Weitzman, 1979, "Optimal Search for the Best
+        Alternative"). It is minus infinity for candidates that are not open.
         """
         if not len(self.surrogate.seen.logs):
-            return self._first()
+            return self._values_without_errors()
         reached = np.array([max(each.errors, default=0) for each in self.candidates])
         places = np.flatnonzero([each.state == "open" for each in self.candidates])
-        found = np.full(len(self.candidates), -np.inf)
-        told = self.surrogate.told(self.descriptors, self.numbers, [np.log2(self.top / rung) for rung in self.rungs])
-        for rung, deviation in zip(self.rungs, told, strict=True):
+        values = np.full(len(self.candidates), -np.inf)
+        to_go = [np.log2(self.top / rung) for rung in self.rungs]
+        explained = self.surrogate.explained(self.descriptors, self.numbers, to_go)
+        for rung, deviation in zip(self.rungs, explained, strict=True):
             ahead = places[reached[places] < rung]
-            worth = self._worth(ahead, np.minimum(deviation, self.deviation)[ahead], rung, reached[ahead])
-            found[ahead] = np.maximum(found[ahead], worth)
-        return found
+            by_rung = self._values_at(rung, ahead, np.minimum(deviation, self.deviation)[ahead], reached[ahead])
+            values[ahead] = np.maximum(values[ahead], by_rung)
+        return values
 
-    def _first(self) -> Array:
-        """Before anything was seen, the knee of the expected front promises most: the ends are for later."""
+    def _values_without_errors(self) -> Array:
+        """1 at the knee of the expected front and 0 elsewhere: with no error observed, start in the middle."""
         places = np.flatnonzero([each.state == "open" for each in self.candidates])
-        found = np.full(len(self.candidates), -np.inf)
+        values = np.full(len(self.candidates), -np.inf)
         if len(places):
-            found[places] = 0
-            found[places[knee(np.column_stack([self.latency, np.exp(self.mean)])[places])]] = 1
-        return found
+            values[places] = 0
+            values[places[knee(np.column_stack([self.latency, np.exp(self.mean)])[places])]] = 1
+        return values
 
-    def _worth(self, places: NDArray[np.intp], told: Array, rung: int, reached: NDArray[np.intp]) -> Array:
-        """Expected gain over expected cost, (m,), of training to a rung and on from there where that pays.
+    def _values_at(self, rung: int, places: NDArray[np.intp], explained: Array, reached: NDArray[np.intp]) -> Array:
+        """Expected improvement over expected cost, (m,), of training to a rung and continuing if that pays off.
 
-        `told` (m,) is how much of the deviation the score at the rung will tell.
+        `explained` (m,) is the standard deviation of the final log error that the score at the rung explains;
+        `reached` (m,) is the number of epochs trained so far.
         """
-        untold = np.sqrt(self.deviation[places] ** 2 - told**2)
-        outcomes = self.mean[places, None] + told[:, None] * OUTCOMES
+        residual = np.sqrt(self.deviation[places] ** 2 - explained**2)
+        outcomes = self.mean[places, None] + explained[:, None] * SCORE_QUANTILES
         gains = expected_improvements(
-            np.repeat(self.latency[places], len(OUTCOMES)),
+            np.repeat(self.latency[places], len(SCORE_QUANTILES)),
             outcomes.ravel(),
-            np.repeat(untold, len(OUTCOMES)),
+            np.repeat(residual, len(SCORE_QUANTILES)),
             self.front,
             self.reference,
         ).reshape(outcomes.shape)
-        # The best outcomes are gone on with, as many of them as make the ratio largest.
+        # Training continues after the best outcomes: as many of them as maximize the ratio.
         best_first = -np.sort(-gains, axis=1)
-        shares = np.arange(1, len(OUTCOMES) + 1) / len(OUTCOMES)
+        shares = np.arange(1, len(SCORE_QUANTILES) + 1) / len(SCORE_QUANTILES)
         costs = ((rung - reached) / self.top)[:, None] + (1 - rung / self.top) * shares
-        return np.asarray((best_first.cumsum(axis=1) / len(OUTCOMES) / costs).max(axis=1))
+        return np.asarray((best_first.cumsum(axis=1) / len(SCORE_QUANTILES) / costs).max(axis=1))
 
     def can_reach(self, index: int) -> bool:
-        """Whether a candidate would join the finished front if its error came out as low as may be hoped for."""
-        hoped = (self.latency[index], np.exp(self.mean[index] - OPTIMISM * self.deviation[index]))
-        return len(dominators(self.finished, hoped)) == 0
+        """True if no finished network dominates the candidate at the optimistic bound of its error."""
+        bound = (self.latency[index], np.exp(self.mean[index] - OPTIMISTIC_SD * self.deviation[index]))
+        return len(dominators(self.finished, bound)) == 0
 
     def _latencies(self) -> Array:
-        """Milliseconds, (n,), expected where they were not measured."""
+        """Latencies in milliseconds, (n,): measured, or predicted for networks without a measurement."""
         timed = [(i, 0.0, np.log(each.latency_ms)) for i, each in enumerate(self.candidates) if each.latency_ms]
         if len(timed) == len(self.candidates):
             return np.array([each.latency_ms for each in self.candidates], dtype=np.float64)
         level = float(np.mean([log for _, _, log in timed])) if timed else 0.0
-        expected, _ = Surrogate(self._seen(timed), level, LATENCY_SLOPES).predict(self.descriptors, self.numbers)
-        return np.array([each.latency_ms or np.exp(log) for each, log in zip(self.candidates, expected, strict=True)])
+        process = Surrogate(self._observations(timed), level, LATENCY_SLOPES)
+        predicted, _ = process.predict(self.descriptors, self.numbers)
+        return np.array([each.latency_ms or np.exp(log) for each, log in zip(self.candidates, predicted, strict=True)])
 
     def _points(self, wanted: Callable[[Candidate], bool]) -> Array:
-        """(latency, error) of the feasible candidates that are wanted, errors expected where they are not known."""
+        """(latency, error) of the feasible candidates that `wanted` selects; the error is predicted until observed."""
         points = [
             (self.latency[index], each.errors.get(self.top, np.exp(self.mean[index])))
             for index, each in enumerate(self.candidates)
@@ -165,19 +168,19 @@ class Acquisition:
         return np.array(points, dtype=np.float64).reshape(-1, 2)
 
     def _reference(self) -> tuple[float, float]:
-        """Beyond the worst values of the front that is expected in the end, but not beyond the limit."""
+        """The reference point, beyond the worst values of the expected final front but not beyond the limit."""
         counts = [each.feasible and (self.top in each.errors or each.state != "closed") for each in self.candidates]
         if not any(counts):
             return 0.0, 0.0
         points = np.column_stack([self.latency, np.exp(self.mean)])[counts]
-        hopeful = points[non_dominated(points)]
-        low, high = hopeful.min(axis=0), hopeful.max(axis=0)
-        # One point alone has no range, nor have points that differ by rounding.
-        right, top = high + MARGIN * np.where(high > (1 + ROUNDING) * low, high - low, high)
+        front = points[non_dominated(points)]
+        low, high = front.min(axis=0), front.max(axis=0)
+        # A single point has no range, nor do points that differ only by rounding.
+        right, top = high + REFERENCE_MARGIN * np.where(high > (1 + SAME_RELATIVE) * low, high - low, high)
         return float(min(right, self.limit_ms)), float(top)
 
-    def _seen(self, values: Sequence[tuple[int, float, float]]) -> Observations:
-        """What was seen: (candidate, doublings to go, log of the value)."""
+    def _observations(self, values: Sequence[tuple[int, float, float]]) -> Observations:
+        """Observations from (candidate, doublings left, log of the value)."""
         network = np.array([index for index, _, _ in values], dtype=np.int64)
         return Observations(
             descriptors=self.descriptors[network],
@@ -187,10 +190,13 @@ class Acquisition:
         )
 
 
-def can_reach(known: TrialCandidates, trials: Collection[FrozenTrial], task: Task, fingerprint: str) -> bool:
-    """Whether a measured network could join the front of these trials; True while too little is known."""
-    candidates = known.candidates(trials, fingerprint)
-    if sum(task.rungs[-1] in each.errors for each in candidates if each.feasible) < LEARNT:
+def can_reach(trial_candidates: TrialCandidates, trials: Collection[FrozenTrial], task: Task, fingerprint: str) -> bool:
+    """True if a measured network could join the front of these trials.
+
+    Always true until MIN_FINISHED feasible networks are trained to the end.
+    """
+    candidates = trial_candidates.candidates(trials, current=fingerprint)
+    if sum(task.rungs[-1] in each.errors for each in candidates if each.feasible) < MIN_FINISHED:
         return True
     (place,) = [place for place, each in enumerate(candidates) if each.fingerprint == fingerprint]
     return Acquisition(candidates, task.rungs, task.limits.latency_ms).can_reach(place)

@@ -1,4 +1,4 @@
-"""The networks that a study has seen, as candidates for what to train next."""
+"""The networks of a study as candidates for the next training."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from threshnet.costs import count, macs
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
-OCTAVES = 5  # sizes of maps told apart: the input's, half of it and so on; the last also stands for all smaller ones
+# Feature-map sizes whose MACs the descriptors count separately: the input's, half of it and so on; the last one stands
+# for all smaller ones too.
+MAP_SIZES = 5
 
 
 @dataclass(frozen=True)
@@ -21,56 +23,60 @@ class Candidate:
     """A network as the search sees it."""
 
     fingerprint: str
-    # See `describe`.
+    # See `descriptors_of`.
     descriptors: tuple[float, ...]
-    # Milliseconds; None where it was not measured yet.
+    # Milliseconds; None until measured.
     latency_ms: float | None
     # Validation error in percent by epochs trained.
     errors: Mapping[int, float]
-    # Whether it breaks no limit; of a network that does, only what its errors tell of others counts.
+    # Whether it satisfies every constraint; an infeasible network only informs the predictions for others.
     feasible: bool
-    # "open": may be trained, or trained further; "busy": is being trained; "closed": finished, failed or turned away.
+    # "open": may be trained or trained further; "busy": in training; "closed": finished, failed or pruned before
+    # training.
     state: Literal["open", "busy", "closed"]
 
 
-def describe(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
-    """What tells networks apart before any training, as logs.
+def descriptors_of(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
+    """Features of a network that are known before training, as logs.
 
-    Parameters, MACs, memory, layers, links a layer, and of the MACs those at each of the sizes that maps may have.
+    Parameters, MACs, memory, layers, links per layer, and the MACs at each of the MAP_SIZES feature-map sizes.
     """
     layers = [sources for block in spec.blocks for sources in block.links]
     links = sum(map(len, layers)) / len(layers)
     costs = count(spec, input_size)
-    at_size = dict.fromkeys(range(OCTAVES), 1000)
+    at_size = dict.fromkeys(range(MAP_SIZES), 1000)
     for row in walk(spec, input_size):
-        at_size[min(OCTAVES - 1, (input_size // row.size_out).bit_length() - 1)] += macs(row)
+        at_size[min(MAP_SIZES - 1, (input_size // row.size_out).bit_length() - 1)] += macs(row)
     totals = (costs.params, costs.macs, costs.memory_bytes, len(layers) + 2, links)
     return tuple(np.log([*totals, *at_size.values()]).tolist())
 
 
 class TrialCandidates:
-    """Trials as candidates; a network is described once."""
+    """Turns trials into candidates; the descriptors of each network are computed once."""
 
     def __init__(self, input_size: int) -> None:
         self.input_size = input_size
-        self.described: dict[str, tuple[float, ...]] = {}
+        self.descriptors: dict[str, tuple[float, ...]] = {}
 
-    def candidates(self, trials: Collection[FrozenTrial], asking: str | None = None) -> list[Candidate]:
-        """The networks of these trials, one each, as far as their costs are known; the one that is `asking` is open."""
-        return [self._candidate(trial, asking) for trial in trials if records.COSTS in trial.user_attrs]
+    def candidates(self, trials: Collection[FrozenTrial], current: str | None = None) -> list[Candidate]:
+        """One candidate for each trial with recorded costs.
 
-    def _candidate(self, trial: FrozenTrial, asking: str | None) -> Candidate:
+        `current` is the fingerprint of the network that the running trial asks about: it is open, not busy.
+        """
+        return [self._candidate(trial, current) for trial in trials if records.COSTS in trial.user_attrs]
+
+    def _candidate(self, trial: FrozenTrial, current: str | None) -> Candidate:
         attrs = trial.user_attrs
         name = attrs[records.FINGERPRINT]
-        if name not in self.described:
-            self.described[name] = describe(network(trial), self.input_size)
+        if name not in self.descriptors:
+            self.descriptors[name] = descriptors_of(network(trial), self.input_size)
         return Candidate(
             fingerprint=name,
-            descriptors=self.described[name],
+            descriptors=self.descriptors[name],
             latency_ms=attrs.get(records.LATENCY_MS),
             feasible=all(excess <= 0 for excess in trial.constraints.values()),
             errors=errors_of(trial),
-            state="open" if name == asking or stopped(trial) else "closed" if trial.state.is_finished() else "busy",
+            state="open" if name == current or stopped(trial) else "closed" if trial.state.is_finished() else "busy",
         )
 
 
@@ -80,5 +86,5 @@ def errors_of(trial: FrozenTrial) -> dict[int, float]:
 
 
 def network(trial: FrozenTrial) -> NetworkSpec:
-    """The network that a trial stands for."""
+    """The network of a trial."""
     return NetworkSpec.from_json(trial.user_attrs[records.NETWORK])

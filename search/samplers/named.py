@@ -28,7 +28,7 @@ class Sampler:
 SAMPLERS: dict[str, Sampler] = {
     "freeze_thaw": Sampler(
         "search.samplers.freeze_thaw:FreezeThawSampler",
-        "the network with the highest expected hypervolume improvement per training still to be paid, "
+        "the network with the highest expected hypervolume improvement per remaining training cost, "
         "a new one or one stopped at a rung",
     ),
     "tpe": Sampler(
@@ -45,7 +45,7 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def sampler_for(name: str, task: "Task", seed: int | None) -> "StudySampler":
-    """The sampler called `name` for a task; InputError lists the samplers there are."""
+    """The sampler called `name` for a task; raises InputError, which lists the samplers, for an unknown name."""
     if name not in SAMPLERS:
         raise InputError(f"no sampler is named {name!r}; the samplers are {', '.join(SAMPLERS)}")
     made: StudySampler = resolve_name(SAMPLERS[name].factory)(task, seed)

@@ -1,62 +1,65 @@
-"""New networks for a search to choose from: drawn at random, and near those that did well."""
+"""New networks for a search to choose from: random ones, and variations of the best ones so far."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from search.samplers.candidates import describe
+from search.samplers.candidates import descriptors_of
 from search.task import Task
 from space import decode
 from threshnet.spec import NetworkSpec
 
-SIZE = 192  # networks in a pool, as far as the space has them
-RENEWED = 24  # of them replaced in each round
-NEAR = 0.5  # share of the draws that differ from a parent in a few parameters
-CHANGES = 3  # most parameters in which those differ
-PATIENCE = 12  # draws for each network wanted, known and costly ones counted; then the pool stays smaller
+POOL_SIZE = 192  # networks in a pool, if the space has as many
+RENEWED_PER_ROUND = 24  # networks of the pool that are replaced in each round
+NEAR_PARENT_SHARE = 0.5  # share of the draws that vary a parent
+MAX_CHANGES = 3  # parameters in which a variation differs from its parent, at most
+DRAWS_PER_NETWORK = 12  # draws for each missing network, duplicates and infeasible ones included; then it stays out
 
 
 @dataclass(frozen=True)
 class PoolEntry:
-    """A network of the pool, and what describes it."""
+    """A network of the pool, and its descriptors."""
 
     spec: NetworkSpec
-    described: tuple[float, ...]
+    descriptors: tuple[float, ...]
 
 
 class Pool:
-    """Networks for a task that no trial had yet, a part of them new in each round."""
+    """Networks for a task that no trial has proposed yet; some are replaced in each round."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.rng = np.random.default_rng()
-        self.drawn: dict[str, PoolEntry] = {}
+        self.entries: dict[str, PoolEntry] = {}
 
     def reseed(self, seed: tuple[int, ...] | None) -> None:
-        """Draw from now on as this seed says; None for draws that nobody can repeat."""
+        """Seed the draws that follow; None makes them unrepeatable."""
         self.rng = np.random.default_rng(seed)
 
-    def renew(self, known: Collection[str], parents: Sequence[Mapping[str, int]]) -> dict[str, PoolEntry]:
-        """The next round's networks by fingerprint, none of them `known`; `parents` are parameters to stay near."""
-        kept = [name for name in self.drawn if name not in known]
-        kept = [kept[place] for place in sorted(self.rng.permutation(len(kept))[: SIZE - RENEWED])]
-        self.drawn = {name: self.drawn[name] for name in kept}
-        for params in self._draws(PATIENCE * (SIZE - len(self.drawn)), parents):
+    def renew(self, seen: Collection[str], parents: Sequence[Mapping[str, int]]) -> dict[str, PoolEntry]:
+        """Return the networks of the next round by fingerprint.
+
+        `seen` are the fingerprints to leave out, `parents` the parameters of the networks to vary.
+        """
+        kept = [name for name in self.entries if name not in seen]
+        kept = [kept[place] for place in sorted(self.rng.permutation(len(kept))[: POOL_SIZE - RENEWED_PER_ROUND])]
+        self.entries = {name: self.entries[name] for name in kept}
+        for params in self._draws(DRAWS_PER_NETWORK * (POOL_SIZE - len(self.entries)), parents):
             spec = decode(self.task.space, params)
             name = spec.fingerprint()
-            if name not in known and name not in self.drawn and self.task.fits(spec):
-                self.drawn[name] = PoolEntry(spec, describe(spec, self.task.input_size))
-            if len(self.drawn) == SIZE:
+            if name not in seen and name not in self.entries and self.task.fits(spec):
+                self.entries[name] = PoolEntry(spec, descriptors_of(spec, self.task.input_size))
+            if len(self.entries) == POOL_SIZE:
                 break
-        return self.drawn
+        return self.entries
 
     def _draws(self, number: int, parents: Sequence[Mapping[str, int]]) -> Iterator[dict[str, int]]:
         distributions = self.task.space.distributions()
         for _ in range(number):
             params = {name: int(self.rng.integers(d.low, d.high + 1)) for name, d in distributions.items()}
-            if parents and self.rng.random() < NEAR:
-                changed = self.rng.permutation(list(params))[: self.rng.integers(1, CHANGES + 1)]
+            if parents and self.rng.random() < NEAR_PARENT_SHARE:
+                changed = self.rng.permutation(list(params))[: self.rng.integers(1, MAX_CHANGES + 1)]
                 parent = parents[int(self.rng.integers(len(parents)))]
                 params = {name: params[name] if name in changed else parent[name] for name in params}
             yield params

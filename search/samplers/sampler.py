@@ -10,10 +10,10 @@ class Policy(Interface):
     """Decides which networks are trained, and how far."""
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """Whether a network, measured but not trained, could join the front at its latency."""
+        """True if a measured network that is not trained yet could join the front at its latency."""
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
-        """Whether a network in training, scored at a rung, is to be trained further."""
+        """True if a network that was just scored at a rung should be trained further."""
 
 
 class StudySampler(BaseSampler, Policy):

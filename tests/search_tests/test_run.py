@@ -188,7 +188,7 @@ def test_named_networks_come_first_and_the_study_ends_with_enough(running: Runni
 def test_a_named_network_is_trained_though_infeasible_and_a_proposal_is_not(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samplers, "COSTLY_DRAWS", 0)  # so that proposals break the limit too
+    monkeypatch.setattr(samplers, "INFEASIBLE_REDRAWS", 0)  # so that proposals break the limit too
     limit = (params_of(SMALLEST) + params_of(LARGEST)) / 2
     running.run(6, tiny_task(Limits(params=limit)))
     read = running.records()
@@ -217,7 +217,7 @@ def test_weights_are_kept_and_load_to_their_network(running: Running) -> None:
 
 
 def test_duplicates_repeat_the_values_and_do_not_count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samplers, "KNOWN_DRAWS", 0)
+    monkeypatch.setattr(samplers, "DUPLICATE_REDRAWS", 0)
     assert running.run(6, tiny_task(space=FEW), named={}) == Outcome(6, "enough")  # the whole space
     read = running.records()
     twice = [r for r in read if r.state == "duplicate"]
@@ -279,7 +279,7 @@ def test_a_programming_error_is_not_swallowed(running: Running) -> None:
 
 def test_a_study_gives_up_where_nothing_can_be_trained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FRUITLESS", 4)
-    monkeypatch.setattr(samplers, "COSTLY_DRAWS", 3)
+    monkeypatch.setattr(samplers, "INFEASIBLE_REDRAWS", 3)
     assert running.run(5, tiny_task(Limits(params=1))) == Outcome(2, "fruitless")
     assert [r.state for r in running.records()] == ["infeasible"] * 2 + ["not trained"] * 4
 

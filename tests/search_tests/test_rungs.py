@@ -319,7 +319,7 @@ def test_a_network_that_gets_a_name_later_goes_on_to_the_top(searching: Searchin
 
 @pytest.mark.parametrize("sampler", ["freeze_thaw", "random"])
 def test_a_run_takes_its_named_networks_to_the_top(searching: Searching, sampler: str) -> None:
-    searching.monkeypatch.setattr(surrogate, "MAX_STEPS", 2)
+    searching.monkeypatch.setattr(surrogate, "MAX_ITERATIONS", 2)
     named = {"smallest": SMALLEST, "largest": LARGEST}
     task = tiny_task(rungs=RUNGS)
     assert run(searching.study, task, tiny_data(), named, sampler, searching.kept, trials=6) == Outcome(6, "enough")
@@ -418,7 +418,7 @@ def assert_each_once(read: Collection[Record]) -> None:
 
 
 def test_no_network_is_trained_twice_and_checkpoints_are_of_the_stopped(searching: Searching) -> None:
-    searching.monkeypatch.setattr(surrogate, "LEARNABLE", 10**9)  # learning the kernel takes most of the time
+    searching.monkeypatch.setattr(surrogate, "MIN_VALUES", 10**9)  # learning the kernel takes most of the time
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("freeze_thaw", task, 0)
     searching.study.optimize(scorer(task, tiny_data(), policy, searching.kept, NoCallbacks()), n_trials=30)
@@ -444,7 +444,7 @@ class Worker:
         log: list[str] = []
         objective.measure_on = Measuring(log)  # type: ignore[assignment, attr-defined]
         objective.train = Teaching(log)  # type: ignore[assignment, attr-defined]
-        module.FRUITLESS, samplers.COSTLY_DRAWS, surrogate.MAX_STEPS = 30, 10, 2
+        module.FRUITLESS, samplers.INFEASIBLE_REDRAWS, surrogate.MAX_ITERATIONS = 30, 10, 2
         self.study = optuna.load_study(study_name="tiny", storage=journal(folder))
         self.kept = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
 

@@ -1,4 +1,4 @@
-"""Samplers: every name proposes networks of the space, no known one while there are others, none over a limit."""
+"""Samplers: each one proposes networks of the space that fit, without duplicates while others are left."""
 
 from typing import cast
 
@@ -11,7 +11,7 @@ from search_tests.tiny import FEW, LARGEST, SPACE, params_of, tiny_task
 
 from search import records
 from search.samplers import distinct as samplers
-from search.samplers.distinct import KNOWN_DRAWS, DistinctSampler
+from search.samplers.distinct import DUPLICATE_REDRAWS, DistinctSampler
 from search.samplers.freeze_thaw import FreezeThawSampler
 from search.samplers.named import SAMPLERS, sampler_for
 from search.task import Task
@@ -59,14 +59,14 @@ def test_each_name_has_its_sampler() -> None:
     assert {name: type(each.inner) for name, each in made.items() if isinstance(each, DistinctSampler)} == kinds
 
 
-def test_an_unknown_name_is_told_the_others() -> None:
+def test_the_error_for_an_unknown_name_lists_the_samplers() -> None:
     with pytest.raises(InputError, match="'grid'; the samplers are freeze_thaw, tpe, gp, nsga2, random"):
         sampler_for("grid", tiny_task(), 0)
 
 
-# A Gaussian process takes about a second a proposal, so that it gets fewer.
+# A Gaussian process takes about a second per proposal, so it gets fewer trials.
 @pytest.mark.parametrize(("name", "trials"), [("tpe", 60), ("gp", 18), ("nsga2", 60), ("random", 60)])
-def test_no_network_is_proposed_twice_and_a_seed_repeats_the_search(name: str, trials: int) -> None:
+def test_no_network_is_proposed_twice_and_a_seed_makes_the_search_repeatable(name: str, trials: int) -> None:
     assert size(SPACE).networks >= 200
     found = search(new_study(name, SPACE), SPACE, trials)
     assert len(set(found)) == trials
@@ -76,7 +76,7 @@ def test_no_network_is_proposed_twice_and_a_seed_repeats_the_search(name: str, t
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
-def test_without_it_networks_are_proposed_twice(name: str) -> None:
+def test_the_inner_sampler_alone_proposes_duplicates(name: str) -> None:
     study = optuna.create_study(
         directions=["minimize", "minimize"], sampler=cast(DistinctSampler, sampler_for(name, tiny_task(), 0)).inner
     )
@@ -84,7 +84,7 @@ def test_without_it_networks_are_proposed_twice(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
-def test_a_space_that_is_used_up_lets_duplicates_through(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicates_pass_once_the_space_is_exhausted(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = new_study(name, FEW)
     draws = 0
     draw = DistinctSampler._draw
@@ -100,7 +100,7 @@ def test_a_space_that_is_used_up_lets_duplicates_through(name: str, monkeypatch:
     assert len(set(found)) == 6
     draws = 0
     search(study, FEW, 2)
-    assert draws == 2 * (KNOWN_DRAWS + 1)
+    assert draws == 2 * (DUPLICATE_REDRAWS + 1)
 
 
 @pytest.mark.parametrize("name", ["tpe", "nsga2", "random"])
@@ -114,22 +114,22 @@ def test_networks_that_do_not_fit_are_avoided(name: str) -> None:
     assert not all(is_cheap(decode(SPACE, trial.params)) for trial in free.trials)
 
 
-def test_where_nothing_fits_the_last_draw_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[NetworkSpec] = []
+def test_the_last_draw_passes_if_nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[NetworkSpec] = []
 
-    def costly(_task: Task, spec: NetworkSpec) -> bool:
-        asked.append(spec)
+    def infeasible(_task: Task, spec: NetworkSpec) -> bool:
+        checked.append(spec)
         return False
 
-    monkeypatch.setattr(samplers, "COSTLY_DRAWS", 7)
-    monkeypatch.setattr(Task, "fits", costly)
+    monkeypatch.setattr(samplers, "INFEASIBLE_REDRAWS", 7)
+    monkeypatch.setattr(Task, "fits", infeasible)
     study = new_study("random", SPACE)
     search(study, SPACE, 1)
-    assert len(asked) == 8
-    assert decode(SPACE, study.trials[0].params) == asked[-1]
+    assert len(checked) == 8
+    assert decode(SPACE, study.trials[0].params) == checked[-1]
 
 
-def test_where_nothing_fits_freeze_thaw_draws_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_freeze_thaw_draws_at_random_if_nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Task, "fits", lambda _task, _spec: False)
     study = new_study("freeze_thaw", SPACE)
     search(study, SPACE, 2)
@@ -140,7 +140,7 @@ def test_where_nothing_fits_freeze_thaw_draws_at_random(monkeypatch: pytest.Monk
 def test_enqueued_trials_keep_their_parameters(name: str) -> None:
     study = new_study(name, SPACE, Limits(params=params_of(LARGEST) - 1))
     wanted = [encode(SPACE, LARGEST), {key: d.high for key, d in SPACE.distributions().items()}]
-    for params in (*wanted, wanted[0]):  # though it does not fit, and though it is known
+    for params in (*wanted, wanted[0]):  # an infeasible network and a duplicate included
         study.enqueue_trial(params)
     search(study, SPACE, 4)
     assert [trial.params for trial in study.trials[:3]] == [*wanted, wanted[0]]

@@ -1,4 +1,4 @@
-"""Which trainings go on: ranks first, hypervolume within a rank, on fronts small enough to be worked out by hand."""
+"""Multi-objective successive halving: ranks, then hypervolume within a rank, on fronts solved by hand."""
 
 import numpy as np
 import pytest
@@ -25,18 +25,18 @@ REALS = st.lists(st.tuples(*[st.floats(0.01, 1e4)] * 2), min_size=1, max_size=20
         ([(0, 10), (5, 5), (10, 0)], [1, 0, 2]),
         # One rank; the reference is (11, 10.2): 1 x 0.2, 9 x 1 and 1 x 1 lost.
         ([(0, 10), (1, 9), (10, 8)], [1, 2, 0]),
-        # Lost are 0.1 x 1, 8.9 x 0.1, 1 x 1, nothing and 1 x 8.9: the second rank comes last.
+        # Lost are 0.1 x 1, 8.9 x 0.1, 1 x 1, 0 and 1 x 8.9: the second rank comes last.
         ([(0, 10), (0.1, 9.9), (10, 0), (0.2, 9.95), (9, 1)], [4, 2, 1, 0, 3]),
-        ([(0, 10), (0.1, 9.9), (0.1, 9.9), (10, 0)], [3, 1, 2, 0]),  # equal ones stand or fall together
+        ([(0, 10), (0.1, 9.9), (0.1, 9.9), (10, 0)], [3, 1, 2, 0]),  # equal points have equal contributions
         ([(2, 2), (2, 2)], [0, 1]),
     ],
 )
-def test_orders_worked_out_by_hand(points: list[Point], expected: list[int]) -> None:
+def test_orders_solved_by_hand(points: list[Point], expected: list[int]) -> None:
     assert order(points).tolist() == expected
 
 
 @given(GRIDS | REALS)
-def test_an_order_has_every_point_once_and_none_before_what_dominates_it(points: list[Point]) -> None:
+def test_an_order_has_every_point_once_after_its_dominators(points: list[Point]) -> None:
     ordered = order(points).tolist()
     assert sorted(ordered) == list(range(len(points)))
     for place, index in enumerate(ordered):
@@ -51,33 +51,31 @@ def test_the_front_comes_first(points: list[Point]) -> None:
 
 @given(GRIDS, st.sampled_from([0.25, 4.0]), st.sampled_from([0.5, 64.0]))
 def test_the_order_does_not_depend_on_units(points: list[Point], x: float, y: float) -> None:
-    """Where a column has one value only its range is none, and the reference lies a fixed way beyond it."""
+    """A column of equal values has no range, so the reference lies at a fixed distance: such points are skipped."""
     values = np.array(points)
     if (values.min(axis=0) < values.max(axis=0)).all():
         assert order(values * (x, y)).tolist() == order(values).tolist()
 
 
 @given(GRIDS, st.integers(1, 5))
-def test_one_in_eta_goes_on_and_at_least_one(points: list[Point], eta: int) -> None:
-    going = promoted(points, eta)
-    assert len(going) == -(-len(points) // eta)
-    assert going == order(points).tolist()[: len(going)]
+def test_one_in_eta_is_promoted_and_at_least_one(points: list[Point], eta: int) -> None:
+    best = promoted(points, eta)
+    assert len(best) == -(-len(points) // eta)
+    assert best == order(points).tolist()[: len(best)]
 
 
-def test_half_of_the_networks_go_on() -> None:
+def test_half_of_the_networks_are_promoted() -> None:
     assert promoted([(1.0, error) for error in (5.0, 3.0, 1.0, 4.0, 2.0)]) == [2, 4, 1]
     assert promoted([(7.0, 90.0)]) == [0]
     assert promoted([]) == []
 
 
 @pytest.mark.parametrize("rungs", [(), (1,), (3,), (1, 2, 3)])
-def test_rising_epochs_below_the_end_are_rungs(rungs: tuple[int, ...]) -> None:
+def test_increasing_epochs_below_the_end_are_valid_rungs(rungs: tuple[int, ...]) -> None:
     check_rungs(rungs, 4)
 
 
 @pytest.mark.parametrize("rungs", [(0,), (-1, 2), (4,), (5,), (2, 2), (2, 1), (1.5,), (True,), ("1",), (1, None)])
-def test_others_are_refused(rungs: tuple[int, ...]) -> None:
-    with pytest.raises(
-        InputError, match=r"training\.rungs = \[.*\]: must be rising numbers of epochs from 1 to below 4"
-    ):
+def test_invalid_rungs_are_rejected(rungs: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"training\.rungs = \[.*\]: must be increasing epochs from 1 to below 4"):
         check_rungs(rungs, 4)
