@@ -14,6 +14,8 @@ CLEAN = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
+    "search/samplers",
+    "tests/search_tests/samplers",
     "tests/test_project.py",
     ".ci",
     ".github",
