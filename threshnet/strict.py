@@ -1,39 +1,165 @@
-"""Strict parsing of JSON into frozen records: unknown keys, missing keys and wrong types are errors with a location."""
+"""Strict reading and checking of records: one set of rules for dataclasses made in Python and read from TOML or JSON.
+
+The annotations of a record state what each field may be: int, float (finite), str, bool, Path, Literal, a dataclass, a
+tuple of one of these, any of them or None, and Annotated[int, Range(1, 64)] for a number within bounds. A list is taken
+for a tuple, a whole number for a float and text for a path; a bool is not a number.
+"""
 
 import dataclasses
 import math
+import operator
+import reprlib
 import sys
 import types
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from threshnet.errors import InputError
 
 MAX_FLOAT = sys.float_info.max  # `abs(x) <= MAX_FLOAT` is false for NaN, infinities and ints too large for a float
+MAX_SHOWN = 120  # characters of a value in a message
 
 Record = TypeVar("Record")
+Read = Callable[[object], Any]
+"""Takes a value as it should be in the record and returns it so; raises _Wrong."""
 
 
-def read(document: object, record: type[Record], source: str) -> Record:
-    """Parse a JSON object into a dataclass; raises InputError, naming `source`, for bad keys and types.
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Bounds of a number in a record, None for no bound."""
 
-    Supports fields of type int, float (finite), str, bool, Literal, dataclass, homogeneous tuple, and each of these or
-    None.
-    """
-    if not isinstance(document, Mapping):
-        raise InputError(f"{source}: {document!r}, must be a JSON object")
-    kinds = get_type_hints(record)
-    for problem, keys in (("unknown", document.keys() - kinds.keys()), ("missing", kinds.keys() - document.keys())):
-        if keys:
-            raise InputError(
-                f"{source}: {problem} keys {', '.join(sorted(map(repr, keys)))}; it has {', '.join(kinds)}"
+    # The least and the greatest number allowed.
+    least: float | None = None
+    most: float | None = None
+    # Numbers that are not allowed themselves, but all beyond them.
+    above: float | None = None
+    below: float | None = None
+    # What is counted or measured, in the plural: "seconds".
+    unit: str = ""
+
+    def holds(self, value: float) -> bool:
+        """Whether a number lies within the bounds."""
+        return (
+            (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def text(self, number: str) -> str:
+        """What is allowed, in words; `number` is "a number" or "a whole number"."""
+        noun = f"{number} of {self.unit}" if self.unit else number
+        if number == "a whole number" and self.least is not None and self.most == self.least + 1:
+            return f"{self.least:g} or {self.most:g}"
+        if self.least is not None and (self.most is not None or self.below is not None):
+            return (
+                f"{noun} from {self.least:g} to {f'{self.most:,}' if self.below is None else f'below {self.below:g}'}"
             )
-    return record(**{name: _value(document[name], kind, f"{source}: {name}") for name, kind in kinds.items()})
+        if self.least is not None or (self.most is not None and self.above is None):
+            return f"{noun}, at {f'most {self.most:,}' if self.least is None else f'least {self.least:g}'}"
+        above = [] if self.above is None else [f"above {self.above:g}"]
+        below = [] if self.below is None else [f"below {self.below:g}"]
+        most = [] if self.most is None else [f"at most {self.most:,}"]
+        return " ".join(filter(None, [noun, " and ".join(above + below + most)]))
+
+
+class _Wrong(Exception):  # noqa: N818 - turned into an InputError before anyone sees it
+    """A value that is not allowed: its keys, outermost first, and the message that follows from them."""
+
+    def __init__(self, message: Callable[[str], str]) -> None:
+        super().__init__()
+        self.message, self.keys = message, ""
+
+    def below(self, key: str) -> "_Wrong":
+        """The same, seen from the record or list that holds the value under `key`, ".name" or "[index]"."""
+        self.keys = key + self.keys
+        return self
+
+    def error(self, path: str) -> InputError:
+        """The error to raise, seen from the document; `path` holds the keys of the record that was read."""
+        return InputError(self.message((path + self.keys).removeprefix(".")))
+
+
+def read(document: object, record: type[Record], source: str = "", path: str = "", *, complete: bool = False) -> Record:
+    """Read a dataclass from a table of JSON or TOML; raises InputError for unknown and missing keys and wrong values.
+
+    `source` stands before every message (a file, a device), `path` before every key (the table within the document).
+    Keys of fields with a default may be missing, unless the document must be `complete`.
+    """
+    try:
+        return cast("Record", _table(record, _Mode(complete))(document))  # type: ignore[arg-type]
+    except _Wrong as wrong:
+        error = wrong.error(path)
+        raise InputError(f"{source}: {error}" if source else str(error)) from None
+
+
+def read_stored(document: object, record: type[Record], source: str = "") -> Record:
+    """Read a dataclass that an earlier version may have stored: its keys and types are checked, and no other rule.
+
+    So a rule that is added later cannot make what is stored unreadable.
+    """
+    try:
+        return cast("Record", _table(record, _Mode(stored=True))(document))  # type: ignore[arg-type]
+    except _Wrong as wrong:
+        raise InputError(f"{source}: {wrong.error('')}") from None
+
+
+def check(record: object, path: str = "") -> None:
+    """Check every field of a dataclass against its annotation, in its __post_init__; raises InputError.
+
+    `path` is the table in which the record stands in a file. Values are converted as in `read`.
+    """
+    for name, read_value in _fields(type(record), _Mode()).items():  # type: ignore[arg-type]
+        value = getattr(record, name)
+        try:
+            found = read_value(value)
+        except _Wrong as wrong:
+            raise wrong.below(f".{name}").error(path) from None
+        if found is not value:
+            object.__setattr__(record, name, found)
+
+
+def require(ok: bool, key: str, value: object, allowed: str) -> None:
+    """Raise InputError unless a value is `ok`; the message names key, value and what is allowed."""
+    if not ok:
+        raise InputError(f"{key} = {shown(value)}: must be {allowed}")
+
+
+def known(table: Mapping[str, object], allowed: tuple[str, ...], path: str = "") -> None:
+    """Raise InputError for a key that is not allowed in the table at `path`."""
+    for key in table:
+        if key not in allowed:
+            raise _unknown(str(key), allowed).error(path)
 
 
 def plain(record: object) -> dict[str, Any]:
     """A dataclass as a JSON-serialisable dict; `read` parses it back."""
     return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}  # type: ignore[arg-type]
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a message: one line, in short, tuples as lists."""
+    try:
+        text = " ".join(_SHORT.repr(value).split())
+    except Exception:  # the repr of any object may fail, that of a huge integer does
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+class _Short(reprlib.Repr):
+    """Values of any size in short."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxtuple, self.maxlist, self.maxstring, self.maxother = 3, 12, 12, 80, 80
+
+    def repr_tuple(self, x: tuple[Any, ...], level: int) -> str:
+        return self.repr_list(list(x), level)
+
+
+_SHORT = _Short()
 
 
 def _plain(value: object) -> object:
@@ -42,23 +168,185 @@ def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _value(value: object, kind: Any, where: str) -> object:  # noqa: ANN401 - a type or a generic alias of one
-    origin = get_origin(kind)
+@dataclasses.dataclass(frozen=True)
+class _Mode:
+    """How a document is read."""
+
+    # Whether keys of fields with a default must be there.
+    complete: bool = False
+    # Whether bounds and the rules of __post_init__ are left out.
+    stored: bool = False
+
+
+@cache
+def _fields(record: type, mode: _Mode) -> dict[str, Read]:
+    """What reads each field of a dataclass."""
+    return {name: _reader(kind, mode) for name, kind in get_type_hints(record, include_extras=True).items()}
+
+
+@cache
+def _table(record: type, mode: _Mode) -> Read:
+    """What reads a dataclass from a table of its fields."""
+    fields = {field.name: field for field in dataclasses.fields(record)}
+    required = [
+        name
+        for name, field in fields.items()
+        if mode.complete or (field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING)
+    ]
+
+    def read_table(value: object) -> object:
+        if isinstance(value, record):
+            return value
+        if not isinstance(value, Mapping):
+            raise _not(value, "a table of keys")
+        for name in value:
+            if name not in fields:
+                raise _unknown(str(name), tuple(fields))
+        for name in required:
+            if name not in value:
+                raise _missing(name)
+        readers, found = _fields(record, mode), {}
+        for name, item in value.items():
+            try:
+                found[name] = readers[name](item)
+            except _Wrong as wrong:
+                raise wrong.below(f".{name}") from None
+        try:
+            return _without_rules(record, found) if mode.stored else record(**found)
+        except InputError as error:
+            raise _nested(error) from None
+
+    return read_table
+
+
+def _without_rules(record: type[Record], values: Mapping[str, object]) -> Record:
+    """A dataclass of these values, the others by default; its __post_init__ is not called."""
+    made = object.__new__(record)
+    for field in dataclasses.fields(record):  # type: ignore[arg-type]
+        if field.name in values:
+            value = values[field.name]
+        else:
+            value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        object.__setattr__(made, field.name, value)
+    return made
+
+
+def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a generic alias of one
+    """What reads values of a type."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        inner, *extras = arguments
+        bounds = next((extra for extra in extras if isinstance(extra, Range)), None)
+        return _reader(inner, mode) if bounds is None or mode.stored else _bounded(inner, bounds)
     if origin in (Union, types.UnionType):
-        (inner,) = [one for one in get_args(kind) if one is not type(None)]
-        return None if value is None else _value(value, inner, where)
-    if origin is Literal and value in get_args(kind):
-        return value
-    if origin is tuple and isinstance(value, list | tuple):
-        inner = get_args(kind)[0]
-        if inner is float and all(type(item) is float and math.isfinite(item) for item in value):
-            return tuple(value)  # the common case, thousands of samples
-        return tuple(_value(item, inner, f"{where}[{index}]") for index, item in enumerate(value))
+        (one,) = [argument for argument in arguments if argument is not types.NoneType]
+        read_one = _reader(one, mode)
+        return lambda value: None if value is None else read_one(value)
+    if origin is Literal:
+        return _literal(arguments)
+    if origin is tuple:
+        return _tuple(arguments, mode)
     if dataclasses.is_dataclass(kind):
-        return read(value, kind, where)  # type: ignore[arg-type]
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_FLOAT:
-        return float(value)
-    if kind in (int, str, bool) and type(value) is kind:
+        return _table(cast("type", kind), mode)
+    if kind is float:
+        return _any_float if mode.stored else _bounded(float, Range())
+    return {int: _bounded(int, Range()), bool: _of(bool, "true or false"), str: _of(str, "text"), Path: _path}[kind]
+
+
+def _of(kind: type, allowed: str) -> Read:
+    def read_value(value: object) -> object:
+        if not isinstance(value, kind):
+            raise _not(value, allowed)
         return value
-    allowed = " or ".join(map(repr, get_args(kind))) if origin is Literal else getattr(kind, "__name__", kind)
-    raise InputError(f"{where} = {value!r}, must be {allowed}")
+
+    return read_value
+
+
+def _bounded(kind: type, bounds: Range) -> Read:
+    number = bounds.text("a whole number" if kind is int else "a number")
+
+    def read_int(value: object) -> int:
+        if type(value) is not int or not bounds.holds(value):
+            raise _not(value, number)
+        return value
+
+    def read_float(value: object) -> float:
+        if type(value) is float and math.isfinite(value) and bounds.holds(value):
+            return value
+        if type(value) is int and abs(value) <= MAX_FLOAT and bounds.holds(value):
+            return float(value)
+        finite = not isinstance(value, float) or math.isfinite(value)
+        raise _not(value, number if finite else number.replace("a number", "a finite number", 1))
+
+    return read_int if kind is int else read_float
+
+
+def _any_float(value: object) -> float:
+    if type(value) not in (int, float) or (isinstance(value, int) and abs(value) > MAX_FLOAT):
+        raise _not(value, "a number")
+    return float(cast("float", value))
+
+
+def _path(value: object) -> Path:
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str):
+        raise _not(value, "a path")
+    return Path(value)
+
+
+def _literal(values: tuple[object, ...]) -> Read:
+    def read_value(value: object) -> object:
+        if not isinstance(value, str) or value not in values:
+            raise _not(value, f"one of {', '.join(map(str, values))}")
+        return value
+
+    return read_value
+
+
+def _tuple(kinds: tuple[Any, ...], mode: _Mode) -> Read:
+    """What reads a tuple: of one type and any length, or of one type per item."""
+    inner, length = _reader(kinds[0], mode), None if kinds[-1] is Ellipsis else len(kinds)
+    allowed = "a list" if length is None else f"a list of {length} values"
+    plain_kinds = {kinds[0]} if kinds[0] in (int, float, str, bool) else set()
+
+    def read_value(value: object) -> tuple[object, ...]:
+        if not isinstance(value, tuple | list | range) or length not in (None, len(value)):
+            raise _not(value, allowed)
+        whole = value if isinstance(value, tuple) else tuple(value)
+        if plain_kinds.issuperset(map(type, whole)) and (plain_kinds != {float} or all(map(math.isfinite, whole))):
+            return whole  # the common case: thousands of samples, or the links of many networks
+        found, index = [], 0
+        try:
+            for index, item in enumerate(whole):  # noqa: B007 - read where an item is wrong
+                found.append(inner(item))
+        except _Wrong as wrong:
+            raise wrong.below(f"[{index}]") from None
+        return whole if all(map(operator.is_, found, whole)) else tuple(found)
+
+    return read_value
+
+
+def _not(value: object, allowed: str) -> _Wrong:
+    def message(path: str) -> str:
+        return f"{path} = {shown(value)}: must be {allowed}" if path else f"{shown(value)}: must be {allowed}"
+
+    return _Wrong(message)
+
+
+def _unknown(key: str, allowed: tuple[str, ...]) -> _Wrong:
+    return _Wrong(lambda path: f"unknown key {shown(_joined(path, key))}; allowed are {', '.join(allowed)}")
+
+
+def _missing(key: str) -> _Wrong:
+    return _Wrong(lambda path: f"key {_joined(path, key)!r} is missing")
+
+
+def _nested(error: InputError) -> _Wrong:
+    """What a record says of itself, seen from the document; many records name their own table."""
+    text = str(error)
+    return _Wrong(lambda path: text if not path or text.startswith(path) else f"{path}: {text}")
+
+
+def _joined(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -115,7 +115,7 @@ def _about(device: Device, runtime: str, protocol: Protocol) -> About:
     with device.probe(runtime, protocol) as talk:
         answer = talk.ask("about", {}, protocol.timeout_s)
     try:
-        told = strict.read(answer, About, talk.name)
+        told = strict.read(answer, About, talk.name, complete=True)
     except InputError as error:
         raise MeasurementError(f"answered nonsense, {clean(str(error))}") from None
     return replace(

@@ -55,7 +55,7 @@ class Bench:
         """Load the networks, or load them anew: they then lie elsewhere in memory."""
         with contextlib.nullcontext() if self.device.remote_lease else lease.shared(self.device.lease):
             answer = self.talk.ask("load", self.request, self.timeout_s)
-        return _parsed(lambda: strict.read(answer, Facts, self.talk.name))
+        return _parsed(lambda: strict.read(answer, Facts, self.talk.name, complete=True))
 
     def rounds(self, order: Sequence[int], protocol: Protocol) -> Rounds:
         """Time the networks of these numbers in turns, alone on the device."""

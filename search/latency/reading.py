@@ -83,7 +83,7 @@ class Latency:
     def __post_init__(self) -> None:
         Rounds((self.reference_rounds_ms, self.rounds_ms), self.ended, True, self.before, self.after)
         if not (math.isfinite(self.reference_ms) and self.reference_ms > 0):
-            raise InputError(f"reference_ms = {self.reference_ms!r}, must be a positive number")
+            raise InputError(f"reference_ms = {self.reference_ms!r}: must be a number above 0")
 
     @property
     def backend(self) -> str:
@@ -138,7 +138,7 @@ class Latency:
     @classmethod
     def from_json(cls, document: object, source: str = "latency") -> Self:
         """Read a reading back; raises InputError, naming source, for unknown or missing keys and wrong types."""
-        return strict.read(document, cls, source)
+        return strict.read(document, cls, source, complete=True)
 
     def summary(self) -> dict[str, object]:
         """What there is to tell without the raw samples, JSON-ready."""
@@ -192,7 +192,7 @@ def changes(before: State, after: State) -> Iterator[str]:
 
 def as_rounds(document: object, source: str, networks: int, runs: int) -> Rounds:
     """A probe's answer, checked; InputError where it is none, or of another number of networks, cycles or runs."""
-    rounds = strict.read(document, Rounds, source)
+    rounds = strict.read(document, Rounds, source, complete=True)
     if len(rounds.rounds_ms) != networks:
         raise InputError(f"{source}: rounds of {len(rounds.rounds_ms)} networks, {networks} were asked for")
     cycles, taken = len(rounds.rounds_ms[0]), len(rounds.rounds_ms[0][0])

@@ -42,7 +42,7 @@ class Setting:
         given = {name: value for name, value in asked.items() if value is not None}
         if self.max_s is not None:
             given["min_s"] = min(self.max_s, Protocol().min_s)
-        protocol = Protocol.from_json(Protocol().to_json() | given)
+        protocol = Protocol(**given)
         check_runtime(device, runtime, protocol)
         return device, runtime, protocol
 

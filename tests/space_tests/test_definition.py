@@ -90,7 +90,7 @@ def test_built_in_spaces_go_by_their_names() -> None:
         ({"thresholds": (-1, 2)}, "space.thresholds"),
         # What no network can be is refused here, not in the middle of a study.
         ({"layers": (1, 65)}, r"space.layers = \[1, 65\]: a block has at most 64 layers"),
-        ({"growths": (0, 8)}, "space.growths: growth = 0: must be 1 to 8192"),
+        ({"growths": (0, 8)}, "space.growths: growth = 0: must be a whole number from 1 to 8,192"),
         ({"transitions": (0, 8)}, "space.transitions: transition = 0"),
         ({"bottleneck_widths": (0, 8)}, "space.bottleneck_widths: bottleneck_width = 0"),
         ({"multipliers": (1.0, 5.0)}, "space.multipliers: multiplier = 5.0"),

@@ -250,13 +250,19 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
 }
 CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nested": (lambda folder: (folder / "config.json").write_text("[" * 10**6), "not a JSON file"),
-    "nested links": (edited_block(links=[[[[[[[[[0]]]]]]]]]), "links of layer 1"),
+    "nested links": (
+        edited_block(links=[[[[[[[[[0]]]]]]]]]),
+        r"blocks[0].links[0][0] = [[[[...]]]]: must be a whole number",
+    ),
     "huge": (huge("config.json", 2**40), "bytes; at most"),
     "no text": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "not a JSON file"),
-    "billion of layers": (edited_block(depth=10**9), "unknown key 'depth'"),
+    "billion of layers": (edited_block(depth=10**9), "unknown key 'blocks[0].depth'"),
     "many layers": (edited_block(links=[list(range(n)) for n in range(1, 66)]), "= 65: must be 1 to 64"),
     "many blocks": (edited_spec(blocks=[TREE_NETWORK.to_json()["blocks"][0]] * 10_000), "= 10000: must be 1 to 64"),
-    "many classes": (edited_spec(classes=10**12), "classes = 1000000000000: must be 2 to 1,000,000"),
+    "many classes": (
+        edited_spec(classes=10**12),
+        "classes = 1000000000000: must be a whole number from 2 to 1,000,000",
+    ),
     "digits without end": (
         lambda folder: (folder / "config.json").write_text('{"spec": ' + "9" * 10**5 + "}"),
         "not a JSON file",
