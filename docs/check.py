@@ -15,7 +15,7 @@ SCHEMES = ("http", "https", "mailto")
 
 
 class Page(HTMLParser):
-    """What a page refers to, and the anchors that it has."""
+    """The targets of a page's links, and its anchors."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note down what a tag refers to."""
+        """Collect the targets and anchors of a tag."""
         values = {name: value for name, value in attrs if value}
         self.anchors |= {values[name] for name in ("id", "name") if name in values}
         if tag == "a" and "href" in values:
@@ -36,7 +36,7 @@ class Page(HTMLParser):
 
 
 def problems(site: Path) -> Iterator[str]:
-    """What is wrong with a built site, a line each."""
+    """Find the problems of a built site, a line each."""
     pages = {file: Page(file.read_text(encoding="utf-8")) for file in sorted(site.rglob("*.html"))}
     reached = {site / "index.html"}
     missing: dict[Path, str] = {}  # what does not exist, by where the first page links to it

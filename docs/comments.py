@@ -1,4 +1,4 @@
-"""The comments above and beside the fields of records: what they mean, read from the source.
+"""The comments of the fields of records: what they mean, read from the source.
 
 As an extension of griffe, which mkdocstrings reads code with, it adds them to the docstrings of the records.
 """
@@ -13,7 +13,7 @@ from griffe import Class, Extension, ObjectNode
 
 
 def comments(record: type) -> dict[str, str]:
-    """The comment above or beside each field of a dataclass, by the field's name; '' for a field without one."""
+    """The comment of each field of a dataclass, by the field's name; '' for a field without one."""
     source = textwrap.dedent(inspect.getsource(record))
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)
@@ -29,7 +29,7 @@ def named_fields(definition: ast.ClassDef) -> Iterator[tuple[str, ast.AnnAssign]
 
 
 def comment(lines: Sequence[str], field: ast.stmt) -> str:
-    """The comment above or beside a field, given the lines of its source; '' without one."""
+    """The comment above a field or on its line, given the lines of its source; '' without one."""
     above: list[str] = []
     for line in reversed(lines[: field.lineno - 1]):
         if not line.strip().startswith("#"):

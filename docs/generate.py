@@ -51,7 +51,7 @@ def documented(record: type, name: str) -> str:
     """The meaning of a field, as a sentence; ValueError if it has no comment."""
     text = comments(record)[name]
     if not text:
-        raise ValueError(f"{record.__name__}.{name} has no comment above or beside it: say what it means")
+        raise ValueError(f"{record.__name__}.{name} has no comment: say what it means")
     return sentence(text)
 
 
@@ -189,7 +189,7 @@ def attribute_rows(module: ModuleType, heading: str) -> list[tuple[str, str]]:
     for line in section.splitlines():
         constant, value, meaning = re.fullmatch(r'([A-Z_]+) = "(.*?)"(?:  # (.*))?', line).groups()  # type: ignore[union-attr]
         if not meaning:
-            raise ValueError(f"{module.__name__}.{constant} has no comment beside it: say what it means")
+            raise ValueError(f"{module.__name__}.{constant} has no comment: say what it means")
         rows.append((value, sentence(meaning)))
     return rows
 
@@ -301,7 +301,7 @@ def pictures() -> dict[str, Path]:
 
 
 def main() -> None:
-    """Write everything anew."""
+    """Write every generated part."""
     shutil.rmtree(GENERATED, ignore_errors=True)
     GENERATED.mkdir(parents=True)
     for name, text in pages().items():

@@ -1,5 +1,6 @@
 """What README and the documentation say is true: links, commands, study files, quoted numbers and pictures."""
 
+import ast
 import json
 import re
 import shlex
@@ -148,3 +149,26 @@ def test_python_in_the_pages_runs(capsys: pytest.CaptureFixture[str]) -> None:
     first, *_ = blocks("docs/pages/reference/python.md", "python")
     exec(compile(first, "python.md", "exec"), {})
     assert "14371858" in capsys.readouterr().out
+
+
+def test_errors_in_troubleshooting_are_those_of_the_program() -> None:
+    """Their fixed parts (`...` stands for what varies) are found in the texts of the source."""
+    texts = [text for package in ("threshnet", "space", "search", "studies") for text in strings(ROOT / package)]
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    quoted = [
+        quote for bold in re.findall(r"^\*\*(.*?)\*\*", page, re.MULTILINE) for quote in re.findall("`(.*?)`", bold)
+    ]
+    errors = [quote for quote in quoted if " " in quote and not quote.startswith("threshnet ")]
+    assert len(errors) > 20
+    fragments = [part.strip() for quote in errors for part in quote.split("...")]
+    assert [part for part in fragments if not any(part in text for text in texts)] == []
+
+
+def strings(package: Path) -> Iterator[str]:
+    """Every text in a package's source, what is put into it at run time left out."""
+    for file in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
