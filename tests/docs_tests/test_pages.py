@@ -14,10 +14,10 @@ import pytest
 
 from docs.generate import BENCHMARKS, STUDIES, pages, pictures
 from studies.cli import cli
+from studies.network import read_network
 from studies.spec import parse_spec
 from threshnet.drawing import schedule_svg
 from threshnet.spec import NetworkSpec
-from threshnet.spec_file import read_spec_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs" / "pages"
@@ -133,11 +133,12 @@ def test_recovered_networks_are_counted_as_written() -> None:
     assert f"[{found['threshnet28']['matches']} networks of" in (DOCS / "explanation" / "thresholds.md").read_text()
 
 
-@pytest.mark.parametrize("file", sorted((DOCS / "pictures").glob("*.json")), ids=lambda file: file.stem)
-def test_drawings_are_current(file: Path) -> None:
-    given = read_spec_file(file)
+@pytest.mark.parametrize("network", [*sorted((DOCS / "pictures").glob("*.json")), "threshnet79"], ids=str)
+def test_drawings_are_current(network: Path | str) -> None:
+    """If this fails: `threshnet draw NETWORK -o docs/pages/pictures/NAME.svg`."""
+    given = read_network(str(network))
     drawn = schedule_svg(given.spec, given.input_size, given.title)
-    assert file.with_suffix(".svg").read_text(encoding="utf-8") == drawn
+    assert (DOCS / "pictures" / f"{Path(network).stem}.svg").read_text(encoding="utf-8") == drawn
 
 
 def test_networks_in_the_pages_are_read() -> None:
