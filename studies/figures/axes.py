@@ -1,4 +1,4 @@
-"""Axes of a figure: which part of them is shown, where a value lies on them, and their ticks."""
+"""Axes of a figure: the visible range, the position of a value on it, and the ticks."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Axis:
     log: bool
 
     def share(self, value: float) -> float:
-        """Where a value lies along the axis, 0 to 1."""
+        """The position of a value along the axis, 0 to 1."""
         ends = (self.low, self.high, value)
         low, high, place = (math.log10(end) for end in ends) if self.log else ends
         return (place - low) / (high - low)
@@ -60,7 +60,7 @@ def axis(values: Sequence[float], *, log: bool) -> Axis:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Round values between the ends of a logarithmic axis: 1-2-5, or finer where that gives fewer than five."""
+    """Round values between the ends of a logarithmic axis: 1-2-5, or finer if that gives fewer than five."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks: list[float] = []
     for steps in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):

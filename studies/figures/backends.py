@@ -1,4 +1,4 @@
-"""The fronts of a study on several backends as one figure: a panel for each, the networks that moved marked in all."""
+"""The fronts of a study on several backends as one figure: a panel each, networks that moved marked in all of them."""
 
 import html
 import textwrap
@@ -29,23 +29,23 @@ from studies.fronts.front import Front
 from studies.fronts.moves import moves
 from studies.fronts.wording import agreement_text, conditions
 
-PANELS = 3  # most backends of one figure
+MAX_PANELS = 3  # backends of one figure
 PANEL, GAP = 560, 28  # width of a panel and between two, pixels
 TEXT, NAME, NOTE = 13, 15, 12  # sizes of the fonts below the title and above a panel
-INDENT, AIR = 24, 12  # pixels between the figure's edge and its title, and above and below what is above a panel
+INDENT, AIR = 24, 12  # pixels between the figure's edge and its title, and around the text above a panel
 JOINED, LEFT_IT = "triangle-up", "triangle-down"  # the same symbol in every panel, so that a network can be followed
 MARKED = {JOINED: "joined the front elsewhere", LEFT_IT: "left the front elsewhere"}
 
 
 def width(fronts: Sequence[Front]) -> int:
     """Width in pixels of the figure of these fronts."""
-    panels = min(len(fronts), PANELS)
+    panels = min(len(fronts), MAX_PANELS)
     return LEFT + panels * PANEL + (panels - 1) * GAP + RIGHT
 
 
 def figure(fronts: Sequence[Front]) -> go.Figure:
     """The first fronts side by side, each with a latency axis of its own, the error axis shared."""
-    shown, across = fronts[:PANELS], width(fronts)
+    shown, across = fronts[:MAX_PANELS], width(fronts)
     heading = subtitle(shown[0], list(_notes(fronts)), int((across - 2 * INDENT) / (TEXT * CHARACTER)))
     above = [_above(shown[0], front) for front in shown]
     band = LINE_HEIGHT * max(lines.count("<br>") + 1 for lines in above) + 2 * AIR
@@ -70,11 +70,11 @@ def figure(fronts: Sequence[Front]) -> go.Figure:
 
 
 def _notes(fronts: Sequence[Front]) -> Iterator[str]:
-    """What else there is to say of the figure."""
+    """Further notes for the subtitle."""
     if any(reconstructed(point.record) for point in fronts[0].named):
         yield "* a reconstruction, as its layers were never released"
-    if len(fronts) > PANELS:
-        yield f"Not shown: {', '.join(front.backend for front in fronts[PANELS:])}"
+    if len(fronts) > MAX_PANELS:
+        yield f"Not shown: {', '.join(front.backend for front in fronts[MAX_PANELS:])}"
 
 
 def _panels(fronts: Sequence[Front], top: float, bottom: float) -> list[Panel]:
@@ -98,20 +98,20 @@ def _moved(fronts: Sequence[Front]) -> dict[int, str]:
 
 
 def _above(first: Front, front: Front) -> str:
-    """What stands above a panel, as plotly's HTML: the backend, how it was measured, what moved."""
+    """The text above a panel, as plotly's HTML: the backend, its measuring conditions, what moved."""
     latency = reading(front.knee)
-    told = f"the study's objective; on the front: {len(front.front)} of {len(front.trained)}"
+    summary = f"the study's objective; on the front: {len(front.front)} of {len(front.trained)}"
     if front is not first:
         found = moves(first, front)
-        told = f"{len(found.joined)} joined the front, {len(found.left)} left it; {agreement_text(found)}"
+        summary = f"{len(found.joined)} joined the front, {len(found.left)} left it; {agreement_text(found)}"
     names = [
         f"<b><span style='font-size:{NAME}px;color:{INK}'>{part}</span></b>" for part in _lines(front.backend, NAME)
     ]
-    return "<br>".join([*names, *_lines(conditions(latency, latency.processor), NOTE), *_lines(told, NOTE)])
+    return "<br>".join([*names, *_lines(conditions(latency, latency.processor), NOTE), *_lines(summary, NOTE)])
 
 
 def _lines(text: str, size: int) -> list[str]:
-    """A text as wide as a panel, escaped."""
+    """A text wrapped to the width of a panel, escaped."""
     return [html.escape(part, quote=False) for part in textwrap.wrap(text, int(PANEL / (size * CHARACTER)))]
 
 
@@ -131,7 +131,7 @@ def _header(lines: str, left: float, band: float) -> dict[str, Any]:
 
 
 def _legend(panels: Sequence[Panel]) -> Iterator[go.Scatter]:
-    """An entry for each kind of network that a panel holds; plotly would show the first network's own symbol."""
+    """A legend entry per kind of network in the panels; plotly's own would show the first network's symbol."""
     kinds: dict[str, go.Scatter] = {}
     for panel in panels:
         for trace in traces(replace(panel, moved={})):

@@ -22,23 +22,26 @@ class NoChrome(RuntimeError):  # noqa: N818 - a state of the machine, not a faul
 
 
 def draw(chart: go.Figure, width: int, height: int, scale: int) -> bytes:
-    """The PNG of a figure of `width` x `height` pixels, each `scale` x `scale` in the file; NoChrome where none is."""
+    """The PNG of a figure of `width` x `height` pixels, each `scale` x `scale` in the file.
+
+    Raises NoChrome if no browser can draw it.
+    """
     size = {"format": "png", "width": width, "height": height, "scale": scale}
 
     async def take(browser: kaleido.Kaleido) -> bytes:
         image: bytes = await browser.calc_fig(chart, opts=size)
         return image
 
-    return _drawn(take)
+    return _in_browser(take)
 
 
-def _drawn(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
-    """What `take` makes of a browser."""
-    with _quiet(), ThreadPoolExecutor(max_workers=1) as pool:  # a thread, as a notebook has an event loop of its own
-        return pool.submit(asyncio.run, _taken(take)).result()
+def _in_browser(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
+    """The result of `take`, called with a browser."""
+    with _muted(), ThreadPoolExecutor(max_workers=1) as pool:  # a thread, as a notebook has an event loop of its own
+        return pool.submit(asyncio.run, _with_browser(take)).result()
 
 
-async def _taken(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
+async def _with_browser(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
     try:
         browser = kaleido.Kaleido(mathjax=False, timeout=None)  # False: MathJax would be fetched
     except RuntimeError:
@@ -60,7 +63,7 @@ async def _taken(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) 
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it returns
-    """The result of `work`; TimeoutError after `seconds`, even where it will not be cancelled."""
+    """The result of `work`; raises TimeoutError after `seconds`, even if it cannot be cancelled."""
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
@@ -70,8 +73,8 @@ async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:  # noq
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Kaleido and its browser say nothing."""
+def _muted() -> Iterator[None]:
+    """Silence Kaleido and its browser."""
     loggers = [logging.getLogger(name) for name in ("kaleido", "choreographer", "browser_proc", "asyncio")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

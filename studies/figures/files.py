@@ -10,7 +10,7 @@ from studies.figures import front as plots
 from studies.figures.chrome import draw
 from studies.fronts.front import Front
 
-SCALE = 2  # pixels of the PNG for each of the figure
+SCALE = 2  # pixels of the PNG per pixel of the figure
 
 
 def figure(fronts: Sequence[Front]) -> tuple[go.Figure, int]:
@@ -21,11 +21,11 @@ def figure(fronts: Sequence[Front]) -> tuple[go.Figure, int]:
 
 
 def write_png(fronts: Sequence[Front], path: Path) -> None:
-    """Write the figure as a PNG; NoChrome where none can draw it."""
+    """Write the figure as a PNG; raises NoChrome if no browser can draw it."""
     chart, width = figure(fronts)
     write_picture(chart, width, path)
 
 
 def write_picture(chart: go.Figure, width: int, path: Path) -> None:
-    """Write a figure as a PNG; NoChrome where none can draw it."""
+    """Write a figure as a PNG; raises NoChrome if no browser can draw it."""
     path.write_bytes(draw(chart, width, chart.layout.height, SCALE))

@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 
 from search.records import reading
 from studies.figures.axes import Axis, error_axis, latency_axis
-from studies.figures.panel import DOT, GRID, INK, SOFT, Panel, annotations, over, traces
+from studies.figures.panel import DOT, GRID, INK, SOFT, Panel, annotations, infeasible, traces
 from studies.fronts.front import Front
 from studies.fronts.wording import conditions
 
-WIDTH, HEIGHT = 1120, 720  # pixels; the HTML keeps the height
+WIDTH, HEIGHT = 1120, 720  # pixels
 LEFT, RIGHT, BOTTOM = 76, 36, 72  # margins, pixels
 HEAD, LINE_HEIGHT = 108, 19  # pixels above the plot: with one line below the title, and for each further one
 LINE = 160  # characters in a line below the title
@@ -42,20 +42,20 @@ def figure(front: Front) -> go.Figure:
 
 
 def subtitle(front: Front, more: Sequence[str], line: int) -> str:
-    """What the study is and how its numbers were taken, then `more`, in lines of so many characters, as HTML."""
+    """The study and the conditions of its numbers, then `more`, wrapped to `line` characters, as HTML."""
     counted = [
         f"{len(front.trained)} trained network{'s' if len(front.trained) > 1 else ''}, one training each",
-        "numbers beside the front are trials",
+        "numbers along the front are trials",
         "bars: 95 % interval of the latency",
     ]
     texts = [front.about, "; ".join(counted), *more, f"Caveat: {front.caveat}" if front.caveat else ""]
-    if all(over(record) for record in front.trained):
-        texts.append("No network keeps every limit: this front is of networks over a limit")
+    if all(infeasible(record) for record in front.trained):
+        texts.append("No network satisfies all constraints: this front is of infeasible networks")
     return "<br>".join(html.escape(part, quote=False) for text in texts for part in textwrap.wrap(text, line))
 
 
 def layout(title: str, heading: str, top: float) -> dict[str, Any]:
-    """What every figure has: its title with the heading below, margins, fonts and the legend's style."""
+    """The layout common to all figures: title, heading, margins, fonts and the style of the legend."""
     return {
         "title": {
             "text": f"<b>{html.escape(title)}</b>",
@@ -86,7 +86,7 @@ def layout(title: str, heading: str, top: float) -> dict[str, Any]:
 
 
 def axis_layout(axis: Axis, text: str) -> dict[str, Any]:
-    """An axis as plotly takes it, with what it is called."""
+    """An axis as plotly takes it, with its title."""
     return axis.layout() | {
         "title": {"text": text, "font": {"size": 14, "color": SOFT}, "standoff": 12},
         "tickfont": {"color": SOFT},

@@ -1,4 +1,4 @@
-"""Where the labels of a figure stand, so that they cover neither points nor lines nor each other."""
+"""Placement of the labels of a figure, so that they cover neither points nor lines nor each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 # Left, top, right, bottom in pixels of the figure, y downwards.
 Box = tuple[float, float, float, float]
 
-# The sides of a point at which its label may stand, (right, up), in order of preference.
+# The sides of a point at which its label may be placed, (right, up), in order of preference.
 Sides = tuple[tuple[int, int], ...]
 RIGHT_FIRST: Sides = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, -1), (-1, 1))
 OUTSIDE_FIRST: Sides = ((-1, -1), (-1, 0), (0, -1), (1, 1), (0, 1), (1, 0), (1, -1), (-1, 1))  # below a front first
 GAPS = (13, 24, 38)  # pixels between a point's middle and its label, the nearest first
 CHARACTER = 0.56  # width of a character on average, a share of the font's size
-OUTSIDE = 20  # a pixel beyond the frame is as bad as so many covered ones
+OUTSIDE = 20  # a pixel beyond the frame counts as this many covered pixels
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Spot:
     """A place for a label."""
 
     box: Box
-    # Pixels of what was there before that it covers; those beyond the frame count OUTSIDE times.
+    # Occupied pixels that it covers; those beyond the frame count OUTSIDE times.
     covered: int
     # The place as plotly's annotations take it.
     annotation: dict[str, Any]
 
 
 def place(point: tuple[float, float], text: str, size: float, sides: Sides, taken: Sequence[Box], frame: Box) -> Spot:
-    """The spot beside `point` (pixels) at which a line of text covers least of the boxes taken; earlier sides win."""
+    """The spot next to `point` (pixels) at which a text covers the boxes `taken` least; earlier sides win ties."""
     width, height = CHARACTER * size * len(text) + 4, 1.3 * size
     spots = [_spot(point, width, height, side, gap, taken, frame) for gap in GAPS for side in sides]
     return min(spots, key=lambda spot: spot.covered)

@@ -1,4 +1,4 @@
-"""One front drawn into a frame: its points and lines, and the labels beside them."""
+"""One panel of a figure: points and lines of a front, and their labels."""
 
 import itertools
 import textwrap
@@ -20,12 +20,12 @@ from threshnet.spec import BlockSpec
 # Okabe and Ito's colour-blind-safe blue and vermillion, on greys.
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 INK, SOFT, DOT, GRID = "#1F2933", "#52606D", "#8A97A6", "#E6EAEE"
-LARGER = 4  # pixels by which the symbol of a network that moved is larger
+MOVED_EXTRA = 4  # pixels added to the symbol of a network that moved
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A front and where it is drawn."""
+    """A front and its place in the figure."""
 
     front: Front
     # Latency in ms, error in percent.
@@ -43,24 +43,24 @@ def traces(panel: Panel) -> Iterator[go.Scatter]:
     """Every trained network with its interval, the front as a staircase, its knee ringed, named networks on top."""
     front = panel.front
     on_front = {record.number for record in front.front}
-    quiet = [record for record in front.trained if record.number not in on_front and not record.named]
-    for hollow, name in ((False, "trained network"), (True, "trained, over a limit")):
-        records = [record for record in quiet if over(record) is hollow]
+    plain = [record for record in front.trained if record.number not in on_front and not record.named]
+    for hollow, name in ((False, "trained network"), (True, "trained, infeasible")):
+        records = [record for record in plain if infeasible(record) is hollow]
         marker = {"size": 8, "color": "white" if hollow else DOT, "line": {"width": 1.4, "color": DOT}}
         yield _markers(records, name, panel, marker)
     yield from _staircase(panel)
     knee = {"size": 22, "symbol": "circle-open", "color": BLUE, "line": {"width": 1.6}}
     x, y = front.knee.point
     yield go.Scatter(x=[x], y=[y], mode="markers", marker=knee, name="knee", showlegend=False, hoverinfo="skip")
-    for hollow, name in ((False, "published network"), (True, "published, over a limit")):
-        records = [point.record for point in front.named if over(point.record) is hollow]
+    for hollow, name in ((False, "published network"), (True, "published, infeasible")):
+        records = [point.record for point in front.named if infeasible(point.record) is hollow]
         fill = "white" if hollow else VERMILLION
         marker = {"size": 13, "symbol": "diamond", "color": fill, "line": {"width": 2, "color": VERMILLION}}
         yield _markers(records, name, panel, marker)
 
 
 def annotations(panel: Panel) -> Iterator[dict[str, Any]]:
-    """The labels as plotly's annotations, each where it covers least of points, lines and the labels before it."""
+    """The labels as plotly's annotations, each placed to cover points, lines and earlier labels least."""
     left, top, right, bottom = panel.frame
     front, xs, ys = panel.front, panel.xs, panel.ys
 
@@ -87,7 +87,7 @@ def annotations(panel: Panel) -> Iterator[dict[str, Any]]:
 
 
 def hover(record: Record, front: Front) -> str:
-    """What the figure tells of a network under the pointer, as plotly's HTML."""
+    """The hover text of a network, as plotly's HTML."""
     latency = reading(record)
     lines = [
         f"<b>{title(record)}</b>" + (f", trial {record.number}" if record.named else ""),
@@ -102,21 +102,21 @@ def hover(record: Record, front: Front) -> str:
     ]
     if record.network:
         lines += [f"block {number}: {_block(block)}" for number, block in enumerate(record.network.blocks, start=1)]
-    if over(record):
-        lines.append(f"over the limit of {violations(record)}")
+    if infeasible(record):
+        lines.append(f"violates {violations(record)}")
     lines += [f"<b>{verdict(point)}</b>" for point in front.named if point.record.number == record.number]
     if record.named and reconstructed(record):
         lines.append(ABOUT[record.named].origin)
     return "<br>".join(part for line in lines for part in textwrap.wrap(line, 90))
 
 
-def over(record: Record) -> bool:
-    """Whether a trained network is over a limit of its study."""
+def infeasible(record: Record) -> bool:
+    """True if a trained network violates a constraint of its study."""
     return record.state == "infeasible"
 
 
 def reconstructed(record: Record) -> bool:
-    """Whether a network is published, but known here by a reconstruction only."""
+    """True if a published network is available here only as a reconstruction."""
     return record.named is not None and ABOUT[record.named].origin.startswith("a reconstruction")
 
 
@@ -127,7 +127,7 @@ def _block(block: BlockSpec) -> str:
 
 
 def _markers(records: Sequence[Record], name: str, panel: Panel, marker: dict[str, Any], **more: object) -> go.Scatter:
-    """Networks as markers with their interval and hover text; absent from the legend where there are none."""
+    """Networks as markers with their interval and hover text; absent from the legend if empty."""
     readings = [reading(record) for record in records]
     bars = {
         "type": "data",
@@ -142,7 +142,7 @@ def _markers(records: Sequence[Record], name: str, panel: Panel, marker: dict[st
         symbol, size = marker.get("symbol", "circle"), marker["size"]
         marker = marker | {
             "symbol": [panel.moved.get(record.number, symbol) for record in records],
-            "size": [size + LARGER if record.number in panel.moved else size for record in records],
+            "size": [size + MOVED_EXTRA if record.number in panel.moved else size for record in records],
             "opacity": 1,  # plotly makes markers of several sizes see-through
         }
     return go.Scatter(
@@ -159,7 +159,7 @@ def _markers(records: Sequence[Record], name: str, panel: Panel, marker: dict[st
 
 
 def _staircase(panel: Panel) -> list[go.Scatter]:
-    """The edge of what the front attains: steps from network to network, and dotted lines on to the plot's edges."""
+    """The attainment staircase: steps from network to network, and dotted lines to the edges of the plot."""
     front = panel.front.front
     (first, start), (last, end) = front[0].point, front[-1].point
     dots = go.Scatter(
@@ -173,7 +173,7 @@ def _staircase(panel: Panel) -> list[go.Scatter]:
     )
     marker = {
         "size": 11,
-        "color": ["white" if over(record) else BLUE for record in front],
+        "color": ["white" if infeasible(record) else BLUE for record in front],
         "line": {"width": 2, "color": BLUE},
     }
     line = {"color": BLUE, "width": 2.2, "shape": "hv"}
@@ -182,12 +182,12 @@ def _staircase(panel: Panel) -> list[go.Scatter]:
 
 @dataclass(frozen=True)
 class _Label:
-    """A text beside a network."""
+    """A text next to a network."""
 
     record: Record
     text: str
     font: dict[str, Any]
-    # Left out where there is no free room beside the network, unless it must be there.
+    # False: left out if there is no free room.
     required: bool
 
 

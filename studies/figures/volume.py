@@ -1,4 +1,4 @@
-"""How the fronts of studies came about, as a figure: hypervolume over what the search had cost by then."""
+"""Hypervolume over search cost as a figure, one curve per study."""
 
 import html
 import textwrap
@@ -15,16 +15,16 @@ from studies.figures.front import BOTTOM, HEAD, HEIGHT, LEFT, LINE, LINE_HEIGHT,
 from studies.figures.labels import CHARACTER, Box, Sides, place
 from studies.figures.panel import BLUE, INK, VERMILLION
 
-# Okabe and Ito's colour-blind-safe colours, but for yellow, which is too light for a line; further lines are dashed.
+# Okabe and Ito's colour-blind-safe colours, except yellow, which is too light for a line; further lines are dashed.
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LABEL = 13  # pixels, size of the labels
-BESIDE: Sides = ((1, 0), (1, -1), (1, 1), (0, -1), (0, 1), (-1, -1), (-1, 1))  # where the label of a line's end stands
+END_SIDES: Sides = ((1, 0), (1, -1), (1, 1), (0, -1), (0, 1), (-1, -1), (-1, 1))  # of the end of a line, for its label
 COST, VOLUME = "cost (full trainings)", "hypervolume (% of the box), higher is better"
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve as it is drawn."""
+    """A curve to draw."""
 
     name: str
     steps: tuple[Step, ...]
@@ -36,9 +36,9 @@ class Line:
 
 
 def volume_plot(curves: Mapping[str, tuple[Step, ...]], full_training: int, about: Sequence[str] = ()) -> go.Figure:
-    """A step curve for each study, labelled at its end; `full_training` is what one costs in image passes.
+    """A step curve for each study, labelled at its end; `full_training` is the cost of one in training images.
 
-    `about` stands below the title, a paragraph each.
+    `about` has the paragraphs below the title.
     """
     lines = [_line(number, name, steps, full_training) for number, (name, steps) in enumerate(curves.items())]
     lines = [line for line in lines if line.steps]
@@ -54,14 +54,14 @@ def volume_plot(curves: Mapping[str, tuple[Step, ...]], full_training: int, abou
         layout(f"Front over cost: {', '.join(curves)}", heading, top),
         margin={"r": right},
         showlegend=False,
-        xaxis=axis_layout(xs, f"{COST}, one = {full_training:,} image passes"),
+        xaxis=axis_layout(xs, f"{COST}, one = {full_training:,} training images processed"),
         yaxis=axis_layout(ys, VOLUME),
     )
     return chart
 
 
 def _line(number: int, name: str, steps: Sequence[Step], full_training: int) -> Line:
-    """A curve from its first network in the box on; what is before that would squash the axis."""
+    """A curve from the first network in the box; a longer one would squash the axis."""
     steps = tuple(step for step in steps if step.hypervolume > 0)
     xs = tuple(step.image_passes / full_training for step in steps)
     ys = tuple(step.share_percent for step in steps)
@@ -88,7 +88,7 @@ def _label(line: Line) -> str:
 
 
 def _labels(lines: Sequence[Line], xs: Axis, ys: Axis, frame: Box) -> list[dict[str, Any]]:
-    """The labels at the ends as plotly's annotations, clear of the lines and of each other where there is room."""
+    """The labels at the ends as plotly's annotations, clear of the lines and of each other if there is room."""
     left, top, right, bottom = frame
 
     def pixel(x: float, y: float) -> tuple[float, float]:
@@ -103,7 +103,7 @@ def _labels(lines: Sequence[Line], xs: Axis, ys: Axis, frame: Box) -> list[dict[
     found = []
     for line in sorted(lines, key=lambda line: line.ys[-1], reverse=True):
         end, text = (line.xs[-1], line.ys[-1]), _label(line)
-        spot = place(pixel(*end), text, LABEL, BESIDE, taken, (left, top, WIDTH, bottom))
+        spot = place(pixel(*end), text, LABEL, END_SIDES, taken, (left, top, WIDTH, bottom))
         taken.append(spot.box)
         font = {"size": LABEL, "color": INK if line.dash != "solid" else line.colour}
         found.append({"x": end[0], "y": end[1], "text": html.escape(text), "font": font, **spot.annotation})

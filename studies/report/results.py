@@ -1,4 +1,4 @@
-"""What a study leaves behind: pictures, tables, and a results folder with the conditions it was taken under."""
+"""Reports of a study: page, picture, tables, and a results folder with the conditions of its numbers."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ from studies.report.page.file import write_report
 from studies.study import LoadedStudy
 from threshnet.errors import InputError
 
-SHOWN = 20  # most networks of the front that the results page lists
-OTHERS = 3  # most further backends that it tells of
+MAX_LISTED = 20  # networks of the front on the results page
+MAX_FURTHER = 3  # further backends on it
 
 
 def write(
@@ -36,9 +36,9 @@ def write(
     csv: Path | None = None,
     folder: Path | None = None,
 ) -> Iterator[str]:
-    """Write what is asked for of a study's fronts; yields a line for each file, also for one that could not be made.
+    """Write the requested files of a study's fronts; yields a line per file, including one that could not be made.
 
-    `storage` is where the study lies, for the page's export commands.
+    `storage` is that of the study, for the page's export commands. Raises InputError if a file cannot be written.
     """
     try:
         if html:
@@ -73,7 +73,7 @@ def results_json(fronts: Sequence[Front], progress: StudyProgress) -> dict[str, 
 
 
 def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
-    """One row per trial, in order, `state` as in search.records.State; empty where a trial has no such value."""
+    """One row per trial, in order, `state` as in search.records.State; empty if a trial has no such value."""
     rows = []
     for record in loaded.records:
         row: dict[str, object] = {
@@ -112,9 +112,9 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
 
 
 def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress) -> str:
-    """The README.md of a results folder: what was searched, under which conditions, and the fronts, in 60 lines."""
+    """The README.md of a results folder: the search, its conditions and its fronts, in at most 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
-    moved, *audited = progress.told
+    plateau, *convergence = progress.told
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
@@ -140,17 +140,17 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyPr
         + ", ".join(f"{count} {state}" for state, count in states.items())
         + ".",
         f"- Error: on {held_out} images held out of the training split; n = 1 training per network, seed {spec.seed}, "
-        f"so differences of a point or so may be luck. No test image was used.",
+        f"so differences of a point or so are within noise. No test image was used.",
         f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {trained_on} images, "
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
         f"- Latency: {latency_of}, {example.threads} thread(s), in a process of its own, in rounds of "
         f"{spec.protocol.round_runs} runs that alternate with the reference network's: their ratio, with its 95 % "
-        f"interval, times the reference's latency on the quiet device ({example.reference_ms:.3f} ms). "
-        f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or on a busy device.",
+        f"interval, times the reference's idle latency ({example.reference_ms:.3f} ms). "
+        f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or taken on a busy device.",
         *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %, "
-        f"{front.share_percent:.2f} % of that box. {moved}",
-        f"- {' '.join(audited)}",
+        f"{front.share_percent:.2f} % of that box. {plateau}",
+        f"- {' '.join(convergence)}",
         *_elsewhere(fronts),
         "",
         "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
@@ -159,11 +159,11 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyPr
     lines += [
         f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} | {latency_text(record)} | "
         f"{record.costs['params'] / 1e6:.3f} | {record.costs['macs'] / 1e6:.1f} |"
-        for record in front.front[:SHOWN]
+        for record in front.front[:MAX_LISTED]
     ]
-    if len(front.front) > SHOWN:
-        lines.append(f"| and {len(front.front) - SHOWN} more in front.json | | | | |")
-    lines += ["", "| named network | error % | latency ms | where it stands |", "|---|---|---|---|"]
+    if len(front.front) > MAX_LISTED:
+        lines.append(f"| and {len(front.front) - MAX_LISTED} more in front.json | | | | |")
+    lines += ["", "| named network | error % | latency ms | position |", "|---|---|---|---|"]
     lines += [
         f"| {title(p.record)} | {p.record.error:.2f} | {p.record.latency_ms:.3f}{flag(p.record)} | {verdict(p)} |"
         for p in front.named
@@ -177,7 +177,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyPr
 
 
 def _conditions(environment: dict[str, Any]) -> str:
-    """Where and with what trials ran, in words."""
+    """The machine and the versions with which trials ran."""
     versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items() if version)
     return (
         f"{environment['processor']}, {environment['cores']} core(s), training in {environment['training']['threads']} "
@@ -187,13 +187,13 @@ def _conditions(environment: dict[str, Any]) -> str:
 
 def _elsewhere(fronts: Sequence[Front]) -> Iterator[str]:
     """The fronts on further backends, a line each."""
-    for front in fronts[1 : OTHERS + 1]:
+    for front in fronts[1 : MAX_FURTHER + 1]:
         latency = reading(front.knee)
         where = f"{front.backend} ({latency.processor}, {latency.runtime} {latency.runtime_version})"
         on_front = f"{len(front.front)} of {len(front.trained)} networks on the front"
         yield f"- On {where}: {on_front}, knee {title(front.knee)}; {change_text(moves(fronts[0], front))}."
-    if len(fronts) > OTHERS + 1:
-        yield f"- Further backends, {len(fronts) - OTHERS - 1} of them: front.json."
+    if len(fronts) > MAX_FURTHER + 1:
+        yield f"- Further backends, {len(fronts) - MAX_FURTHER - 1} of them: front.json."
 
 
 def _picture(fronts: Sequence[Front], file: Path) -> str:

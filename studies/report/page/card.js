@@ -1,8 +1,8 @@
 // The card of a network: its costs, training, raw samples and drawing, and the command that exports it.
 
-const WIDE = "(min-width: 1100px)"; // windows in which the page stays in use beside the card
+const WIDE = "(min-width: 1100px)"; // windows in which the page stays usable next to the card
 
-/** What there is only for some trials, read when it is asked for; null where the page had no room for it. */
+/** The details of a trial, parsed on demand; null if the page has none. */
 function detailOf(page, row) {
   const line = page.data.details.indexOf(row.number);
   if (line < 0) return null;
@@ -21,7 +21,7 @@ function openCard(page, row, opener) {
   close.addEventListener("click", () => card.close());
   const bar = html("div", { class: "bar" }, title);
   if (at >= 0) {
-    for (const [step, name, sign] of [[-1, "Quicker network of the front", "←"], [1, "Slower network of the front", "→"]]) {
+    for (const [step, name, sign] of [[-1, "Faster network of the front", "←"], [1, "Slower network of the front", "→"]]) {
       const go = html("button", { type: "button", class: "quiet", "aria-label": name, title: name, disabled: !line[at + step] && line[at + step] !== 0 }, sign);
       go.addEventListener("click", () => openCard(page, page.byNumber.get(line[at + step]), opener));
       bar.append(go);
@@ -29,7 +29,7 @@ function openCard(page, row, opener) {
   }
   bar.append(close);
   card.replaceChildren(bar, ...cardParts(page, row, detail));
-  if (opener?.isConnected) page.openedIn = opener.closest('[id^="front-"]'); // the opener may be drawn anew
+  if (opener?.isConnected) page.openedIn = opener.closest('[id^="front-"]'); // the opener may be redrawn
   page.opener = opener;
   page.select(row);
   if (!card.open) {
@@ -41,11 +41,11 @@ function openCard(page, row, opener) {
   drawCard(row, detail);
 }
 
-/** What the card holds, top to bottom. */
+/** The contents of the card, top to bottom. */
 function cardParts(page, row, detail) {
   const parts = [html("p", { class: "lead" }, [row.state, ...(row.name ? [`trial ${row.number}`] : []), ...(row.note ? [row.note] : [])].join("; "))];
-  page.networks.forEach(({ told }) => {
-    for (const one of told.named) if (one.trial === row.number) parts.push(html("p", { class: "verdict" }, `On ${told.backend}: ${one.verdict}.`));
+  page.networks.forEach(({ data }) => {
+    for (const one of data.named) if (one.trial === row.number) parts.push(html("p", { class: "verdict" }, `On ${data.backend}: ${one.verdict}.`));
   });
   const facts = html("dl", { class: "facts" });
   const fact = (name, value) => value && facts.append(html("div", {}, html("dt", {}, name), html("dd", {}, value)));
@@ -73,9 +73,9 @@ function cardParts(page, row, detail) {
     parts.push(
       html("h3", {}, `Raw latency, ${reading.backend}`),
       html("div", { id: `card-samples-${n}` }),
-      html("p", { class: "caption" }, `${reading.rounds.length} rounds of ${reading.rounds[0].length} runs in the order in which they were taken; blue: the quiet rounds, from which latency and interval are. Line and band: the latency told, that is the ratio to the reference network, which ran in turns with it, times the reference's quiet latency.`),
+      html("p", { class: "caption" }, `${reading.rounds.length} rounds of ${reading.rounds[0].length} runs in chronological order; blue: the least-disturbed rounds, from which latency and interval are computed. Line and band: the reported latency, i.e. the ratio to the interleaved reference network times the reference's idle latency.`),
       html("p", { class: "caption" }, [reading.conditions, ...reading.facts].join("; ")),
-      ...(reading.warnings.length ? [html("p", {}, "Reasons to distrust it:"), list] : []),
+      ...(reading.warnings.length ? [html("p", {}, "Warnings:"), list] : []),
     );
   });
   return parts;
@@ -87,14 +87,14 @@ function exportLine(page, row) {
   const words = text.split(" ").map((word) => html("span", {}, word)); // lines break between them, not in --storage
   const code = html("code", { id: "export", tabindex: 0 }, ...words.flatMap((word) => [" ", word]).slice(1));
   const copy = html("button", { type: "button", id: "copy" }, "Copy");
-  const said = html("span", { role: "status", id: "copied" });
+  const status = html("span", { role: "status", id: "copied" });
   copy.addEventListener("click", async () => {
-    said.textContent = (await copied(text, code)) ? "Copied." : "Selected: press Ctrl+C.";
+    status.textContent = (await copied(text, code)) ? "Copied." : "Selected: press Ctrl+C.";
   });
-  return html("div", { class: "command" }, code, copy, said);
+  return html("div", { class: "command" }, code, copy, status);
 }
 
-/** Put a text on the clipboard, also where a page from a file may not use it; whether that worked. */
+/** Copy a text to the clipboard, with a fallback for pages opened from disk; true if it worked. */
 async function copied(text, element) {
   try {
     await navigator.clipboard.writeText(text);
@@ -105,7 +105,7 @@ async function copied(text, element) {
   }
 }
 
-/** Draw the card's charts, now that they have a width. */
+/** Draw the card's charts once they have a width. */
 function drawCard(row, detail) {
   if (!detail) return;
   const training = document.getElementById("card-training");
@@ -142,9 +142,9 @@ function drawTraining(box, { losses, rungs }) {
   }
 }
 
-/** Every run of a reading over the round in which it was taken. */
-function drawSamples(box, { rounds, quiet, ms, backend }) {
-  const kept = new Set(quiet);
+/** Every run of a reading, by round. */
+function drawSamples(box, { rounds, counted, ms, backend }) {
+  const used = new Set(counted);
   const made = chart(box, {
     height: 200,
     xs: { low: 0.4, high: rounds.length + 0.6, log: false },
@@ -152,12 +152,12 @@ function drawSamples(box, { rounds, quiet, ms, backend }) {
     xTitle: "round",
     yTitle: "ms",
     label: `Raw latency samples on ${backend}`,
-    description: `${rounds.length} rounds; the latency told is ${short(ms[0], 4)} ms, 95 % interval ${short(ms[1], 4)} to ${short(ms[2], 4)} ms.`,
+    description: `${rounds.length} rounds; the reported latency is ${short(ms[0], 4)} ms, 95 % interval ${short(ms[1], 4)} to ${short(ms[2], 4)} ms.`,
   });
   const { x, y, frame } = made;
   made.layer.append(svg("rect", { class: "interval", x: frame.left, width: frame.right - frame.left, y: y.at(ms[2]), height: Math.max(y.at(ms[1]) - y.at(ms[2]), 1) }));
-  made.layer.append(svg("line", { class: "told", x1: frame.left, x2: frame.right, y1: y.at(ms[0]), y2: y.at(ms[0]) }));
+  made.layer.append(svg("line", { class: "reported", x1: frame.left, x2: frame.right, y1: y.at(ms[0]), y2: y.at(ms[0]) }));
   const places = (counts) =>
-    rounds.flatMap((runs, round) => (kept.has(round) === counts ? runs.map((run, n) => [x.at(round + 0.7 + (0.6 * n) / Math.max(runs.length - 1, 1)), y.at(run)]) : []));
+    rounds.flatMap((runs, round) => (used.has(round) === counts ? runs.map((run, n) => [x.at(round + 0.7 + (0.6 * n) / Math.max(runs.length - 1, 1)), y.at(run)]) : []));
   made.layer.append(dots(places(false), { class: "dots sample" }), dots(places(true), { class: "dots sample front" }));
 }

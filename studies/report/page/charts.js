@@ -1,12 +1,12 @@
 // The smaller charts: volume over cost, latency against MACs, importances.
 
-/** The hypervolume over what the search had cost, as steps. */
+/** Hypervolume over search cost, as steps. */
 function drawVolume(page, box) {
   const { steps, price, backend } = page.data.volume;
   const grown = steps.filter((step) => step[1] > 0);
   const caption = document.getElementById("volume-caption");
   if (!grown.length) {
-    caption.textContent = "No network lies in the box yet.";
+    caption.textContent = "No network is below the reference point yet.";
     return;
   }
   const [costs, shares] = [steps.map((step) => step[0]), grown.map((step) => step[1])];
@@ -26,7 +26,7 @@ function drawVolume(page, box) {
   const lines = [
     `Area that the feasible networks dominate below ${short(reference[0])} ms and ${short(reference[1])} % on ${backend}, as a share of that box.`,
     `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings cost too.`,
-    ...page.data.told,
+    ...page.data.summary,
   ];
   caption.replaceChildren(...lines.map((line) => html("p", {}, line)));
 }
@@ -62,23 +62,23 @@ function drawMacs(page, box) {
   return made;
 }
 
-/** What the chart of latency against MACs shows, in words. */
+/** The caption of the chart of latency against MACs. */
 function macsCaption({ networks, tau, rho }) {
-  if (tau === null) return `${networks} measured network${networks === 1 ? "" : "s"}: too few, or too much alike, to rank.`;
+  if (tau === null) return `${networks} measured network${networks === 1 ? "" : "s"}: too few or too similar to rank.`;
   return (
-    `${networks} measured networks. If MACs told latency, both would rank networks alike: Kendall's tau is ${tau.toFixed(2)} ` +
+    `${networks} measured networks. If MACs predicted latency, both would rank networks alike: Kendall's tau is ${tau.toFixed(2)} ` +
     `and Spearman's rho ${rho.toFixed(2)}, where 1 is the same order. Blue: the front; orange: named networks.`
   );
 }
 
 /** The most important parameters for each objective as bars. */
-function drawImportances(told, box, caption) {
-  if (told.reason) {
-    caption.textContent = `Not told: ${told.reason}.`;
+function drawImportances(importances, box, caption) {
+  if (importances.reason) {
+    caption.textContent = `${importances.reason}.`;
     return;
   }
-  const largest = Math.max(...told.objectives.flatMap(({ shares }) => shares.map((share) => share[1])));
-  for (const { name, shares } of told.objectives) {
+  const largest = Math.max(...importances.objectives.flatMap(({ shares }) => shares.map((share) => share[1])));
+  for (const { name, shares } of importances.objectives) {
     const list = html("ol", { class: "bars" });
     for (const [parameter, share] of shares) {
       const bar = html("span", { class: "bar" });
@@ -89,5 +89,5 @@ function drawImportances(told, box, caption) {
   }
   caption.textContent =
     `Share of the variance that a random forest explains by splitting on each parameter (mean decrease in impurity), over ` +
-    `${told.networks} networks trained to the end and ${told.parameters} parameters. With few networks per parameter this is a rough guide.`;
+    `${importances.networks} networks trained to the end and ${importances.parameters} parameters. With few networks per parameter this is a rough guide.`;
 }

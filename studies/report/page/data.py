@@ -1,4 +1,4 @@
-"""What the page of a study tells of it as a whole and of every trial in a line, as JSON-ready values."""
+"""The data of a study's page as JSON-ready values: its fronts, its progress and one line per trial."""
 
 import math
 from collections.abc import Sequence
@@ -21,15 +21,15 @@ from studies.study import LoadedStudy, full_training
 from threshnet.named import ABOUT
 
 DIGITS = 6  # significant ones of a number on the page
-STEPS = 1000  # most steps of the volume's curve that are drawn
+MAX_STEPS = 1000  # steps of the hypervolume curve that are drawn
 
 
 def page_data(
     loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
 ) -> dict[str, Any]:
-    """A study as the page shows it: its fronts, every trial in columns, how it went, what mattered.
+    """The data of the page: fronts, every trial in columns, progress, parameter importances.
 
-    `storage` is where the study lies, for the export commands; its password and query are not told.
+    `storage` is that of the study, for the export commands; its password and query are left out.
     """
     first = fronts[0]
     return {
@@ -38,7 +38,7 @@ def page_data(
         "caveat": first.caveat,
         "validation": loaded.images.get("validation"),
         "export": export_parts(loaded.spec.name, place_options(storage, loaded.weights.parents[1])),
-        "told": list(progress.told),
+        "summary": list(progress.told),
         "fronts": [front_data(fronts[0], front) for front in fronts],
         "trials": trials_data(loaded, fronts),
         "volume": volume_data(progress, full_training(loaded), first.backend),
@@ -48,7 +48,7 @@ def page_data(
 
 
 def front_data(first: Front, front: Front) -> dict[str, Any]:
-    """One front: its networks by trial number, quickest first, and what there is to say of it."""
+    """One front: its networks by trial number, fastest first, and its conditions."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
     feasible = any(record.state == "finished" for record in front.trained)
@@ -69,10 +69,10 @@ def front_data(first: Front, front: Front) -> dict[str, Any]:
 
 
 def trials_data(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, list[Any]]:
-    """Every trial in the order of the study, as columns of equal length; None where a trial has no such value.
+    """Every trial in the order of the study, as columns of equal length; None if a trial has no such value.
 
-    "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high, 1 where the
-    reading is to be distrusted].
+    "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high, 1 if
+    unreliable].
     """
     images = loaded.images.get("validation")
     return {
@@ -92,17 +92,17 @@ def trials_data(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, list[
 
 
 def note(record: Record) -> str:
-    """What else there is to know of a trial, in a line."""
+    """Further facts about a trial, in a line."""
     parts = [ABOUT[record.named].origin] if record.named in ABOUT else []
     if record.state == "infeasible":
-        parts.append(f"over the limit of {violations(record)}")
+        parts.append(f"violates {violations(record)}")
     if record.state == "stopped" and record.rungs and not record.reason:
         epochs = max(record.rungs)
         parts.append(f"stopped after {epochs} epoch{'s' if epochs > 1 else ''} at {record.rungs[epochs]:.2f} %")
     if record.continues is not None:
-        parts.append(f"goes on with the training of trial {record.continues}")
+        parts.append(f"resumes the training of trial {record.continues}")
     if record.duplicate_of is not None:
-        parts.append(f"the network of trial {record.duplicate_of} again")
+        parts.append(f"duplicate of trial {record.duplicate_of}")
     return "; ".join([*parts, *([record.reason] if record.reason else [])])
 
 
@@ -123,18 +123,18 @@ def volume_data(progress: StudyProgress, price: int, backend: str) -> dict[str, 
 
 
 def corners(steps: Sequence[Step]) -> list[Step]:
-    """The steps at which the hypervolume grew, thinned to STEPS, and the last one."""
+    """The steps at which the hypervolume grew, thinned to MAX_STEPS, and the last one."""
     grew = [
         step
         for before, step in zip((None, *steps), steps, strict=False)
         if not before or step.hypervolume > before.hypervolume
     ]
-    every = math.ceil(len(grew) / STEPS) or 1
+    every = math.ceil(len(grew) / MAX_STEPS) or 1
     return [*grew[::every], *steps[-1:]]
 
 
 def macs_data(loaded: LoadedStudy, backend: str) -> dict[str, Any]:
-    """How far latency and MACs rank the measured networks alike; None for a statistic that is not defined."""
+    """Rank correlation of latency and MACs over the measured networks; None if undefined."""
     measured = {r.fingerprint: r for r in loaded.records if backend in r.latency and "macs" in r.costs}
     macs = [record.costs["macs"] for record in measured.values()]
     latencies = [record.latency[backend].latency_ms for record in measured.values()]
@@ -147,7 +147,7 @@ def macs_data(loaded: LoadedStudy, backend: str) -> dict[str, Any]:
 
 
 def number(value: float | None) -> float | None:
-    """A value with as many digits as the page needs; None where it is no finite number."""
+    """A value with as many digits as the page needs; None if it is not finite."""
     return float(f"{value:.{DIGITS}g}") if value is not None and math.isfinite(value) else None
 
 
@@ -162,5 +162,5 @@ def _latency(record: Record, backend: str) -> list[float | None] | None:
     latency = record.latency.get(backend)
     if latency is None:
         return None
-    told = [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)]
-    return [*told, 1] if latency.warnings else told
+    values = [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)]
+    return [*values, 1] if latency.warnings else values

@@ -1,4 +1,4 @@
-"""The page of a study as one file: template, style, scripts and data put together, closed to any network."""
+"""The page of a study as one file: template, style, scripts and data, with all network access forbidden."""
 
 import base64
 import hashlib
@@ -31,14 +31,14 @@ SCRIPTS = (
 def write_report(
     loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, path: Path, storage: str = DEFAULT_STORAGE
 ) -> None:
-    """Write the page of a study; `storage` is where it lies, for the export commands."""
+    """Write the page of a study; `storage` is that of the study, for the export commands."""
     path.write_text(report_html(loaded, fronts, progress, storage), encoding="utf-8")
 
 
 def report_html(
     loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
 ) -> str:
-    """The page of a study: HTML with everything inside, whose policy allows its own script and no request."""
+    """The page of a study as self-contained HTML, whose policy allows its own script and no request."""
     script = "".join(_asset(name) for name in SCRIPTS)
     known = details(loaded, fronts)
     data = page_data(loaded, fronts, progress, storage) | {"details": list(known)}
@@ -60,10 +60,10 @@ def _asset(name: str) -> str:
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """The template with every {{name}} replaced once, so that a part may hold such a mark itself."""
+    """The template with every {{name}} replaced once, so that a part may contain such a mark itself."""
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], template)
 
 
 def _inside_script(text: str) -> str:
-    """JSON that no script element ends in, whatever its strings hold: '<' occurs in strings alone."""
+    """JSON that cannot end a script element, whatever its strings contain: '<' occurs in strings alone."""
     return text.replace("<", "\\u003c")

@@ -3,14 +3,14 @@
 const CROWD = 500; // with more than this, dots are smaller
 const KEYS = "Left and right arrow keys go through the networks in view by latency, up and down through the front and the published ones, Enter opens a card, Escape closes it.";
 const WIDTH = { front: 6.8, named: 8.2 }; // pixels of a label's character, at most on average; the names are bold
-const MANY = 60; // with more networks than this in view, only the front's and the named ones' intervals are drawn
+const MAX_BARS = 60; // with more networks in view, only the intervals of the front and of named networks are drawn
 
 /** The networks of one front: every row that was trained and measured there, with its point. */
 function networksOf(page, at) {
-  const told = page.data.fronts[at];
-  const front = new Set(told.front);
-  const over = new Set(told.over);
-  const verdicts = new Map(told.named.map((one) => [one.trial, one.verdict]));
+  const data = page.data.fronts[at];
+  const front = new Set(data.front);
+  const over = new Set(data.over);
+  const verdicts = new Map(data.named.map((one) => [one.trial, one.verdict]));
   const found = page.rows
     .filter((row) => row.error && row.latency[at])
     .map((row) => ({
@@ -20,14 +20,14 @@ function networksOf(page, at) {
       onFront: front.has(row.number),
       named: row.name !== "",
       over: over.has(row.number),
-      knee: row.number === told.knee,
+      knee: row.number === data.knee,
       verdict: verdicts.get(row.number) ?? "",
     }));
   const line = found.filter((one) => one.onFront).sort((a, b) => a.ms[0] - b.ms[0] || a.error[0] - b.error[0]);
-  return { told, found, line };
+  return { data, found, line };
 }
 
-/** What is in view: everything, the surroundings of the front, or what was dragged out. */
+/** The visible range: everything, the surroundings of the front, or a zoomed area. */
 function viewOf(page, at, networks) {
   if (page.zoomed[at]) return page.zoomed[at];
   const every = page.networks.flatMap(({ found, line }) => (page.view === "front" ? [...line, ...found.filter((one) => one.named)] : found));
@@ -39,7 +39,7 @@ function viewOf(page, at, networks) {
 /** Draw a front into its box. */
 function drawFront(page, at, box) {
   const networks = page.networks[at];
-  const { told, found, line } = networks;
+  const { data, found, line } = networks;
   const view = viewOf(page, at, networks);
   const narrow = box.clientWidth < 560;
   const focused = box.contains(document.activeElement);
@@ -48,7 +48,7 @@ function drawFront(page, at, box) {
     height: narrow ? 380 : 520,
     xTitle: "latency (ms), lower is better",
     yTitle: "validation error (%), lower is better",
-    label: `Latency against validation error on ${told.backend}`,
+    label: `Latency against validation error on ${data.backend}`,
     description: describeFront(page, networks),
     role: "group",
   });
@@ -75,7 +75,7 @@ function drawFront(page, at, box) {
         })
         .join(""),
     });
-  if (plain.length <= MANY) layer.append(bars(plain.filter((one) => one.row.shown), "plain"));
+  if (plain.length <= MAX_BARS) layer.append(bars(plain.filter((one) => one.row.shown), "plain"));
   for (const [shown, over] of [[false, false], [false, true], [true, false], [true, true]]) {
     const points = plain.filter((one) => one.row.shown === shown && one.over === over).map(place);
     layer.append(dots(points, { class: `dots ${shown ? "" : "faded"}` }));
@@ -100,21 +100,21 @@ function drawFront(page, at, box) {
   return made;
 }
 
-/** Whether a network has a symbol of its own, not a dot among others. */
+/** True if a network has a symbol of its own rather than a plain dot. */
 const isMarked = (one) => one.onFront || one.named;
 
-/** A network that takes the focus, with its symbol, where it has one of its own. */
+/** A focusable network, with its symbol if it has one of its own. */
 function pointButton(one, [cx, cy]) {
   const symbols = [svg("circle", { class: "focus", cx, cy, r: 12 })];
   if (one.named) symbols.push(svg("path", { d: `M${cx} ${cy - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5Z` }));
   else if (one.onFront) symbols.push(svg("circle", { cx, cy, r: 5 }));
   const kind = `point${one.named ? " named" : ""}${one.over ? " hollow" : ""}${one.row.shown ? "" : " faded"}`;
   const button = svg("g", { class: kind, role: "button", tabindex: -1, "data-trial": one.row.number }, ...symbols);
-  button.setAttribute("aria-label", [titleOf(one.row), ...tellPoint(one)].join(", "));
+  button.setAttribute("aria-label", [titleOf(one.row), ...pointText(one)].join(", "));
   return button;
 }
 
-/** The labels of the named networks, the knee and the front, each where it covers least; the last are left out rather than cover. */
+/** The labels of the named networks, the knee and the front, each placed to cover least; the last are left out rather than overlap. */
 function labels(special, place, inView, steps, frame) {
   const group = svg("g", { class: "labels", "aria-hidden": "true" });
   const taken = inView.slice(0, 600).map((one) => around(place(one), isMarked(one) ? 9 : 5));
@@ -137,7 +137,7 @@ function labels(special, place, inView, steps, frame) {
   return group;
 }
 
-/** Where beside a point a box of so many pixels covers least of those taken and of what is outside the frame; one that is needed may stand farther off. */
+/** The spot next to a point at which a box of this size overlaps occupied boxes and the outside of the frame least; a needed one may be farther away. */
 function freeSpot([px, py], width, height, taken, frame, rightFirst, needed) {
   const outside = [[-1, -1], [-1, 0], [0, -1], [1, 1], [0, 1], [1, 0], [1, -1], [-1, 1]]; // right, up: below a front first
   const sides = rightFirst ? [...outside].sort((a, b) => b[0] - a[0]) : outside;
@@ -160,27 +160,27 @@ function freeSpot([px, py], width, height, taken, frame, rightFirst, needed) {
 const around = ([x, y], half) => [x - half, y - half, x + half, y + half];
 const shared = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
 
-/** What a point tells in words. */
-function tellPoint(one) {
+/** The facts about a point, in words. */
+function pointText(one) {
   const { row, ms, error } = one;
-  const told = [
+  const parts = [
     `error ${row.images ? `${error[0].toFixed(2)} % (${error[1].toFixed(1)} to ${error[2].toFixed(1)})` : `${error[0].toFixed(2)} %`}`,
-    `latency ${short(ms[0])} ms (${short(ms[1])} to ${short(ms[2])})${ms[3] ? ", to be distrusted: see its card" : ""}`,
+    `latency ${short(ms[0])} ms (${short(ms[1])} to ${short(ms[2])})${ms[3] ? ", unreliable: see its card" : ""}`,
   ];
-  if (one.knee) told.push("the knee of the front");
-  else if (one.onFront) told.push("on the front");
-  if (one.over) told.push("over a limit");
-  return told;
+  if (one.knee) parts.push("the knee of the front");
+  else if (one.onFront) parts.push("on the front");
+  if (one.over) parts.push("violates a constraint");
+  return parts;
 }
 
 /** Title and lines of the tooltip of a network. */
 function tipOf(one) {
   const costs = `${short(one.row.params / 1e6)} M parameters, ${short(one.row.macs / 1e6)} M MACs`;
-  return [titleOf(one.row), ...tellPoint(one), costs, ...(one.verdict ? [one.verdict] : [])];
+  return [titleOf(one.row), ...pointText(one), costs, ...(one.verdict ? [one.verdict] : [])];
 }
 
-/** A front in words, for those who do not see it. */
-function describeFront(page, { told, line }) {
+/** A front in words, for screen readers. */
+function describeFront(page, { data, line }) {
   const all = line.map((one) => `${titleOf(one.row)}: ${short(one.ms[0])} ms, ${one.error[0].toFixed(2)} %`);
-  return `${told.trained} networks; ${line.length} on the front, quickest first: ${all.slice(0, 40).join("; ")}${all.length > 40 ? "; and more" : ""}. ${KEYS} The table below holds every trial.`;
+  return `${data.trained} networks; ${line.length} on the front, fastest first: ${all.slice(0, 40).join("; ")}${all.length > 40 ? "; and more" : ""}. ${KEYS} The table below lists every trial.`;
 }

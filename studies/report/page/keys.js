@@ -1,9 +1,9 @@
-// What the keyboard does in a plot: one network of it is in the order of the Tab key, and arrow keys go on from there.
+// Keyboard navigation in a plot: Tab reaches one network, and arrow keys move from there.
 
 /**
- * Let the keyboard walk `some` networks in the plot of the front `at`; `buttons` has those with a symbol of their own.
- * Any other one has a button, made by `buttonFor`, while the keyboard stands on it, so that thousands cost nothing.
- * Where the plot was drawn anew around the focus, it is `focused` again.
+ * Let the keyboard move through `some` networks in the plot of the front `at`; `buttons` has those with a symbol of their own.
+ * Any other one has a button, made by `buttonFor`, while it has the focus, so that thousands cost nothing.
+ * `focused`: the plot had the focus before it was redrawn, and gets it back.
  */
 function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
   const stops = [...some].sort((a, b) => a.ms[0] - b.ms[0] || a.error[0] - b.error[0]);
@@ -18,11 +18,11 @@ function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
     standing = button;
     page.stops[at] = Number(button.dataset.trial);
   };
-  const buttonOf = (one) => buttons.get(one) ?? layer.appendChild(heard(buttonFor(one), one));
-  // Listened to one by one: an SVG element that hears of its children's focus would itself be in the order of the Tab key.
-  const heard = (button, one) => {
+  const buttonOf = (one) => buttons.get(one) ?? layer.appendChild(listen(buttonFor(one), one));
+  // One listener per button: an SVG element with focus listeners of its own would join the Tab order.
+  const listen = (button, one) => {
     button.addEventListener("keydown", (event) => {
-      if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's, such as Alt and left to go back
+      if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own, e.g. Alt and left to go back
       const next = stopAfter(stops, places.get(one.row.number), event.key);
       if (next) buttonOf(next).focus();
       else if (event.key === "Enter" || event.key === " ") page.open(one.row, button);
@@ -41,14 +41,14 @@ function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
     });
     return button;
   };
-  buttons.forEach(heard);
+  buttons.forEach(listen);
   if (!stops.length) return;
   const again = places.get(page.stops[at]) ?? Math.max(stops.findIndex(isMarked), 0);
   stand(buttonOf(stops[again]));
   if (focused) standing.focus({ preventScroll: true });
 }
 
-/** Where a key leads to: arrows to the sides to any network, up and down to one of the front or a named one. */
+/** The target of a key: left and right lead to any network, up and down to the front and the named ones. */
 function stopAfter(stops, here, key) {
   if (key === "Home" || key === "End") return stops.at(key === "Home" ? 0 : -1);
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[key];

@@ -79,7 +79,7 @@ function pointer(page, { root, frame, x, y }, points, zoom = null) {
   root.addEventListener("dblclick", () => page.look("all"));
 }
 
-/** Show lines beside a point of the window, the first in bold; hide them for null. */
+/** Show lines next to a point of the window, the first in bold; hide them for null. */
 function tip(lines, x = 0, y = 0) {
   const box = document.getElementById("tip");
   box.hidden = !lines;

@@ -1,4 +1,4 @@
-// The page as a whole: data read, parts put together, and what one part tells the others.
+// The page as a whole: reads the data, assembles the parts, and connects them.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
@@ -12,7 +12,7 @@ const page = {
   }),
   view: "all", // or "front"
   zoomed: data.fronts.map(() => null),
-  stops: data.fronts.map(() => null), // the trial on which the keyboard stands in each front
+  stops: data.fronts.map(() => null), // the focused trial in each front
   charts: [],
   selected: null,
 };
@@ -42,7 +42,7 @@ page.look = (view) => {
   redraw();
 };
 
-/** How a network is called. */
+/** The title of a network. */
 function titleOf(row) {
   return row.name || `trial ${row.number}`;
 }
@@ -53,7 +53,7 @@ function mark(kind, row) {
   if (row) document.querySelector(`#table tr[data-trial="${row.number}"]`)?.classList.add(kind);
 }
 
-/** Draw what the filter and the view change. */
+/** Redraw the charts after a change of filter or view. */
 function redraw() {
   page.charts = data.fronts.map((_, at) => drawFront(page, at, document.getElementById(`front-${at}`)));
   page.charts.push(drawMacs(page, document.getElementById("macs")));
@@ -83,29 +83,29 @@ function heading() {
   at("figures").append(...figures.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
 }
 
-/** What stands below the front: what is drawn, where it is from, and what is not in it. */
+/** The caption of the front: what is drawn, its source, and what it leaves out. */
 function frontCaption() {
   const images = data.validation;
   const error = images
     ? `the 95 % binomial (Wilson) interval of an error counted on ${images.toLocaleString("en")} validation images`
-    : "not known, as the study does not say how many images it validates on";
+    : "unknown, as the study does not record its number of validation images";
   const lines = [
-    `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: how much another seed would change its error is in neither, so neighbours may swap. No test image was used.`,
-    `The shaded area is dominated by the front. Numbers are trials; ! marks a latency to be distrusted; hover names a network, a click opens its card; drag to zoom, double-click to go back. Beyond ${MANY} networks in view, only the front and named networks keep their bars.`,
-    `By keyboard: Tab leads into the plot. ${KEYS}`,
-    ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network keeps every limit: this front is of networks over a limit."}`),
+    `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: neither interval includes seed-to-seed variance, so neighbours may swap. No test image was used.`,
+    `The shaded area is dominated by the front. Numbers are trials; ! marks an unreliable latency; hover over a network for its name, click for its card; drag to zoom, double-click to reset. Beyond ${MANY} networks in view, only the front and named networks keep their bars.`,
+    `By keyboard: Tab enters the plot. ${KEYS}`,
+    ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network satisfies all constraints: this front is of infeasible networks."}`),
   ];
   document.getElementById("front-caption").append(...lines.map((line) => html("p", {}, line)));
 }
 
-/** The legend, of the kinds of networks that there are. */
+/** The legend, for the kinds of networks present. */
 function legend() {
   const every = page.networks.flatMap(({ found }) => found);
   const kinds = [
     ["front", "on the front", true],
     ["named", "published network", every.some((one) => one.named)],
     ["plain", "trained network", every.some((one) => !one.named && !one.onFront)],
-    ["hollow", "over a limit", every.some((one) => one.over)],
+    ["hollow", "infeasible", every.some((one) => one.over)],
     ["knee", "knee", true],
   ];
   document.getElementById("legend").append(...kinds.filter((kind) => kind[2]).map(([kind, text]) => html("li", { class: kind }, text)));
@@ -146,9 +146,9 @@ for (const button of document.querySelectorAll("#zoom button")) button.addEventL
 const card = document.getElementById("card");
 card.addEventListener("close", () => {
   page.select(null);
-  if (document.activeElement !== document.body && !card.contains(document.activeElement)) return; // it is where it was put
-  const drawnAnew = page.openedIn?.querySelector(`[data-trial="${page.opener?.dataset.trial}"]`);
-  const back = page.opener?.isConnected ? page.opener : drawnAnew;
+  if (document.activeElement !== document.body && !card.contains(document.activeElement)) return; // the user has moved it
+  const redrawn = page.openedIn?.querySelector(`[data-trial="${page.opener?.dataset.trial}"]`);
+  const back = page.opener?.isConnected ? page.opener : redrawn;
   (back ?? document.querySelector('#fronts [tabindex="0"]'))?.focus({ preventScroll: true });
 });
 document.addEventListener("keydown", (event) => {

@@ -23,14 +23,14 @@ function html(name, attributes = {}, ...children) {
   return made;
 }
 
-/** A number with so many significant digits, without an exponent or needless zeros. */
+/** A number with `digits` significant digits, without an exponent or trailing zeros. */
 function short(value, digits = 3) {
   if (value === null || value === undefined) return "";
   if (value !== 0 && (Math.abs(value) >= 1e15 || Math.abs(value) < 1e-6)) return value.toPrecision(digits);
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
 }
 
-/** The visible part of an axis around some values; unless told, logarithmic where they differ more than fivefold. */
+/** The visible part of an axis around some values; logarithmic by default if they differ more than fivefold. */
 function extent(values, log = null) {
   let low = Infinity;
   let high = -Infinity;
@@ -81,7 +81,7 @@ function ticks({ low, high, log, from, to }, pixels) {
 
 /**
  * An empty chart in `box`, as wide as it: axes, grid, and a layer cut at the frame to draw in.
- * `label` and `description` are what a screen reader tells of it; the role is "group" where it holds buttons.
+ * `label` and `description` are for screen readers; the role is "group" if it holds buttons.
  */
 function chart(box, { height, xs, ys, xTitle, yTitle, label, description, role = "img" }) {
   const width = Math.max(box.clientWidth, 240);

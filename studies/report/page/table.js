@@ -3,7 +3,7 @@
 const PAGE = 25; // rows
 const TERM = /^(trial|error|latency|params|macs|seconds)(<=|>=|<|>)([\d.]+)$/i; // e.g. error<30; params and MACs in millions
 
-/** The columns: a title, what a row is sorted by, and what is shown. */
+/** The columns: title, sort key and displayed value. */
 function columnsOf(page) {
   const several = page.data.fronts.length > 1;
   return [
@@ -25,7 +25,7 @@ function columnsOf(page) {
   ];
 }
 
-/** Whether a row holds every word of the filter; words such as error<30 compare. */
+/** A predicate for rows that match every word of the filter; words like error<30 compare. */
 function matcher(text) {
   const tests = text
     .toLowerCase()
@@ -49,7 +49,7 @@ function matcher(text) {
   return (row) => tests.every((test) => test(row));
 }
 
-/** Rows in the order of a column; those without a value last, whichever way. */
+/** Rows in the order of a column; those without a value last in either direction. */
 function sorted(rows, { of }, down) {
   const sign = down ? -1 : 1;
   const empty = (value) => value === null || value === undefined || value === "";
@@ -61,7 +61,7 @@ function sorted(rows, { of }, down) {
   });
 }
 
-/** Put the table to work; `changed` is called when other rows pass the filter. */
+/** Set up the table; `changed` is called when other rows pass the filter. */
 function makeTable(page, changed) {
   const at = (id) => document.getElementById(id);
   const columns = columnsOf(page);
