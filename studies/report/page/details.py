@@ -61,7 +61,7 @@ def _reading(name: str, latency: Latency) -> dict[str, Any]:
         "conditions": conditions(latency, latency.processor or latency.device),
         "facts": [
             f"ratio to the reference network {latency.ratio[0]:.3f}",
-            f"reference {latency.reference_ms:.3f} ms on the idle device, {latency.slowdown:.2f} times that in this reading",
+            f"reference {latency.reference_ms:.3f} ms when idle, {latency.slowdown:.2f} times that in this reading",
             f"interquartile range {latency.relative_iqr:.1%} of the median",
             "stopped at the target precision" if latency.ended == "precise" else "stopped at the time limit",
             *_machine(latency.before, latency.after),

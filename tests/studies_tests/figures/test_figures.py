@@ -48,7 +48,7 @@ def hovers(chart: go.Figure) -> list[str]:
 
 
 @each_front
-def test_every_trained_network_tells_its_schedule_and_costs(front: Front) -> None:
+def test_hover_texts_have_schedule_and_costs(front: Front) -> None:
     texts = hovers(figure(front))
     for record in front.trained:
         (found, *again) = [text for text in texts if text == hover(record, front).replace("<br>", " ")]
@@ -59,7 +59,7 @@ def test_every_trained_network_tells_its_schedule_and_costs(front: Front) -> Non
             assert words in found
         assert f"{record.error:.2f} %" in found
         assert f"trial {record.number}" in found
-        assert ("over the limit of" in found) == (record.state == "infeasible")
+        assert ("violates " in found) == (record.state == "infeasible")
 
 
 @each_front
@@ -100,14 +100,14 @@ def test_intervals_enclose_the_medians(front: Front) -> None:
             assert min(points.error_x.arrayminus) >= 0
 
 
-def test_networks_over_a_limit_are_hollow() -> None:
+def test_infeasible_networks_are_hollow() -> None:
     chart = figure(FRONTS["usual"])
-    assert trace(chart, "trained, over a limit").marker.color == "white"
-    assert trace(chart, "published, over a limit").marker.color == "white"
+    assert trace(chart, "trained, infeasible").marker.color == "white"
+    assert trace(chart, "published, infeasible").marker.color == "white"
     assert set(trace(chart, "Pareto front").marker.color).isdisjoint({"white"})
     hollow = figure(FRONTS["nothing feasible"])
     assert set(trace(hollow, "Pareto front").marker.color) == {"white"}
-    assert "No network keeps every limit" in hollow.layout.title.subtitle.text
+    assert "No network satisfies all constraints" in hollow.layout.title.subtitle.text
 
 
 def test_conditions_and_caveat_are_said() -> None:
@@ -237,8 +237,8 @@ def test_networks_that_moved_have_the_same_symbol_and_a_label_in_every_panel(fro
                 assert sum(label in texts for label in labels(chart, number)) == 1
         for point in front.named:
             assert sum(label.startswith(title(point.record)) for label in labels(chart, number)) == 1
-    told = {trace.name for trace in chart.data if trace.showlegend}
-    assert {"joined the front elsewhere", "left the front elsewhere", "Pareto front"} <= told
+    names = {trace.name for trace in chart.data if trace.showlegend}
+    assert {"joined the front elsewhere", "left the front elsewhere", "Pareto front"} <= names
 
 
 def label_boxes(chart: go.Figure, width: int, number: int) -> list[Box]:

@@ -23,10 +23,10 @@ from studies.commands import export_command
 from studies.defaults import DEFAULT_RUNS
 from studies.fronts.front import fronts_of
 from studies.fronts.wording import title, verdict
-from studies.report.page.data import STEPS, corners, page_data
+from studies.report.page.data import MAX_STEPS, corners, page_data
 from studies.report.page.details import details
 from studies.report.page.file import report_html, write_report
-from studies.report.page.importances import FEWEST, SHOWN, importances
+from studies.report.page.importances import MAX_PARAMETERS, MIN_NETWORKS, importances
 from studies.storage import place_options
 from studies.study import LoadedStudy, ended, progress_of, reference_of
 from threshnet import NAMED
@@ -57,7 +57,7 @@ def data_of(loaded: LoadedStudy, storage: str = "sqlite:///threshnet.db") -> dic
     return found
 
 
-def test_every_trial_is_told_with_its_values_and_intervals() -> None:
+def test_every_trial_is_listed_with_its_values_and_intervals() -> None:
     trials, fronts = data_of(TWO)["trials"], fronts_of(TWO)
     assert {len(column) for key, column in trials.items() if key != "latency"} == {len(TWO.records)}
     assert [len(column) for column in trials["latency"]] == [len(TWO.records)] * 2
@@ -75,23 +75,23 @@ def test_every_trial_is_told_with_its_values_and_intervals() -> None:
             expected = latency and [latency.latency_ms, latency.low_ms, latency.high_ms, *doubted]
             assert column[at] == (expected and pytest.approx(expected, rel=1e-5))
     assert trials["note"][-2].startswith("stopped after 2 epochs at ")
-    assert trials["note"][-1] == f"goes on with the training of trial {TWO.records[-2].number}"
+    assert trials["note"][-1] == f"resumes the training of trial {TWO.records[-2].number}"
     assert trials["note"][0].startswith("a reconstruction")
 
 
 def test_fronts_are_those_of_the_command() -> None:
-    for told, front in zip(data_of(TWO)["fronts"], fronts_of(TWO), strict=True):
-        assert told["front"] == [record.number for record in front.front]
-        assert told["knee"] == front.knee.number
-        assert told["named"] == [{"trial": p.record.number, "verdict": verdict(p)} for p in front.named]
-        assert told["conditions"].startswith(front.backend.split()[0])
+    for page_json, front in zip(data_of(TWO)["fronts"], fronts_of(TWO), strict=True):
+        assert page_json["front"] == [record.number for record in front.front]
+        assert page_json["knee"] == front.knee.number
+        assert page_json["named"] == [{"trial": p.record.number, "verdict": verdict(p)} for p in front.named]
+        assert page_json["conditions"].startswith(front.backend.split()[0])
     assert "joined the front" in data_of(TWO)["fronts"][1]["moved"]
 
 
 def test_without_a_number_of_images_no_interval_is_claimed() -> None:
-    told = data_of(replace(TWO, images={"train": 1000}))
-    assert told["validation"] is None
-    assert all(error[0] == error[1] == error[2] for error in told["trials"]["error"] if error)
+    page_json = data_of(replace(TWO, images={"train": 1000}))
+    assert page_json["validation"] is None
+    assert all(error[0] == error[1] == error[2] for error in page_json["trials"]["error"] if error)
 
 
 def test_the_volumes_corners_are_where_it_grew_and_its_end() -> None:
@@ -101,7 +101,7 @@ def test_the_volumes_corners_are_where_it_grew_and_its_end() -> None:
     assert kept[-1] == steps[-1]
     assert len(kept) < len(steps)
     assert sorted({step.hypervolume for step in kept}) == sorted({step.hypervolume for step in steps})
-    assert len(corners([replace(steps[0], hypervolume=float(n)) for n in range(5 * STEPS)])) == STEPS + 1
+    assert len(corners([replace(steps[0], hypervolume=float(n)) for n in range(5 * MAX_STEPS)])) == MAX_STEPS + 1
 
 
 @pytest.mark.parametrize("loaded", [TWO, ONE, sample_loaded(6, limits=Limits(params=10))], ids=["two", "one", "over"])
@@ -128,12 +128,12 @@ def test_hostile_texts_stay_texts() -> None:
     assert page.count("</script>") == 3
     assert page.count("<script") == 3
     assert "<img" not in page
-    told = json.loads(inside(page, "data"))
-    assert told["study"] == told["caveat"] == HOSTILE
-    assert told["trials"]["note"][5] == HOSTILE
+    page_json = json.loads(inside(page, "data"))
+    assert page_json["study"] == page_json["caveat"] == HOSTILE
+    assert page_json["trials"]["note"][5] == HOSTILE
 
 
-def test_cards_are_told_while_there_is_room_the_fronts_first() -> None:
+def test_cards_have_details_within_the_size_limit_the_fronts_first() -> None:
     fronts = fronts_of(TWO)
     full = details(TWO, fronts)
     assert set(full) == {record.number for record in TWO.records}
@@ -148,9 +148,9 @@ def test_cards_are_told_while_there_is_room_the_fronts_first() -> None:
 
 
 def test_a_card_holds_the_raw_samples_the_training_and_the_drawing() -> None:
-    told = {number: json.loads(text) for number, text in details(TWO, fronts_of(TWO)).items()}
+    page_json = {number: json.loads(text) for number, text in details(TWO, fronts_of(TWO)).items()}
     for record in TWO.records:
-        one = told[record.number]
+        one = page_json[record.number]
         assert title(record) in one["drawing"]
         assert one["losses"] == [[1, 1.5]]
         assert dict(one["rungs"]) == pytest.approx(record.rungs, rel=1e-5)
@@ -158,7 +158,7 @@ def test_a_card_holds_the_raw_samples_the_training_and_the_drawing() -> None:
         for each, latency in zip(one["readings"], record.latency.values(), strict=True):
             runs = [run for cycle in latency.rounds_ms for run in cycle]
             assert [run for cycle in each["rounds"] for run in cycle] == pytest.approx(runs, rel=1e-3)
-            assert 6 <= len(each["quiet"]) < len(latency.rounds_ms)
+            assert 6 <= len(each["counted"]) < len(latency.rounds_ms)
             assert each["warnings"] == list(latency.warnings)
             assert each["conditions"].startswith(latency.processor)
 
@@ -173,9 +173,9 @@ def test_a_card_holds_the_raw_samples_the_training_and_the_drawing() -> None:
     ],
 )
 def test_the_export_command_names_the_storage_but_no_password(storage: str, expected: list[str]) -> None:
-    told = "7".join([*data_of(TWO, storage)["export"], ""])
-    assert shlex.split(told) == ["threshnet", "export", "sample", "--trial", "7", *expected, "-o", "sample-trial7"]
-    assert told == export_command("sample", 7, place_options(storage, DEFAULT_RUNS))
+    page_json = "7".join([*data_of(TWO, storage)["export"], ""])
+    assert shlex.split(page_json) == ["threshnet", "export", "sample", "--trial", "7", *expected, "-o", "sample-trial7"]
+    assert page_json == export_command("sample", 7, place_options(storage, DEFAULT_RUNS))
     elsewhere = replace(TWO, weights=Path("other place/sample/weights"))
     assert shlex.split(data_of(elsewhere)["export"][1])[:2] == ["--runs", "other place"]
 
@@ -196,34 +196,34 @@ def test_a_shell_reads_the_export_command_as_it_is_meant_whatever_the_study_is_c
     ]
 
 
-def test_what_mattered_is_found_and_not_claimed_of_few_networks() -> None:
-    assert importances(ONE) == {"reason": f"1 networks are trained to the end, and {FEWEST} are needed"}
+def test_importances_are_found_and_not_claimed_for_few_networks() -> None:
+    assert importances(ONE) == {"reason": f"Available after {MIN_NETWORKS} fully trained networks (1 so far)"}
     assert importances(TWO) == {"reason": "no parameter varies, or nothing depends on one"}
     distribution = optuna.distributions.IntDistribution(0, 15)
-    names = ["depth", "width", *(f"idle{n}" for n in range(SHOWN))]
+    names = ["depth", "width", *(f"idle{n}" for n in range(MAX_PARAMETERS))]
     study = optuna.create_study(directions=["minimize", "minimize"])
     for number in range(64):
         params = {name: (number * (at + 3) + number // 7 * at) % 16 for at, name in enumerate(names)}
         values = (float(params["depth"]), float(params["width"]))
         distributions = dict.fromkeys(names, distribution)
         study.add_trial(optuna.create_trial(values=values, params=params, distributions=distributions))
-    told = importances(replace(ONE, study=study))
-    assert (told["networks"], told["parameters"]) == (64, len(names))
-    for objective, most in zip(told["objectives"], ("depth", "width"), strict=True):
+    page_json = importances(replace(ONE, study=study))
+    assert (page_json["networks"], page_json["parameters"]) == (64, len(names))
+    for objective, most in zip(page_json["objectives"], ("depth", "width"), strict=True):
         (first, share), *_ = objective["shares"]
-        assert (first, len(objective["shares"])) == (most, SHOWN)
+        assert (first, len(objective["shares"])) == (most, MAX_PARAMETERS)
         assert 0.5 < share <= 1
 
 
 def test_latency_against_macs_says_how_far_they_agree() -> None:
-    told = data_of(TWO)["macs"]
-    assert told["networks"] == len({record.fingerprint for record in TWO.records})
-    assert 0.5 < told["tau"] < told["rho"] <= 1
+    page_json = data_of(TWO)["macs"]
+    assert page_json["networks"] == len({record.fingerprint for record in TWO.records})
+    assert 0.5 < page_json["tau"] < page_json["rho"] <= 1
     assert data_of(ONE)["macs"] == {"networks": 1, "tau": None, "rho": None}
 
 
-def test_the_caveat_and_the_course_are_told() -> None:
-    told = data_of(TWO)
-    assert told["caveat"] == CAVEAT
-    assert any(sentence.startswith("Stopped early: 3 networks") for sentence in told["told"])
-    assert reading(fronts_of(TWO)[0].knee).processor in told["fronts"][0]["conditions"]
+def test_the_caveat_and_the_progress_are_shown() -> None:
+    page_json = data_of(TWO)
+    assert page_json["caveat"] == CAVEAT
+    assert any(sentence.startswith("Stopped early: 3 networks") for sentence in page_json["summary"])
+    assert reading(fronts_of(TWO)[0].knee).processor in page_json["fronts"][0]["conditions"]

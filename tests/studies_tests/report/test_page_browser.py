@@ -97,8 +97,8 @@ class Clock:
 
     def spent_s(self) -> float:
         """Seconds since it was asked last, at first since the page was made."""
-        told = self.session.send("Performance.getMetrics")["metrics"]
-        now_s = next(float(metric["value"]) for metric in told if metric["name"] == "TaskDuration")
+        found = self.session.send("Performance.getMetrics")["metrics"]
+        now_s = next(float(metric["value"]) for metric in found if metric["name"] == "TaskDuration")
         spent_s, self.before_s = now_s - self.before_s, now_s
         return spent_s
 
@@ -195,11 +195,13 @@ def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, s
     assert page.locator("#front-0 .point").count() == len(marked)  # a button is there only while one stands on it
     while page.evaluate(focused) != dominated:
         page.keyboard.press("ArrowRight")
-    told = study.records[dominated]
-    assert page.evaluate("document.activeElement.ariaLabel").startswith(f"{title(told)}, error {int(told.error)}.")
+    network = study.records[dominated]
+    assert page.evaluate("document.activeElement.ariaLabel").startswith(
+        f"{title(network)}, error {int(network.error)}."
+    )
     assert page.evaluate("document.querySelectorAll('#front-0 [tabindex=\"0\"]').length") == 1
     page.keyboard.press("Enter")
-    assert page.inner_text("#card-title") == title(told)
+    assert page.inner_text("#card-title") == title(network)
     page.keyboard.press("Escape")
     expect(point(page, dominated)).to_be_focused()
     page.keyboard.press("ArrowDown")
@@ -325,8 +327,8 @@ def test_the_table_is_downloaded_as_it_is_filtered(page: Page, study: LoadedStud
 def test_no_text_of_the_downloaded_table_is_a_formula(page: Page) -> None:
     row = {"number": 1, "name": "=1+1", "state": "+a", "schedule": "-a", "note": '@a,"b"', "seconds": -1.5, "params": 2}
     text = page.evaluate("row => csvOf({ data: { fronts: [] } }, [row])", row)
-    (told,) = csv.DictReader(text.splitlines())
-    assert {key: told[key] for key in row if key in told} == {
+    (found,) = csv.DictReader(text.splitlines())
+    assert {key: found[key] for key in row if key in found} == {
         "name": "'=1+1", "state": "'+a", "schedule": "'-a", "note": "'@a,\"b\"", "seconds": "-1.5", "params": "2"
     }  # fmt: skip
 
@@ -405,8 +407,8 @@ def test_texts_stand_out_in_both_schemes_and_the_toggle_changes_them(page: Page)
 def test_charts_have_names_and_descriptions(page: Page) -> None:
     for chart in page.locator("svg.chart").all():
         assert chart.get_attribute("aria-label")
-        told = page.locator(f"#{chart.get_attribute('aria-describedby')}")
-        assert told.text_content()
+        found = page.locator(f"#{chart.get_attribute('aria-describedby')}")
+        assert found.text_content()
     assert page.locator("#front-0 .point").first.get_attribute("aria-label")
     assert page.locator("main h2").count() == 5
     assert page.evaluate("document.querySelectorAll('[tabindex=\"0\"].point').length") == 2

@@ -87,23 +87,23 @@ def test_every_trial_is_in_the_table(results: Path, study: LoadedStudy) -> None:
 
 
 def test_the_front_is_written_as_the_command_prints_it(results: Path, study: LoadedStudy) -> None:
-    told = json.loads((results / "front.json").read_text())
-    assert told == report.results_json(fronts_of(study), progress_of(study))
-    assert told == study_json(fronts_of(study)) | progress_of(study).to_json()
+    stored = json.loads((results / "front.json").read_text())
+    assert stored == report.results_json(fronts_of(study), progress_of(study))
+    assert stored == study_json(fronts_of(study)) | progress_of(study).to_json()
 
 
 def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machine(
     results: Path, study: LoadedStudy
 ) -> None:
     text = (results / "environment.json").read_text()
-    told = json.loads(text)
-    assert told["launches"] == study.environments
-    for launch in told["launches"]:
-        assert set(launch["versions"]) == set(PACKAGES)
+    stored = json.loads(text)
+    assert stored["launches"] == study.environments
+    for launch in stored["launches"]:
+        assert set(launch["versions"]) == {*PACKAGES, "threshnet-nas"}
         assert launch["processor"]
         assert launch["cores"] == usable_processors()
-    assert told["spec"]["data"]["train"] == 800
-    assert told["spec"]["latency"]["device"] == "cpu"
+    assert stored["spec"]["data"]["train"] == 800
+    assert stored["spec"]["latency"]["device"] == "cpu"
     for private in (str(Path.home()), str(Path.cwd()), "/images"):
         assert private not in text
     for host in (socket.gethostname(), platform.node()):
@@ -134,7 +134,7 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
         progress_of(study).convergence.told,
     ):
         assert part in page
-    for record in front.front[: report.SHOWN]:
+    for record in front.front[: report.MAX_LISTED]:
         assert f"| {title(record)}{' (knee)' if record is front.knee else ''} | {record.error:.2f} |" in page
     for point in front.named:
         assert verdict(point) in page
@@ -171,8 +171,8 @@ def test_other_backends_have_their_fronts_columns_and_moves(
         assert f"{where}{shares}{change_text(moves(fronts[0], front))}." in page
     assert "- Further backends, 1 of them: front.json." in page
     assert pd.read_csv(tmp_path / "trials.csv")["cpu ncnn: ms"].notna().sum() == 41
-    told = json.loads((tmp_path / "front.json").read_text())
-    assert list(told["backends"]) == ["cpu torch", "cpu openvino", "cpu tvm", "cpu ncnn"]
+    stored = json.loads((tmp_path / "front.json").read_text())
+    assert list(stored["backends"]) == ["cpu torch", "cpu openvino", "cpu tvm", "cpu ncnn"]
 
 
 def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: LoadedStudy) -> None:
@@ -221,7 +221,6 @@ def test_a_place_that_cannot_be_written_is_named(kind: str, study: LoadedStudy, 
     assert "\n" not in str(caught.value)
 
 
-def test_the_environment_is_that_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_that_of_this_process() -> None:
     assert environment()["python"] == platform.python_version()
-    monkeypatch.setattr("studies.environment.PACKAGES", ("torch", "not-installed-here"))
-    assert environment()["versions"]["not-installed-here"] is None
+    assert environment()["versions"]["threshnet-nas"] == __version__
