@@ -23,7 +23,7 @@ from studies.fronts.moves import moves
 from studies.fronts.wording import change_text, title, verdict
 from studies.report import results as report
 from studies.study import LoadedStudy, progress_of
-from threshnet import NAMED, InputError
+from threshnet import NAMED, InputError, __version__
 
 FILES = ["README.md", "environment.json", "front.json", "trials.csv"]
 
