@@ -19,7 +19,7 @@ def test_a_curve_is_steps_over_full_trainings_labelled_at_their_end() -> None:
     (label,) = chart.layout.annotations
     assert (label.text, label.x, label.y) == ("mine 35.5 %", 2.0, 35.5)
     assert "Below &lt;here&gt;" in chart.layout.title.subtitle.text
-    assert "one = 200 image passes" in chart.layout.xaxis.title.text
+    assert "one = 200 training images processed" in chart.layout.xaxis.title.text
 
 
 def test_several_curves_have_colours_and_labels_of_their_own() -> None:

@@ -198,7 +198,7 @@ def test_a_shell_reads_the_export_command_as_it_is_meant_whatever_the_study_is_c
 
 def test_importances_are_found_and_not_claimed_for_few_networks() -> None:
     assert importances(ONE) == {"reason": f"Available after {MIN_NETWORKS} fully trained networks (1 so far)"}
-    assert importances(TWO) == {"reason": "no parameter varies, or nothing depends on one"}
+    assert importances(TWO) == {"reason": "Not available: no parameter varies, or no objective depends on one"}
     distribution = optuna.distributions.IntDistribution(0, 15)
     names = ["depth", "width", *(f"idle{n}" for n in range(MAX_PARAMETERS))]
     study = optuna.create_study(directions=["minimize", "minimize"])
