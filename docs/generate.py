@@ -20,7 +20,7 @@ import click
 from docs.comments import comments
 from search import records
 from search.data import DATASETS, DataSettings
-from search.latency.devices.named import device_named
+from search.latency.devices.named import DEVICES, device_named
 from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
 from search.training.recipes import FAST, RECIPES, Recipe
@@ -249,12 +249,14 @@ def data_table() -> str:
 
 def device_table() -> str:
     """Every kind of device and its runtimes, the default first."""
-    kinds = {
-        "`cpu`": ("the CPU of this machine", device_named("cpu")),
-        "`cuda`, `cuda:N`": ("an NVIDIA GPU of this machine", device_named("cuda")),
-        "`ssh://[user@]host[:port][/folder][?python=PATH]`": ("a machine over ssh", device_named("ssh://host")),
-    }
-    rows = [(name, what, ", ".join(f"`{each}`" for each in device.runtimes)) for name, (what, device) in kinds.items()]
+    rows = [
+        (
+            ", ".join(f"`{form}`" for form in kind.forms),
+            kind.about,
+            ", ".join(f"`{runtime}`" for runtime in device_named(kind.example).runtimes),
+        )
+        for kind in DEVICES.values()
+    ]
     return table(("device", "is", "runtimes"), rows)
 
 

@@ -57,7 +57,7 @@ class StudySpec:
     rungs: tuple[int, ...] = ()
     # Device that trains: "cpu", "cuda", "cuda:N", or "auto" for a GPU if there is one.
     trains_on: str = "auto"
-    # Device on which latency is measured: cpu, cuda, cuda:N or ssh://user@host.
+    # Device on which latency is measured.
     device: str = "cpu"
     # Runtimes through which it is measured; the first one is the objective.
     runtimes: tuple[str, ...] = ("onnxruntime",)

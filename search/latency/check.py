@@ -1,12 +1,9 @@
 """Is a device fit to measure on: what it tells of itself, and whether its runtime survives the reference network."""
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from search.latency.devices.cuda import Cuda
 from search.latency.devices.device import Device
-from search.latency.devices.ssh import Ssh
 from search.latency.measure import check_runtime, measure_on
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
 from search.latency.reading import THROTTLED_NOW, Latency, State
@@ -18,7 +15,6 @@ from threshnet.untrusted import clean
 INPUT_SIZE = 32  # pixels; what most studies measure at
 ENOUGH_MIB = 500  # free memory below this is worth a hint: Python, onnxruntime and a large network take about as much
 PACKAGES = ("numpy", "onnxruntime")
-VENV = ".threshnet"  # in the far home
 THROTTLED = {  # bits of `vcgencmd get_throttled` (raspberrypi.com/documentation, "vcgencmd")
     0: "under-voltage now",
     1: "clock capped now",
@@ -95,7 +91,7 @@ def check(device: Device, protocol: Protocol = DEFAULT_PROTOCOL, *, anew: bool =
         failure = str(error)
     missing = _missing(about, failure)
     problems = [*_problems(about, failure, missing), *_throttled(about, now=True)]
-    install, afterwards = _install(device, missing)
+    install, afterwards = (device.install(PACKAGES) if missing else None) or (None, None)
     return Check(
         device=device.name,
         runtime=runtime,
@@ -158,26 +154,7 @@ def _throttled(about: About | None, *, now: bool) -> Iterator[str]:
 def _hints(device: Device, about: About | None, latency: Latency | None) -> Iterator[str]:
     if about:
         yield from _throttled(about, now=False)
-        governor = about.state.governor
-        if governor not in (None, "performance") and not isinstance(device, Cuda):
-            yield (
-                f"the clock's governor is {governor}, performance is steadier: "
-                "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-            )
+        yield from device.hints(about.state)
         if about.free_mib is not None and about.free_mib < ENOUGH_MIB:
             yield f"only {about.free_mib} MiB of memory are free"
     yield from map(clean, latency.warnings if latency else ())
-
-
-def _install(device: Device, missing: list[str]) -> tuple[str | None, str | None]:
-    """(the command that installs what is missing, the device's name then).
-
-    An interpreter that the user chose gets the packages; the system's own refuses them (PEP 668, Raspberry Pi OS since
-    bookworm), so there a virtual environment in the far home does.
-    """
-    if not missing or not isinstance(device, Ssh):
-        return None, None
-    if "/" in device.python:
-        return device.by_hand(shlex.join([device.python, "-m", "pip", "install", *PACKAGES])), device.name
-    command = f"{device.python} -m venv {VENV} && {VENV}/bin/pip install {' '.join(PACKAGES)}"
-    return device.by_hand(command), f"{device.name.partition('?')[0]}?python={VENV}/bin/python"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from search.latency.devices.named import device_forms, device_named
 from studies.cli.options import OUT, as_json_option, plain_table
 
 if TYPE_CHECKING:
@@ -62,14 +63,13 @@ def device() -> None:
     """Look after the devices that networks are measured on."""
 
 
-@device.command()
+@device.command(epilog=f"DEVICE is {device_forms()}.")
 @click.argument("device")
 @click.option("--calibrate", is_flag=True, help="Record the reference network's latency anew; the device must be idle.")
 @as_json_option
 def check(device: str, calibrate: bool, as_json: bool) -> None:
-    """Tell whether DEVICE (cpu, cuda, cuda:N, ssh://user@host) is fit to measure on; exit status 1 if not."""
+    """Tell whether DEVICE is fit to measure on; exit status 1 if not."""
     from search.latency.check import check as check_device
-    from search.latency.devices.named import device_named
 
     found = check_device(device_named(device), anew=calibrate)
     if as_json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from search.datasets.named import without_path
+from search.latency.devices.named import device_forms
 from studies.cli.options import (
     ERR,
     MAX_SEED,
@@ -35,7 +36,7 @@ SEEDS = "Train so often, with as many seeds; states mean and spread, exports the
 
 def on_option(command: Command) -> Command:
     """Add --on."""
-    text = "Measure the exported ONNX files there: cpu, cuda, cuda:N or ssh://user@host."
+    text = f"Measure the exported ONNX files there: {device_forms()}."
     return click.option("--on", "on", help=text)(command)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from search.latency.devices.named import device_forms, device_named
 from studies.cli.options import OUT, Command, CommandFailed, as_json_option, input_option
 from threshnet.errors import InputError
 
@@ -32,7 +33,6 @@ class Setting:
 
     def resolved(self) -> "tuple[Device, str, Protocol]":
         """Device, runtime and protocol; InputError for what there is not."""
-        from search.latency.devices.named import device_named
         from search.latency.measure import check_runtime
         from search.latency.protocol import Protocol
 
@@ -50,7 +50,7 @@ class Setting:
 def measuring_options(command: Command) -> Command:
     """Add the options of a Setting, handed on as `setting`."""
 
-    @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or ssh://user@host.")
+    @click.option("--device", default="cpu", show_default=True, help=f"{device_forms()}.")
     @click.option("--runtime", help="One of the device's [its first: onnxruntime on a CPU, torch-graph on a GPU].")
     @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in one run.")
     @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the runtime's pool.")

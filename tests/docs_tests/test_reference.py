@@ -13,7 +13,7 @@ from docs.comments import comments
 from docs.generate import ATTRIBUTES, attribute_rows, documented, pages, study_keys, walk_commands
 from search import records
 from search.data import DATASETS
-from search.latency.devices.named import device_named
+from search.latency.devices.named import DEVICES, device_named
 from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES
 from space import SPACES
@@ -84,8 +84,9 @@ def test_every_state_of_a_trial_is_documented() -> None:
 
 def test_whatever_may_be_named_is_documented() -> None:
     page = (REFERENCE / "choices.md").read_text() + "".join(GENERATED.values())
-    runtimes = {each for name in ("cpu", "cuda", "ssh://host") for each in device_named(name).runtimes}
-    for name in (*SAMPLERS, *DATASETS, *RECIPES, *SPACES, *runtimes):
+    forms = [kind.forms[0] for kind in DEVICES.values()]
+    runtimes = {runtime for kind in DEVICES.values() for runtime in device_named(kind.example).runtimes}
+    for name in (*SAMPLERS, *DATASETS, *RECIPES, *SPACES, *forms, *runtimes):
         assert f"| `{name}`" in page, name
 
 

@@ -9,9 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from search.latency.conversation import Conversation, probe
+from search.latency.devices.named import device_forms
 from search.latency.lease import CPU
 from search.latency.onnx_files import Network, onnx_files
 from search.latency.protocol import Protocol
+from search.latency.reading import State
 from threshnet.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder from which `search` and `threshnet` are imported
@@ -53,6 +55,30 @@ class Cpu:
         """The networks as the runtime's probe takes them."""
         with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
+
+    def hints(self, state: State) -> list[str]:
+        """What would make its readings better, given the state it reports; one line each."""
+        return governor_hints(state)
+
+    def install(self, packages: Sequence[str]) -> None:
+        """None: what runs here is installed with this project."""
+
+
+def cpu_device(name: str) -> Cpu:
+    """The device "cpu"; InputError for any other name."""
+    if name != CPU:
+        raise InputError(f"device {name!r}, must be {device_forms()}")
+    return Cpu()
+
+
+def governor_hints(state: State) -> list[str]:
+    """How to keep a CPU's clock steady, if its governor does not."""
+    if state.governor in (None, "performance"):
+        return []
+    return [
+        f"the clock's governor is {state.governor}, performance is steadier: "
+        "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+    ]
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from search.latency.conversation import Conversation
 from search.latency.devices.cpu import child, local_models
 from search.latency.onnx_files import Network
 from search.latency.protocol import Protocol
+from search.latency.reading import State
 from threshnet.errors import InputError
 
 PROVIDER = "CUDAExecutionProvider"
@@ -76,6 +77,13 @@ class Cuda:
         """The networks as the runtime's probe takes them."""
         with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
+
+    def hints(self, state: State) -> list[str]:
+        """Nothing: the clock of a GPU has no governor."""
+        return []
+
+    def install(self, packages: Sequence[str]) -> None:
+        """None: what runs here is installed with this project."""
 
 
 def cuda_device(name: str) -> Cuda:

@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 from search.latency.conversation import Conversation
 from search.latency.onnx_files import Network
 from search.latency.protocol import Protocol
+from search.latency.reading import State
 
 
 class Device(Interface):
@@ -42,3 +43,9 @@ class Device(Interface):
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> AbstractContextManager[Sequence[object]]:
         """The networks as that probe takes them; may be gone after the block."""
+
+    def hints(self, state: State) -> list[str]:
+        """What would make its readings better, given the state it reports; one line each."""
+
+    def install(self, packages: Sequence[str]) -> tuple[str, str] | None:
+        """The command that installs missing packages, and the device's name after that; None if there is none."""

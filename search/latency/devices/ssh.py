@@ -22,15 +22,18 @@ from typing import IO
 from urllib.parse import unquote
 
 from search.latency.conversation import CUT_OFF, Conversation, ending, probe
+from search.latency.devices.cpu import governor_hints
+from search.latency.devices.named import DEVICES
 from search.latency.onnx_files import Network, onnx_files
 from search.latency.probes import probe as instrument
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
+from search.latency.reading import State
 from threshnet.errors import InputError
 from threshnet.untrusted import clean
 
-FORM = "ssh://[user@]host[:port][/folder][?python=PATH]"
 FOLDER = "./.cache/threshnet"  # where files are kept on the far side, relative to its home
 PYTHON = "python3"
+VENV = ".threshnet"  # a virtual environment in the remote home folder
 REMOTE_LEASE = "/tmp/threshnet-measuring.lock"  # between all who measure there over ssh
 KEPT = 100  # model files that stay on the far side, the last used
 LONGEST_SOCKET = 100 - len("/0123456789abcdef.0123456789abcdef")  # of a folder for sockets: their paths end at 103
@@ -101,6 +104,21 @@ class Ssh:
         if missing and self._missing(talk, missing, protocol):
             raise MeasurementError(f"{self.name}: a model file did not arrive whole, though ssh reports success")
         yield [f"{self.folder}/{name}" for name in names]
+
+    def hints(self, state: State) -> list[str]:
+        """What would make its readings better, given the state it reports; one line each."""
+        return governor_hints(state)
+
+    def install(self, packages: Sequence[str]) -> tuple[str, str]:
+        """The command that installs missing packages, and the device's name after that.
+
+        They go into the Python that the user chose. The system's own refuses them (PEP 668, Raspberry Pi OS since
+        bookworm), so there they go into a virtual environment in the remote home folder.
+        """
+        if "/" in self.python:
+            return self.by_hand(shlex.join([self.python, "-m", "pip", "install", *packages])), self.name
+        command = f"{self.python} -m venv {VENV} && {VENV}/bin/pip install {shlex.join(packages)}"
+        return self.by_hand(command), f"{self.name.partition('?')[0]}?python={VENV}/bin/python"
 
     def by_hand(self, command: str = "") -> str:
         """What a user would type to get there, and have this command of a POSIX shell run."""
@@ -184,7 +202,9 @@ def ssh_device(name: str) -> Ssh:
     """The device of an ssh:// name; InputError where that is malformed."""
     parsed = NAME.fullmatch(name)
     if not parsed:
-        raise InputError(f"device {name!r}, must be {FORM}, special characters of folder and PATH as %20")
+        raise InputError(
+            f"device {name!r}, must be {DEVICES['ssh'].forms[0]}, special characters of folder and PATH as %20"
+        )
     user, host, port, folder, python = parsed.groups()
     if port and not 1 <= int(port) <= 65535:
         raise InputError(f"device {name!r}: port {port}, must be 1 to 65535")
