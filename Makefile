@@ -50,6 +50,7 @@ docs: .venv/installed
 	$(BIN)/python -m docs.generate
 	$(BIN)/python -m zensical build --strict --clean
 	$(BIN)/python -m docs.check runs/site
+	@echo "Open runs/site/index.html. Its search needs a server: python3 -m http.server -d runs/site"
 
 wheel: .venv/installed
 	$(BIN)/python -m build --wheel

@@ -133,7 +133,9 @@ def test_recovered_networks_are_counted_as_written() -> None:
     assert f"[{found['threshnet28']['matches']} networks of" in (DOCS / "explanation" / "thresholds.md").read_text()
 
 
-@pytest.mark.parametrize("network", [*sorted((DOCS / "pictures").glob("*.json")), "threshnet79"], ids=str)
+@pytest.mark.parametrize(
+    "network", [*sorted((DOCS / "pictures").glob("*.json")), "threshnet79"], ids=lambda network: Path(network).stem
+)
 def test_drawings_are_current(network: Path | str) -> None:
     """If this fails: `threshnet draw NETWORK -o docs/pages/pictures/NAME.svg`."""
     given = read_network(str(network))
