@@ -47,6 +47,11 @@ class Recipe:
         changed = [f"{name} {getattr(self, name)}" for name in names if getattr(self, name) != getattr(known, name)]
         return f"{self.name} with {', '.join(changed)}" if changed else self.name
 
+    @property
+    def summary(self) -> str:
+        """The recipe in a few words."""
+        return f"{self.epochs} epochs of {self.optimiser} in batches of {self.batch}"
+
     def image_passes(self, images: int) -> int:
         """Training images seen in a whole training on so many; what is left over from the last batch is not seen."""
         batch = min(self.batch, images)
@@ -99,7 +104,11 @@ FAST = Recipe(
     mixed=True,
 )
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PUBLISHED, FAST)}
+# To add a recipe, write a record as above and an entry here.
+RECIPES: dict[str, Recipe] = {
+    PUBLISHED.name: PUBLISHED,
+    FAST.name: FAST,
+}
 
 
 def recipe_named(name: str) -> Recipe:
@@ -107,6 +116,11 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         raise InputError(f"no recipe is named {name!r}; the recipes are {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+def recipes_text() -> str:
+    """The recipes in words: "a (...) or b (...)"."""
+    return " or ".join(f"{name} ({recipe.summary})" for name, recipe in RECIPES.items())
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import click
 
+from search.datasets.named import DATASETS
+from search.latency.devices.named import device_forms
+from search.samplers.named import SAMPLERS
+from search.training.recipes import RECIPES
 from studies.cli.device import device
 from studies.cli.export import check, export, train
 from studies.cli.measure import compare, measure
@@ -29,6 +33,10 @@ from threshnet import __version__
 from threshnet.errors import InputError
 
 OTHER_IMAGES = "images from a folder, which may not be those of the data set that the study is named after"
+CHOICES = (
+    f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
+    f"training recipe ({', '.join(RECIPES)}) and device ({device_forms()})."
+)
 
 
 def main() -> None:
@@ -63,7 +71,7 @@ def cli() -> None:
     """
 
 
-@cli.command()
+@cli.command(epilog=CHOICES)
 @click.argument("spec")
 @storage_option
 @click.option("--trials", type=click.IntRange(min=1), help="Trained or failed networks at which to stop.")

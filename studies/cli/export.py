@@ -9,6 +9,7 @@ import click
 
 from search.datasets.named import without_path
 from search.latency.devices.named import device_forms
+from search.training.recipes import recipe_named, recipes_text
 from studies.cli.options import (
     ERR,
     MAX_SEED,
@@ -47,7 +48,7 @@ def on_option(command: Command) -> Command:
 @click.option("--named", help="A named network, e.g. threshnet79.")
 @file_option("--config", "A network as JSON.")
 @file_option("--weights", "With --named or --config: a .safetensors of ours or an original repository's .pth.")
-@click.option("--recipe", help="Train the network on the whole training split first: published or fast.")
+@click.option("--recipe", help=f"Train the network on the whole training split first: {recipes_text()}.")
 @click.option("--epochs", type=click.IntRange(min=1), help=f"With --recipe: {EPOCHS}")
 @click.option("--seeds", type=click.IntRange(1, 100), help=f"With --recipe: {SEEDS}")
 @click.option("--data", help=f"With --recipe or --weights [the study's]: {DATA}")
@@ -101,7 +102,6 @@ def export(
     from dataclasses import replace
 
     from search.data import class_names
-    from search.training.recipes import recipe_named
     from studies.export.final_training import Assignment, data_settings, trial_assignment
     from studies.export.folder import export_network, export_trial
     from studies.export.latency import device_for_files
@@ -142,7 +142,7 @@ def export(
 @click.command()
 @click.argument("network")
 @click.option("--data", required=True, help=DATA)
-@click.option("--recipe", default="fast", show_default=True, help="published or fast.")
+@click.option("--recipe", default="fast", show_default=True, help=f"{recipes_text()}.")
 @click.option("--epochs", type=click.IntRange(min=1), help=EPOCHS)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="The first seed.")
 @click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help=SEEDS)
@@ -167,7 +167,6 @@ def train(
     from dataclasses import replace
 
     from search.data import class_names
-    from search.training.recipes import recipe_named
     from studies.export.final_training import Assignment, data_settings
     from studies.export.latency import device_for_files
     from studies.network import read_network
