@@ -178,8 +178,8 @@ def _range(kind: "click.IntRange | click.FloatRange") -> str:
 
 
 def escaped(text: str) -> str:
-    """Help text as Markdown: what looks like a tag or an option stands as it is."""
-    return re.sub(r"<([^>\s]+)>", r"&lt;\1&gt;", text)
+    """Help text as Markdown: brackets are no links and no tags."""
+    return text.replace("[", r"\[").replace("<", "&lt;")
 
 
 def attribute_rows(module: ModuleType, heading: str) -> list[tuple[str, str]]:
