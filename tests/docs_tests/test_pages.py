@@ -158,9 +158,7 @@ def test_errors_in_troubleshooting_are_those_of_the_program() -> None:
     """Their fixed parts (`...` stands for what varies) are found in the texts of the source."""
     texts = [text for package in ("threshnet", "space", "search", "studies") for text in strings(ROOT / package)]
     page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
-    quoted = [
-        quote for bold in re.findall(r"^\*\*(.*?)\*\*", page, re.MULTILINE) for quote in re.findall("`(.*?)`", bold)
-    ]
+    quoted = [quote for bold in re.findall(r"\*\*(.*?)\*\*", page) for quote in re.findall("`(.*?)`", bold)]
     errors = [quote for quote in quoted if " " in quote and not quote.startswith("threshnet ")]
     assert len(errors) > 20
     fragments = [part.strip() for quote in errors for part in quote.split("...")]
