@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ from benchmarks.training_throughput import (
 )
 from search.data import Split
 from search.training.recipes import FAST, PUBLISHED, Recipe
+from threshnet.network import build as build_network
 
 PLAN = Plan("cpu", warm_up=1, steps=2, rounds=6)
 
@@ -63,7 +65,7 @@ def test_the_published_loop_reads_images_one_by_one_through_pil() -> None:
     mirrored: list[bool] = []
     for index in list(range(8)) * 10:
         image, label = images[index]
-        assert (image.shape, image.dtype, label) == ((3, 5, 5), torch.float32, split.labels[index])
+        assert (tuple(image.shape), image.dtype, label) == ((3, 5, 5), torch.float32, int(split.labels[index]))
         assert 0 <= float(image.min()) <= float(image.max()) <= 1
         plain = split.images[index].float() / 255
         mirrored.append(torch.equal(image, plain.flip(-1)))
@@ -75,10 +77,9 @@ def test_the_published_loop_reads_images_one_by_one_through_pil() -> None:
 def test_the_published_loop_trains_as_published(monkeypatch: pytest.MonkeyPatch, small: Split, loaders: int) -> None:
     seen: list[Tensor] = []
     built: list[nn.Module] = []
-    real = training_throughput.build
 
     def build(spec: object) -> nn.Module:
-        built.append(real(NETWORK))
+        built.append(build_network(NETWORK))
         built[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
         return built[-1]
 
@@ -113,7 +114,7 @@ def test_only_the_counted_steps_count(monkeypatch: pytest.MonkeyPatch, small: Sp
                 progress(done, 3)
 
     monkeypatch.setattr(training_throughput, "Training", Stub)
-    monkeypatch.setattr(training_throughput.time, "perf_counter", lambda: next(now))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
     assert our_turn(small, PLAN, PUBLISHED)() == pytest.approx(2 * 100 / 3)
 
 

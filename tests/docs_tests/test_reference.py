@@ -4,7 +4,7 @@ import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import pytest
@@ -79,7 +79,7 @@ def test_whatever_is_stored_has_a_documented_name() -> None:
 
 def test_every_state_of_a_trial_is_documented() -> None:
     page = (REFERENCE / "attributes.md").read_text().partition("### States")[2]
-    assert [state for state in records.State.__args__ if f"`{state}`" not in page] == []
+    assert [state for state in get_args(records.State) if f"`{state}`" not in page] == []
 
 
 def test_whatever_may_be_named_is_documented() -> None:

@@ -124,8 +124,7 @@ class Server:
     def cut(self) -> None:
         """End every connection at once, as when the network fails; the far programs live on."""
         table = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        parents = dict(map(int, line.split()) for line in table.splitlines())
-        for pid, parent in parents.items():
+        for pid, parent in (map(int, line.split()) for line in table.splitlines()):
             if parent == self.pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """Claims, on each kind of storage: of all trials of one network one may train it, in whatever order they step."""
 
+import time
 from collections.abc import Iterator, Sequence
 from itertools import permutations
 from multiprocessing.synchronize import Barrier
@@ -226,7 +227,7 @@ def test_a_rival_that_died_before_it_looked_does_not_block_for_ever(
     dead.set_user_attr(FINGERPRINT, "net")
     slept: list[float] = []
     monkeypatch.setattr(claims, "PATIENCE_S", 0.05)
-    monkeypatch.setattr(claims.time, "sleep", slept.append)
+    monkeypatch.setattr(time, "sleep", slept.append)
     assert claim(first, "net", None) is None
     assert slept  # it was waited for
     assert first.user_attrs[OWNER] is True

@@ -54,7 +54,7 @@ def test_tau_is_symmetric_and_turns_with_its_sign(pairs: list[tuple[int, int]]) 
         assert back is turned is None
     else:
         assert -1 <= there <= 1
-        assert (back, turned) == (pytest.approx(there), pytest.approx(-there))
+        assert (back, turned) == pytest.approx((there, -there))
 
 
 def test_chance_is_that_of_kendall() -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from search_tests.trees import colours, contents, message, write_tree
 from sklearn.datasets import load_digits
 
@@ -168,7 +169,12 @@ def test_load_test_gives_the_whole_test_part(tree: Path) -> None:
 def test_only_the_images_of_the_split_are_opened(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
     open_image = datasets._open_image
-    monkeypatch.setattr(datasets, "_open_image", lambda file: (opened.append(file), open_image(file))[1])
+
+    def opening(file: Path) -> Image.Image:
+        opened.append(file)
+        return open_image(file)
+
+    monkeypatch.setattr(datasets, "_open_image", opening)
     load_search(DataSettings("folder", tree, train=10, validation=6), 12)
     assert len(set(opened)) == len(opened) == 16
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -428,7 +429,7 @@ def test_the_trial_of_a_living_or_distant_process_is_left_alone(running: Running
 
 def test_only_trials_that_were_trained_or_failed_to_count(running: Running) -> None:
     study = running.study()
-    cases = [
+    cases: list[tuple[TrialState, dict[str, Any], bool]] = [
         (TrialState.COMPLETE, {}, True),
         (TrialState.FAIL, {}, True),
         (TrialState.FAIL, {records.REASON: "diverged"}, True),

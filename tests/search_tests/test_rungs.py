@@ -440,7 +440,7 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         torch.set_num_threads(1)
-        os.fsync = lambda _: None  # waiting for the disk would take most of the time
+        os.fsync = lambda fd: None  # waiting for the disk would take most of the time
         log: list[str] = []
         objective.measure_on = Measuring(log)  # type: ignore[assignment, attr-defined]
         objective.train = Teaching(log)  # type: ignore[assignment, attr-defined]

@@ -75,14 +75,14 @@ def test_without_a_limit_it_is_a_tenth_beyond_the_slowest_named_network() -> Non
         record(2, "finished", 2.0, 40.0, named="threshnet28"),
         record(3, "failed", 8.0, 0.0, named="threshnet95"),
     ]
-    assert reference_point(trained, 10) == (pytest.approx(4.4), 90.0)
+    assert reference_point(trained, 10) == pytest.approx((4.4, 90.0))
 
 
 def test_without_a_named_network_it_is_a_tenth_beyond_the_slowest_of_the_first_five_trained() -> None:
     trained = [record(n, "finished", 1.0 + n, 20.0) for n in range(8)]
     stopped = record(8, "stopped", 99.0, 20.0)
-    assert reference_point([stopped, *trained], 4) == (pytest.approx(5.5), 75.0)
-    assert reference_point(trained[:2], 4) == (pytest.approx(2.2), 75.0)
+    assert reference_point([stopped, *trained], 4) == pytest.approx((5.5, 75.0))
+    assert reference_point(trained[:2], 4) == pytest.approx((2.2, 75.0))
 
 
 def test_without_any_network_there_is_none() -> None:
@@ -117,10 +117,10 @@ def test_a_curve_worked_out_by_hand() -> None:
     assert curve(ended, BOX) == (
         Step(0, 100, 225.0, 25.0),
         Step(3, 150, 225.0, 25.0),
-        Step(2, 250, 255.0, pytest.approx(28.333333)),
-        Step(5, 350, 255.0, pytest.approx(28.333333)),
-        Step(6, 450, 255.0, pytest.approx(28.333333)),
-        Step(8, 550, 255.0, pytest.approx(28.333333)),
+        Step(2, 250, 255.0, 100 * 255 / 900),
+        Step(5, 350, 255.0, 100 * 255 / 900),
+        Step(6, 450, 255.0, 100 * 255 / 900),
+        Step(8, 550, 255.0, 100 * 255 / 900),
     )
     assert curve([], BOX) == ()
 

@@ -16,7 +16,7 @@ from search.training.recipes import FAST, Recipe
 from search.training.train import Epoch, Trained, Training
 from space import Limits, Space, decode
 from threshnet.costs import count
-from threshnet.network import build
+from threshnet.network import ThreshNet, build
 from threshnet.shared_lease import SharedLease
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 
@@ -167,8 +167,8 @@ class Teaching:
         seed: int,
         device: str,
         rungs: Collection[int],
-        resume: Callable[[Training], None],
-        should_continue: Callable[[Training, float], bool],
+        resume: Callable[[Training[ThreshNet]], None],
+        should_continue: Callable[[Training[ThreshNet], float], bool],
         turn: SharedLease,
         progress: Callable[[int, int], None],
     ) -> Trained:

@@ -230,9 +230,10 @@ def test_bad_parameters_are_named() -> None:
         decode(DEFAULT, params | {"block7_layers": 3})
     with pytest.raises(InputError, match="parameter 'block1_layers' = 17: must be an integer from 1 to 16"):
         decode(DEFAULT, params | {"block1_layers": 17})
-    for value in (0, -1, 2.0, True, None):
+    values: list[Any] = [0, -1, 2.0, True, None]
+    for value in values:
         with pytest.raises(InputError, match=f"'block1_layers' = {value}"):
-            decode(DEFAULT, params | {"block1_layers": value})  # type: ignore[dict-item]
+            decode(DEFAULT, params | {"block1_layers": value})
     del params["stem"]
     with pytest.raises(InputError, match="parameter 'stem' of the space 'default' is missing"):
         decode(DEFAULT, params)

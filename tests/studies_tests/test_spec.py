@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -16,6 +16,7 @@ from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES
 from space import SPACES, Limits
+from space.definition import Granularity
 from studies.spec import BUILT_IN, StudySpec, find_spec, parse_spec, read_spec
 from threshnet import InputError
 
@@ -83,7 +84,7 @@ SPECS = st.builds(
     sampler=st.sampled_from(sorted(SAMPLERS)),
     input_size=st.integers(1, 1024),
     space=st.sampled_from(list(SPACES.values())).flatmap(
-        lambda space: st.sampled_from(["network", "block", "schedule", "layer"]).map(
+        lambda space: st.sampled_from(get_args(Granularity)).map(
             lambda granularity: replace(space, granularity=granularity)
         )
     ),

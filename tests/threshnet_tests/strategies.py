@@ -5,7 +5,7 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from threshnet.schedules import schedule
-from threshnet.spec import Activation, BlockSpec, NetworkSpec, Output, StemSpec
+from threshnet.spec import Activation, BlockSpec, NetworkSpec, Output, StemSpec, Unit
 
 Links = tuple[tuple[int, ...], ...]
 
@@ -27,7 +27,7 @@ def links(draw: st.DrawFn, max_depth: int = 16) -> Links:
 @st.composite
 def blocks(draw: st.DrawFn, max_depth: int = 16, max_width: int = 64) -> BlockSpec:
     """Any valid block whose growth, transition and bottleneck are at most `max_width` channels."""
-    unit = draw(st.sampled_from(("bottleneck", "conv")))
+    unit: Unit = draw(st.sampled_from(get_args(Unit)))
     return BlockSpec(
         links=draw(links(max_depth)),
         growth=draw(st.integers(1, max_width)),

@@ -18,6 +18,7 @@ from benchmarks.comparison.page import Row, markdown
 from benchmarks.comparison.runs import Images, Ledger, NotTaken, Protocols, trained
 from benchmarks.comparison.systems import System, systems
 from search.data import DataSettings, SearchData
+from search.training.checkpoints import save_training
 from search.training.recipes import FAST
 from threshnet.costs import count
 from threshnet.errors import InputError
@@ -89,14 +90,14 @@ def test_an_interrupted_training_goes_on_to_the_same_error(tmp_path: Path, monke
 
     saved: list[int] = []
 
-    def stop(*_: object) -> None:
+    def save_then_stop(*arguments: object) -> None:
+        save_training(*arguments)  # type: ignore[arg-type]
         saved.append(1)
         if len(saved) == 2:
             raise Interrupted
 
     ledger = Ledger(tmp_path / "stopped.jsonl", ("trained",))
-    keep = comparison_runs.save_training
-    monkeypatch.setattr(comparison_runs, "save_training", lambda *given: (keep(*given), stop()))
+    monkeypatch.setattr(comparison_runs, "save_training", save_then_stop)
     with pytest.raises(Interrupted):
         trained(ledger, system, protocols, images, seed=0)
     assert (tmp_path / "tiny-0-1.pt").exists()

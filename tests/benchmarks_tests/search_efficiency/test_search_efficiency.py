@@ -14,6 +14,7 @@ from benchmarks.search_efficiency.page import by_strategy, costs, markdown, rati
 from benchmarks.search_efficiency.runs import Run, kept, write
 from benchmarks.search_efficiency.strategies import OURS
 from benchmarks.threshbench.table import Table
+from studies.figures.chrome import NoChrome
 
 NETWORKS = 225
 
@@ -90,7 +91,7 @@ def test_the_page_is_written_and_a_missing_browser_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def draw(*_: object) -> bytes:
-        raise search_efficiency.NoChrome("no Chrome found")
+        raise NoChrome("no Chrome found")
 
     monkeypatch.setattr(search_efficiency, "draw", draw)
     program(folder, "--seeds", "1", "--output", str(folder / "new" / "page.md"))
@@ -122,7 +123,7 @@ def test_runs_of_another_table_are_dropped(tmp_path: Path) -> None:
 def test_costs_of_runs_that_fell_short() -> None:
     runs = [run("gp", 0, 20.0), run("gp", 1, None, "limit", 60.0), run("gp", 2, None, "stopped", 30.0)]
     paid = costs(runs, 0.95, "cached", NETWORKS)
-    assert paid.values == (20, 60, NETWORKS)  # to 95 %, at the cut, the whole table
+    assert list(paid.values) == [20, 60, NETWORKS]  # to 95 %, at the cut, the whole table
     assert paid.told() == ">= 60.0 (40.0 to 142), 1 cut"
     assert costs(runs, 0.95, "charged", NETWORKS).values == (40, 120, NETWORKS)
     assert costs(runs[:1], 0.95, "cached", NETWORKS).told() == "20.0 (20.0 to 20.0)"

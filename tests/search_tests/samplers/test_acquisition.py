@@ -47,7 +47,7 @@ def a_front() -> list[Candidate]:
 
 
 def values(*candidates: Candidate) -> list[float]:
-    return Acquisition(candidates, RUNGS).values().tolist()
+    return [float(value) for value in Acquisition(candidates, RUNGS).values()]
 
 
 def test_a_network_has_one_descriptor_per_slope() -> None:

@@ -20,7 +20,7 @@ from search.training.evaluate import error_percent, logits
 from search.training.recipes import PUBLISHED, RECIPES, Recipe, learning_rate, recipe_named
 from search.training.train import Epoch, Training, TrainingFailed, train
 from threshnet.errors import InputError
-from threshnet.network import build
+from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 
 PLAIN = replace(RECIPE, averaged=False, flip="where_allowed", shift=0)
@@ -28,17 +28,17 @@ PLAIN = replace(RECIPE, averaged=False, flip="where_allowed", shift=0)
 
 def start(
     spec: NetworkSpec = NETWORK, recipe: Recipe = RECIPE, *, seed: int = 0, flip: bool = True, images: int = 20
-) -> Training:
+) -> Training[ThreshNet]:
     return Training(partial(build, spec), dark_and_bright(images), recipe, flip=flip, seed=seed)
 
 
-def finish(training: Training) -> Training:
+def finish(training: Training[ThreshNet]) -> Training[ThreshNet]:
     while not training.finished:
         training.step_epoch()
     return training
 
 
-def state(training: Training) -> dict[str, Tensor]:
+def state(training: Training[ThreshNet]) -> dict[str, Tensor]:
     """Every tensor that a training carries, by its place."""
     found: dict[str, Tensor] = {}
 
@@ -53,7 +53,7 @@ def state(training: Training) -> dict[str, Tensor]:
     return found
 
 
-def assert_equal(a: Training, b: Training) -> None:
+def assert_equal(a: Training[ThreshNet], b: Training[ThreshNet]) -> None:
     """Bit for bit, wall-clock times aside."""
     first, second = state(a), state(b)
     assert first.keys() == second.keys()
@@ -61,7 +61,7 @@ def assert_equal(a: Training, b: Training) -> None:
     assert [(e.number, e.loss) for e in a.epochs] == [(e.number, e.loss) for e in b.epochs]
 
 
-def seen_images(training: Training) -> list[Tensor]:
+def seen_images(training: Training[ThreshNet]) -> list[Tensor]:
     """What the network reads, batch by batch, from now on."""
     seen: list[Tensor] = []
     training.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
@@ -291,7 +291,8 @@ def test_turns_change_nothing_bit_for_bit() -> None:
         turned.step_epoch(turn=Turns())
     assert_equal(plain, turned)
     data = dark_and_bright(24), dark_and_bright(20)
-    alone, taken = (train(DROPPING, *data, RECIPE, flip=True, seed=0, **options) for options in ({}, {"turn": Turns()}))
+    alone = train(DROPPING, *data, RECIPE, flip=True, seed=0)
+    taken = train(DROPPING, *data, RECIPE, flip=True, seed=0, turn=Turns())
     assert alone.error == taken.error
     for mine, theirs in zip(alone.model.parameters(), taken.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)

@@ -1,6 +1,7 @@
 """What a launch prints of its trials and at its end."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from studies_tests.sample import sample_loaded, with_stopped
@@ -18,7 +19,7 @@ def shown(record: Record, params: int = 310_000) -> str:
     ratio = 0.512 / record.latency[network].latency_ms
     reading = record.latency[network]
     latency = replace(reading, reference_ms=ratio * reading.reference_ms)
-    valued = {"latency_ms": 0.512} if record.trained else {}
+    valued: dict[str, Any] = {"latency_ms": 0.512} if record.trained else {}
     return line(replace(record, number=12, latency={network: latency}, costs={"params": params}, **valued))
 
 

@@ -16,6 +16,7 @@ from studies_tests.small import TREE_NETWORK
 from torch import Tensor
 
 from search.training.recipes import recipe_named
+from search.training.train import Training
 from studies.cli.progress import Screen
 from studies.export import final_training as training
 from studies.export.card import ExportResult, ModelInfo, seeds_told
@@ -191,21 +192,21 @@ def test_killed_at_any_moment_it_trains_nothing_twice(
 
         monkeypatch.setattr(owner, name, around)
 
-    stand_in = training.export_model
+    stand_in: Callable[..., ExportedModel] = vars(training)["export_model"]
 
     def export(model: ThreshNet, folder: Path, *others: object) -> ExportedModel:
         (folder / "model.safetensors").write_bytes(b"half of it")
         step()
-        return stand_in(model, folder, *others)  # type: ignore[arg-type]
+        return stand_in(model, folder, *others)
 
-    epoch = training.Training.step_epoch
+    epoch = Training.step_epoch
 
-    def counted(self: training.Training[ThreshNet], *arguments: object) -> object:
+    def counted(self: Training[ThreshNet], *arguments: object) -> object:
         trained.append(self.seed)
         return epoch(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(training, "export_model", export)
-    monkeypatch.setattr(training.Training, "step_epoch", counted)
+    monkeypatch.setattr(Training, "step_epoch", counted)
     for owner, name in ((training, "export_model"), (training, "score_model"), (Path, "write_text"), (Path, "unlink")):
         steps(owner, name)
     for moment in count(1):

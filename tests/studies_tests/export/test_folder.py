@@ -61,7 +61,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
 @pytest.fixture(scope="module")
 def exported(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The exported trial, and what was heard of it."""
-    folder, heard = tmp_path_factory.mktemp("model") / "new", []
+    folder = tmp_path_factory.mktemp("model") / "new"
+    heard: list[str] = []
     export_trial(study, 0, folder, heard.append)
     return folder, heard
 

@@ -8,6 +8,7 @@ import re
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -216,8 +217,9 @@ def test_the_table_alone_is_the_table_of_the_folder(study: LoadedStudy, results:
 def test_a_place_that_cannot_be_written_is_named(kind: str, study: LoadedStudy, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
+    target: dict[str, Any] = {kind: blocker / "inside"}
     with pytest.raises(InputError, match=f"{blocker}.*cannot be written") as caught:
-        list(report.write(study, fronts_of(study), progress_of(study), **{kind: blocker / "inside"}))
+        list(report.write(study, fronts_of(study), progress_of(study), **target))
     assert "\n" not in str(caught.value)
 
 

@@ -41,6 +41,7 @@ def test_folding_changes_logits_by_rounding_alone(spec: NetworkSpec) -> None:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 for values in (module.weight, module.bias, module.running_mean, module.running_var):
+                    assert values is not None
                     values.uniform_(0.5, 2.0)
     model.eval()
     images = torch.rand(2, 3, size, size)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -73,7 +74,7 @@ def say(far: Far, script: str) -> None:
         ("ssh://pi?python=-x/y", {"host": "pi", "python": "./-x/y"}),
     ],
 )
-def test_names(name: str, device: dict[str, object]) -> None:
+def test_names(name: str, device: dict[str, Any]) -> None:
     assert ssh_device(name) == replace(Ssh(name, "pi", remote_lease=ssh.REMOTE_LEASE), **device)
     assert device_named(name) == ssh_device(name)
 

@@ -4,6 +4,7 @@ import ast
 import fcntl
 import gc
 import hashlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -177,7 +178,7 @@ def test_the_interval_covers_the_true_ratio(cycles: int, skew: float) -> None:
 def test_of_the_reference_itself_the_interval_is_in_milliseconds() -> None:
     medians = np.array([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0] * 6])
     assert ratio_interval(medians, 0) == (3.5, 1.0, 6.0)
-    assert ratio_interval(medians, 1) == (pytest.approx((2 / 3 + 2 / 4) / 2), 2 / 6, 2.0)
+    assert ratio_interval(medians, 1) == pytest.approx(((2 / 3 + 2 / 4) / 2, 2 / 6, 2.0))
 
 
 @pytest.mark.parametrize(
@@ -382,11 +383,11 @@ def test_about_tells_what_a_user_should_know() -> None:
 
 
 def test_a_runtime_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = probe.importlib.metadata.version
+    known = importlib.metadata.version
 
     def version(package: str) -> str:
         if package == "onnxruntime":
-            raise probe.importlib.metadata.PackageNotFoundError(package)
+            raise importlib.metadata.PackageNotFoundError(package)
         return known(package)
 
     monkeypatch.setattr("importlib.metadata.version", version)
@@ -535,8 +536,8 @@ def test_the_probe_runs_on_python_3_9_without_this_project() -> None:
 
 
 def test_the_probe_and_the_records_load_no_torch() -> None:
-    modules = ("probe", "protocol", "reading", "lease", "strict", "conversation")
-    program = f"import sys, {', '.join(f'search.latency.probes.{name}' for name in modules)}\n"
+    modules = ("probes.probe", "protocol", "reading", "lease", "conversation")
+    program = f"import sys, threshnet.strict, {', '.join(f'search.latency.{name}' for name in modules)}\n"
     program += "print(sorted({'torch', 'optuna', 'pandas', 'scipy'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
