@@ -239,7 +239,7 @@ def test_a_probes_answer_is_read(recwarn: pytest.WarningsRecorder) -> None:
     assert not recwarn
 
 
-BAD_ROUNDS: list[tuple[list[list[Any]], str]] = [
+BAD_ROUNDS: list[tuple[Any, str]] = [
     ([[1.0, 0.0]] * 6, "positive finite milliseconds"),
     ([[1.0, -1.0]] * 6, "positive finite milliseconds"),
     ([[1.0, 2.0]] * 5 + [[1.0]], "as many rounds of as many runs"),
@@ -253,7 +253,7 @@ BAD_ROUNDS: list[tuple[list[list[Any]], str]] = [
     ([[1.0, "2"]] * 6, r"\[0\]\[1\] = '2': must be a number"),
     ([[1.0, [2.0]]] * 6, r"\[0\]\[1\] = \[2\.0\]: must be a number"),
     ([1.0] * 6, r"\[0\] = 1\.0: must be "),
-    ("123456", "= '123456': must be "),  # type: ignore[list-item]
+    ("123456", "= '123456': must be "),
 ]
 
 

@@ -161,11 +161,12 @@ def test_fitted_hyperparameters_stay_within_their_bounds(monkeypatch: pytest.Mon
     """Even with a steep gradient: beyond the bounds, covariances overflow."""
     steep = np.array([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0]) * 1e6
     tried: list[np.ndarray] = []
-    monkeypatch.setattr(
-        surrogate,
-        "_loss",
-        lambda point, *_: (tried.append(point.copy()), (point @ steep, steep))[1],
-    )
+
+    def loss(point: np.ndarray, *_: object) -> tuple[float, np.ndarray]:
+        tried.append(point.copy())
+        return float(point @ steep), steep
+
+    monkeypatch.setattr(surrogate, "_loss", loss)
     fitted = Surrogate(made_up(10), LEVEL, SLOPES).hyperparameters
     assert fitted == pytest.approx(PRIOR - BOUND_SD * PRIOR_SD * np.sign(steep))
     assert max(np.abs((point - PRIOR) / PRIOR_SD).max() for point in tried) < BOUND_SD + 1e-9

@@ -13,6 +13,7 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.distributions import BaseDistribution
 from studies_tests.sample import CAVEAT, remeasured, sample_loaded, with_stopped
 
 from search.intervals import error_interval
@@ -45,6 +46,7 @@ def hostile(loaded: LoadedStudy) -> LoadedStudy:
 
 def inside(page: str, name: str) -> str:
     """The text of the page's script element with that id."""
+    text: str
     (text,) = re.findall(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)
     return text
 
@@ -67,6 +69,7 @@ def test_every_trial_is_listed_with_its_values_and_intervals() -> None:
         assert (trials["error"][at] is not None) == record.trained
         if record.trained:
             middle, low, high = trials["error"][at]
+            assert record.error is not None
             assert middle == pytest.approx(record.error, rel=1e-5)
             assert (low, high) == pytest.approx(error_interval(record.error, 200), rel=1e-5)
         for column, front in zip(trials["latency"], fronts, strict=True):
@@ -199,7 +202,7 @@ def test_a_shell_reads_the_export_command_as_it_is_meant_whatever_the_study_is_c
 def test_importances_are_found_and_not_claimed_for_few_networks() -> None:
     assert importances(ONE) == {"reason": f"Available after {MIN_NETWORKS} fully trained networks (1 so far)"}
     assert importances(TWO) == {"reason": "Not available: no parameter varies, or no objective depends on one"}
-    distribution = optuna.distributions.IntDistribution(0, 15)
+    distribution: BaseDistribution = optuna.distributions.IntDistribution(0, 15)
     names = ["depth", "width", *(f"idle{n}" for n in range(MAX_PARAMETERS))]
     study = optuna.create_study(directions=["minimize", "minimize"])
     for number in range(64):

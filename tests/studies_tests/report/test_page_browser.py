@@ -196,6 +196,7 @@ def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, s
     while page.evaluate(focused) != dominated:
         page.keyboard.press("ArrowRight")
     network = study.records[dominated]
+    assert network.error is not None
     assert page.evaluate("document.activeElement.ariaLabel").startswith(
         f"{title(network)}, error {int(network.error)}."
     )
