@@ -9,6 +9,7 @@ and choices; the result tables and pictures. The pages include them (`--8<-- "NA
 import inspect
 import re
 import shutil
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -260,6 +261,14 @@ def device_table() -> str:
     return table(("device", "is", "runtimes"), rows)
 
 
+def layers() -> str:
+    """The layers inside `studies`, as the contract of import-linter orders them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (inside,) = (each["layers"] for each in contracts if each.get("containers") == ["studies"])
+    return " → ".join(", ".join(f"`{module}`" for module in layer.split(" | ")) for layer in inside) + "\n"
+
+
 def result(file: Path, pictures: str) -> str:
     """A result page to be included: without its title, one heading lower, its pictures under a prefix."""
     text = file.read_text(encoding="utf-8")
@@ -285,6 +294,7 @@ def pages() -> dict[str, str]:
         "spaces.inc": space_table(),
         "data_sets.inc": data_table(),
         "devices.inc": device_table(),
+        "layers.inc": layers(),
     }
     found |= {f"{file.stem}.inc": file.read_text(encoding="utf-8") for file in sorted(BENCHMARKS.glob("*.md"))}
     found["comparison.inc"] = result(BENCHMARKS / "comparison" / "README.md", "comparison")
