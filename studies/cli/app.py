@@ -21,6 +21,7 @@ from studies.cli.options import (
     CommandFailed,
     Duration,
     as_json_option,
+    backend_option,
     file_option,
     runs_option,
     storage_option,
@@ -32,7 +33,7 @@ from studies.cli.volume import volume
 from threshnet import __version__
 from threshnet.errors import InputError
 
-OTHER_IMAGES = "images from a folder, which may not be those of the data set that the study is named after"
+OTHER_IMAGES = "images from a folder, which may differ from the data set in the study's name"
 CHOICES = (
     f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
     f"training recipe ({', '.join(RECIPES)}) and device ({device_forms()})."
@@ -40,8 +41,8 @@ CHOICES = (
 
 
 def main() -> None:
-    """Entry point: bad input ends in one line and exit status 2, a failure in one line and 1, Ctrl-C in status 130."""
-    logging.disable(logging.WARNING)  # Optuna's and the exporters' own talk
+    """Entry point. Exit status 2 and one line for bad input, 1 and one line for a failure, 130 for Ctrl-C."""
+    logging.disable(logging.WARNING)  # the output of Optuna and of torch's exporters
     try:
         sys.exit(cli(sys.argv[1:] or ["--help"], prog_name="threshnet", standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
@@ -67,23 +68,23 @@ def _fail(message: str, status: int) -> None:
 def cli() -> None:
     """Search threshold schedules of ThreshNets for image error and measured latency.
 
-    Launch a study, look at its Pareto front, export a network of it as a model.
+    Launch a study, look at its Pareto front, export one of its networks as a model.
     """
 
 
 @cli.command(epilog=CHOICES)
 @click.argument("spec")
 @storage_option
-@click.option("--trials", type=click.IntRange(min=1), help="Trained or failed networks at which to stop.")
-@click.option("--budget", type=float, help="Full trainings' worth of training images at which to stop.")
-@click.option("--until-plateau", is_flag=True, default=None, help="Stop as soon as the front no longer moves.")
+@click.option("--trials", type=click.IntRange(min=1), help="Stop after this many trained or failed networks.")
+@click.option("--budget", type=float, help="Stop after the training images of this many full trainings.")
+@click.option("--until-plateau", is_flag=True, default=None, help="Stop once the front has plateaued.")
 @click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Read an ImageFolder tree instead of the spec's data set, mirrored in training where that one is.",
+    help="ImageFolder tree to use in place of the spec's data set, with its flip setting.",
 )
-@click.option("--caveat", help="Said beside every number, with --data.")
+@click.option("--caveat", help="Note shown with every reported number (needs --data).")
 @runs_option
 @as_json_option
 def launch(
@@ -98,9 +99,9 @@ def launch(
     runs: Path,
     as_json: bool,
 ) -> None:
-    """Create or resume the study of SPEC, a TOML file or the name of a built-in one.
+    """Create or resume a study.
 
-    Ctrl-C stops cleanly; launching again goes on.
+    SPEC is a TOML file or the name of a built-in study. Ctrl-C stops cleanly; rerun the command to resume.
     """
     from dataclasses import replace
 
@@ -133,9 +134,9 @@ def launch(
         )
     if as_json:
         failed, stopped = failures(loaded.records), sum(stopped_at(loaded.records).values())
-        told = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained, "failed": failed}
-        told |= {"stopped": stopped}
-        click.echo(json.dumps(told, indent=2))
+        summary = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained, "failed": failed}
+        summary |= {"stopped": stopped}
+        click.echo(json.dumps(summary, indent=2))
     else:
         OUT.print(closing(StudyAnalysis(loaded, storage), outcome), highlight=False, soft_wrap=True)
     if outcome.ended == "interrupted":
@@ -151,7 +152,10 @@ def launch(
 @as_json_option
 @click.pass_context
 def studies(context: click.Context, storage: str, as_json: bool) -> None:
-    """List the studies of a storage: trials by state, hypervolume, last activity."""
+    """List the studies of a storage.
+
+    Shows trials by state, hypervolume and last activity.
+    """
     if context.invoked_subcommand:
         return
     from dataclasses import asdict
@@ -171,7 +175,10 @@ def studies(context: click.Context, storage: str, as_json: bool) -> None:
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 def copy(study: str, source: str, target: str) -> None:
-    """Copy a study from one storage to another; its weights stay where they are."""
+    """Copy a study to another storage.
+
+    Its weights stay in their folder.
+    """
     from studies.listing import copy_study
     from studies.storage import shown
 
@@ -182,9 +189,9 @@ def copy(study: str, source: str, target: str) -> None:
 @cli.command()
 @click.argument("study")
 @storage_option
-@click.option("--on", "backend", help="Show the front of this backend alone, e.g. 'cpu torch'.")
+@backend_option("Show the front on this backend only, e.g. 'cpu torch'.")
 @file_option("--html", "Write the fronts as one interactive page.")
-@file_option("--png", "Write the fronts as a picture; needs a Chrome or Chromium.")
+@file_option("--png", "Write the fronts as a picture; needs Chrome or Chromium.")
 @file_option("--csv", "Write every trial as a table.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), help="Write a results folder.")
 @as_json_option
@@ -200,13 +207,16 @@ def pareto(
     as_json: bool,
     runs: Path,
 ) -> None:
-    """Show the Pareto front of STUDY, its named networks, what dominates each, and what moves on other backends."""
+    """Show the Pareto front of a study.
+
+    Also lists its named networks, the networks that dominate each, and the changes of the front on other backends.
+    """
     from studies.analysis import analyse
-    from studies.cli.tables import front_table, moves_told, named_table
+    from studies.cli.tables import front_table, moves_tables, named_table
     from studies.fronts.moves import moves
 
     if backend is not None and results is not None:
-        raise InputError("--results is about every backend of the study, so it does not go with --on")
+        raise InputError("--results covers every backend of the study, so it cannot be combined with --backend")
     analysis = analyse(study, storage, runs=runs, backend=backend)
     first, *others = analysis.fronts
     if as_json:
@@ -217,8 +227,8 @@ def pareto(
             OUT.print(named_table(first))
         for front in others:
             OUT.print(front_table(front))
-            for told in moves_told(moves(first, front)):
-                OUT.print(told, highlight=False)
+            for part in moves_tables(moves(first, front)):
+                OUT.print(part, highlight=False)
         for sentence in analysis.progress.told:
             OUT.print(sentence, highlight=False)
         if first.caveat:

@@ -1,4 +1,4 @@
-"""The commands about devices: check."""
+"""The commands on measurement devices: check."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def device_table(check: "Check") -> Table:
-    """What is known of a device, and what speaks against it."""
+    """The facts about a device, its problems and hints."""
     verdict = "fit to measure on" if check.fit else "not fit to measure on"
     table = plain_table(f"{check.device}: {verdict}")
     table.show_header = False
@@ -33,8 +33,8 @@ def _rows(check: "Check") -> Iterator[tuple[str, str]]:
     if check.latency_ms and check.reference_ms:
         yield "runtime", f"{check.runtime} {check.runtime_version} survives its first inference"
         ratio = check.latency_ms / check.reference_ms
-        told = f"{check.latency_ms:.3f} ms, {ratio:.2f} times the recorded {check.reference_ms:.3f} ms"
-        yield "reference network", told
+        measured = f"{check.latency_ms:.3f} ms, {ratio:.2f} times the recorded {check.reference_ms:.3f} ms"
+        yield "reference network", measured
     for problem in check.problems:
         yield "problem", problem
     for hint in check.hints:
@@ -54,21 +54,29 @@ def _facts(about: "About") -> Iterator[tuple[str, str]]:
         ("temperature", state.temperature_c, " degrees C"),
         ("load", state.load, ""),
     ):
-        yield name, "not told" if value is None else f"{value}{unit}"
-    yield "throttled", "not told" if state.throttled is None else f"{state.throttled:#x}" if state.throttled else "no"
+        yield name, "not reported" if value is None else f"{value}{unit}"
+    yield (
+        "throttled",
+        "not reported" if state.throttled is None else f"{state.throttled:#x}" if state.throttled else "no",
+    )
 
 
 @click.group()
 def device() -> None:
-    """Look after the devices that networks are measured on."""
+    """Manage measurement devices."""
 
 
 @device.command(epilog=f"DEVICE is {device_forms()}.")
 @click.argument("device")
-@click.option("--calibrate", is_flag=True, help="Record the reference network's latency anew; the device must be idle.")
+@click.option(
+    "--calibrate", is_flag=True, help="Re-measure the reference network's idle latency; the device must be idle."
+)
 @as_json_option
 def check(device: str, calibrate: bool, as_json: bool) -> None:
-    """Tell whether DEVICE is fit to measure on; exit status 1 if not."""
+    """Check whether a device is fit to measure on.
+
+    Exit status 1 if it is not fit.
+    """
     from search.latency.check import check as check_device
 
     found = check_device(device_named(device), anew=calibrate)

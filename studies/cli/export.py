@@ -1,4 +1,4 @@
-"""The commands that make model folders and look at them: export, train, check."""
+"""The commands that make and verify model folders: export, train, check."""
 
 import json
 from collections.abc import Callable
@@ -12,10 +12,12 @@ from search.latency.devices.named import device_forms
 from search.training.recipes import recipe_named, recipes_text
 from studies.cli.options import (
     ERR,
+    FORMER,
     MAX_SEED,
     OUT,
     Command,
     CommandFailed,
+    RenamedOption,
     as_json_option,
     file_option,
     input_option,
@@ -31,14 +33,14 @@ if TYPE_CHECKING:
     from studies.export.folder import ExportedModel
 
 DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
-EPOCHS = "Instead of the recipe's."
-SEEDS = "Train so often, with as many seeds; states mean and spread, exports the first."
+EPOCHS = "Epochs (overrides the recipe)."
+SEEDS = "Number of training runs, one seed each; reports mean and standard deviation, exports the first."
 
 
-def on_option(command: Command) -> Command:
-    """Add --on."""
-    text = f"Measure the exported ONNX files there: {device_forms()}."
-    return click.option("--on", "on", help=text)(command)
+def device_option(command: Command) -> Command:
+    """Add --device: the device on which exported files are measured."""
+    text = f"Also measure the exported ONNX files on this device: {device_forms()}."
+    return click.option("--device", FORMER, "device", cls=RenamedOption, help=text)(command)
 
 
 @click.command()
@@ -47,12 +49,12 @@ def on_option(command: Command) -> Command:
 @click.option("--knee", is_flag=True, help="The knee of STUDY's front.")
 @click.option("--named", help="A named network, e.g. threshnet79.")
 @file_option("--config", "A network as JSON.")
-@file_option("--weights", "With --named or --config: a .safetensors of ours or an original repository's .pth.")
+@file_option("--weights", "With --named or --config: .safetensors of this project, or .pth of an original repository.")
 @click.option("--recipe", help=f"Train the network on the whole training split first: {recipes_text()}.")
-@click.option("--epochs", type=click.IntRange(min=1), help=f"With --recipe: {EPOCHS}")
-@click.option("--seeds", type=click.IntRange(1, 100), help=f"With --recipe: {SEEDS}")
+@click.option("--epochs", type=click.IntRange(min=1), help="With --recipe: epochs (overrides the recipe).")
+@click.option("--seeds", type=click.IntRange(1, 100), help=f"With --recipe: {SEEDS[0].lower()}{SEEDS[1:]}")
 @click.option("--data", help=f"With --recipe or --weights [the study's]: {DATA}")
-@on_option
+@device_option
 @output_option
 @input_option(None, "With --named or --config: image size, pixels [the file's, or 32].")
 @click.option("--classes", type=click.IntRange(min=2), help="With --named: number of classes [the data's, or 10].")
@@ -70,7 +72,7 @@ def export(
     epochs: int | None,
     seeds: int | None,
     data: str | None,
-    on: str | None,
+    device: str | None,
     output: Path,
     size: int | None,
     classes: int | None,
@@ -78,26 +80,27 @@ def export(
     runs: Path,
     as_json: bool,
 ) -> None:
-    """Write a model folder that runs without this project, each file loaded by itself and compared.
+    """Export a network as a self-contained model folder.
 
-    The network is a trial of STUDY (--trial N or --knee), a named one, or one in a JSON file. With --recipe it is
-    trained first; stopped at any time, the same command goes on after the last finished epoch.
+    The network is a trial of STUDY (--trial N or --knee), a named one, or one in a JSON file. Each file is loaded in a
+    process of its own and compared. With --recipe the network is trained first, resumable after each epoch by the same
+    command.
     """
     ways = [study is not None, named is not None, config is not None]
     if sum(ways) != 1 or (trial is not None) + knee != (study is not None):
-        raise InputError("export what? STUDY --trial N, STUDY --knee, --named NAME or --config F.json")
+        raise InputError("name what to export: STUDY with --trial or --knee, --named NAME or --config FILE")
     if study is not None and (weights or size or classes):
-        raise InputError("--weights, --input and --classes go with --named or --config, not with a study")
+        raise InputError("--weights, --input and --classes need --named or --config, not a study")
     if config is not None and classes:
-        raise InputError("--classes goes with --named: the network of a JSON file has its own number")
+        raise InputError("--classes needs --named: the network of a JSON file has its own number")
     if recipe is None and (epochs or seeds):
-        raise InputError("--epochs and --seeds go with --recipe")
+        raise InputError("--epochs and --seeds need --recipe")
     if recipe is not None and weights:
-        raise InputError("--weights or --recipe: the network has weights, or it is trained")
+        raise InputError("--weights and --recipe exclude each other: the network either has weights or is trained")
     if recipe is not None and study is None and data is None:
-        raise InputError("--recipe needs --data where there is no study that says which images")
+        raise InputError("--recipe needs --data unless a study defines the images")
     if recipe is None and data is not None and not weights:
-        raise InputError("--data goes with --recipe or --weights")
+        raise InputError("--data needs --recipe or --weights")
 
     from dataclasses import replace
 
@@ -108,35 +111,35 @@ def export(
     from studies.network import named_network
     from threshnet.spec_file import read_spec_file
 
-    device = device_for_files(on) if on else None
+    target = device_for_files(device) if device else None
     settings = data_settings(data) if data else None
     chosen = recipe_named(recipe) if recipe else None
     chosen = replace(chosen, epochs=epochs or chosen.epochs) if chosen else None
-    tell = _silent if as_json else _tell
+    tell = _silent if as_json else _print
 
     def done(file: str) -> None:
         tell(f"{output / file}")
 
-    def ship() -> "ExportedModel":
+    def exported() -> "ExportedModel":
         if study is not None:
             from studies.analysis import analyse
 
             analysis = analyse(study, storage, runs=runs)
             number = analysis.front.knee.number if trial is None else trial
             if chosen is None:
-                return export_trial(analysis.study, number, output, done, device)
+                return export_trial(analysis.study, number, output, done, target)
             assignment = trial_assignment(analysis.study, number, chosen, range(seeds or 1), settings)
-            return _trained(assignment, output, device, tell)
+            return _trained(assignment, output, target, tell)
         if named is not None:
             given = named_network(named, classes or (len(class_names(settings)) if settings else 10))
         else:
             given = read_spec_file(config or Path())
         given = replace(given, input_size=size or given.input_size)
         if chosen is None or settings is None:
-            return export_network(given, weights, output, done, device, settings)
-        return _trained(Assignment(given, settings, chosen, range(seeds or 1)), output, device, tell)
+            return export_network(given, weights, output, done, target, settings)
+        return _trained(Assignment(given, settings, chosen, range(seeds or 1)), output, target, tell)
 
-    _closing(_outcome(ship, output), output, as_json)
+    _closing(_outcome(exported, output), output, as_json)
 
 
 @click.command()
@@ -146,7 +149,7 @@ def export(
 @click.option("--epochs", type=click.IntRange(min=1), help=EPOCHS)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="The first seed.")
 @click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help=SEEDS)
-@on_option
+@device_option
 @input_option(32)
 @output_option
 def train(
@@ -156,13 +159,14 @@ def train(
     epochs: int | None,
     seed: int,
     seeds: int,
-    on: str | None,
+    device: str | None,
     size: int,
     output: Path,
 ) -> None:
-    """Train NETWORK, a name or a JSON file, on the whole training split, and export it with its test error.
+    """Train one network and export it.
 
-    Stopped at any time, the same command goes on after the last finished epoch.
+    NETWORK is a name or a JSON file. Trains on the whole training split and reports the test error. Resumable after
+    each epoch by the same command.
     """
     from dataclasses import replace
 
@@ -171,21 +175,22 @@ def train(
     from studies.export.latency import device_for_files
     from studies.network import read_network
 
-    device = device_for_files(on) if on else None
+    target = device_for_files(device) if device else None
     settings, chosen = data_settings(data), recipe_named(recipe)
     given = replace(read_network(network, len(class_names(settings))), input_size=size)
     chosen = replace(chosen, epochs=epochs or chosen.epochs)
-    asked = Assignment(given, settings, chosen, range(seed, seed + seeds))
-    _closing(_outcome(lambda: _trained(asked, output, device, _tell), output), output, as_json=False)
+    assignment = Assignment(given, settings, chosen, range(seed, seed + seeds))
+    _closing(_outcome(lambda: _trained(assignment, output, target, _print), output), output, as_json=False)
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @as_json_option
 def check(folder: Path, as_json: bool) -> None:
-    """Tell whether the files of a model FOLDER, wherever it is from, are whole and agree; a line for each.
+    """Verify a model folder without executing it.
 
-    No program in it is run, and a .pt2 is opened only if this machine wrote it. Exit status 1 where a file is bad.
+    Prints one line per file: intact and consistent with the others or not. No program in FOLDER is run, and a .pt2 is
+    opened only if this machine made it. Exit status 1 if a file is bad.
     """
     from dataclasses import asdict
 
@@ -195,7 +200,7 @@ def check(folder: Path, as_json: bool) -> None:
     for checked in check_folder(folder):
         found.append(checked)
         if not as_json:
-            _tell(checked.told())
+            _print(checked.told())
     if as_json:
         click.echo(json.dumps([asdict(checked) for checked in found], indent=2))
     bad = [checked.file for checked in found if checked.ok is False]
@@ -204,49 +209,49 @@ def check(folder: Path, as_json: bool) -> None:
 
 
 def _trained(
-    asked: "Assignment", output: Path, device: "Device | None", tell: Callable[[str], None]
+    assignment: "Assignment", output: Path, device: "Device | None", tell: Callable[[str], None]
 ) -> "ExportedModel":
-    """Train and export, with a bar per epoch; `tell` hears every line."""
+    """Train and export, with a bar per epoch; `tell` receives every line."""
     from studies.cli.progress import Screen
     from studies.export.final_training import train_network
 
-    with Screen(ERR if tell is _silent else OUT, asked.given.title) as screen:
-        lines = train_network(asked, output, screen, device)
+    with Screen(ERR if tell is _silent else OUT, assignment.given.title) as screen:
+        lines = train_network(assignment, output, screen, device)
         while True:
             try:
                 tell(next(lines))
             except StopIteration as end:
-                shipped: ExportedModel = end.value
-                return shipped
+                model: ExportedModel = end.value
+                return model
 
 
-def _outcome(ship: "Callable[[], ExportedModel]", output: Path) -> "ExportedModel":
-    """What was shipped; CommandFailed where that went wrong."""
+def _outcome(export: "Callable[[], ExportedModel]", output: Path) -> "ExportedModel":
+    """The exported model. Raises CommandFailed if the export fails."""
     from search.latency.protocol import MeasurementError
     from search.training.train import TrainingFailed
     from threshnet.export.folder import ExportError
 
     try:
-        return ship()
+        return export()
     except ExportError as error:
         raise CommandFailed(str(error)) from None
     except TrainingFailed as failure:
-        raise CommandFailed(f"the training failed: {failure}") from None
+        raise CommandFailed(f"training failed: {failure}") from None
     except MeasurementError as error:
         raise CommandFailed(f"the model is in {output}, but its files could not be measured: {error}") from None
 
 
-def _closing(shipped: "ExportedModel", output: Path, as_json: bool) -> None:
+def _closing(model: "ExportedModel", output: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(shipped.to_json(), indent=2))
+        click.echo(json.dumps(model.to_json(), indent=2))
     else:
-        _tell(shipped.told())
-        _tell(f"files in {output}")
+        _print(model.told())
+        _print(f"files in {output}")
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     OUT.print(line, highlight=False, soft_wrap=True)
 
 
 def _silent(line: str) -> None:
-    """Say nothing: what is printed is JSON."""
+    """Print nothing: the output is JSON."""

@@ -1,4 +1,4 @@
-"""The commands that measure networks, and the options of every one that does: where, through which runtime, how."""
+"""The commands that measure networks, and their common options: device, runtime and protocol."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the user asked for."""
+    """The measuring options as typed."""
 
     device: str
     # None: the device's first.
@@ -32,14 +32,14 @@ class Setting:
     max_s: float | None
 
     def resolved(self) -> "tuple[Device, str, Protocol]":
-        """Device, runtime and protocol; InputError for what there is not."""
+        """Device, runtime and protocol. Raises InputError if one does not exist."""
         from search.latency.measure import check_runtime
         from search.latency.protocol import Protocol
 
         device = device_named(self.device)
         runtime = self.runtime or device.runtimes[0]
-        asked = {name: value for name, value in vars(self).items() if name not in ("device", "runtime")}
-        given = {name: value for name, value in asked.items() if value is not None}
+        options = {name: value for name, value in vars(self).items() if name not in ("device", "runtime")}
+        given = {name: value for name, value in options.items() if value is not None}
         if self.max_s is not None:
             given["min_s"] = min(self.max_s, Protocol().min_s)
         protocol = Protocol(**given)
@@ -48,16 +48,18 @@ class Setting:
 
 
 def measuring_options(command: Command) -> Command:
-    """Add the options of a Setting, handed on as `setting`."""
+    """Add the options of a Setting, passed to the command as `setting`."""
 
     @click.option("--device", default="cpu", show_default=True, help=f"{device_forms()}.")
     @click.option("--runtime", help="One of the device's [its first: onnxruntime on a CPU, torch-graph on a GPU].")
     @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in one run.")
-    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the runtime's pool.")
+    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the runtime.")
     @click.option("--precision", default="fp32", show_default=True, help="fp32; fp16 or bf16 on a GPU.")
     @click.option("--channels-last", is_flag=True, help="Memory layout NHWC, with torch.")
-    @click.option("--tolerance", type=click.FloatRange(min=0), help="Share within which the interval is to lie [0.02].")
-    @click.option("--max-s", type=click.FloatRange(min=0), help="Seconds of rounds after which to stop anyway [2].")
+    @click.option(
+        "--tolerance", type=click.FloatRange(min=0), help="Target relative half-width of the 95 % interval [0.02]."
+    )
+    @click.option("--max-s", type=click.FloatRange(min=0), help="Time limit of the measurement in seconds [2].")
     @functools.wraps(command)
     def wrapped(
         device: str,
@@ -81,9 +83,12 @@ def measuring_options(command: Command) -> Command:
 @measuring_options
 @input_option(None, "Image size, pixels [the file's, or 32].")
 @as_json_option
-@click.option("--calibrate", is_flag=True, help="Take the reference network's quiet latency anew.")
+@click.option("--calibrate", is_flag=True, help="Re-measure the idle latency of the reference network.")
 def measure(network: str, setting: Setting, size: int | None, as_json: bool, calibrate: bool) -> None:
-    """Measure the latency of NETWORK, a name or a JSON file, against the reference network."""
+    """Measure the latency of a network.
+
+    NETWORK is a name or a JSON file. Rounds alternate with a reference network.
+    """
     from search.latency.measure import measure_on
     from search.latency.protocol import MeasurementError
     from studies.cli.tables import latency_table
@@ -107,9 +112,10 @@ def measure(network: str, setting: Setting, size: int | None, as_json: bool, cal
 @input_option(None, "Image size, pixels [the files', or 32].")
 @as_json_option
 def compare(networks: tuple[str, ...], setting: Setting, size: int | None, as_json: bool) -> None:
-    """Tell which of NETWORKS (names or JSON files) is faster, pair by pair, measured in turns in one run.
+    """Compare the latencies of networks, pair by pair.
 
-    SAME: the 95 % interval of the ratio lies within 2 % of 1; FASTER or SLOWER: wholly outside; else UNDECIDED.
+    NETWORKS are names or JSON files, measured in alternating rounds of one run. SAME: the 95 % interval of the ratio
+    is within 2 % of 1; FASTER or SLOWER: entirely outside; else UNDECIDED.
     """
     from search.latency.compare import compare_on
     from search.latency.protocol import MeasurementError
@@ -117,7 +123,7 @@ def compare(networks: tuple[str, ...], setting: Setting, size: int | None, as_js
     from studies.network import read_network
 
     if len(networks) < 2:
-        raise InputError("compare what? name two networks or more")
+        raise InputError("name at least two networks to compare")
     given = [read_network(network, classes=10) for network in networks]
     sizes = {one.input_size for one in given}
     if size is None and len(sizes) > 1:

@@ -1,4 +1,4 @@
-"""The commands that look at single networks: costs, draw."""
+"""The commands on single networks: costs, draw."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +19,13 @@ from threshnet.spec_file import ResolvedNetwork
 @click.command()
 @click.argument("networks", nargs=-1)
 @input_option(224)
-@click.option("--classes", type=click.IntRange(min=2), help="Instead of each network's own number.")
+@click.option("--classes", type=click.IntRange(min=2), help="Number of classes (overrides each network's own).")
 @as_json_option
 def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
-    """Count what NETWORKS cost, torchstat's columns included, beside what was published of them.
+    """Count parameters, MACs and memory of networks.
 
-    NETWORKS are names or JSON files; all named ThreshNets and HarDNets if none, "all" for the comparison networks too.
+    Prints torchstat's columns and the published figures. NETWORKS are names or JSON files; by default all named
+    ThreshNets and HarDNets, with "all" also the comparison networks.
     """
     from functools import partial
 
@@ -47,7 +48,7 @@ def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bo
     else:
         OUT.print(costs_table(rows))
         for row in rows:
-            for line in told_of_the_published(row):
+            for line in published_text(row):
                 OUT.print(line, highlight=False, soft_wrap=True)
 
 
@@ -62,7 +63,10 @@ def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bo
 )
 @input_option(None, "Image size, pixels [the file's, or 32].")
 def draw(network: str, output: Path, size: int | None) -> None:
-    """Draw the connection schedule of NETWORK, a name or a JSON file: every kept link of every block as an arc."""
+    """Draw the connection schedule of a network.
+
+    NETWORK is a name or a JSON file. Every kept link of every block is drawn as an arc.
+    """
     from studies.network import read_network
     from threshnet.drawing import schedule_svg
 
@@ -80,12 +84,12 @@ def draw(network: str, output: Path, size: int | None) -> None:
 
 @dataclass(frozen=True)
 class Costed:
-    """A network, what it costs, and what was published of it."""
+    """A network with its costs and its published figures."""
 
     title: str
     classes: int
     costs: Costs
-    # Its row of the published table, None where it has none or the images are of another size than the table's.
+    # Its row of the published table; None if it has none or the image size differs from the table's.
     published: PublishedRow | None = None
     discrepancies: tuple[Discrepancy, ...] = ()
 
@@ -101,7 +105,7 @@ class Costed:
 
 
 def costed(title: str, name: str, classes: int, at: Callable[[int], Costs]) -> Costed:
-    """The network called `name` with a head of `classes`; `at` tells its costs with any number of classes."""
+    """The network called `name` with a head of `classes`; `at` counts its costs for any number of classes."""
     costs = at(classes)
     row = PUBLISHED.get(name) if costs.input_size == INPUT_SIZE else None
     if row is None:
@@ -110,7 +114,7 @@ def costed(title: str, name: str, classes: int, at: Callable[[int], Costs]) -> C
 
 
 def costed_spec(name: str, given: ResolvedNetwork, classes: int | None, input_size: int) -> Costed:
-    """The ThreshNet that a user gave as `name`, with its own number of classes or with `classes`."""
+    """The ThreshNet called `name`, with its own number of classes or with `classes`."""
 
     def at(head: int) -> Costs:
         return count(replace(given.spec, classes=head), input_size)
@@ -143,8 +147,8 @@ def costs_table(networks: Sequence[Costed]) -> Table:
     return table
 
 
-def told_of_the_published(network: Costed) -> Iterator[str]:
-    """Lines that say where a network's published figures are others, why, and what else there is to know of them."""
+def published_text(network: Costed) -> Iterator[str]:
+    """Remarks on a network's published figures: each difference from the counted ones, with its reason."""
     for reason in dict.fromkeys((one.status, one.why) for one in network.discrepancies):
         figures = ", ".join(
             f"{one.counted:.2f} {UNITS[one.column]} {one.column} ({one.published:.2f} published)"

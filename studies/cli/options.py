@@ -1,4 +1,4 @@
-"""What the commands share: consoles, tables, options, and the exception that ends one."""
+"""Consoles, tables, options and the exception that the commands share."""
 
 import sys
 from collections.abc import Callable
@@ -13,17 +13,35 @@ from rich.table import Table
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from threshnet.bounds import MAX_INPUT
 
-# Names and paths may hold brackets, so nothing is markup. Width in characters; a pipe has none of its own.
+# Names and paths may contain brackets, so markup is off. Width in characters, for output that is not a terminal.
 OUT = Console(width=None if sys.stdout.isatty() else 110, markup=False)
 ERR = Console(stderr=True, highlight=False, markup=False)
 
 MAX_SEED = 2**31 - 1
+FORMER = "--on"  # the spelling of --backend and of export's --device before version 0.5
 
 Command = Callable[..., Any]
 
 
 class CommandFailed(click.ClickException):
-    """What was asked for was right but could not be done; one line, exit status 1."""
+    """A valid request that could not be carried out; one line, exit status 1."""
+
+
+class RenamedOption(click.Option):
+    """An option whose help lists the first spelling only; the former ones are still accepted."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The help without the former spellings."""
+        spellings, self.opts = self.opts, self.opts[:1]
+        try:
+            return super().get_help_record(ctx)
+        finally:
+            self.opts = spellings
+
+
+def backend_option(text: str) -> Callable[[Command], Command]:
+    """Add --backend: a device-and-runtime pair on which the study has readings."""
+    return click.option("--backend", FORMER, "backend", cls=RenamedOption, help=text)
 
 
 def storage_option(command: Command) -> Command:
@@ -34,7 +52,7 @@ def storage_option(command: Command) -> Command:
 
 def runs_option(command: Command) -> Command:
     """Add --runs."""
-    text = "Folder that holds the studies' weights."
+    text = "Folder of the studies' weights."
     kind = click.Path(path_type=Path)
     return click.option("--runs", type=kind, default=DEFAULT_RUNS, show_default=True, help=text)(command)
 
@@ -62,7 +80,7 @@ def output_option(command: Command) -> Command:
 
 
 def plain_table(title: str) -> Table:
-    """An empty table as every command prints them."""
+    """An empty table in the style of all commands."""
     return Table(
         title=title,
         title_justify="left",
@@ -75,17 +93,17 @@ def plain_table(title: str) -> Table:
 
 
 class Duration(click.ParamType[float]):
-    """A time such as 90s, 15m or 2h; a bare number is seconds."""
+    """A time, e.g. 90s, 15m or 2h; a bare number is in seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """Seconds, from what was typed."""
+        """Seconds, from the typed text."""
         number, unit = (value[:-1], value[-1]) if value.endswith(("s", "m", "h")) else (value, "s")
         try:
             seconds = float(number) * {"s": 1, "m": 60, "h": 3600}[unit]
         except ValueError:
             seconds = 0.0
         if not seconds > 0:
-            self.fail(f"{value!r}: must be a time such as 90s, 15m or 2h", param, ctx)
+            self.fail(f"{value!r}: must be a time, e.g. 90s, 15m or 2h", param, ctx)
         return seconds

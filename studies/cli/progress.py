@@ -1,4 +1,4 @@
-"""What a launch shows while it runs: a bar for the study, a bar for the network in training, a line per ended trial."""
+"""The display of a running launch: a bar for the study, a bar for the current network, a line per ended trial."""
 
 import shlex
 import signal
@@ -22,10 +22,10 @@ REFRESH_S = 0.2  # least time between two updates of a bar
 
 
 class Screen:
-    """A Watch on a terminal, and the place where Ctrl-C arrives; where there is no terminal, only lines are printed.
+    """Callbacks that show progress in a terminal and handle Ctrl-C; without a terminal, only lines are printed.
 
-    The first Ctrl-C stops at the next safe moment, by KeyboardInterrupt out of whatever reports here; a second one at
-    once. `trials` is the size of the study, None where there is none; `budget`, in full trainings, may end it before.
+    The first Ctrl-C stops at the next safe moment, by KeyboardInterrupt from the next callback; the second one stops
+    at once. `trials` is the size of the study, None if unlimited; `budget`, in full trainings, may end it earlier.
     """
 
     def __init__(self, console: Console, name: str, trials: int | None = None, budget: float | None = None) -> None:
@@ -57,37 +57,37 @@ class Screen:
         signal.signal(signal.SIGINT, self.before)
 
     def loading(self, what: str, done: int, total: int) -> None:
-        """Images are being read."""
+        """Show how many images have been read."""
         self._show(f"reading {what}", done, total)
 
     def stage(self, number: int, text: str) -> None:
-        """Trial `number` begins something."""
+        """Show the current stage of trial `number`."""
         self.doing = f"trial {number}: {text}"
         self._show(self.doing, 0, None)
 
     def progress(self, done: int, total: int) -> None:
-        """Training has come so many steps."""
+        """Show the progress of the current stage."""
         self._show(self.doing, done, total)
 
     def epoch(self, number: int, done: int, total: int) -> None:
-        """An epoch of a single training has come so many steps."""
+        """Show the progress of an epoch of a single training."""
         self._show(f"epoch {number}", done, total)
 
     def wrote(self, file: str) -> None:
-        """A file of an export is there."""
+        """Show the last file of an export."""
         self._show(f"wrote {file}", 0, None)
 
     def counted(self, trials: int) -> None:
-        """So many trials count towards the study; said in a line when it begins."""
+        """Show the number of trials that count towards the study, with a line at the start."""
         if not self.begun:
             size = f"{self.trials} networks" if self.budget is None else f"at most {self.trials} networks"
-            ends = "" if self.budget is None else f" (the work of {self.budget:g} full trainings ends it)"
+            ends = "" if self.budget is None else f", within the cost of {self.budget:g} full trainings"
             self.console.print(f"{trials} of {size} so far{ends}; Ctrl-C stops", highlight=False)
             self.begun = True
         self.bars.update(self.study, completed=trials)
 
     def finished(self, record: Record) -> None:
-        """A trial has ended: print what came of it."""
+        """Print the result of a trial."""
         self.console.print(line(record), highlight=False)
 
     def _show(self, what: str, done: int, total: int | None) -> None:
@@ -110,14 +110,14 @@ def line(record: Record) -> str:
     start = f"trial {record.number:>3}  "
     name = f"  {record.named}" if record.named else ""
     if record.trained:
-        over = "" if record.state == "finished" else "  over a limit"
-        return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {_params(record)}{name}{over}"
+        violation = "" if record.state == "finished" else "  infeasible"
+        return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {_params(record)}{name}{violation}"
     if record.state == "stopped":
         at, latency = max(record.rungs), next(iter(record.latency.values()))
         score = f"{record.rungs[at]:6.2f} % after {plural(at, 'epoch')}"
         return f"{start}{score}  {latency.latency_ms:7.3f} ms  {_params(record)}{name}  stopped"
     if record.state == "duplicate":
-        return f"{start}the network of trial {record.duplicate_of} again"
+        return f"{start}duplicate of trial {record.duplicate_of}"
     return f"{start}{record.state}: {record.reason}"
 
 
@@ -126,16 +126,16 @@ def _params(record: Record) -> str:
 
 
 def closing(analysis: StudyAnalysis, outcome: Outcome) -> str:
-    """What a launch says at its end: how it went and what to type next."""
+    """The closing lines of a launch: its result and the next command."""
     loaded, spec = analysis.study, analysis.study.spec
     ended = {
         "enough": "done.",
-        "spent": "its budget of trainings is spent.",
-        "plateau": "its front no longer moves.",
-        "timeout": "time is up; launch again to go on.",
-        "interrupted": "stopped; launch again to go on.",
-        "unreachable": "stopped, as its device cannot be reached; launch again to go on.",
-        "fruitless": f"gave up: {FRUITLESS} proposals in a row were known or broke a limit.",
+        "spent": "its training budget is spent.",
+        "plateau": "its front has plateaued.",
+        "timeout": "time limit reached; rerun the command to resume.",
+        "interrupted": "stopped; rerun the command to resume.",
+        "unreachable": "stopped, its device cannot be reached; rerun the command to resume.",
+        "fruitless": f"gave up: {FRUITLESS} consecutive duplicates or infeasible proposals.",
     }[outcome.ended]
     stopped, failed = sum(stopped_at(loaded.records).values()), failures(loaded.records)
     so_far = f"{loaded.trained} networks trained" + (f", {stopped} stopped early" if stopped else "")
@@ -143,12 +143,12 @@ def closing(analysis: StudyAnalysis, outcome: Outcome) -> str:
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
     pareto = shlex.join(["threshnet", "pareto", spec.name, *place_options(analysis.storage, loaded.weights.parents[1])])
     counted = size(spec.space)
-    room = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
+    space = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
-    told = "".join(f"\n{sentence}" for sentence in analysis.progress.told) if loaded.trained else ""
-    return f"{room}{spec.name}: {so_far}: {ended}{told}{following}"
+    summary = "".join(f"\n{sentence}" for sentence in analysis.progress.told) if loaded.trained else ""
+    return f"{space}{spec.name}: {so_far}: {ended}{summary}{following}"
 
 
 def failures(records: Sequence[Record]) -> int:
-    """How many networks failed to be measured or trained."""
+    """The number of networks that failed to be measured or trained."""
     return sum(record.state == "failed" for record in records)

@@ -1,4 +1,4 @@
-"""Quantities with a unit, as they are typed on the command line."""
+"""Quantities with a unit, parsed from the command line."""
 
 import math
 import re
@@ -15,17 +15,17 @@ NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 
 
 class Quantity(click.ParamType[T]):
-    """The type of an option whose text is read whole or refused in one line."""
+    """The type of an option with a unit; a text that does not parse as a whole is refused in one line."""
 
-    # What a text must be, with examples.
+    # The allowed texts, with examples.
     allowed: ClassVar[str]
 
     def read(self, typed: str) -> T | None:
-        """The quantity that a text tells; None where it tells none that is allowed."""
+        """Parse the quantity; None if the text is not allowed."""
         raise NotImplementedError
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:  # noqa: ANN401
-        """The quantity, from what was typed; click also hands over what is read already."""
+        """The quantity, from the typed text or a parsed value."""
         found = self.read(value) if isinstance(value, str) else value
         if found is None:
             self.fail(f"{value!r}: must be {self.allowed}", param, ctx)
@@ -33,10 +33,10 @@ class Quantity(click.ParamType[T]):
 
 
 class Milliseconds(Quantity[float]):
-    """A latency with its unit, such as 5ms, 0.5ms, 500us or 2s, in milliseconds."""
+    """A latency with its unit, e.g. 5ms, 0.5ms, 500us or 2s, in milliseconds."""
 
     name = "latency"
-    allowed = "a time above 0 with its unit, such as 5ms, 500us or 2s"
+    allowed = "a time above 0 with its unit, e.g. 5ms, 500us or 2s"
 
     def read(self, typed: str) -> float | None:
         """Milliseconds."""
@@ -48,7 +48,7 @@ class Percent(Quantity[float]):
     """A percentage, 0 to 100, with or without its sign."""
 
     name = "percent"
-    allowed = "a percentage from 0 to 100, such as 8 or 8%"
+    allowed = "a percentage from 0 to 100, e.g. 8 or 8%"
 
     def read(self, typed: str) -> float | None:
         """Percent."""
@@ -57,10 +57,10 @@ class Percent(Quantity[float]):
 
 
 class Amount(Quantity[float]):
-    """A number of things with k, M or G for a thousand, a million or a thousand million, such as 500k or 10.18M."""
+    """A count with an optional k (10^3), M (10^6) or G (10^9), e.g. 500k or 10.18M."""
 
     name = "amount"
-    allowed = "a number above 0, such as 14371858, 500k, 10.18M or 2.28G"
+    allowed = "a number above 0, e.g. 14371858, 500k, 10.18M or 2.28G"
 
     def read(self, typed: str) -> float | None:
         """The number."""
@@ -68,8 +68,8 @@ class Amount(Quantity[float]):
         return _above_0(float(Decimal(found[1]) * PREFIXES[found[2]])) if found else None
 
 
-class Stated(Quantity[tuple[float, float]]):
-    """A figure as a table prints it, such as 10.18M or 2.28G: its value, and half a unit of its last digit."""
+class PublishedFigure(Quantity[tuple[float, float]]):
+    """A figure from a published table, e.g. 10.18M: its value, and half a unit of its last digit."""
 
     name = "figure"
     allowed = Amount.allowed
@@ -85,5 +85,5 @@ class Stated(Quantity[tuple[float, float]]):
 
 
 def _above_0(value: float) -> float | None:
-    """The value, where it is above 0 and finite."""
+    """The value if it is above 0 and finite, else None."""
     return value if 0 < value < math.inf else None

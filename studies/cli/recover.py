@@ -1,4 +1,4 @@
-"""The command that looks for networks of given costs: recover."""
+"""The command that finds networks with given costs: recover."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from studies.cli.options import OUT, as_json_option, input_option, plain_table
-from studies.cli.quantities import Percent, Stated
+from studies.cli.quantities import Percent, PublishedFigure
 from threshnet.errors import InputError
 from threshnet.named import ABOUT
 from threshnet.spec import NetworkSpec
@@ -17,7 +17,7 @@ from threshnet.spec import NetworkSpec
 if TYPE_CHECKING:
     from threshnet.recover.recover import Match, Recovery
 
-# What a unit of a column is in print, and its name.
+# Divisor and unit of a printed figure, by column.
 UNITS = {
     "params": (1e6, "M"),
     "flops": (1e9, "G"),
@@ -28,13 +28,13 @@ UNITS = {
 
 
 DISTANCE = (
-    "Distance: the largest relative difference over the figures given, 0 where a cost rounds to its figure. "
-    "Ranks order equal distances by the difference itself."
+    "Distance: the largest relative difference over the given figures, 0 if a cost rounds to its figure. "
+    "Ties are ranked by the difference itself."
 )
 
 
-def blocks_told(spec: NetworkSpec) -> str:
-    """A network's blocks as the published tables write them: kind x layers (growth) -> transition, * = pooled after."""
+def blocks_text(spec: NetworkSpec) -> str:
+    """A network's blocks in the notation of the published tables: kind x layers (growth) -> transition, * = pooled."""
     return ", ".join(
         f"{'dense' if block.unit == 'bottleneck' else 'harmonic'} x{block.depth} ({block.growth}) -> "
         f"{block.transition}{'*' if block.pool else ''}"
@@ -44,10 +44,10 @@ def blocks_told(spec: NetworkSpec) -> str:
 
 def recovered_table(found: "Recovery", input_size: int, classes: int) -> Table:
     """The networks listed, named ones on top."""
-    asked = ", ".join(
+    figures = ", ".join(
         f"{_option(figure.column)} {_printed(figure.column, figure.value, 7)}" for figure in found.figures
     )
-    table = plain_table(f"{found.matches:,} networks within {100 * found.within:g} % of {asked}")
+    table = plain_table(f"{found.matches:,} networks within {100 * found.within:g} % of {figures}")
     for name in ("rank", "distance %", "params M", "FLOPs G", "MAdd G", "memory MB", "convs"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("network")
@@ -62,7 +62,7 @@ def recovered_table(found: "Recovery", input_size: int, classes: int) -> Table:
             f"{costs.madd / 1e9:.6f}",
             f"{costs.memory_mib:.4f}",
             str(one.convs),
-            f"{name}{_around(one)}{blocks_told(one.spec)}",
+            f"{name}{_around(one)}{blocks_text(one.spec)}",
             style="bold" if one.named else "",
         )
     table.caption = f"* a named network; at {input_size}x{input_size} with {classes} classes. {DISTANCE}"
@@ -70,28 +70,27 @@ def recovered_table(found: "Recovery", input_size: int, classes: int) -> Table:
 
 
 def template_lines(found: "Recovery") -> Sequence[str]:
-    """The templates in words, a line each: what was looked through, all of it."""
+    """The searched templates, one line each."""
     return [line for template in found.templates for line in template.told if line]
 
 
 def narrowing(found: "Recovery") -> Iterator[str]:
-    """Where not all networks found are listed: which figures that were not given would leave fewer, in one line.
+    """A line on the missing figures that would narrow the matches, if not all of them are listed.
 
-    Their least and greatest among the networks are so far apart that no value, stated to four digits, is near both.
+    Such a figure varies so much among the matches that no value of four digits is near both its ends.
     """
     given = {figure.column for figure in found.figures}
     near = (1 + found.within) / (1 - found.within) if found.within < 1 else math.inf
     apart = {column: high / low for column, (low, high) in found.spans.items() if column not in given}
-    told = [
+    options = [
         f"--{_option(column)} ({_printed(column, low, 4)} to {_printed(column, high, 4)})"
         for column in sorted(apart, key=lambda column: -apart[column])
         for low, high in [found.spans[column]]
         if apart[column] > near
     ]
-    if told and found.matches > len(found.listed):
+    if options and found.matches > len(found.listed):
         yield (
-            f"The fewer figures, the more networks. To narrow these {found.matches:,}, "
-            f"which differ in them, give {' or '.join(told)}."
+            f"Fewer figures match more networks. To narrow down these {found.matches:,}, add {' or '.join(options)}."
         )
 
 
@@ -118,7 +117,7 @@ def recovered_json(found: "Recovery", input_size: int, classes: int) -> dict[str
                 "madd": one.costs.madd,
                 "memory_bytes": one.costs.memory_bytes,
                 "convs": one.convs,
-                "blocks": blocks_told(one.spec),
+                "blocks": blocks_text(one.spec),
                 "spec": one.spec.to_json(),
             }
             for one in found.listed
@@ -127,7 +126,7 @@ def recovered_json(found: "Recovery", input_size: int, classes: int) -> dict[str
 
 
 def _option(column: str) -> str:
-    """A column as its option calls it."""
+    """The name of a column's option."""
     return column.removesuffix("_bytes")
 
 
@@ -138,7 +137,7 @@ def _printed(column: str, value: float, digits: int) -> str:
 
 
 def _around(one: "Match") -> str:
-    """Stem and dropouts, where they are not ThreshNet's."""
+    """Stem and dropouts if they differ from ThreshNet's."""
     spec = one.spec
     stem = f"stem {spec.stem.widths[0]}-{spec.stem.widths[1]}; " if spec.stem.widths != (32, 64) else ""
     dropouts = (spec.block_dropout, spec.head_dropout)
@@ -149,11 +148,11 @@ Typed = tuple[float, float] | None
 
 
 @click.command()
-@click.option("--params", type=Stated(), help="Such as 10.18M.")
-@click.option("--flops", type=Stated(), help="torchstat's Flops, such as 2.28G.")
-@click.option("--madd", type=Stated(), help="torchstat's MAdd, such as 4.55G.")
-@click.option("--memory", type=Stated(), help="torchstat's memory in MB (2^20 bytes), such as 83.26.")
-@click.option("--convs", type=click.IntRange(min=1), help="Convolutions, the linear layer not counted.")
+@click.option("--params", type=PublishedFigure(), help="Parameters, e.g. 10.18M.")
+@click.option("--flops", type=PublishedFigure(), help="torchstat's Flops, e.g. 2.28G.")
+@click.option("--madd", type=PublishedFigure(), help="torchstat's MAdd, e.g. 4.55G.")
+@click.option("--memory", type=PublishedFigure(), help="torchstat's memory in MB (2^20 bytes), e.g. 83.26.")
+@click.option("--convs", type=click.IntRange(min=1), help="Convolutions, without the linear layer.")
 @click.option("--within", type=Percent(), default="0.5", show_default=True, help="Largest distance, percent.")
 @click.option("--template", help="threshnet or hardnet [both].")
 @click.option("--show", type=click.IntRange(1, 1000), default=10, show_default=True, help="Networks to list.")
@@ -173,9 +172,10 @@ def recover(
     classes: int,
     as_json: bool,
 ) -> None:
-    """Find the networks of a stated template that have given costs: how many there are, and the nearest.
+    """Find networks with given costs.
 
-    All of the template is looked through. Named networks that match are listed on top, with their rank by distance.
+    Searches all networks of one or both templates, counts the matches and lists the nearest. Named networks that match
+    are listed on top, with their rank by distance.
     """
     from threshnet.recover.recover import Figure
     from threshnet.recover.recover import recover as recovered

@@ -1,4 +1,4 @@
-"""The command that takes a study to another backend: remeasure."""
+"""The command that measures a study on another backend: remeasure."""
 
 import json
 import sys
@@ -13,18 +13,19 @@ from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, runs_op
 @click.command()
 @click.argument("study")
 @measuring_options
-@click.option("--again", is_flag=True, help="Measure those anew that have a reading there.")
+@click.option("--again", is_flag=True, help="Also re-measure networks that have a reading there.")
 @storage_option
 @runs_option
 @as_json_option
 def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Path, as_json: bool) -> None:
-    """Measure the networks of STUDY on another device, without training, and show what moves on its front.
+    """Measure a study's networks on another device.
 
-    Each reading is stored at once: Ctrl-C loses none, and the same command goes on.
+    Nothing is trained. Shows the changes of the front. Each reading is stored at once: Ctrl-C loses none; rerun the
+    command to resume.
     """
     from search.latency.protocol import ConnectionLost
     from studies.cli.progress import Screen
-    from studies.cli.tables import front_table, moves_told
+    from studies.cli.tables import front_table, moves_tables
     from studies.fronts.as_json import moves_json
     from studies.fronts.front import front_of
     from studies.fronts.moves import moves
@@ -40,19 +41,25 @@ def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Pat
         with Screen(ERR if as_json else OUT, f"{study} on {place}", total) as screen:
             done = measure_networks(loaded, device.name, runtime, protocol, screen, again=again)
     except ConnectionLost as lost:
-        raise CommandFailed(f"{place}: {lost}; what was measured is kept, and the same command goes on") from None
+        raise CommandFailed(f"{place}: {lost}; finished readings are kept; rerun the command to resume") from None
     if done.interrupted:
-        ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; the same command goes on")
+        ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; rerun the command to resume")
         sys.exit(130)
     loaded = load(study, storage, runs=runs)
     fronts = [front_of(loaded, backend) for backend in (None, place) if backend in (None, *backends_of(loaded))]
     if as_json:
-        told = {"study": study, "backend": place, "measured": done.taken, "before": done.before, "failed": done.failed}
+        summary = {
+            "study": study,
+            "backend": place,
+            "measured": done.taken,
+            "before": done.before,
+            "failed": done.failed,
+        }
         moved = moves_json(*fronts) if len(fronts) > 1 else {}
-        click.echo(json.dumps(told | moved, indent=2))
+        click.echo(json.dumps(summary | moved, indent=2))
     elif len(fronts) > 1:
         OUT.print(front_table(fronts[1]))
-        for text in moves_told(moves(*fronts)):
+        for text in moves_tables(moves(*fronts)):
             OUT.print(text, highlight=False)
     if done.failed:
         raise CommandFailed(f"{len(done.failed)} of {total} networks could not be measured on {place}; see above")

@@ -17,7 +17,7 @@ from studies.storage import shown
 
 
 def front_table(front: Front) -> Table:
-    """The front, quickest first."""
+    """The front, fastest first."""
     shares = f"{len(front.front)} of {len(front.trained)} trained networks"
     table = plain_table(f"Pareto front of {front.study} on {front.backend}: {shares}")
     table.add_column("network", no_wrap=True)
@@ -25,8 +25,8 @@ def front_table(front: Front) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("schedules")
     table.caption = (
-        "* the knee; ! a reading to be distrusted: spread wide, unsteady, on a busy or throttled device\n"
-        f"volume: {front.hypervolume:.2f} ms x percent, {front.share_percent:.2f} % of the box below "
+        "* the knee; ! an unreliable reading: wide spread, unsteady, on a busy or throttled device\n"
+        f"hypervolume: {front.hypervolume:.2f} ms x percent, {front.share_percent:.2f} % of the box below "
         f"{front.reference[0]:.3f} ms and {front.reference[1]:.2f} %"
     )
     for record in front.front:
@@ -62,12 +62,12 @@ def latency_table(name: str, latency: Latency) -> Table:
     table.add_column("")
     table.add_column("")
     for key, value in (
-        ("latency", f"{latency.latency_ms:.3f} ms on the quiet device"),
+        ("latency", f"{latency.latency_ms:.3f} ms on the idle device"),
         ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms within this pass, {_ended(latency)}"),
         ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
-        ("the reference", f"{latency.reference_ms:.3f} ms on the quiet device, now {latency.slowdown:.2f} times that"),
+        ("the reference", f"{latency.reference_ms:.3f} ms on the idle device, now {latency.slowdown:.2f} times that"),
         ("interquartile range", f"{100 * latency.relative_iqr:.1f} % of the median"),
-        ("runs", f"{latency.runs} in {len(latency.rounds_ms)} rounds, the quietest third of which counts"),
+        ("runs", f"{latency.runs} in {len(latency.rounds_ms)} rounds, of which the least-disturbed third counts"),
         ("device", f"{latency.device}: {latency.processor}, {latency.threads} thread(s)"),
         ("runtime", f"{latency.runtime} {latency.runtime_version}, {latency.precision}"),
         ("images", f"batch {latency.batch} of {latency.input_size}x{latency.input_size}"),
@@ -80,7 +80,7 @@ def latency_table(name: str, latency: Latency) -> Table:
 
 
 def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> Table:
-    """Which of several networks is faster, pair by pair."""
+    """The verdict on each pair of networks."""
     table = plain_table("Latency, pair by pair")
     for name in ("network", "is", "than / as"):
         table.add_column(name, style="bold" if name == "is" else "", no_wrap=True)
@@ -91,19 +91,19 @@ def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> T
         ratio = f"{pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})"
         table.add_row(titles[pair.a], pair.verdict, titles[pair.b], ratio, now)
     table.caption = (
-        f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; {found.cycles} quiet cycles, one run; "
-        f"SAME: within {MARGIN:.0%}"
+        f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; "
+        f"{found.cycles} least-disturbed cycles of one run; SAME: within {MARGIN:.0%}"
     )
     table.caption += "".join(f"\nwarning: {warning}" for warning in found.warnings)
     return table
 
 
 def _ended(latency: Latency) -> str:
-    return "precise enough" if latency.ended == "precise" else "when time was up"
+    return "at the target precision" if latency.ended == "precise" else "at the time limit"
 
 
 def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
-    """What the device told of itself before and after."""
+    """The state of the device before and after."""
     for name, unit in (("temperature_c", "degrees C"), ("clock_mhz", "MHz"), ("governor", ""), ("load", "")):
         before, after = getattr(latency.before, name), getattr(latency.after, name)
         if before is not None:
@@ -130,14 +130,14 @@ def studies_table(storage: str, listed: Sequence[StudySummary]) -> Table:
         )
     table.caption = (
         "stopped: trainings ended at a rung; open: interrupted, running or waiting; "
-        "volume: hypervolume in ms x percent, below a blind guess's error and the latency limit "
+        "volume: hypervolume in ms x percent, below the chance-level error and the latency limit "
         f"(without one: {volume.MARGIN} x the slowest named network, else of the first {volume.FIRST})"
     )
     return table
 
 
 def volume_table(curves: Mapping[str, Sequence[Step]], full_training: int, box: str) -> Table:
-    """Where the curves of studies end; `full_training` is what one costs in image passes, `box` tells the box."""
+    """The ends of the curves; `full_training` is the cost of one in training images, `box` describes the box."""
     table = plain_table(f"Hypervolume {box}")
     table.add_column("study", style="bold", no_wrap=True)
     for name in ("trainings", "cost", "ms x percent", "% of the box"):
@@ -147,14 +147,14 @@ def volume_table(curves: Mapping[str, Sequence[Step]], full_training: int, box: 
         cost = f"{end.image_passes / full_training:.1f}"
         table.add_row(name, str(len(steps)), cost, f"{end.hypervolume:.2f}", f"{end.share_percent:.2f}")
     table.caption = (
-        "trainings: ended at a rung or at their end; "
-        f"cost: image passes in full trainings of {full_training:,}, those of failed ones included"
+        "trainings: up to a rung or to their end; "
+        f"cost: training images processed, in full trainings of {full_training:,}, failed ones included"
     )
     return table
 
 
-def moves_told(found: Moves) -> Iterator[Table | str]:
-    """The networks that joined the front or left it, with their ranks by latency, then how far the backends agree."""
+def moves_tables(found: Moves) -> Iterator[Table | str]:
+    """The networks that joined or left the front, with their ranks by latency, then the rank correlation."""
     if not found.joined and not found.left:
         yield f"On {found.there}: {change_text(found)}."
         return
@@ -163,11 +163,11 @@ def moves_told(found: Moves) -> Iterator[Table | str]:
     table.add_column("the front", no_wrap=True)
     for name in ("error %", "objective's ms", "ms there", "rank by ms"):
         table.add_column(name, justify="right", no_wrap=True)
-    for moved, what in ((found.joined, "joined"), (found.left, "left")):
+    for moved, change in ((found.joined, "joined"), (found.left, "left")):
         for one in moved:
             table.add_row(
                 title(one.here),
-                what,
+                change,
                 f"{one.here.error:.2f}",
                 f"{one.here.latency_ms:.3f}{flag(one.here)}",
                 f"{one.there.latency_ms:.3f}{flag(one.there)}",

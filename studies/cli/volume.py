@@ -1,4 +1,4 @@
-"""The command that shows how fronts came about: volume."""
+"""The command that shows hypervolume over search cost: volume."""
 
 import json
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     multiple=True,
     default=(DEFAULT_STORAGE,),
     show_default=True,
-    help="Optuna URL or journal:PATH; once, or once for each study in their order.",
+    help="Optuna URL or journal:PATH; once, or once per study in their order.",
 )
-@file_option("--png", "Write the curves as a picture; needs a Chrome or Chromium.")
+@file_option("--png", "Write the curves as a picture; needs Chrome or Chromium.")
 @as_json_option
 @runs_option
 def volume(
@@ -35,9 +35,10 @@ def volume(
     as_json: bool,
     runs: Path,
 ) -> None:
-    """Show how the fronts of one STUDY or several grew with what their search cost, in one box: that of the first.
+    """Show hypervolume over search cost.
 
-    Cost is image passes, told in full trainings of the first study; size is the hypervolume of the feasible networks.
+    Several studies are compared relative to the reference point of the first. Cost is the number of training images
+    processed, in full trainings of the first study; hypervolume is that of the feasible networks.
     """
     from dataclasses import asdict
 
@@ -47,18 +48,18 @@ def volume(
     from studies.study import ended, full_training, load, reference_of
 
     if len(storages) not in (1, len(studies)):
-        raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once for each of them")
+        raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once per study")
     places = storages * len(studies) if len(storages) == 1 else storages
     keys = list(zip(studies, map(shown, places), strict=True))
     if len(set(keys)) < len(keys):
-        raise InputError(f"{', '.join(studies)}: one of them is named twice")
-    alike = len(set(studies)) < len(studies)  # their names need their storage beside them
+        raise InputError(f"{', '.join(studies)}: a study is named twice")
+    alike = len(set(studies)) < len(studies)  # their names need the storage to tell them apart
     titles = [f"{name} ({place})" if alike else name for name, place in keys]
     loaded = {each: load(name, place, runs=runs) for each, name, place in zip(titles, studies, places, strict=True)}
     first = next(iter(loaded.values()))
     if not all(one.trained for one in loaded.values()):
         untrained = next(name for name, one in loaded.items() if not one.trained)
-        raise InputError(f"study {untrained!r} has no trained network yet; launch it again to go on")
+        raise InputError(f"study {untrained!r} has no trained network yet; rerun the launch command to resume it")
     reference, price = reference_of(first), full_training(first)
     curves = {name: curve(ended(one), reference) for name, one in loaded.items()}
     judged = {name: plateau(steps) for name, steps in curves.items()}
@@ -66,7 +67,7 @@ def volume(
     caveats = dict.fromkeys([*(one.spec.caveat for one in loaded.values()), incomparable(list(loaded.values()))])
     caveat = "; ".join(each for each in caveats if each)
     if as_json:
-        told = {
+        document = {
             "reference": {"latency_ms": reference[0], "error_percent": reference[1]},
             "full_training": price,
             "caveat": caveat,
@@ -78,7 +79,7 @@ def volume(
                 for name, steps in curves.items()
             },
         }
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(document, indent=2))
     else:
         OUT.print(volume_table(curves, price, box))
         for name, one in judged.items():
@@ -91,7 +92,9 @@ def volume(
         from studies.figures.front import WIDTH
         from studies.figures.volume import volume_plot
 
-        about = [f"Hypervolume of feasible networks trained to the end, {box}; stopped and failed trainings cost too"]
+        about = [
+            f"Hypervolume of fully trained feasible networks, {box}; the cost includes stopped and failed trainings"
+        ]
         chart = volume_plot(curves, price, [*about, *([f"Caveat: {caveat}"] if caveat else [])])
         try:
             png.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +107,7 @@ def volume(
 
 
 def incomparable(several: "Sequence[LoadedStudy]") -> str:
-    """Why the volumes of several studies in one box say little of which did better, in words; '' where they do."""
+    """The reason why the hypervolumes of several studies are not comparable; '' if they are."""
     from studies.study import backends_of
 
     first = several[0]
@@ -115,4 +118,4 @@ def incomparable(several: "Sequence[LoadedStudy]") -> str:
         "backends": [backends_of(one)[:1] for one in several],
     }
     differing = [name for name, values in facts.items() if any(value != values[0] for value in values)]
-    return f"not of one kind with {first.spec.name}, as they differ in {', '.join(differing)}" if differing else ""
+    return f"not comparable with {first.spec.name}: they differ in {', '.join(differing)}" if differing else ""

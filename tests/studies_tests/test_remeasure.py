@@ -267,14 +267,14 @@ def test_where_no_network_could_be_measured_there_is_no_front(run: Run, measurin
 def test_an_interrupted_command_says_what_is_kept(run: Run, measuring: Measuring) -> None:
     measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
     status, out, err = run("remeasure", "--runtime", "torch")
-    assert (status, err) == (130, "stopped: 1 of 4 networks measured; the same command goes on\n")
+    assert (status, err) == (130, "stopped: 1 of 4 networks measured; rerun the command to resume\n")
     assert "Pareto" not in out
 
 
 def test_a_lost_machine_is_one_line(run: Run, measuring: Measuring) -> None:
     measuring.fail = failing(ConnectionLost("no route"))
     status, _, err = run("remeasure", "--runtime", "torch")
-    assert (status, err) == (1, "error: cpu torch: no route; what was measured is kept, and the same command goes on\n")
+    assert (status, err) == (1, "error: cpu torch: no route; finished readings are kept; rerun the command to resume\n")
 
 
 def test_the_study_s_own_backend_is_refused_before_anything_is_shown(run: Run, measuring: Measuring) -> None:
@@ -299,14 +299,16 @@ def test_pareto_shows_both_fronts_and_what_moved(run: Run, measuring: Measuring)
 
 def test_pareto_shows_one_backend_alone(run: Run, measuring: Measuring, storage: str) -> None:
     run("remeasure", "--runtime", "torch")
-    status, out, err = run("pareto", "--on", TORCH, "--html", "torch.html")
+    status, out, err = run("pareto", "--backend", TORCH, "--html", "torch.html")
     assert (status, err) == (0, "wrote torch.html\n")
     assert "Pareto front of small on cpu torch" in out
     assert "onnxruntime" not in out
-    told = json.loads(run("pareto", "--on", TORCH, "--json")[1])
+    told = json.loads(run("pareto", "--backend", TORCH, "--json")[1])
     assert (told["backend"], told["backends"]) == (TORCH, {})
     assert [entry["trial"] for entry in told["front"]] == [
         record.number for record in front_of(load("small", storage), TORCH).front
     ]
-    assert run("pareto", "--on", "tpu")[2].startswith("error: backend 'tpu': study 'small' was measured on 'cpu onnx")
-    assert "does not go with --on" in run("pareto", "--on", TORCH, "--results", "out")[2]
+    assert run("pareto", "--backend", "tpu")[2].startswith(
+        "error: backend 'tpu': study 'small' was measured on 'cpu onnx"
+    )
+    assert "cannot be combined with --backend" in run("pareto", "--backend", TORCH, "--results", "out")[2]

@@ -143,25 +143,28 @@ BAD: list[tuple[str, list[str]]] = [
     ("studies", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
     ("studies copy small journal:gone.log journal:x.log", ["no file gone.log"]),
     ("pareto small", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
-    ("pareto small --on torch --results out", ["--results", "does not go with --on"]),
+    ("pareto small --on torch --results out", ["--results", "cannot be combined with --backend"]),
     ("remeasure", ["Missing argument 'STUDY'"]),
     ("remeasure small --runtime torch", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
     ("remeasure small --threads 0", ["--threads", "0", "x>=1"]),
-    ("export -o model", ["STUDY --trial N", "--knee", "--named NAME", "--config F.json"]),
-    ("export --named threshnet28 --config tree.json -o model", ["export what?"]),
-    ("export small --named threshnet28 -o model", ["export what?"]),
-    ("export small -o model", ["export what?"]),
-    ("export small --trial 1 --knee -o model", ["export what?"]),
-    ("export small --knee --classes 3 -o model", ["--classes go with --named or --config"]),
+    ("export -o model", ["STUDY with --trial or --knee", "--knee", "--named NAME", "--config F.json"]),
+    ("export --named threshnet28 --config tree.json -o model", ["name what to export"]),
+    ("export small --named threshnet28 -o model", ["name what to export"]),
+    ("export small -o model", ["name what to export"]),
+    ("export small --trial 1 --knee -o model", ["name what to export"]),
+    ("export small --knee --classes 3 -o model", ["--classes need --named or --config"]),
     ("export --named threshnet28", ["Missing option", "-o"]),
     ("export --named threshnet29 -o model", ["'threshnet29'", "threshnet28, threshnet79"]),
     ("export --named threshnet79 --input 8 -o model", ["input size 8 is too small"]),
     ("export --config gone.json -o model", ["gone.json: no such file"]),
     ("export --config tree.json --weights gone.pth -o model", ["gone.pth: no such weights file"]),
-    ("export small --knee --epochs 3 -o model", ["--epochs and --seeds go with --recipe"]),
+    ("export small --knee --epochs 3 -o model", ["--epochs and --seeds need --recipe"]),
     ("export --named threshnet28 --recipe fast -o model", ["--recipe needs --data"]),
-    ("export --named threshnet28 --recipe fast --weights w.pth --data digits -o model", ["--weights or --recipe"]),
-    ("export --named threshnet28 --data digits -o model", ["--data goes with --recipe or --weights"]),
+    (
+        "export --named threshnet28 --recipe fast --weights w.pth --data digits -o model",
+        ["--weights and --recipe exclude"],
+    ),
+    ("export --named threshnet28 --data digits -o model", ["--data needs --recipe or --weights"]),
     ("export --named threshnet28 --recipe slow --data digits -o model", ["'slow'", "published, fast"]),
     ("export --config tree.json --recipe fast --data digits -o model", ["tree has 2 classes, digits has 10"]),
     ("export --named threshnet28 --on tpu -o model", ["device 'tpu'", "must be cpu, cuda"]),
@@ -367,7 +370,7 @@ def test_an_interrupted_launch_says_so(run: Run, log: list[str], monkeypatch: py
     monkeypatch.setattr("search.objective.train", interrupt)
     said = run("launch", "mine.toml", "--storage", "journal:x.log")
     assert said.status == 130
-    assert "mine: 0 networks trained, of 2: stopped; launch again to go on." in said.out
+    assert "mine: 0 networks trained, of 2: stopped; rerun the command to resume." in said.out
 
 
 def test_studies_are_listed(run: Run, storage: str) -> None:

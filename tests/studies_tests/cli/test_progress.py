@@ -33,7 +33,7 @@ def test_a_stopped_trial_is_one_line_with_its_last_error() -> None:
 def test_a_trained_one_has_its_error_and_whether_it_is_over_a_limit() -> None:
     first = replace(sample_loaded(0).records[0], error=30.0, state="finished")
     assert shown(first) == "trial  12   30.00 %    0.512 ms    0.31 M params  threshnet28"
-    assert shown(replace(first, state="infeasible")).endswith("threshnet28  over a limit")
+    assert shown(replace(first, state="infeasible")).endswith("threshnet28  infeasible")
 
 
 @pytest.mark.parametrize(("state", "told"), [("failed", "failed: alas"), ("not trained", "not trained: alas")])
@@ -44,7 +44,7 @@ def test_others_have_their_reason(state: str, told: str) -> None:
 
 def test_a_duplicate_names_the_other_trial() -> None:
     record = replace(sample_loaded(0).records[1], state="duplicate", duplicate_of=0)
-    assert line(record) == "trial   1  the network of trial 0 again"
+    assert line(record) == "trial   1  duplicate of trial 0"
 
 
 def test_the_closing_counts_networks_by_what_became_of_them() -> None:
@@ -53,7 +53,9 @@ def test_the_closing_counts_networks_by_what_became_of_them() -> None:
     loaded = replace(loaded, records=[*loaded.records, failed], spec=replace(loaded.spec, trials=40))
     room, done, *told, following = closing(StudyAnalysis(loaded), Outcome(17, "timeout")).splitlines()
     assert room.startswith("space ")
-    assert done == ("sample: 13 networks trained, 3 stopped early, 1 failed, of 40: time is up; launch again to go on.")
+    assert done == (
+        "sample: 13 networks trained, 3 stopped early, 1 failed, of 40: time limit reached; rerun the command to resume."
+    )
     assert tuple(told) == progress_of(loaded).told
     assert len(told) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
@@ -65,4 +67,4 @@ def test_the_closing_counts_networks_by_what_became_of_them() -> None:
 def test_nothing_trained_is_nothing_to_judge() -> None:
     loaded = sample_loaded(0, named=())
     told = closing(StudyAnalysis(loaded), Outcome(0, "interrupted"))
-    assert told.splitlines()[1:] == ["sample: 0 networks trained: stopped; launch again to go on."]
+    assert told.splitlines()[1:] == ["sample: 0 networks trained: stopped; rerun the command to resume."]

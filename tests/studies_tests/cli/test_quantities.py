@@ -3,7 +3,7 @@
 import click
 import pytest
 
-from studies.cli.quantities import Stated
+from studies.cli.quantities import PublishedFigure
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,11 @@ from studies.cli.quantities import Stated
     ],
 )
 def test_a_figure_stands_for_all_that_rounds_to_it(typed: str, figure: tuple[float, float]) -> None:
-    value, half = Stated().convert(typed, None, None)
+    value, half = PublishedFigure().convert(typed, None, None)
     assert value == figure[0]
     assert half == pytest.approx(figure[1])
 
 
 def test_what_is_no_figure_is_refused() -> None:
     with pytest.raises(click.BadParameter, match="must be a number above 0"):
-        Stated().convert("many", None, None)
+        PublishedFigure().convert("many", None, None)

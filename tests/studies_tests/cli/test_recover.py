@@ -60,9 +60,9 @@ def test_the_figures_named_as_narrowing_leave_fewer_whatever_they_are(
     place, figures = asked_for(EVERY[900])[:6], asked_for(EVERY[900])[6:]
     words = [word for pair in zip(figures[::2], figures[1::2], strict=True) if pair[0] in given for word in pair]
     asked = [*place, *words, "--within", "5"]
-    (line,) = [line for line in run(*asked, "--show", "1").splitlines() if line.startswith("The fewer figures")]
+    (line,) = [line for line in run(*asked, "--show", "1").splitlines() if line.startswith("Fewer figures")]
     told = json.loads(run(*asked, "--json", "--show", "1000"))
-    assert f"To narrow these {len(told['networks']):,}," in line
+    assert f"To narrow down these {len(told['networks']):,}," in line
     for flag, column in zip(("--params", "--flops", "--madd", "--memory", "--convs"), COLUMNS, strict=True):
         values = np.array([network[column] for network in told["networks"]])
         assert told["spans"][column] == [values.min(), values.max()]

@@ -68,7 +68,7 @@ def test_several_studies_share_the_first_ones_box(run: Run) -> None:
     last = told["studies"]["a (journal:y.log)"]
     assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
     assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).told
-    assert told["caveat"] == f"{first.spec.caveat}; not of one kind with a, as they differ in limits"
+    assert told["caveat"] == f"{first.spec.caveat}; not comparable with a: they differ in limits"
     assert f"Note: {told['caveat']}." in " ".join(run(*command)[1].split())
 
 
@@ -77,7 +77,7 @@ def test_several_studies_share_the_first_ones_box(run: Run) -> None:
     [
         ("", "Missing argument 'STUDY...'"),
         ("a b c --storage journal:x.log --storage journal:y.log", "--storage 2 times for 3 studies"),
-        ("a b a --storage journal:x.log", "a, b, a: one of them is named twice"),
+        ("a b a --storage journal:x.log", "a, b, a: a study is named twice"),
         ("a gone --storage journal:x.log", "no study is named 'gone'"),
         ("a empty --storage journal:x.log", "study 'empty' has no trained network yet"),
         ("a --storage journal:x.log --png x.log/inside.png", "cannot be written"),

@@ -133,7 +133,7 @@ def test_studies_of_one_kind_are_comparable() -> None:
     sample = sample_loaded()
     assert incomparable([sample, sample_loaded(seed=1)]) == ""
     other = replace(sample_loaded(limits=Limits()), images={"train": 7})
-    assert incomparable([sample, other]) == "not of one kind with sample, as they differ in images, limits"
+    assert incomparable([sample, other]) == "not comparable with sample: they differ in images, limits"
 
 
 def test_stopped_networks_are_told_of_but_are_not_on_the_front() -> None:

@@ -17,7 +17,7 @@ from studies_tests.sample import remeasured, sample_loaded
 
 from search import records
 from search.records import Record
-from studies.cli.tables import moves_told
+from studies.cli.tables import moves_tables
 from studies.fronts.as_json import front_json, study_json
 from studies.fronts.front import Front, front_of, fronts_of
 from studies.fronts.moves import Moved, moves
@@ -142,7 +142,7 @@ def test_equal_latencies_share_a_rank_and_may_leave_tau_undefined() -> None:
 
 def test_what_moved_is_told_with_its_ranks() -> None:
     console = Console(file=StringIO(), width=100)
-    for part in moves_told(moves(*both([Row(30, 1, 5), Row(20, 2, 4), Row(25, 3, 3)]))):
+    for part in moves_tables(moves(*both([Row(30, 1, 5), Row(20, 2, 4), Row(25, 3, 3)]))):
         console.print(part)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     rows = [line.split() for line in text.splitlines() if line.lstrip().startswith("trial")]

@@ -351,7 +351,7 @@ def test_the_command_names_the_knee_and_how_to_export_it(run: Callable[..., str]
     assert "unknown (n = 1 each)" in run()
     assert (
         lines[-1]
-        == f"To export it: threshnet export a --trial {knee.number} --storage journal:x.log -o a-trial{knee.number}"
+        == f"Export it with: threshnet export a --trial {knee.number} --storage journal:x.log -o a-trial{knee.number}"
     )
 
 
@@ -371,11 +371,11 @@ def test_the_command_prints_the_same_as_json(run: Callable[..., str]) -> None:
 def test_the_command_refuses_in_one_line(run: Callable[..., str]) -> None:
     assert "--max-latency 0.001 ms excludes" in run("--max-latency", "0.001ms", status=2)
     assert "must be a time above 0" in run("--max-latency", "5", status=2)
-    assert "was measured on" in run("--on", "cuda", status=2)
+    assert "was measured on" in run("--backend", "cuda", status=2)
 
 
 def test_the_command_refuses_a_study_that_counts_no_validation_images(run: Callable[..., str]) -> None:
     study = optuna.load_study(study_name="a", storage=open_storage("journal:x.log", create=False))
     study.set_user_attr(IMAGES, {"train": 1000})
     said = run(status=2)
-    assert said == "error: study 'a': it does not say on how many validation images its errors were counted\n"
+    assert said == "error: study 'a': its number of validation images is not recorded\n"
