@@ -147,7 +147,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("remeasure", ["Missing argument 'STUDY'"]),
     ("remeasure small --runtime torch", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
     ("remeasure small --threads 0", ["--threads", "0", "x>=1"]),
-    ("export -o model", ["STUDY with --trial or --knee", "--knee", "--named NAME", "--config F.json"]),
+    ("export -o model", ["STUDY with --trial or --knee", "--knee", "--named NAME", "--config FILE"]),
     ("export --named threshnet28 --config tree.json -o model", ["name what to export"]),
     ("export small --named threshnet28 -o model", ["name what to export"]),
     ("export small -o model", ["name what to export"]),
@@ -453,7 +453,7 @@ def test_costs_of_comparison_networks_are_told_in_the_same_columns(run: Run) -> 
     said = run("costs", "SqueezeNet").out
     assert re.search(r"SqueezeNet +1000 +1,248,424", said)
     assert "SqueezeNet: 1.25 M params (0.78 published), 0.83 G FLOPs (2.69 published)" in said
-    assert "Explained: the row counts the layers of weiaicunzai/pytorch-cifar100" in said
+    assert "Explained: the row counts the network of weiaicunzai/pytorch-cifar100" in said
 
 
 def test_costs_of_named_networks_load_no_torch() -> None:
