@@ -48,16 +48,15 @@ def test_a_duplicate_names_the_other_trial() -> None:
 
 
 def test_the_closing_counts_networks_by_what_became_of_them() -> None:
-    loaded = with_stopped(sample_loaded(10), stopped=4)  # one of which went on
+    loaded = with_stopped(sample_loaded(10), stopped=4)  # one of which was resumed
     failed = replace(loaded.records[0], number=99, state="failed")
     loaded = replace(loaded, records=[*loaded.records, failed], spec=replace(loaded.spec, trials=40))
-    room, done, *told, following = closing(StudyAnalysis(loaded), Outcome(17, "timeout")).splitlines()
-    assert room.startswith("space ")
-    assert done == (
-        "sample: 13 networks trained, 3 stopped early, 1 failed, of 40: time limit reached; rerun the command to resume."
-    )
-    assert tuple(told) == progress_of(loaded).told
-    assert len(told) == 3
+    space, done, *sentences, following = closing(StudyAnalysis(loaded), Outcome(17, "timeout")).splitlines()
+    assert space.startswith("space ")
+    so_far = "13 networks trained, 3 stopped early, 1 failed, of 40"
+    assert done == f"sample: {so_far}: time limit reached; rerun the command to resume."
+    assert tuple(sentences) == progress_of(loaded).told
+    assert len(sentences) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
     analysis = StudyAnalysis(loaded, "postgresql://me:secret@host/db?sslmode=require")
     elsewhere = closing(analysis, Outcome(17, "timeout"))
