@@ -1,4 +1,4 @@
-"""ONNX files of unknown origin: looked through before any runtime sees them."""
+"""Inspect untrusted ONNX files before a runtime loads them."""
 
 import math
 from collections.abc import Iterator
@@ -12,77 +12,83 @@ from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 from threshnet.untrusted import read_bytes
 
-# What an exported network consists of. Nothing here loops, branches, reads a file or makes a tensor out of a shape.
+# The operators of exported networks. None of them loops, branches, reads a file or creates a tensor from a shape.
 OPERATORS = frozenset(
     (
         *("Conv", "BatchNormalization", "Relu", "Clip", "Concat", "MaxPool", "GlobalAveragePool", "ReduceMean"),
         *("Flatten", "Reshape", "Gemm", "Identity", "Constant", "QuantizeLinear", "DequantizeLinear"),
     )
 )
-NODES_PER_ROW = 12  # an int8 file has a pair of nodes more for each tensor
-SLACK_BYTES = 2**22  # besides the weights
-MOST = {"kernel_shape": 7, "strides": 7, "pads": 3, "dilations": 1, "group": 1}  # of any such network's operators
+MAX_NODES_PER_ROW = 12  # an int8 file has an additional pair of nodes for each tensor
+OVERHEAD_BYTES = 2**22  # allowed in addition to the weights
+# Greatest value of each operator attribute in an exported network.
+MAX_ATTRIBUTES = {"kernel_shape": 7, "strides": 7, "pads": 3, "dilations": 1, "group": 1}
 
 
 def read_onnx(path: Path, spec: NetworkSpec, input_size: int, *, follow: bool = True) -> bytes:
-    """An ONNX file that can be the network of a spec, to be given to a runtime as bytes.
+    """Read an ONNX file that may contain the network of a spec; returns its bytes for a runtime to load.
 
-    InputError for a file that is too large or damaged, refers to other files, holds an operator that no such network
-    has, or makes tensors far larger than this network's. Whether it is the network, its logits tell.
+    Raises InputError if the file is too large or damaged, refers to other files, contains an operator that exported
+    networks do not have, or creates tensors far larger than the network's. It does not compare the logits.
     """
     costs = check_size(spec, input_size)
-    content = read_bytes(path, 8 * costs.params + SLACK_BYTES, follow=follow)
+    content = read_bytes(path, 8 * costs.params + OVERHEAD_BYTES, follow=follow)
     try:
         model = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own kind
+    except Exception as error:  # protobuf raises a type of its own
         raise InputError(f"{path}: damaged or not an ONNX file ({error})") from None
-    for told in _objections(model, NODES_PER_ROW * len(walk(spec, input_size)) + 100):
-        raise InputError(f"{path}: {told}")
-    limit = 16 * (costs.memory_bytes + 4 * costs.params) + SLACK_BYTES
+    for problem in _problems(model, MAX_NODES_PER_ROW * len(walk(spec, input_size)) + 100):
+        raise InputError(f"{path}: {problem}")
+    limit = 16 * (costs.memory_bytes + 4 * costs.params) + OVERHEAD_BYTES
     try:
-        taken = _memory_bytes(model)
+        needed = _tensor_bytes(model)
     except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path}: damaged, its tensors have no shapes ({first[0][:200]})") from None
-    if taken > limit:
-        raise InputError(f"{path}: makes tensors of {taken:.3g} bytes for one image; this network needs {limit:.3g}")
+        raise InputError(f"{path}: damaged, its tensor shapes cannot be inferred ({first[0][:200]})") from None
+    if needed > limit:
+        raise InputError(f"{path}: needs {needed:.3g} bytes of tensors for one image; at most {limit:.3g} are allowed")
     return content
 
 
-def _objections(model: onnx.ModelProto, most_nodes: int) -> Iterator[str]:
-    """Why a file is not even looked at further, the first of which is told."""
+def _problems(model: onnx.ModelProto, max_nodes: int) -> Iterator[str]:
+    """Reasons to refuse a file without running shape inference."""
     graph = model.graph
     if model.functions or model.training_info or graph.sparse_initializer:
-        yield "holds functions, training steps or sparse tensors, which no exported network has"
-    if len(graph.node) > most_nodes:
-        yield f"has {len(graph.node):,} operators; this network needs fewer than {most_nodes:,}"
+        yield "contains functions, training steps or sparse tensors, which exported networks do not have"
+    if len(graph.node) > max_nodes:
+        yield f"has {len(graph.node):,} operators; at most {max_nodes:,} are allowed for this network"
     for node in graph.node:
         if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx"):
-            yield f"holds the operator {f'{node.domain}::{node.op_type}'.strip(':')!r:.80}, which no such network has"
+            operator = f"{node.domain}::{node.op_type}".strip(":")
+            yield f"contains the operator {operator!r:.80}, which exported networks do not have"
         for attribute in node.attribute:
             if attribute.HasField("g") or attribute.graphs:
-                yield "holds a graph within an operator, which no exported network does"
-            if max((attribute.i, *attribute.ints)) > MOST.get(attribute.name, math.inf):
-                yield f"holds an operator whose {attribute.name} exceeds {MOST[attribute.name]}, the most of any"
+                yield "contains an operator with a subgraph, which exported networks do not have"
+            if max((attribute.i, *attribute.ints)) > MAX_ATTRIBUTES.get(attribute.name, math.inf):
+                yield (
+                    f"contains an operator whose {attribute.name} exceeds {MAX_ATTRIBUTES[attribute.name]}, "
+                    "the greatest value in exported networks"
+                )
     constants = [attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")]
     constants += [tensor for node in graph.node for attribute in node.attribute for tensor in attribute.tensors]
     for tensor in (*graph.initializer, *constants):
-        if len(tensor.dims) == 4 and max(tensor.dims[2:]) > MOST["kernel_shape"]:
-            yield f"holds a kernel of {'x'.join(map(str, tensor.dims[2:]))} pixels, larger than those of any network"
+        if len(tensor.dims) == 4 and max(tensor.dims[2:]) > MAX_ATTRIBUTES["kernel_shape"]:
+            shape = "x".join(map(str, tensor.dims[2:]))
+            yield f"contains a kernel of {shape} pixels, larger than in exported networks"
         if tensor.external_data or tensor.data_location != onnx.TensorProto.DEFAULT:
-            places = [entry.value for entry in tensor.external_data if entry.key == "location"]
-            yield f"keeps weights outside of itself ({''.join(places)!r:.80}); only files in one piece are read"
+            locations = [entry.value for entry in tensor.external_data if entry.key == "location"]
+            yield f"stores weights in another file ({''.join(locations)!r:.80}); only self-contained files are read"
 
 
-def _memory_bytes(model: onnx.ModelProto) -> int:
-    """What all tensors between operators take for one image, as ONNX infers their shapes."""
+def _tensor_bytes(model: onnx.ModelProto) -> int:
+    """Total size of all operator outputs for one image, from ONNX shape inference; ValueError if a shape is unknown."""
     if len(model.graph.input) != 1:
         raise ValueError(f"{len(model.graph.input)} inputs")
     dims = model.graph.input[0].type.tensor_type.shape.dim
     if len(dims) != 4:
         raise ValueError(f"its input has {len(dims)} dimensions, not 4")
     dims[0].dim_value = 1
-    del model.graph.value_info[:]  # it is no place to claim something
+    del model.graph.value_info[:]  # recompute all shapes rather than trust those in the file
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
@@ -93,7 +99,7 @@ def _memory_bytes(model: onnx.ModelProto) -> int:
             elements = 4
             for dim in known[name].type.tensor_type.shape.dim if name in known else ():
                 if not dim.HasField("dim_value"):
-                    raise ValueError(f"{name!r:.80} has none")
+                    raise ValueError(f"{name!r:.80} has no fixed shape")
                 elements *= dim.dim_value
             total += elements
     return total

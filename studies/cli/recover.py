@@ -71,7 +71,7 @@ def recovered_table(found: "Recovery", input_size: int, classes: int) -> Table:
 
 def template_lines(found: "Recovery") -> Sequence[str]:
     """The searched templates, one line each."""
-    return [line for template in found.templates for line in template.told if line]
+    return [line for template in found.templates for line in template.summary if line]
 
 
 def narrowing(found: "Recovery") -> Iterator[str]:

@@ -22,9 +22,9 @@ from studies.export.trusted import is_ours
 from threshnet.bounds import check_size
 from threshnet.checkpoint import load_weights
 from threshnet.errors import InputError
-from threshnet.export.agreement import INT8_CORRELATION, PROBES, agreement, correlation, probes
+from threshnet.export.agreement import INT8_CORRELATION, RANDOM_IMAGES, agreement, correlation, random_images
 from threshnet.export.folder import INPUT, INT8, ONNX, OUTPUT, PT2, WEIGHTS
-from threshnet.export.standalone import MODEL, PREDICT, model_source, predict_source
+from threshnet.export.standalone import MODEL, PREDICT, Version, model_version, predict_version
 from threshnet.inspect_onnx import read_onnx
 from threshnet.spec_file import CONFIG, ResolvedNetwork, read_spec_file
 from threshnet.untrusted import clean, read_bytes
@@ -64,7 +64,7 @@ def check_folder(folder: Path) -> Iterator[FolderCheck]:
         yield _bad(folder, CONFIG, error)
         return
     yield FolderCheck(CONFIG, True, f"network {given.spec.fingerprint()}, {costs.params:,} parameters")
-    images = probes(given.input_size)
+    images = random_images(given.input_size)
     try:
         model = load_weights(folder / WEIGHTS, follow=False)
         if model.spec.fingerprint() != given.spec.fingerprint():
@@ -82,8 +82,8 @@ def check_folder(folder: Path) -> Iterator[FolderCheck]:
         ONNX: lambda path: _agrees(_run_onnx(path, given, images), expected),
         INT8: lambda path: _resembles(_run_onnx(path, given, images), expected),
         PT2: lambda path: _pt2(path, 8 * costs.params + MAX_TEXT_BYTES, images, expected),
-        MODEL: lambda path: _same_text(path, model_source(given.spec)),
-        PREDICT: lambda path: _same_text(path, predict_source()),
+        MODEL: lambda path: _known_program(path, lambda source: model_version(source, given.spec)),
+        PREDICT: lambda path: _known_program(path, predict_version),
     }
     for file in sorted(path.name for path in folder.iterdir()):
         if file in looks:
@@ -126,7 +126,7 @@ def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple
     found = agreement(logits, expected)
     return (
         found.ok,
-        f"its logits differ from those of {WEIGHTS} by up to {found.difference:.1g} on {PROBES} made-up images",
+        f"its logits differ from those of {WEIGHTS} by up to {found.difference:.1g} on {RANDOM_IMAGES} random images",
     )
 
 
@@ -138,7 +138,9 @@ def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tu
         return False, "answers with values that are no finite numbers"
     follows = correlation(logits, expected)
     same = 100 * float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
-    told = f"{same:.0f} % of {PROBES} made-up images in the class of fp32, correlation of the logits {follows:.3f}"
+    told = (
+        f"{same:.0f} % of {RANDOM_IMAGES} random images in the class of fp32, correlation of the logits {follows:.3f}"
+    )
     return follows >= INT8_CORRELATION, told
 
 
@@ -151,9 +153,9 @@ def _pt2(path: Path, limit: int, images: Tensor, expected: NDArray[np.float32]) 
         return _agrees(torch.cat([program(image) for image in images.split(1)]).numpy(), expected)
 
 
-def _same_text(path: Path, source: str) -> tuple[bool, str]:
-    """Whether a program is the one that an export of this network writes."""
-    if read_bytes(path, MAX_TEXT_BYTES, follow=False) == source.encode():
-        return True, "as this version writes it for this network"
-    told = "another version wrote it, or it was changed; read it before you run it"
-    return False, f"differs from what this version writes for this network: {told}"
+def _known_program(path: Path, version_of: Callable[[str], Version | None]) -> tuple[bool, str]:
+    """Check that a program is exactly what this or an earlier version exports for the network."""
+    version = version_of(read_bytes(path, MAX_TEXT_BYTES, follow=False).decode(errors="replace"))
+    if version:
+        return True, f"as {version} writes it for this network"
+    return False, "differs from what this version writes for this network; read it before you run it"

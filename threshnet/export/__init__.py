@@ -1,1 +1,1 @@
-"""Model folders: every file format that a network is exported to, reloaded and compared."""
+"""Export a network to a self-contained model folder and verify every file in it."""

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them, where that is exact."""
+"""Fold batch norms into the preceding convolutions, if this is exact."""
 
 import copy
 
@@ -11,10 +11,11 @@ from threshnet.shapes import Row
 
 
 def foldable(rows: tuple[Row, ...]) -> dict[int, int]:
-    """For each norm that can be folded, the convolution before it: rows by index.
+    """Map each norm that can be folded to its convolution, both as row indices.
 
-    The norm must read nothing but that convolution and be its only reader. So the norms of stem, transitions and `conv`
-    units fold, as does the second norm of a bottleneck; its first one comes before an activation and does not.
+    The norm must read only that convolution and be its only reader. This holds for the norms of the stem, the
+    transitions and `conv` units, and for the second norm of a bottleneck. The first norm of a bottleneck does not
+    follow a convolution.
     """
     readers: dict[int, int] = {}
     for row in rows:
@@ -31,9 +32,9 @@ def foldable(rows: tuple[Row, ...]) -> dict[int, int]:
 
 
 def folded(model: ThreshNet) -> ThreshNet:
-    """A copy for inference whose foldable norms are part of their convolutions, computed in float64.
+    """Copy a model for inference with all foldable norms folded, in float64 arithmetic.
 
-    The convolutions get a bias, the norms become identities; the logits stay what they were, up to rounding.
+    The convolutions get a bias and the norms become identities; the logits are unchanged up to rounding.
     """
     result = copy.deepcopy(model).eval()
     for norm, convolution in foldable(result.rows).items():
@@ -41,14 +42,14 @@ def folded(model: ThreshNet) -> ThreshNet:
         before, after = (result.get_submodule(name) for name in names)
         assert isinstance(before, nn.Conv2d)
         assert isinstance(after, nn.BatchNorm2d)
-        kind = before.weight.dtype
-        result.add_module(names[0], fuse_conv_bn_eval(before.double(), after.double()).to(kind))
+        dtype = before.weight.dtype
+        result.add_module(names[0], fuse_conv_bn_eval(before.double(), after.double()).to(dtype))
         result.add_module(names[1], nn.Identity())
     return result
 
 
 @torch.inference_mode()
 def folding_difference(model: ThreshNet, images: torch.Tensor) -> float:
-    """The largest change that folding makes to a logit of images (n, 3, h, w), everything computed in float64."""
+    """Largest change of a logit by folding, over images (n, 3, h, w), computed in float64."""
     exact = copy.deepcopy(model).double().eval()
     return float((folded(exact)(images.double()) - exact(images.double())).abs().max())

@@ -1,4 +1,4 @@
-"""A network in 8-bit integers: static quantisation of its ONNX file, calibrated on images."""
+"""Static 8-bit quantisation of an ONNX file, calibrated on images."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
@@ -11,47 +11,47 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 
 from threshnet.shared_lease import SharedLease
 
-CALIBRATION = 512  # images; the ranges of 128 gave logits as close
-BATCH = 16  # images at a time
+CALIBRATION = 512  # images for calibration; 128 gave equally close logits
+BATCH = 16  # images per calibration step
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Images (n, 3, h, w), a batch at a time, as the input called `name`; `held` gets a new turn for each."""
+    """Batches of images (n, 3, h, w) for the input called `name`; renews the lease in `stack` before each batch."""
 
-    def __init__(self, name: str, images: NDArray[np.float32], turn: SharedLease, held: ExitStack) -> None:
+    def __init__(self, name: str, images: NDArray[np.float32], lease: SharedLease, stack: ExitStack) -> None:
         self.batches: Iterator[NDArray[np.float32]] = (images[at : at + BATCH] for at in range(0, len(images), BATCH))
-        self.name, self.turn, self.held = name, turn, held
+        self.name, self.lease, self.stack = name, lease, stack
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next batch, None after the last; between two of them others may have their turn."""
-        self.held.close()
-        self.held.enter_context(self.turn())
+        """The next batch, or None after the last. A waiting measurement can run between two batches."""
+        self.stack.close()
+        self.stack.enter_context(self.lease())
         batch = next(self.batches, None)
         return None if batch is None else {self.name: batch}
 
 
 def quantise(
-    source: Path, name: str, images: NDArray[np.float32], target: Path, turn: SharedLease = nullcontext
+    source: Path, name: str, images: NDArray[np.float32], target: Path, lease: SharedLease = nullcontext
 ) -> None:
-    """Write a fp32 ONNX file anew with 8-bit weights and activations (QDQ), ranges taken from images (n, 3, h, w).
+    """Quantise an fp32 ONNX file to 8-bit weights and activations (QDQ), calibrated on images (n, 3, h, w).
 
-    `name` is the file's input; all work is done inside a `turn`, a batch of images at a time. Chosen on a network of
-    0.48 M parameters by how its logits for 4,000 CIFAR-10 training images that it had not seen differ from those in
-    fp32 (root mean square, share in the same class):
+    `name` is the input of the file. All work runs under `lease`, one batch of images at a time. The settings were
+    chosen on a network of 0.48 M parameters, by the root mean square difference from the fp32 logits and the share of
+    equal predictions, over 4,000 CIFAR-10 training images held out from its training:
 
-    - the first convolution and the last layer stay in fp32: 0.011 and 99.2 %, against 0.023 and 98.1 % without that;
-    - ranges are the extremes: percentiles (0.016, 99.3 %) took three times as long;
-    - weights have 7 bits (`reduce_range`; 0.019, 98.6 %): with 8, x86 processors without VNNI add pairs of products in
-      16 bits, which overflow, and the same file would answer otherwise there.
+    - The first convolution and the last layer stay in fp32: 0.011 and 99.2 %, compared with 0.023 and 98.1 % otherwise.
+    - Ranges are the extremes; percentiles (0.016, 99.3 %) took three times as long.
+    - Weights have 7 bits (`reduce_range`; 0.019, 98.6 %). With 8 bits, x86 processors without VNNI add pairs of
+      products in 16 bits, which overflow, so the file would give other results there.
       See https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
     layers = [node.name for node in onnx.load(source).graph.node if node.op_type in ("Conv", "Gemm")]
-    with ExitStack() as held:
-        held.enter_context(turn())
+    with ExitStack() as stack:
+        stack.enter_context(lease())
         quantize_static(
             source,
             target,
-            _Images(name, images, turn, held),
+            _Images(name, images, lease, stack),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,

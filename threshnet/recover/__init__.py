@@ -1,1 +1,1 @@
-"""Networks of a template with given costs."""
+"""Search a template for networks with given costs."""

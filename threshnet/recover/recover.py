@@ -1,10 +1,10 @@
-"""Which networks of a template have given costs: all of them counted, the nearest named.
+"""Search a template exhaustively for networks with given costs: counts all matches and lists the nearest.
 
-Every network is a first half and a second half that meet in one state (channels, pools so far), and its costs are the
-halves' sums. The halves of each state are enumerated whole, the second ones sorted by one cost, and each first half is
-joined with the range of second ones that could bring that cost to the figure asked for (meet in the middle: Horowitz
-and Sahni, 1974, "Computing partitions with applications to the knapsack problem"); the other costs are then compared.
-Nothing is sampled or left out. Every network that is returned is counted again from its own spec.
+Every network consists of two partial networks that meet in one state (channels, pools so far), and its costs are the
+sums of theirs. All partial networks of each state are enumerated, the second ones are sorted by one cost, and each
+first one is joined with the range of second ones that can bring this cost to its target (meet in the middle: Horowitz
+and Sahni, 1974, "Computing partitions with applications to the knapsack problem"). The other costs are compared after
+that. Nothing is sampled or skipped, and the costs of every returned network are counted again from its spec.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,72 +21,72 @@ from threshnet.recover.partial import (
     COLUMNS,
     Frame,
     Ints,
-    Runs,
+    PartialNetworks,
     State,
+    concatenate,
     convolutions,
-    edge,
-    extended,
+    empty_partial,
+    extend,
     head_costs,
-    started,
+    map_size,
     stem_costs,
-    together,
 )
 from threshnet.recover.templates import POOLS, Template
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
 Floats = NDArray[np.float64]
-PAIRS = 1_000_000  # joined at a time
+PAIRS_PER_BATCH = 1_000_000  # pairs of partial networks joined at a time
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One cost as it was stated: every value that rounds to it is meant."""
+    """A stated cost; every count that rounds to it has distance 0."""
 
     # One of COLUMNS.
     column: str
     value: float
-    # Half a unit of its last digit.
-    half: float
+    # Half a unit in its last digit.
+    rounding: float
 
 
 @dataclass(frozen=True)
 class Match:
-    """A network with about the costs asked for, counted by threshnet.costs."""
+    """A network whose costs, counted by threshnet.costs, are close to the stated ones."""
 
     template: str
-    # Key of NAMED, but for classes and activation, which are not looked for.
+    # Key of NAMED for a named network; classes and activation are not compared.
     named: str | None
     spec: NetworkSpec
     costs: Costs
     convs: int
-    # The largest relative difference over the figures, 0 for a cost that rounds to its figure; a share.
+    # Largest relative difference from the figures, as a fraction; a cost that rounds to its figure has difference 0.
     distance: float
-    # The same with figures taken as exact; it orders those of equal distance.
+    # The same without allowing for rounding; breaks ties in distance.
     difference: float
-    # Place in that order, 1 the nearest; equals share it.
+    # Rank in that order, 1 = nearest; ties share a rank.
     rank: int
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What was found in some templates."""
+    """The result of searching some templates."""
 
     templates: tuple[Template, ...]
     figures: tuple[Figure, ...]
-    # Largest distance, a share.
+    # Largest distance of a match, as a fraction.
     within: float
-    # How many networks of the templates are that near.
+    # Number of matches in the templates.
     matches: int
-    # The least and the greatest of each of COLUMNS among them; empty where there is none.
+    # Least and greatest value of each of COLUMNS among the matches; empty if there are none.
     spans: dict[str, tuple[int, int]]
-    # Named ones first, then the others by distance.
+    # Named networks first, then the others by distance.
     listed: tuple[Match, ...]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Matches of one frame: their choices block by block (blocks, n), COLUMNS (5, n), distance and difference (n,)."""
+    """Some matches of one frame: codes (blocks, n), COLUMNS (5, n), distance and difference (n,)."""
 
     frame: Frame
     codes: NDArray[np.int16]
@@ -98,109 +98,113 @@ class Batch:
 def recover(
     templates: Sequence[Template], figures: Sequence[Figure], within: float, show: int, input_size: int, classes: int
 ) -> Recovery:
-    """Every network of the templates whose distance from the figures is at most `within`; `show` of them listed.
+    """Find all networks of the templates whose distance from the figures is at most `within`; lists `show` of them.
 
-    InputError for fewer than two figures besides that of convolutions, or an input that the templates' pools use up.
+    Raises InputError for fewer than two figures other than convolutions, or an input too small for the templates'
+    pools.
     """
     if sum(figure.column != "convs" for figure in figures) < 2:
-        raise InputError("recover from what? two or more of --params, --flops, --madd, --memory; --convs besides")
+        raise InputError("name two or more of --params, --flops, --madd and --memory, and --convs if it is known")
     for template in templates:
         for stem in template.stems:
-            edge(stem, input_size, POOLS)
-    known = [_known(name, template, figures, input_size, classes) for name in NAMED for template in templates]
-    special = [each for each in known if each is not None and each.distance <= within]
-    nearer, matches = [0] * len(special), 0
-    ends = np.empty((len(COLUMNS), 0), dtype=np.int64)
+            map_size(stem, input_size, POOLS)
+    known = [_named_match(name, template, figures, input_size, classes) for name in NAMED for template in templates]
+    named_matches = [each for each in known if each is not None and each.distance <= within]
+    closer_counts, matches = [0] * len(named_matches), 0
+    ranges = np.empty((len(COLUMNS), 0), dtype=np.int64)
     best: list[tuple[float, float, NetworkSpec, str]] = []
     for template in templates:
         for batch in matching(template, figures, within, input_size, classes):
             matches += batch.distance.size
-            ends = _ends(np.hstack([ends, batch.costs]))
-            for place, one in enumerate(special):
+            ranges = _ranges(np.hstack([ranges, batch.costs]))
+            for place, one in enumerate(named_matches):
                 closer = (batch.distance < one.distance) | (
                     (batch.distance == one.distance) & (batch.difference < one.difference)
                 )
-                nearer[place] += int(closer.sum())
-            best = _nearest([*best, *_specs(batch, show + len(special))], show + len(special))
-    on_top = [replace(one, rank=1 + count) for one, count in zip(special, nearer, strict=True)]
-    chosen = {one.spec.fingerprint() for one in on_top}
+                closer_counts[place] += int(closer.sum())
+            best = _nearest([*best, *_nearest_specs(batch, show + len(named_matches))], show + len(named_matches))
+    listed_first = [replace(one, rank=1 + count) for one, count in zip(named_matches, closer_counts, strict=True)]
+    chosen = {one.spec.fingerprint() for one in listed_first}
     others, rank = [], 0
-    for place, (distance, difference, spec, home) in enumerate(best, start=1):
+    for place, (distance, difference, spec, template_name) in enumerate(best, start=1):
         if place == 1 or (distance, difference) != best[place - 2][:2]:
             rank = place
         if spec.fingerprint() not in chosen:
-            others.append(_found(spec, home, None, figures, input_size, rank))
-    on_top.sort(key=lambda one: one.rank)
-    listed = (*on_top, *others)[: max(show, len(on_top))]
-    spans = {column: (min(own), max(own)) for column, own in zip(COLUMNS, ends.tolist(), strict=True) if own}
+            others.append(_match(spec, template_name, None, figures, input_size, rank))
+    listed_first.sort(key=lambda one: one.rank)
+    listed = (*listed_first, *others)[: max(show, len(listed_first))]
+    spans = {column: (min(own), max(own)) for column, own in zip(COLUMNS, ranges.tolist(), strict=True) if own}
     return Recovery(tuple(templates), tuple(figures), within, matches, spans, listed)
 
 
-def _ends(costs: Ints) -> Ints:
-    """The least and the greatest of each row of (5, n), as (5, 2); (5, 0) where there is none."""
+def _ranges(costs: Ints) -> Ints:
+    """Minimum and maximum of each row of (5, n), as (5, 2); (5, 0) if n is 0."""
     return np.stack([costs.min(axis=1), costs.max(axis=1)], axis=1) if costs.size else costs
 
 
 def distances(costs: Ints, figures: Sequence[Figure]) -> tuple[Floats, Floats]:
-    """Distance and difference (n,) of costs (figures, n), see Found."""
-    values, halves = (np.array([[getattr(figure, key)] for figure in figures]) for key in ("value", "half"))
-    off = np.abs(costs - values)
-    return (np.maximum(off - halves, 0) / values).max(axis=0), (off / values).max(axis=0)
+    """Distance and difference (n,) of costs (figures, n), as defined in Match."""
+    values = np.array([[figure.value] for figure in figures])
+    rounding = np.array([[figure.rounding] for figure in figures])
+    errors = np.abs(costs - values)
+    return (np.maximum(errors - rounding, 0) / values).max(axis=0), (errors / values).max(axis=0)
 
 
 def matching(
     template: Template, figures: Sequence[Figure], within: float, input_size: int, classes: int
 ) -> Iterator[Batch]:
-    """All networks of a template within that distance, some at a time, each once."""
+    """Yield all networks of a template within a distance from the figures, in batches, each network once."""
     columns = [COLUMNS.index(figure.column) for figure in figures]
     most = np.full(len(COLUMNS), np.iinfo(np.int64).max)
-    most[columns] = [np.floor(figure.value * (1 + within) + figure.half) for figure in figures]
+    most[columns] = [np.floor(figure.value * (1 + within) + figure.rounding) for figure in figures]
     for stem, blocks, dense in product(template.stems, template.blocks, template.dense):
         frame = Frame(template, stem, blocks, dense, template.dropouts[0], classes, input_size)
         middle = (blocks + 1) // 2
-        start = {(stem.widths[1], 0): started(stem_costs(frame))}
+        start = {(stem.widths[1], 0): empty_partial(stem_costs(frame))}
         for position in range(middle):
-            start = extended(frame, start, position, most)
+            start = extend(frame, start, position, most)
         for dropouts in template.dropouts:
             dropping = replace(frame, dropouts=dropouts)
             for state, first in start.items():
                 if first.last.size:
-                    second = _endings(dropping, state, middle, most - first.costs.min(axis=1))
-                    for codes, costs in _joined(first, second, figures, within) if second.last.size else ():
+                    second = _second_parts(dropping, state, middle, most - first.costs.min(axis=1))
+                    for codes, costs in _join(first, second, figures, within) if second.last.size else ():
                         distance, difference = distances(costs[columns], figures)
                         near = distance <= within
                         yield Batch(dropping, codes[:, near], costs[:, near], distance[near], difference[near])
 
 
-def _endings(frame: Frame, state: State, middle: int, most: Ints) -> Runs:
-    """The second halves that go on from a state, their heads counted."""
-    runs = {state: started(np.zeros(len(COLUMNS), dtype=np.int64))}
+def _second_parts(frame: Frame, state: State, middle: int, most: Ints) -> PartialNetworks:
+    """Partial networks from a state to the end of the network, with the costs of the head."""
+    runs = {state: empty_partial(np.zeros(len(COLUMNS), dtype=np.int64))}
     for position in range(middle, frame.blocks):
-        runs = extended(frame, runs, position, most)
-    return together([replace(one, costs=one.costs + head_costs(frame, end)[:, None]) for (end, _), one in runs.items()])
+        runs = extend(frame, runs, position, most)
+    return concatenate(
+        [replace(one, costs=one.costs + head_costs(frame, end)[:, None]) for (end, _), one in runs.items()]
+    )
 
 
-def _joined(
-    first: Runs, second: Runs, figures: Sequence[Figure], within: float
+def _join(
+    first: PartialNetworks, second: PartialNetworks, figures: Sequence[Figure], within: float
 ) -> Iterator[tuple[NDArray[np.int16], Ints]]:
-    """Choices (blocks, n) and COLUMNS (5, n) of all pairs of halves whose sums are near the figures."""
+    """Codes (blocks, n) and COLUMNS (5, n) of all pairs whose summed costs are near the figures."""
     convs, columns = COLUMNS.index("convs"), [COLUMNS.index(figure.column) for figure in figures]
     low, high = (np.full(len(COLUMNS), side * np.inf) for side in (-1, 1))
     for side, ends in ((-1, low), (1, high)):
-        ends[columns] = [figure.value * (1 + side * within) + side * figure.half for figure in figures]
+        ends[columns] = [figure.value * (1 + side * within) + side * figure.rounding for figure in figures]
     main = next(column for column in columns if column != convs)
-    step = int(high[main]) + 2  # more than any half costs, as dearer ones are left out
-    tallies, wanted = [np.zeros_like(half.costs[main]) for half in (first, second)], range(1)
+    step = int(high[main]) + 2  # exceeds the main cost of every partial network, as costlier ones were dropped
+    conv_counts, totals = [np.zeros_like(part.costs[main]) for part in (first, second)], range(1)
     if convs in columns:
-        tallies = [half.costs[convs] for half in (first, second)]
-        fewest, greatest = (sum(int(end(one)) for one in tallies) for end in (np.min, np.max))
-        wanted = range(max(int(np.ceil(low[convs])), fewest), min(int(np.floor(high[convs])), greatest) + 1)
-    # Second halves by their convolutions, then by the main cost.
-    key = tallies[1] * step + second.costs[main]
+        conv_counts = [part.costs[convs] for part in (first, second)]
+        fewest, greatest = (sum(int(end(one)) for one in conv_counts) for end in (np.min, np.max))
+        totals = range(max(int(np.ceil(low[convs])), fewest), min(int(np.floor(high[convs])), greatest) + 1)
+    # Sort the second parts by number of convolutions, then by the main cost.
+    key = conv_counts[1] * step + second.costs[main]
     order = np.argsort(key, kind="stable")
     key = key[order]
-    for convolutions_of_both in wanted:
-        base = (convolutions_of_both - tallies[0]) * step
+    for total_convs in totals:
+        base = (total_convs - conv_counts[0]) * step
         least = np.maximum(np.floor(low[main] - first.costs[main]), 0).astype(np.int64)
         most = np.floor(high[main] - first.costs[main]).astype(np.int64)
         begin = np.searchsorted(key, base + least, side="left")
@@ -209,7 +213,7 @@ def _joined(
         left = 0
         while left < pairs.size:
             done = upto[left - 1] if left else 0
-            right = max(int(np.searchsorted(upto, done + PAIRS, side="right")), left + 1)
+            right = max(int(np.searchsorted(upto, done + PAIRS_PER_BATCH, side="right")), left + 1)
             here = pairs[left:right]
             one = np.repeat(np.arange(left, right), here)
             two = order[
@@ -218,15 +222,15 @@ def _joined(
                 + np.repeat(begin[left:right], here)
             ]
             left = right
-            rising = first.last[one] <= second.first[two]
-            one, two = one[rising], two[rising]
+            ordered = first.last[one] <= second.first[two]  # growths never decrease
+            one, two = one[ordered], two[ordered]
             costs = first.costs[:, one] + second.costs[:, two]
             near = ((costs >= low[:, None]) & (costs <= high[:, None])).all(axis=0)
             yield np.vstack([first.codes[:, one[near]], second.codes[:, two[near]]]), costs[:, near]
 
 
-def _specs(batch: Batch, most: int) -> list[tuple[float, float, NetworkSpec, str]]:
-    """The nearest of a batch as networks."""
+def _nearest_specs(batch: Batch, most: int) -> list[tuple[float, float, NetworkSpec, str]]:
+    """The nearest networks of a batch, at most `most`."""
     order = np.lexsort((batch.difference, batch.distance))[:most]
     return [
         (
@@ -245,16 +249,18 @@ def _nearest(
     return sorted(some, key=lambda one: (*one[:2], one[2].fingerprint()))[:most]
 
 
-def _known(name: str, template: Template, figures: Sequence[Figure], input_size: int, classes: int) -> Match | None:
-    """The named network with these classes, where the template holds it; rank 0."""
+def _named_match(
+    name: str, template: Template, figures: Sequence[Figure], input_size: int, classes: int
+) -> Match | None:
+    """The named network with this number of classes, if the template contains it; its rank is 0."""
     spec = replace(NAMED[name], classes=classes, activation="relu")
-    return _found(spec, template.name, name, figures, input_size, 0) if template.holds(spec) else None
+    return _match(spec, template.name, name, figures, input_size, 0) if template.contains(spec) else None
 
 
-def _found(
+def _match(
     spec: NetworkSpec, template: str, name: str | None, figures: Sequence[Figure], input_size: int, rank: int
 ) -> Match:
-    """A network counted from its own rows."""
+    """A match with its costs counted from the network's rows."""
     rows = walk(spec, input_size)
     costs, convs = total(rows, input_size), convolutions(rows)
     counted = [convs if figure.column == "convs" else getattr(costs, figure.column) for figure in figures]

@@ -1,8 +1,8 @@
-"""The networks that `threshnet recover` looks among: families of dense and harmonic blocks, as literal data.
+"""Templates for `threshnet recover`: families of networks with dense and harmonic blocks, as literal data.
 
-A template is much smaller than the space: blocks are dense first and harmonic after, as ThreshNet's one threshold on
-the entering width makes them, widths and harmonic growths do not fall from block to block, and three pools stand where
-the named networks have theirs or could have. All that the named networks have in common is fixed.
+A template is much smaller than the search space. Dense blocks come first, then harmonic ones, as with ThreshNet's
+single threshold on the input width. Widths increase and harmonic growths never decrease from block to block. There are
+three pools, the first one after the first block. Everything that the named networks have in common is fixed.
 """
 
 import math
@@ -11,27 +11,27 @@ from dataclasses import dataclass
 from threshnet.named import dense_block, harmonic_block
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 
-POOLS = 3  # blocks that a pool follows: the first, never the last
+POOLS = 3  # number of blocks followed by a pool: always the first, never the last
 DENSE_GROWTH = 32
 
 
 @dataclass(frozen=True)
 class Template:
-    """A family of networks: every combination of its values that keeps the rules above."""
+    """A family of networks: all combinations of its values that satisfy the rules above."""
 
     name: str
     stems: tuple[StemSpec, ...]
-    # Number of blocks, and how many of them, the first ones, are dense.
+    # Number of blocks, and number of dense blocks among them, which come first.
     blocks: tuple[int, ...]
     dense: tuple[int, ...]
     # Layers of a block.
     dense_layers: tuple[int, ...]
     harmonic_layers: tuple[int, ...]
-    # Growth of a harmonic block, at least that of the harmonic block before; a dense block's is DENSE_GROWTH.
+    # Growth of a harmonic block, never less than in the previous harmonic block; dense blocks have DENSE_GROWTH.
     growths: tuple[int, ...]
-    # Channels after a block, more than after the block before.
+    # Channels after a block, always more than after the previous block.
     transitions: tuple[int, ...]
-    # Dropout on the last block's output and in the head; torchstat counts their outputs.
+    # Dropout on the last block's output and in the head; torchstat counts the outputs of both.
     dropouts: tuple[tuple[float, float], ...]
 
     @property
@@ -41,14 +41,14 @@ class Template:
         return around * sum(self._blocks(number, dense) for number in self.blocks for dense in self.dense)
 
     def _blocks(self, number: int, dense: int) -> int:
-        """Networks of so many blocks, leaving out stem and dropouts."""
+        """Number of networks with `number` blocks, not counting stems and dropouts."""
         harmonic = number - dense
         layers = math.prod([len(self.dense_layers)] * dense + [len(self.harmonic_layers)] * harmonic)
         growths = math.comb(len(self.growths) + harmonic - 1, harmonic)
         return math.comb(len(self.transitions), number) * layers * growths * math.comb(number - 2, POOLS - 1)
 
-    def holds(self, spec: NetworkSpec) -> bool:
-        """Whether a network is in the template; activation and classes, which it leaves open, are not looked at."""
+    def contains(self, spec: NetworkSpec) -> bool:
+        """True if the network is in the template, whatever its activation and number of classes."""
         dense = sum(block.unit == "bottleneck" for block in spec.blocks)
         pooled = [block.pool for block in spec.blocks]
         widths = [block.transition for block in spec.blocks]
@@ -63,26 +63,26 @@ class Template:
             and widths == sorted(set(widths))
             and set(growths) <= set(self.growths)
             and growths == sorted(growths)
-            and all(self._has(block, number < dense) for number, block in enumerate(spec.blocks))
+            and all(self._contains_block(block, number < dense) for number, block in enumerate(spec.blocks))
         )
 
-    def _has(self, block: BlockSpec, dense: bool) -> bool:
+    def _contains_block(self, block: BlockSpec, dense: bool) -> bool:
         if block.depth not in (self.dense_layers if dense else self.harmonic_layers):
             return False
         growth = DENSE_GROWTH if dense else block.growth
         return block == make_block(dense, block.depth, growth, block.transition, block.pool)
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """The template in words, a line each."""
+    def summary(self) -> tuple[str, ...]:
+        """Summary of the template in lines of text."""
         stems = ", ".join(f"{stem.widths[0]}-{stem.widths[1]}" for stem in self.stems)
         dropouts = ", ".join(f"{block:g} and {head:g}" for block, head in self.dropouts)
         return (
             f"Template {self.name}: {self.size:,} networks",
             f"  stem {stems}; {_list(self.blocks)} blocks, the first {_list(self.dense)} dense, the others harmonic",
             f"  dense x {_list(self.dense_layers)}, growth {DENSE_GROWTH}, bottleneck 128" if any(self.dense) else "",
-            f"  harmonic x {_list(self.harmonic_layers)}, multiplier 1.7, growth not falling: {_list(self.growths)}",
-            f"  transitions rising: {_list(self.transitions)}",
+            f"  harmonic x {_list(self.harmonic_layers)}, multiplier 1.7, non-decreasing growth: {_list(self.growths)}",
+            f"  increasing transitions: {_list(self.transitions)}",
             f"  {POOLS} pools, one after the first block, none after the last; dropout (last block, head) {dropouts}",
         )
 
@@ -96,7 +96,7 @@ def _list(values: tuple[int, ...]) -> str:
     return ", ".join(map(str, values))
 
 
-# The grids hold the values of the named networks, and others between them.
+# The grids contain the values of the named networks and others between them.
 THRESHNET = Template(
     name="threshnet",
     stems=(StemSpec((32, 64)),),

@@ -45,7 +45,7 @@ def asked_for(spec: NetworkSpec) -> list[str]:
 def test_the_command_lists_networks_and_states_the_template(run: Callable[..., str]) -> None:
     out = run(*asked_for(EVERY[5]), "--show", "2")
     assert f"Template small: {ONE.size:,} networks" in out
-    assert "transitions rising: 16, 20, 24, 32, 48" in out
+    assert "increasing transitions: 16, 20, 24, 32, 48" in out
     told = json.loads(run(*asked_for(EVERY[5]), "--json"))
     assert told["templates"] == {"small": ONE.size}
     assert told["networks"][0]["distance"] == 0.0

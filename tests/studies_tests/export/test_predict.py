@@ -98,7 +98,7 @@ def test_single_images_have_no_error(run: Run, tree: Path) -> None:
 def test_folders_that_are_no_classes_are_told(run: Run, tree: Path) -> None:
     out, err, status = run(tree)
     assert (status, len(out.splitlines())) == (0, 80)
-    assert err == "no error is told: test is none of the classes\n"
+    assert err == "no error rate: test is not a class of the network\n"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "I;16", "1", "CMYK"])
@@ -129,15 +129,19 @@ def change(**values: object) -> Callable[[Path], object]:
     ("edit", "arguments", "said"),
     [
         (lambda folder: None, ["gone.png"], "gone.png: no such image"),
-        (lambda folder: None, ["model.onnx"], "model.onnx: no whole image ("),
-        (lambda folder: None, ["."], "no images; they end in .bmp"),
+        (lambda folder: None, ["model.onnx"], "model.onnx: damaged or not an image ("),
+        (lambda folder: None, ["."], "no images; their names must end in .bmp"),
         (lambda folder: None, ["a.png", "--model", "gone.onnx"], "gone.onnx: no such model"),
-        (lambda folder: (folder / "model.onnx").write_bytes(b"\xff" * 9), ["a.png"], "damaged, or no ONNX file"),
-        (lambda folder: (folder / "config.json").unlink(), ["a.png"], "not the description of a model"),
-        (lambda folder: (folder / "config.json").write_text("[" * 10**6), ["a.png"], "not the description of a model"),
-        (change(input_size=10**9), ["a.png"], "not the description of a model"),
-        (change(classes="ab"), ["a.png"], "not the description of a model"),
-        (change(classes=[1]), ["a.png"], "not the description of a model"),
+        (lambda folder: (folder / "model.onnx").write_bytes(b"\xff" * 9), ["a.png"], "damaged or not an ONNX file"),
+        (lambda folder: (folder / "config.json").unlink(), ["a.png"], "not a model's configuration"),
+        (
+            lambda folder: (folder / "config.json").write_text("[" * 10**6),
+            ["a.png"],
+            "not a model's configuration",
+        ),
+        (change(input_size=10**9), ["a.png"], "not a model's configuration"),
+        (change(classes="ab"), ["a.png"], "not a model's configuration"),
+        (change(classes=[1]), ["a.png"], "not a model's configuration"),
         (change(classes=["only\x1b one"]), ["a.png"], "names 1 classes, the model has 2"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Folding batch norms: which ones, and that nothing but rounding changes."""
+"""Folding batch norms: the right norms are folded, and only rounding errors change the logits."""
 
 import torch
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from threshnet.shapes import smallest_input
 from threshnet.spec import BlockSpec, NetworkSpec
 
 
-def test_all_norms_of_conv_units_fold_and_half_of_a_bottleneck_s() -> None:
+def test_all_norms_of_conv_units_and_the_second_of_bottlenecks_fold() -> None:
     links = ((0,), (0, 1), (0, 1, 2))
     for unit, kept in (("conv", set()), ("bottleneck", {f"block1_layer{layer}_norm1" for layer in (1, 2, 3)})):
         block = BlockSpec(links, growth=4, transition=8, unit=unit, bottleneck_width=4)  # type: ignore[arg-type]
@@ -24,7 +24,7 @@ def test_all_norms_of_conv_units_fold_and_half_of_a_bottleneck_s() -> None:
         assert after == kept
 
 
-def test_a_norm_folds_only_into_a_convolution_that_nothing_else_reads() -> None:
+def test_a_norm_folds_only_into_a_convolution_with_no_other_reader() -> None:
     for spec in NAMED.values():
         rows = build(spec).rows
         for norm, convolution in foldable(rows).items():
@@ -34,7 +34,7 @@ def test_a_norm_folds_only_into_a_convolution_that_nothing_else_reads() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(small_networks())
-def test_folding_changes_logits_by_rounding_alone(spec: NetworkSpec) -> None:
+def test_folding_changes_logits_by_rounding_only(spec: NetworkSpec) -> None:
     torch.manual_seed(1)
     model, size = build(spec), max(8, smallest_input(spec))
     with torch.no_grad():
@@ -48,4 +48,4 @@ def test_folding_changes_logits_by_rounding_alone(spec: NetworkSpec) -> None:
     before = model.state_dict()["stem_conv1.weight"].clone()
     exact = model.double()(images.double()).abs().max().detach()
     assert folding_difference(model.float(), images) <= 1e-9 * float(exact)
-    assert torch.equal(model.state_dict()["stem_conv1.weight"], before)  # the network itself stays as it is
+    assert torch.equal(model.state_dict()["stem_conv1.weight"], before)  # the model is not modified

@@ -1,4 +1,4 @@
-"""Exported folders: they agree with the network, hold all they need, and run where this project is not."""
+"""Exported folders: the files reproduce the network's logits, are self-contained, and run without this project."""
 
 import contextlib
 import functools
@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,7 +44,7 @@ SPEC = NetworkSpec(
 
 
 def randomised(spec: NetworkSpec) -> ThreshNet:
-    """A network whose norms have statistics of their own, still in training mode."""
+    """A network in training mode whose norms have non-default running statistics."""
     torch.manual_seed(2)
     model = build(spec).train()
     with torch.no_grad():
@@ -58,46 +59,49 @@ def model() -> ThreshNet:
 
 
 @pytest.fixture(scope="module")
-def heard() -> list[str]:
+def reported() -> list[str]:
+    """The files passed to the callback `on_file`."""
     return []
 
 
 @dataclass
-class Turns:
-    """What loaded the machine in each turn, and what did so without one."""
+class RecordedLease:
+    """A shared lease that records heavy calls: those of each time it was held, and those without it."""
 
-    taken: list[list[str]] = field(default_factory=list)
+    held: list[list[str]] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
     inside: bool = False
 
     @contextlib.contextmanager
     def take(self) -> Iterator[None]:
-        assert not self.inside, "turns are not nested"
+        assert not self.inside, "the lease is not reentrant"
         self.inside = True
-        self.taken.append([])
+        self.held.append([])
         yield
         self.inside = False
 
-    def watch(self, patch: pytest.MonkeyPatch, owner: object, name: str) -> None:
-        """Note down each call of a function."""
+    def record(self, patch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+        """Record each call of a function."""
         original: Callable[..., object] = getattr(owner, name)
 
         @functools.wraps(original)
-        def noted(*arguments: object, **options: object) -> object:
-            (self.taken[-1] if self.inside else self.outside).append(name)
+        def recorded(*arguments: object, **options: object) -> object:
+            (self.held[-1] if self.inside else self.outside).append(name)
             return original(*arguments, **options)
 
-        patch.setattr(owner, name, noted)
+        patch.setattr(owner, name, recorded)
 
 
 @pytest.fixture(scope="module")
-def turns() -> Turns:
-    return Turns()
+def lease() -> RecordedLease:
+    return RecordedLease()
 
 
 @pytest.fixture(scope="module")
-def exported(model: ThreshNet, heard: list[str], turns: Turns, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The folder of a small network with dropouts, written once for all tests."""
+def exported(
+    model: ThreshNet, reported: list[str], lease: RecordedLease, tmp_path_factory: pytest.TempPathFactory
+) -> Exported:
+    """The folder of a small network with dropouts, exported once for all tests."""
     folder = tmp_path_factory.mktemp("export") / "deep" / "folder"
     images = torch.rand(32, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
     with pytest.MonkeyPatch.context() as patch:
@@ -110,27 +114,27 @@ def exported(model: ThreshNet, heard: list[str], turns: Turns, tmp_path_factory:
             (onnxruntime.InferenceSession, "run"),
             (subprocess, "run"),
         ):
-            turns.watch(patch, owner, name)
-        return export_folder(model, SIZE, folder, {"classes": list("abcdefg")}, images, heard.append, turns.take)
+            lease.record(patch, owner, name)
+        return export_folder(model, SIZE, folder, {"classes": list("abcdefg")}, images, reported.append, lease.take)
 
 
-def test_nothing_heavy_runs_out_of_turn(exported: Exported, turns: Turns) -> None:
+def test_heavy_work_runs_under_the_lease(exported: Exported, lease: RecordedLease) -> None:
     assert exported.int8_agreement is not None
-    assert turns.outside == []
-    heavy = {name for turn in turns.taken for name in turn}
+    assert lease.outside == []
+    heavy = {name for calls in lease.held for name in calls}
     assert heavy == {"forward", "export", "save", "__init__", "run"}
-    assert max(turn.count("run") for turn in turns.taken) == 1  # a batch, or a process
+    assert max(calls.count("run") for calls in lease.held) == 1  # a batch, or a process
 
 
-def test_nothing_is_exported_twice(exported: Exported, turns: Turns) -> None:
-    every = [name for turn in turns.taken for name in turn]
-    assert every.count("export") == 2  # a program of torch.export, and ONNX from it
-    assert every.count("save") == 1
+def test_nothing_is_exported_twice(exported: Exported, lease: RecordedLease) -> None:
+    all_calls = [name for calls in lease.held for name in calls]
+    assert all_calls.count("export") == 2  # a program of torch.export, and ONNX from it
+    assert all_calls.count("save") == 1
 
 
-def test_all_files_are_written_and_agree(exported: Exported, heard: list[str]) -> None:
-    assert heard == [CONFIG, WEIGHTS, MODEL, ONNX, PREDICT, PT2, INT8]
-    assert {file.name for file in exported.folder.iterdir()} == set(heard)
+def test_all_files_are_written_and_agree(exported: Exported, reported: list[str]) -> None:
+    assert reported == [CONFIG, WEIGHTS, MODEL, ONNX, PREDICT, PT2, INT8]
+    assert {file.name for file in exported.folder.iterdir()} == set(reported)
     assert set(exported.differences) == {WEIGHTS, MODEL, ONNX, PT2}
     assert exported.differences[WEIGHTS] == 0
     assert 0 < exported.folding_difference < 1e-12
@@ -139,7 +143,7 @@ def test_all_files_are_written_and_agree(exported: Exported, heard: list[str]) -
     assert all(0 <= difference < 1e-5 for difference in exported.differences.values())
 
 
-def test_config_tells_what_the_files_are(exported: Exported) -> None:
+def test_config_describes_the_network(exported: Exported) -> None:
     config = json.loads((exported.folder / CONFIG).read_text())
     assert NetworkSpec.from_json(config["spec"]) == SPEC
     assert config["fingerprint"] == SPEC.fingerprint()
@@ -149,7 +153,7 @@ def test_config_tells_what_the_files_are(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
-def test_any_batch_goes_in(exported: Exported, model: ThreshNet, batch: int) -> None:
+def test_any_batch_size_works(exported: Exported, model: ThreshNet, batch: int) -> None:
     images = torch.rand(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(batch))
     expected = logits_of(model, images)
     program = torch.export.load(exported.folder / PT2).module()
@@ -167,7 +171,7 @@ def logits_of(model: torch.nn.Module, images: Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("file", [ONNX, INT8])
-def test_the_onnx_files_are_in_one_piece_and_tell_nothing_of_this_machine(exported: Exported, file: str) -> None:
+def test_the_onnx_files_are_self_contained_and_without_local_paths(exported: Exported, file: str) -> None:
     graph = onnx.load(exported.folder / file, load_external_data=False).graph
     assert graph.initializer
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in graph.initializer)
@@ -175,40 +179,40 @@ def test_the_onnx_files_are_in_one_piece_and_tell_nothing_of_this_machine(export
     assert str(Path.cwd()).encode() not in (exported.folder / file).read_bytes()
 
 
-def test_int8_keeps_weights_in_a_byte_but_for_the_first_and_last_layer(exported: Exported) -> None:
+def test_int8_weights_are_bytes_except_in_the_first_and_last_layer(exported: Exported) -> None:
     graph = onnx.load(exported.folder / INT8).graph
-    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    made_by = {name: node for node in graph.node for name in node.output}
+    dtypes = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    producers = {name: node for node in graph.node for name in node.output}
     layers = [node for node in graph.node if node.op_type in ("Conv", "Gemm")]
     assert [layer.op_type for layer in layers][-1] == "Gemm"
     for layer in layers:
         weight = layer.input[1]
         if layer in (layers[0], layers[-1]):
-            assert kinds[weight] == onnx.TensorProto.FLOAT
+            assert dtypes[weight] == onnx.TensorProto.FLOAT
         else:
-            dequantized = made_by[weight]
+            dequantized = producers[weight]
             assert dequantized.op_type == "DequantizeLinear"
-            assert kinds[dequantized.input[0]] == onnx.TensorProto.INT8
+            assert dtypes[dequantized.input[0]] == onnx.TensorProto.INT8
             scales = next(tensor for tensor in graph.initializer if tensor.name == dequantized.input[1])
-            assert len(scales.dims) == 1  # one a channel
+            assert len(scales.dims) == 1  # per channel
     assert (exported.folder / INT8).stat().st_size < (exported.folder / ONNX).stat().st_size
 
 
-def test_int8_follows_the_network(exported: Exported, model: ThreshNet) -> None:
+def test_int8_logits_correlate_with_fp32(exported: Exported, model: ThreshNet) -> None:
     images = torch.rand(64, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(6))
     fp32, int8 = logits_of(model, images), run_onnx(exported.folder / INT8, images)
     assert np.corrcoef(fp32.ravel(), int8.ravel())[0, 1] > 0.99
-    assert np.abs(fp32 - int8).max() > TOLERANCE  # it is another file
+    assert np.abs(fp32 - int8).max() > TOLERANCE  # it is not the fp32 file
 
 
-def test_without_images_there_is_no_int8_not_even_a_former_one(model: ThreshNet, tmp_path: Path) -> None:
-    (tmp_path / INT8).write_bytes(b"of another network")
+def test_without_calibration_images_no_int8_file_remains(model: ThreshNet, tmp_path: Path) -> None:
+    (tmp_path / INT8).write_bytes(b"from an earlier export")
     exported = export_folder(model, SIZE, tmp_path, {"classes": []})
     assert exported.onnx_files == (ONNX,)
     assert not (tmp_path / INT8).exists()
 
 
-def test_dropouts_are_asleep(exported: Exported) -> None:
+def test_dropout_is_inactive(exported: Exported) -> None:
     operators = {node.op_type for node in onnx.load(exported.folder / ONNX).graph.node}
     assert "Dropout" not in operators
     images = torch.rand(4, 3, SIZE, SIZE)
@@ -216,28 +220,36 @@ def test_dropouts_are_asleep(exported: Exported) -> None:
     np.testing.assert_array_equal(first, second)
 
 
+def write_empty_onnx(
+    _source: Path, _name: str, _images: np.ndarray, target: Path, _lease: Callable[[], AbstractContextManager[None]]
+) -> None:
+    onnx.save(onnx.ModelProto(), target)
+
+
 @pytest.mark.parametrize("file", [WEIGHTS, MODEL, ONNX, PT2, INT8])
 @pytest.mark.parametrize("value", [1.0, float("nan")])
 def test_a_file_that_differs_is_an_error(
     model: ThreshNet, file: str, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One file answers otherwise than the network, the others as it does."""
+    """The logits of one file differ from the network's; those of all others are equal."""
 
-    def answers(_folder: Path, name: str, images: np.ndarray) -> np.ndarray:
-        right = logits_of(model.eval(), torch.from_numpy(images))
-        return right + np.float32(value if name.removeprefix("partial_") == file else 0)
+    def isolated_logits(_folder: Path, name: str, images: np.ndarray) -> np.ndarray:
+        expected = logits_of(model.eval(), torch.from_numpy(images))
+        return expected + np.float32(value if name.removeprefix("partial_") == file else 0)
 
     def write(path: Path) -> None:
         path.write_bytes(b"")
 
     other = build(SPEC).eval()
-    monkeypatch.setattr(reload, "answers", answers)
+    monkeypatch.setattr(reload, "isolated_logits", isolated_logits)
     monkeypatch.setattr(export, "load_weights", lambda path: other if file == WEIGHTS else model.eval())
     monkeypatch.setattr(export, "trace", lambda model, size, batch: None)
     monkeypatch.setattr(export, "write_pt2", lambda program, path: write(path))
     monkeypatch.setattr(export, "write_onnx", lambda program, path: write(path))
-    monkeypatch.setattr(export, "quantise", lambda source, name, images, path, turn: onnx.save(onnx.ModelProto(), path))
-    monkeypatch.setattr(export, "run_onnx", lambda path, images, turn: logits_of(model, images))
+    monkeypatch.setattr(
+        export, "quantise", lambda source, name, images, path, lease: onnx.save(onnx.ModelProto(), path)
+    )
+    monkeypatch.setattr(export, "run_onnx", lambda path, images, lease: logits_of(model, images))
     with pytest.raises(ExportError, match=rf"{file}: its logits differ .*by up to (\d|nan)"):
         export_folder(model, SIZE, tmp_path, {}, torch.rand(2, 3, SIZE, SIZE))
     assert not (tmp_path / INT8).exists()
@@ -245,58 +257,58 @@ def test_a_file_that_differs_is_an_error(
 
 @pytest.mark.parametrize(("share", "agrees"), [(0.3, True), (3.0, False)])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
-def test_rounding_is_allowed_in_proportion_to_the_logits(
+def test_the_tolerance_is_relative_to_the_logits(
     scale: float, share: float, agrees: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Files off by a share of what is allowed, for networks with small and large logits."""
+    """Files with errors below or above the tolerance, for networks with small and large logits."""
     model = randomised(SPEC).eval()
     with torch.no_grad():
         for name in ("head_linear.weight", "head_linear.bias"):
             model.get_parameter(name).mul_(scale)
 
-    def answers(_folder: Path, name: str, images: np.ndarray) -> np.ndarray:
+    def isolated_logits(_folder: Path, name: str, images: np.ndarray) -> np.ndarray:
         return logits_of(model, torch.from_numpy(images)) * np.float32(1 + share * TOLERANCE)
 
-    monkeypatch.setattr(reload, "answers", answers)
+    monkeypatch.setattr(reload, "isolated_logits", isolated_logits)
     for name in ("trace", "write_pt2", "write_onnx"):
         monkeypatch.setattr(export, name, lambda *arguments, **options: None)
     with contextlib.nullcontext() if agrees else pytest.raises(ExportError, match=r"differ .* rounding explains"):
         assert set(export_folder(model, SIZE, tmp_path, {}).differences) == {WEIGHTS, MODEL, ONNX, PT2}
 
 
-def test_an_int8_file_that_does_not_follow_the_network_is_left_out(
-    model: ThreshNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_inaccurate_int8_file_is_rejected(model: ThreshNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def logits(file: str, images: Tensor) -> np.ndarray:
         return logits_of(model.eval(), images) * np.float32(-1 if file.endswith(INT8) else 1)
 
-    monkeypatch.setattr(reload, "answers", lambda folder, file, images: logits(file, torch.from_numpy(images)))
+    monkeypatch.setattr(reload, "isolated_logits", lambda folder, file, images: logits(file, torch.from_numpy(images)))
     for name in ("trace", "write_pt2", "write_onnx"):
         monkeypatch.setattr(export, name, lambda *arguments, **options: None)
-    monkeypatch.setattr(export, "quantise", lambda source, name, images, path, turn: onnx.save(onnx.ModelProto(), path))
-    monkeypatch.setattr(export, "run_onnx", lambda path, images, turn: logits(path.name, images))
-    heard: list[str] = []
-    exported = export_folder(model, SIZE, tmp_path, {}, torch.rand(2, 3, SIZE, SIZE), heard.append)
-    assert exported.int8_refused == "correlation of the logits with those in fp32 -1.000, must be 0.9"
+    monkeypatch.setattr(
+        export, "quantise", lambda source, name, images, path, lease: onnx.save(onnx.ModelProto(), path)
+    )
+    monkeypatch.setattr(export, "run_onnx", lambda path, images, lease: logits(path.name, images))
+    reported: list[str] = []
+    exported = export_folder(model, SIZE, tmp_path, {}, torch.rand(2, 3, SIZE, SIZE), reported.append)
+    assert exported.int8_refused == "its logits correlate with those in fp32 by -1.000, must be at least 0.9"
     assert exported.onnx_files == (ONNX,)
-    assert INT8 not in heard
+    assert INT8 not in reported
     assert not list(tmp_path.glob("*int8*"))
 
 
-def test_a_file_that_does_not_run_elsewhere_is_an_error(exported: Exported, tmp_path: Path) -> None:
+def test_a_file_that_does_not_run_in_isolation_is_an_error(exported: Exported, tmp_path: Path) -> None:
     for file in (MODEL, PREDICT, CONFIG):
         (tmp_path / file).write_bytes((exported.folder / file).read_bytes())
     (tmp_path / ONNX).write_bytes(b"damaged")
     images = np.zeros((1, 3, SIZE, SIZE), np.float32)
     with pytest.raises(reload.ReloadError, match=r"model\.py: does not run .*model\.safetensors"):
-        reload.answers(tmp_path, MODEL, images)
-    with pytest.raises(reload.ReloadError, match=r"model\.onnx: does not run .*no ONNX file"):
-        reload.answers(tmp_path, ONNX, images)
+        reload.isolated_logits(tmp_path, MODEL, images)
+    with pytest.raises(reload.ReloadError, match=r"model\.onnx: does not run .*not an ONNX file"):
+        reload.isolated_logits(tmp_path, ONNX, images)
 
 
-ELSEWHERE = """
+WITHOUT_THE_PROJECT = """
 import sys
-# Importing any part of the project fails from here on.
+# Importing any part of the project raises ImportError.
 sys.modules.update(dict.fromkeys(("threshnet", "space", "search", "studies")))
 import numpy as np, onnxruntime, torch
 folder, images = sys.argv[1], np.load(sys.argv[2])
@@ -316,12 +328,12 @@ def test_the_folder_runs_without_this_project(exported: Exported, model: ThreshN
     folder = exported.folder.rename(tmp_path / "moved")
     try:
         arguments = [str(path) for path in (folder, tmp_path / "images.npy", tmp_path / "logits.npz")]
-        command = [sys.executable, "-I", "-c", ELSEWHERE, *arguments]
+        command = [sys.executable, "-I", "-c", WITHOUT_THE_PROJECT, *arguments]
         run = subprocess.run(command, cwd=empty, capture_output=True, text=True, timeout=120, check=False)
     finally:
         folder.rename(exported.folder)
     assert run.returncode == 0, run.stderr
     assert not list(empty.iterdir())
-    with np.load(tmp_path / "logits.npz") as found:
+    with np.load(tmp_path / "logits.npz") as logits:
         for runtime in ("onnx", "pt2"):
-            np.testing.assert_allclose(found[runtime], logits_of(model.eval(), images), atol=TOLERANCE)
+            np.testing.assert_allclose(logits[runtime], logits_of(model.eval(), images), atol=TOLERANCE)

@@ -1,4 +1,4 @@
-"""model.py: the same network in other words, which nothing damaged gets into."""
+"""model.py: the same network as generated code, which refuses damaged weights."""
 
 import json
 import runpy
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from threshnet_tests.strategies import small_networks
 
 from threshnet.checkpoint import save_weights
-from threshnet.export.standalone import model_source
+from threshnet.export.standalone import model_source, model_version, predict_source, predict_version
 from threshnet.named import NAMED
 from threshnet.network import build
 from threshnet.shapes import smallest_input
@@ -26,7 +26,7 @@ SPEC = NetworkSpec((BlockSpec(((0,), (0, 1)), growth=4, transition=8),), classes
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """model.py with the weights that it needs beside it."""
+    """model.py in a folder with its weights."""
     torch.manual_seed(0)
     save_weights(build(SPEC), tmp_path / "model.safetensors")
     (tmp_path / "model.py").write_text(model_source(SPEC))
@@ -35,7 +35,7 @@ def model(tmp_path: Path) -> Path:
 
 @settings(max_examples=20, deadline=None)
 @given(small_networks())
-def test_the_source_is_the_network(tmp_path_factory: pytest.TempPathFactory, spec: NetworkSpec) -> None:
+def test_the_code_computes_the_same_logits(tmp_path_factory: pytest.TempPathFactory, spec: NetworkSpec) -> None:
     folder = tmp_path_factory.mktemp("model")
     (folder / "model.py").write_text(model_source(spec))
     network = build(spec).eval()
@@ -49,11 +49,22 @@ def test_the_source_is_the_network(tmp_path_factory: pytest.TempPathFactory, spe
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
-def test_named_networks_have_the_same_tensors_in_both_forms(name: str, tmp_path: Path) -> None:
+def test_named_networks_have_the_same_tensors_as_generated_code(name: str, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(model_source(NAMED[name]))
     with torch.device("meta"):
         theirs, ours = runpy.run_path(str(tmp_path / "model.py"))["Network"]().state_dict(), build(NAMED[name])
     assert {key: value.shape for key, value in theirs.items()} == {k: v.shape for k, v in ours.state_dict().items()}
+
+
+def test_versions_of_the_programs_are_recognised() -> None:
+    """Programs of an earlier version are recognised by a fixture in tests/compatibility_tests."""
+    source, other = model_source(SPEC), model_source(NAMED["threshnet28"])
+    assert model_version(source, SPEC) == "this version"
+    assert predict_version(predict_source()) == "this version"
+    assert model_version(other, SPEC) is None
+    for added in ("# LAYERS\n", "import os\n", "        return images  # CALLS\n"):
+        assert model_version(source + added, SPEC) is None
+        assert predict_version(predict_source() + added) is None
 
 
 def header_of(file: Path) -> tuple[dict[str, Any], bytes]:
@@ -93,26 +104,26 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-# Arguments: model.py, weights files. Prints why each is refused; taking much memory ends it.
+# Arguments: model.py and weights files. Prints the error for each file; the process has a memory limit.
 REFUSALS = """
 import json, resource, runpy, sys
 program = runpy.run_path(sys.argv[1])
 if sys.platform == "linux":
-    taken = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
-    resource.setrlimit(resource.RLIMIT_DATA, (1024 * taken + 2**28,) * 2)
-told = []
+    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * used + 2**28,) * 2)
+errors = []
 for path in sys.argv[2:]:
     try:
         program["load"](path)
     except program["DamagedError"] as error:
-        told.append(str(error))
-json.dump(told, sys.stdout)
+        errors.append(str(error))
+json.dump(errors, sys.stdout)
 """
 
 
 @pytest.fixture(scope="module")
 def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
-    """Every damaged file and what is said of it, in one process that has little memory to spare."""
+    """The error for every damaged file, from one process with a memory limit."""
     folder = tmp_path_factory.mktemp("damaged")
     (folder / "model.py").write_text(model_source(SPEC))
     files = {damage: folder / f"{damage.replace(' ', '-')}.safetensors" for damage in DAMAGES}
@@ -122,34 +133,33 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, 
     command = [sys.executable, "-I", "-c", REFUSALS, str(folder / "model.py"), *map(str, files.values())]
     run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stderr
-    told = zip(files.values(), json.loads(run.stdout), strict=True)
-    return dict(zip(files, told, strict=True))
+    errors = zip(files.values(), json.loads(run.stdout), strict=True)
+    return dict(zip(files, errors, strict=True))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_refused_in_a_line_and_takes_no_memory(
+def test_a_damaged_file_gives_a_one_line_error_without_allocating_memory(
     refusals: dict[str, tuple[Path, str]], damage: str
 ) -> None:
-    file, said = refusals[damage]
-    assert said.startswith(f"{file}: ")
-    assert said.isprintable()
-    assert len(said) < 400 + len(str(file))
+    file, error = refusals[damage]
+    assert error.startswith(f"{file}: ")
+    assert error.isprintable()
+    assert len(error) < 400 + len(str(file))
 
 
-def test_the_program_ends_in_a_line_where_its_weights_are_damaged(model: Path, tmp_path: Path) -> None:
+def test_the_program_prints_one_line_if_its_weights_are_damaged(model: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     run = subprocess.run([sys.executable, str(model), "x.pt"], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr.startswith(f"error: {tmp_path / 'model.safetensors'}: damaged, or of another network (")
+    assert run.stderr.startswith(f"error: {tmp_path / 'model.safetensors'}: damaged or from another network (")
     assert run.stderr.count("\n") == 1
 
 
-def test_the_error_on_a_file_of_images_is_told(model: Path, tmp_path: Path) -> None:
+def test_the_error_rate_on_a_file_of_images_is_printed(model: Path, tmp_path: Path) -> None:
     images = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8)
     network = runpy.run_path(str(model))["load"]()
     with torch.inference_mode():
-        answers = network(images.float() / 255).argmax(dim=1)
-    labels = answers.clone()
+        labels = network(images.float() / 255).argmax(dim=1).clone()
     labels[:3] = (labels[:3] + 1) % 3
     torch.save({"images": images, "labels": labels}, tmp_path / "images.pt")
     torch.save([print], tmp_path / "code.pt")
@@ -158,10 +168,10 @@ def test_the_error_on_a_file_of_images_is_told(model: Path, tmp_path: Path) -> N
     assert run.stdout == "error 15.00 % (3 of 20 images)\n"
     hostile = subprocess.run([*command, str(tmp_path / "code.pt")], capture_output=True, text=True, check=False)
     assert hostile.returncode == 1
-    assert hostile.stderr.startswith(f"error: {tmp_path / 'code.pt'}: no file of images (")
+    assert hostile.stderr.startswith(f"error: {tmp_path / 'code.pt'}: not a file of images (")
 
 
-def test_without_labels_the_classes_are_told(model: Path, tmp_path: Path) -> None:
+def test_without_labels_the_classes_are_printed(model: Path, tmp_path: Path) -> None:
     torch.save({"images": torch.zeros(4, 3, 16, 16, dtype=torch.uint8)}, tmp_path / "images.pt")
     command = [sys.executable, str(model), str(tmp_path / "images.pt")]
     run = subprocess.run(command, capture_output=True, text=True, check=True)

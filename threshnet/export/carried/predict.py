@@ -1,17 +1,17 @@
-"""Tell what is in images, with nothing but onnxruntime, numpy and pillow.
+"""Classify images. Needs only onnxruntime, numpy and pillow.
 
-    python predict.py cat.jpg dog.png              a line per image: file, class, probability
-    python predict.py FOLDER                       the same for the images of a folder; where it holds one folder per
-                                                   class, the error comes last
+    python predict.py cat.jpg dog.png              one line per image: file, class, probability
+    python predict.py FOLDER                       the same for all images in a folder; if it has one subfolder per
+                                                   class, the error rate comes last
     python predict.py FOLDER --model model_int8.onnx --json
 
-What the network expects, and what its classes are called, is read from config.json beside this file.
+The input size and the class names are read from config.json in the folder of this file.
 """
 
 import os
 import sys
 
-if __name__ == "__main__":  # whatever lies beside this program is no library
+if __name__ == "__main__":  # never import libraries from the folder of this file
     _here = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [path for path in sys.path if os.path.realpath(path) != _here]
 
@@ -27,16 +27,16 @@ from PIL import Image, ImageOps
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-BATCH = 100  # images at a time
-Z = 1.959964  # standard deviations of a 95 % interval
+BATCH = 100  # images per run
+Z = 1.959964  # quantile of the normal distribution for a 95 % interval
 
 
 class UnusableError(ValueError):
-    """A file that cannot be used; the message names it."""
+    """A file cannot be used; the message names it."""
 
 
 def configuration(folder: str = HERE) -> dict[str, Any]:
-    """What config.json says."""
+    """Read config.json."""
     path = os.path.join(folder, "config.json")
     try:
         with open(path, encoding="utf-8") as file:
@@ -48,39 +48,39 @@ def configuration(folder: str = HERE) -> dict[str, Any]:
             and type(names) is list
             and all(isinstance(name, str) for name in names)
         ):
-            raise ValueError("input_size or classes are wrong")
+            raise ValueError("input_size or classes is invalid")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UnusableError(f"{path}: not the description of a model ({error})") from None
+        raise UnusableError(f"{path}: not a model's configuration ({error})") from None
     return config
 
 
 def session(path: str) -> onnxruntime.InferenceSession:
-    """The network of an ONNX file, to be run on the CPU."""
+    """Load an ONNX file to run on the CPU."""
     if not os.path.isfile(path):
         raise UnusableError(f"{path}: no such model")
     try:
         return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime has many kinds
-        raise UnusableError(f"{path}: damaged, or no ONNX file ({error})") from None
+    except Exception as error:  # onnxruntime raises many types
+        raise UnusableError(f"{path}: damaged or not an ONNX file ({error})") from None
 
 
 def pixels(path: str, size: int) -> numpy.ndarray[Any, Any]:
-    """The centre square of an image, resized to (3, size, size) uint8 in RGB: bilinear, antialiased, not stretched."""
+    """Load an image as RGB uint8 (3, size, size): centre crop, bilinear resize with antialiasing."""
     try:
         with Image.open(path) as image:
             image.load()
             return numpy.asarray(fit(image, size)).transpose(2, 0, 1)
     except FileNotFoundError:
         raise UnusableError(f"{path}: no such image") from None
-    except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise UnusableError(f"{path}: no whole image ({error})") from None
+    except Exception as error:  # Pillow raises many types for a damaged file
+        raise UnusableError(f"{path}: damaged or not an image ({error})") from None
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """The image as 8-bit RGB, cropped and resized; grey becomes three equal channels, transparency is dropped."""
+    """The image as 8-bit RGB, cropped and resized; greyscale becomes three equal channels, transparency is dropped."""
     if image.mode == "F":
-        raise ValueError("floating-point pixels, whose range nobody knows")
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow alone would clip to white
+        raise ValueError("floating-point pixels of unknown range")
+    if image.mode.startswith("I"):  # 16-bit greyscale; Pillow's conversion would clip it to white
         image = Image.fromarray((numpy.asarray(image).astype(numpy.int64) >> 8).clip(0, 255).astype(numpy.uint8))
     if "transparency" in image.info:
         image = image.convert("RGBA")
@@ -95,8 +95,8 @@ def logits(network: onnxruntime.InferenceSession, images: numpy.ndarray[Any, Any
     return result
 
 
-def found(paths: list[str]) -> list[tuple[str, str]]:
-    """The image files that are meant, each with the class folder it lies in, '' where it was named by itself."""
+def image_files(paths: list[str]) -> list[tuple[str, str]]:
+    """All image files in `paths`, each with its class folder, '' if it has none."""
     images = []
     for path in paths:
         if not os.path.isdir(path):
@@ -104,79 +104,79 @@ def found(paths: list[str]) -> list[tuple[str, str]]:
             continue
         for folder, inner, names in os.walk(path, followlinks=True):
             inner.sort()
-            of_class = os.path.relpath(folder, path).split(os.sep)[0]
+            class_folder = os.path.relpath(folder, path).split(os.sep)[0]
             chosen = sorted(name for name in names if name.lower().endswith(SUFFIXES) and name[0] != ".")
-            images += [(os.path.join(folder, name), "" if of_class == "." else of_class) for name in chosen]
+            images += [(os.path.join(folder, name), "" if class_folder == "." else class_folder) for name in chosen]
     if not images:
-        raise UnusableError(f"{', '.join(paths)}: no images; they end in {', '.join(SUFFIXES)}")
+        raise UnusableError(f"{', '.join(paths)}: no images; their names must end in {', '.join(SUFFIXES)}")
     return images
 
 
-def answers(
+def predictions(
     network: onnxruntime.InferenceSession, images: list[tuple[str, str]], size: int
 ) -> Iterator[tuple[str, str, int, float]]:
-    """For each image: its file, its folder, the class number and the probability that the network gives it."""
+    """Yield the file, the class folder, the predicted class number and its probability for each image."""
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
         out = logits(network, numpy.stack([pixels(path, size) for path, _ in batch])).astype(numpy.float64)
-        shares = numpy.exp(out - out.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
-        for (path, folder), row in zip(batch, shares):
+        probabilities = numpy.exp(out - out.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        for (path, folder), row in zip(batch, probabilities):
             yield path, folder, int(row.argmax()), float(row.max())
 
 
 def interval(wrong: int, n: int) -> list[float]:
-    """The 95 % interval of an error, percent, by Wilson's formula: the images are a sample."""
+    """95 % confidence interval of an error rate, percent (Wilson score interval)."""
     share, spread = wrong / n, Z * Z / n
     middle, half = share + spread / 2, Z * math.sqrt(share * (1 - share) / n + spread / n / 4)
     return [min(100.0, max(0.0, 100 * (middle + sign * half) / (1 + spread))) for sign in (-1, 1)]
 
 
 def printable(text: str) -> str:
-    """A name without what a terminal could take for a command."""
+    """Replace control characters, which a terminal could interpret."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def main() -> None:
-    """Answer for the images that the command line names."""
+    """Classify the images named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
-    parser.add_argument("--model", default="model.onnx", help="an ONNX file beside this program, or a path")
+    parser.add_argument("--model", default="model.onnx", help="ONNX file in the folder of this program, or a path")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
         config = configuration()
         names, size = config["classes"], config["input_size"]
-        images = found(asked.images)
+        images = image_files(arguments.images)
         folders = {folder for _, folder in images if folder} if names else set()
         if not folders <= set(names):
             other = sorted(folders - set(names))[0]
-            print(f"no error is told: {printable(other)} is none of the classes", file=sys.stderr)
+            print(f"no error rate: {printable(other)} is not a class of the network", file=sys.stderr)
             folders = set()
-        network = session(asked.model if os.path.dirname(asked.model) else os.path.join(HERE, asked.model))
-        told, wrong, known = [], 0, 0
+        model = arguments.model
+        network = session(model if os.path.dirname(model) else os.path.join(HERE, model))
+        rows, wrong, labelled = [], 0, 0
         classes = network.get_outputs()[0].shape[-1]
         if names and len(names) != classes:
             raise UnusableError(f"config.json names {len(names)} classes, the model has {classes}")
-        for path, folder, number, share in answers(network, images, size):
+        for path, folder, number, probability in predictions(network, images, size):
             name = names[number] if names else str(number)
             if folder in folders:
-                known, wrong = known + 1, wrong + (folder != name)
-            if asked.json:
-                told.append({"file": path, "class": name, "probability": share})
+                labelled, wrong = labelled + 1, wrong + (folder != name)
+            if arguments.json:
+                rows.append({"file": path, "class": name, "probability": probability})
             else:
-                print(f"{printable(path)}\t{printable(name)}\t{share:.3f}")
+                print(f"{printable(path)}\t{printable(name)}\t{probability:.3f}")
     except UnusableError as error:
         sys.exit(f"error: {printable(' '.join(str(error).split()))}")
-    result: dict[str, Any] = {"predictions": told}
-    if known:
-        low, high = interval(wrong, known)
-        result |= {"error_percent": 100 * wrong / known, "images": known, "interval_percent": [low, high]}
-    if asked.json:
+    result: dict[str, Any] = {"predictions": rows}
+    if labelled:
+        percent, (low, high) = 100 * wrong / labelled, interval(wrong, labelled)
+        result |= {"error_percent": percent, "images": labelled, "interval_percent": [low, high]}
+    if arguments.json:
         print(json.dumps(result, indent=1))
-    elif known:
-        told_error = f"{100 * wrong / known:.2f} % ({wrong} of {known} images; 95 % interval {low:.2f} to {high:.2f} %)"
-        print(f"error {told_error}")
+    elif labelled:
+        print(f"error {percent:.2f} % ({wrong} of {labelled} images; 95 % interval {low:.2f} to {high:.2f} %)")
 
 
 if __name__ == "__main__":
