@@ -128,7 +128,7 @@ def write_config(model: ThreshNet, input_size: int, folder: Path, config: Mappin
         "fingerprint": model.spec.fingerprint(),
         "input_size": input_size,
         "input": f"{INPUT}: float32 (n, 3, {input_size}, {input_size}), RGB scaled to [0, 1]",
-        "preprocessing": f"8-bit RGB; centre crop, resized to {input_size}x{input_size}, bilinear; divided by 255",
+        "preprocessing": f"8-bit RGB; centre square, resized to {input_size}x{input_size}, bilinear; divided by 255",
         "output": f"{OUTPUT}: float32 (n, {model.spec.classes})",
         **config,
         "spec": model.spec.to_json(),

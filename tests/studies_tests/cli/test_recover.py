@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from threshnet_tests.recover.small_template import CLASSES, COSTS, EVERY, ONE, SIZE
+from threshnet_tests.recover.small_template import CLASSES, COSTS, NETWORKS, ONE, SIZE
 
 from studies import cli
 from threshnet import NetworkSpec
@@ -43,13 +43,13 @@ def asked_for(spec: NetworkSpec) -> list[str]:
 
 
 def test_the_command_lists_networks_and_states_the_template(run: Callable[..., str]) -> None:
-    out = run(*asked_for(EVERY[5]), "--show", "2")
+    out = run(*asked_for(NETWORKS[5]), "--show", "2")
     assert f"Template small: {ONE.size:,} networks" in out
     assert "increasing transitions: 16, 20, 24, 32, 48" in out
-    told = json.loads(run(*asked_for(EVERY[5]), "--json"))
+    told = json.loads(run(*asked_for(NETWORKS[5]), "--json"))
     assert told["templates"] == {"small": ONE.size}
     assert told["networks"][0]["distance"] == 0.0
-    assert NetworkSpec.from_json(told["networks"][0]["spec"]) == EVERY[5]
+    assert NetworkSpec.from_json(told["networks"][0]["spec"]) == NETWORKS[5]
 
 
 @pytest.mark.parametrize("given", [("--params", "--flops"), ("--params", "--memory", "--convs")])
@@ -57,7 +57,7 @@ def test_the_figures_named_as_narrowing_leave_fewer_whatever_they_are(
     run: Callable[..., str], given: tuple[str, ...]
 ) -> None:
     """No value is near all the networks found, while there is one for each of the other figures."""
-    place, figures = asked_for(EVERY[900])[:6], asked_for(EVERY[900])[6:]
+    place, figures = asked_for(NETWORKS[900])[:6], asked_for(NETWORKS[900])[6:]
     words = [word for pair in zip(figures[::2], figures[1::2], strict=True) if pair[0] in given for word in pair]
     asked = [*place, *words, "--within", "5"]
     (line,) = [line for line in run(*asked, "--show", "1").splitlines() if line.startswith("Fewer figures")]
@@ -72,7 +72,7 @@ def test_the_figures_named_as_narrowing_leave_fewer_whatever_they_are(
 
 
 def test_nothing_is_said_of_narrowing_where_all_are_listed_or_no_figure_would(run: Callable[..., str]) -> None:
-    two = asked_for(EVERY[900])[:10]
+    two = asked_for(NETWORKS[900])[:10]
     assert "fewer figures" not in run(*two, "--within", "5", "--show", "1000")
     assert "fewer figures" not in run(*two, "--within", "100", "--show", "1")
 
@@ -85,8 +85,8 @@ def test_where_nothing_matches_the_count_is_zero(run: Callable[..., str]) -> Non
 @pytest.mark.parametrize(
     ("typed", "told"),
     [
-        (["--params", "1M"], "two or more of --params, --flops, --madd, --memory"),
-        (["--params", "1M", "--convs", "28"], "two or more of --params, --flops, --madd, --memory"),
+        (["--params", "1M"], "name two or more of --params, --flops, --madd and --memory"),
+        (["--params", "1M", "--convs", "28"], "name two or more of --params, --flops, --madd and --memory"),
         (["--params", "10.18Q", "--flops", "2G"], "'10.18Q': must be a number above 0"),
         (
             ["--params", "1M", "--flops", "2G", "--template", "none"],

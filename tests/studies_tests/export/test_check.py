@@ -29,7 +29,7 @@ from studies.export.images import noise
 from studies.network import read_network
 from threshnet import InputError
 from threshnet.checkpoint import SPEC_KEY, save_weights
-from threshnet.export.agreement import TOLERANCE, probes
+from threshnet.export.agreement import TOLERANCE, random_images
 from threshnet.export.folder import run_onnx
 from threshnet.network import ThreshNet, build
 
@@ -356,8 +356,8 @@ def test_a_network_with_large_logits_is_exported_and_good(tmp_path: Path) -> Non
     assert config["title"] == "Mine"
     assert all(checked.ok is not False for checked in check_folder(tmp_path / "model"))
     with torch.inference_mode():
-        expected = model(probes(SIZE))
-    difference = np.abs(run_onnx(tmp_path / "model" / ONNX, probes(SIZE)) - expected.numpy()).max()
+        expected = model(random_images(SIZE))
+    difference = np.abs(run_onnx(tmp_path / "model" / ONNX, random_images(SIZE)) - expected.numpy()).max()
     assert difference > TOLERANCE  # as a number; of logits so large it is a small share
 
 

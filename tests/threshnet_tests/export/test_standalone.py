@@ -159,7 +159,8 @@ def test_the_error_rate_on_a_file_of_images_is_printed(model: Path, tmp_path: Pa
     images = torch.randint(0, 256, (20, 3, 16, 16), dtype=torch.uint8)
     network = runpy.run_path(str(model))["load"]()
     with torch.inference_mode():
-        labels = network(images.float() / 255).argmax(dim=1).clone()
+        predicted = network(images.float() / 255).argmax(dim=1)
+    labels = predicted.clone()
     labels[:3] = (labels[:3] + 1) % 3
     torch.save({"images": images, "labels": labels}, tmp_path / "images.pt")
     torch.save([print], tmp_path / "code.pt")

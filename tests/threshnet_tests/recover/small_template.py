@@ -1,4 +1,4 @@
-"""A template so small that every network of it can be listed, with the costs of each."""
+"""A template small enough to list all its networks, with the costs of each."""
 
 from dataclasses import replace
 from itertools import combinations, combinations_with_replacement, product
@@ -23,9 +23,9 @@ SMALL = Template(
 SIZE, CLASSES = 64, 7
 
 
-def every(template: Template) -> list[NetworkSpec]:
-    """All networks of a template, one by one, from its rules alone."""
-    found = []
+def all_networks(template: Template) -> list[NetworkSpec]:
+    """All networks of a template, enumerated directly from its rules."""
+    networks = []
     for stem, number, dense, dropouts in product(template.stems, template.blocks, template.dense, template.dropouts):
         layers = product(*[template.dense_layers] * dense, *[template.harmonic_layers] * (number - dense))
         growths = combinations_with_replacement(template.growths, number - dense)
@@ -40,16 +40,16 @@ def every(template: Template) -> list[NetworkSpec]:
                 )
             )
             block, head = dropouts
-            found.append(NetworkSpec(blocks, stem, block_dropout=block, head_dropout=head, classes=CLASSES))
-    return found
+            networks.append(NetworkSpec(blocks, stem, block_dropout=block, head_dropout=head, classes=CLASSES))
+    return networks
 
 
 def costs_of(spec: NetworkSpec, size: int = SIZE) -> tuple[int, ...]:
-    """COLUMNS of a network, by threshnet.costs."""
+    """COLUMNS of a network, counted by threshnet.costs."""
     costs = count(spec, size)
     return (costs.params, costs.flops, costs.madd, costs.memory_bytes, convolutions(walk(spec, size)))
 
 
 ONE = replace(SMALL, dropouts=SMALL.dropouts[1:], stems=SMALL.stems[:1])
-EVERY = every(ONE)
-COSTS = {spec.fingerprint(): costs_of(spec) for spec in EVERY}
+NETWORKS = all_networks(ONE)
+COSTS = {spec.fingerprint(): costs_of(spec) for spec in NETWORKS}
