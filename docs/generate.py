@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 
@@ -30,6 +30,8 @@ from space.definition import CHOICES
 from studies.cli import cli
 from studies.spec import StudySpec
 from threshnet.spec import StemSpec
+from threshnet.strict import OneOf
+from threshnet.units import UNITS
 
 ROOT = Path(__file__).resolve().parents[1]
 GENERATED = ROOT / "docs" / "pages" / "generated"
@@ -65,6 +67,9 @@ def sentence(text: str) -> str:
 def kind_of(annotation: Any) -> str:  # noqa: ANN401 - any type annotation
     """A type as a reader of a TOML file knows it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        names = next((extra.table for extra in arguments if isinstance(extra, OneOf)), ())
+        return ", ".join(f'`"{name}"`' for name in names) or kind_of(arguments[0])
     if origin in (Union, UnionType):
         return kind_of(next(each for each in arguments if each is not NoneType))
     if origin is Literal:
@@ -97,7 +102,13 @@ def study_keys() -> list[Key]:
 
     def key(table: str, record: type, name: str, default: object, called: str = "") -> Key:
         text = default if isinstance(default, _Words) else toml(default)
-        return Key(table, called or name, kind_of(get_type_hints(record)[name]), text, documented(record, name))
+        return Key(
+            table,
+            called or name,
+            kind_of(get_type_hints(record, include_extras=True)[name]),
+            text,
+            documented(record, name),
+        )
 
     top = ("name", "trials", "budget", "until_plateau", "about", "seed", "sampler", "input_size")
     missing = {each.name for each in fields(StudySpec) if each.default is MISSING and each.default_factory is MISSING}
@@ -233,6 +244,15 @@ def sampler_table() -> str:
     return table(("`sampler`", "proposes"), [(f"`{name}`", each.about) for name, each in SAMPLERS.items()])
 
 
+def unit_table() -> str:
+    """Every block unit."""
+    rows = [
+        (f"`{name}`", unit.about, unit.text, unit.sources, "yes" if unit.has_bottleneck else "no")
+        for name, unit in UNITS.items()
+    ]
+    return table(("unit", "is", "layer", "sources", "bottleneck width"), rows)
+
+
 def data_table() -> str:
     """Every data set."""
     rows = [
@@ -291,6 +311,7 @@ def pages() -> dict[str, str]:
     found |= {
         "samplers.inc": sampler_table(),
         "recipes.inc": recipe_table(),
+        "units.inc": unit_table(),
         "spaces.inc": space_table(),
         "data_sets.inc": data_table(),
         "devices.inc": device_table(),

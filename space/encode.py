@@ -9,6 +9,7 @@ from space.definition import Choice, Space, Value
 from threshnet.errors import InputError
 from threshnet.schedules import DENSE, HARMONIC, harmonic_links, kept_links, schedule
 from threshnet.spec import BlockSpec, NetworkSpec
+from threshnet.units import unit_named
 
 Links = tuple[tuple[int, ...], ...]
 
@@ -79,7 +80,7 @@ def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
         wanted |= {prefix + name: value for name, value in _encode_thresholds(space, number, block.links).items()}
         for name in ("unit", "output", "growth", "transition", "pool"):
             wanted[prefix + name] = getattr(block, name)
-        if block.unit == "bottleneck":
+        if unit_named(block.unit).has_bottleneck:
             wanted[prefix + "bottleneck_width"] = block.bottleneck_width
         if any(harmonic_links(layer, nodes) > 1 for layer, nodes in enumerate(block.links, start=1)):
             wanted[prefix + "multiplier"] = block.multiplier

@@ -15,6 +15,7 @@ from itertools import pairwise, product
 from space.definition import Space
 from threshnet.schedules import DENSE, HARMONIC, harmonic_links, kept_links, schedule
 from threshnet.spec import BlockSpec
+from threshnet.units import unit_named
 
 Counts = frozenset[int]  # the harmonic counts that occur in a block; a layer's count is harmonic_links of it
 
@@ -41,7 +42,7 @@ def size(space: Space) -> Size:
 
 def _blocks_of(space: Space, depth: int) -> int:
     """Different blocks of `depth` layers, leaving out the transition; for granularity `network`, at one threshold."""
-    units = len(space.bottleneck_widths) * ("bottleneck" in space.units) + ("conv" in space.units)
+    units = sum(len(space.bottleneck_widths) if unit_named(unit).has_bottleneck else 1 for unit in space.units)
     links_and_widths = sum(
         schedules * _width_vectors(space, depth, counts) for counts, schedules in _schedules(space, depth).items()
     )

@@ -4,11 +4,13 @@ Each row is one leaf module. It reads the channel-wise concatenation of the outp
 module builder runs the rows, the cost counters add them up, the pictures draw them; none of them knows a spec's fields.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from threshnet.errors import InputError
 from threshnet.spec import BlockSpec, NetworkSpec
+from threshnet.units import Conv, unit_named
 
 Op = Literal["conv", "norm", "relu", "relu6", "max_pool", "dropout", "avg_pool", "flatten", "linear"]
 IMAGE = -1  # the source that stands for the input image
@@ -112,21 +114,27 @@ class _Walker:
         node = self.add(f"{prefix}_norm{number}", "norm", sources, block=block, layer=layer)
         return self.add(f"{prefix}_act{number}", self.spec.activation, (node,), block=block, layer=layer)
 
+    def layer(self, number: int, layer: int, block: BlockSpec, width: int, oldest_first: Sequence[int]) -> int:
+        """The rows of one layer on its sources; returns the last row's index."""
+        unit, prefix = unit_named(block.unit), f"block{number}_layer{layer}"
+        sources = tuple(oldest_first if unit.sources == "oldest first" else reversed(oldest_first))
+        convs = norms = 0
+        for part in unit.parts:
+            if isinstance(part, Conv):
+                convs += 1
+                name, channels = f"{prefix}_conv{convs}", width if part.channels == "width" else block.bottleneck_width
+                node = self.add(name, "conv", sources, channels, kernel=part.kernel, block=number, layer=layer)
+            else:
+                norms += 1
+                node = self.norm_act(prefix, norms, *sources, block=number, layer=layer)
+            sources = (node,)
+        return node
+
     def block(self, number: int, block: BlockSpec, entry: int, dropout: float) -> int:
         """The block's layers, transition and pool; returns the last row's index."""
         nodes = [entry]
         for layer, (links, width) in enumerate(zip(block.links, block.widths, strict=True), start=1):
-            prefix = f"block{number}_layer{layer}"
-            if block.unit == "bottleneck":
-                node = self.norm_act(prefix, 1, *(nodes[n] for n in links), block=number, layer=layer)
-                node = self.add(f"{prefix}_conv1", "conv", (node,), block.bottleneck_width, block=number, layer=layer)
-                node = self.norm_act(prefix, 2, node, block=number, layer=layer)
-                node = self.add(f"{prefix}_conv2", "conv", (node,), width, kernel=3, block=number, layer=layer)
-            else:
-                nearest_first = tuple(nodes[n] for n in reversed(links))
-                node = self.add(f"{prefix}_conv1", "conv", nearest_first, width, kernel=3, block=number, layer=layer)
-                node = self.norm_act(prefix, 1, node, block=number, layer=layer)
-            nodes.append(node)
+            nodes.append(self.layer(number, layer, block, width, [nodes[n] for n in links]))
         outputs = tuple(nodes[n] for n in block.outputs)
         if dropout:
             outputs = (self.add(f"block{number}_dropout", "dropout", outputs, probability=dropout, block=number),)

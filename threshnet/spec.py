@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 from threshnet import strict
 from threshnet.schedules import harmonic_links
-from threshnet.strict import Range, require
+from threshnet.strict import OneOf, Range, require
+from threshnet.units import UNITS, unit_named
 
-Unit = Literal["bottleneck", "conv"]
+Unit = Annotated[str, OneOf(UNITS)]
 Output = Literal["all", "odd_and_last"]
 Activation = Literal["relu", "relu6"]
 MAX_BLOCKS = 64
@@ -42,8 +43,8 @@ class StemSpec:
 class BlockSpec:
     """One block of layers, its 1x1 transition convolution and, if `pool`, the 2x2 max-pool after it.
 
-    Fields without effect take one value, so that equal blocks compare equal: a `conv` unit has bottleneck_width 0, and
-    a block in which no layer keeps a second harmonic link has multiplier 1.
+    Fields without effect take one value, so that equal blocks compare equal: a unit without a bottleneck has
+    bottleneck_width 0, and a block in which no layer keeps a second harmonic link has multiplier 1.
     """
 
     # Nodes that each layer reads, ascending, one tuple per layer; node 0 is the block's input.
@@ -52,9 +53,9 @@ class BlockSpec:
     growth: Width
     # Channels after the transition convolution.
     transition: Width
-    # "bottleneck": BN-act-1x1-BN-act-3x3, sources oldest first; "conv": 3x3-BN-act, sources nearest first.
+    # What its layers are made of, a key of UNITS.
     unit: Unit = "conv"
-    # Channels between the two convolutions of a bottleneck; 0 for a conv unit.
+    # Channels inside a unit that has a bottleneck; 0 for others.
     bottleneck_width: Annotated[int, Range(0, MAX_WIDTH)] = 0
     # Widening per harmonic link beyond the first, 1 to 4.
     multiplier: Multiplier = 1.0
@@ -70,9 +71,10 @@ class BlockSpec:
             ok = nodes == tuple(sorted(set(nodes))) and nodes[-1:] == (layer - 1,) and nodes[0] >= 0
             allowed = f"ascending nodes from 0 to {layer - 1}, {layer - 1} among them"
             require(ok, f"links of layer {layer}", nodes, allowed)
-        low = 1 if self.unit == "bottleneck" else 0
+        bottleneck = unit_named(self.unit).has_bottleneck
+        low = 1 if bottleneck else 0
         require(self.bottleneck_width >= low, "bottleneck_width", self.bottleneck_width, f"{low} to {MAX_WIDTH}")
-        if self.unit == "conv":
+        if not bottleneck:
             object.__setattr__(self, "bottleneck_width", 0)
         widens = any(harmonic_links(layer, nodes) > 1 for layer, nodes in enumerate(self.links, start=1))
         object.__setattr__(self, "multiplier", self.multiplier if widens else 1.0)

@@ -1,7 +1,8 @@
 """Strict reading and checking of records: one set of rules for dataclasses made in Python and read from TOML or JSON.
 
 The annotations of a record state what each field may be: int, float (finite), str, bool, Path, Literal, a dataclass, a
-tuple of one of these, any of them or None, and Annotated[int, Range(1, 64)] for a number within bounds. A list is taken
+tuple of one of these, any of them or None, Annotated[int, Range(1, 64)] for a number within bounds, and
+Annotated[str, OneOf(DICT)] for a key of a dict. A list is taken
 for a tuple, a whole number for a float and text for a path; a bool is not a number.
 """
 
@@ -11,7 +12,7 @@ import operator
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -63,6 +64,13 @@ class Range:
         below = [] if self.below is None else [f"below {self.below:g}"]
         most = [] if self.most is None else [f"at most {self.most:,}"]
         return " ".join(filter(None, [noun, " and ".join(above + below + most)]))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OneOf:
+    """The names that a text in a record may be: the keys of a dict, as it is when the text is checked."""
+
+    table: Mapping[str, object]
 
 
 class _Wrong(Exception):  # noqa: N818 - turned into an InputError before anyone sees it
@@ -236,6 +244,9 @@ def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a gener
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         inner, *extras = arguments
+        names = next((extra.table for extra in extras if isinstance(extra, OneOf)), None)
+        if names is not None:
+            return _literal(names)
         bounds = next((extra for extra in extras if isinstance(extra, Range)), None)
         return _reader(inner, mode) if bounds is None or mode.stored else _bounded(inner, bounds)
     if origin in (Union, types.UnionType):
@@ -295,7 +306,7 @@ def _path(value: object) -> Path:
     return Path(value)
 
 
-def _literal(values: tuple[object, ...]) -> Read:
+def _literal(values: Collection[object]) -> Read:
     def read_value(value: object) -> object:
         if not isinstance(value, str) or value not in values:
             raise _not(value, f"one of {', '.join(map(str, values))}")

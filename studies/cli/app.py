@@ -32,11 +32,12 @@ from studies.cli.remeasure import remeasure
 from studies.cli.volume import volume
 from threshnet import __version__
 from threshnet.errors import InputError
+from threshnet.units import UNITS
 
 OTHER_IMAGES = "images from a folder, which may differ from the data set in the study's name"
 CHOICES = (
     f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
-    f"training recipe ({', '.join(RECIPES)}) and device ({device_forms()})."
+    f"training recipe ({', '.join(RECIPES)}), block units ({', '.join(UNITS)}) and device ({device_forms()})."
 )
 
 

@@ -13,6 +13,7 @@ from studies.cli.quantities import Percent, PublishedFigure
 from threshnet.errors import InputError
 from threshnet.named import ABOUT
 from threshnet.spec import NetworkSpec
+from threshnet.units import unit_named
 
 if TYPE_CHECKING:
     from threshnet.recover.recover import Match, Recovery
@@ -36,7 +37,7 @@ DISTANCE = (
 def blocks_text(spec: NetworkSpec) -> str:
     """A network's blocks in the notation of the published tables: kind x layers (growth) -> transition, * = pooled."""
     return ", ".join(
-        f"{'dense' if block.unit == 'bottleneck' else 'harmonic'} x{block.depth} ({block.growth}) -> "
+        f"{unit_named(block.unit).block_name} x{block.depth} ({block.growth}) -> "
         f"{block.transition}{'*' if block.pool else ''}"
         for block in spec.blocks
     )

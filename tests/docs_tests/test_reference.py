@@ -20,6 +20,7 @@ from space import SPACES
 from studies.cli import cli
 from studies.spec import parse_spec
 from threshnet.errors import InputError
+from threshnet.units import UNITS
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "pages" / "reference"
@@ -86,7 +87,7 @@ def test_whatever_may_be_named_is_documented() -> None:
     page = (REFERENCE / "choices.md").read_text() + "".join(GENERATED.values())
     forms = [kind.forms[0] for kind in DEVICES.values()]
     runtimes = {runtime for kind in DEVICES.values() for runtime in device_named(kind.example).runtimes}
-    for name in (*SAMPLERS, *DATASETS, *RECIPES, *SPACES, *forms, *runtimes):
+    for name in (*SAMPLERS, *DATASETS, *RECIPES, *SPACES, *UNITS, *forms, *runtimes):
         assert f"| `{name}`" in page, name
 
 

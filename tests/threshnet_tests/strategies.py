@@ -5,7 +5,8 @@ from typing import Any, get_args
 from hypothesis import strategies as st
 
 from threshnet.schedules import schedule
-from threshnet.spec import Activation, BlockSpec, NetworkSpec, Output, StemSpec, Unit
+from threshnet.spec import Activation, BlockSpec, NetworkSpec, Output, StemSpec
+from threshnet.units import UNITS
 
 Links = tuple[tuple[int, ...], ...]
 
@@ -27,13 +28,13 @@ def links(draw: st.DrawFn, max_depth: int = 16) -> Links:
 @st.composite
 def blocks(draw: st.DrawFn, max_depth: int = 16, max_width: int = 64) -> BlockSpec:
     """Any valid block whose growth, transition and bottleneck are at most `max_width` channels."""
-    unit: Unit = draw(st.sampled_from(get_args(Unit)))
+    unit = draw(st.sampled_from(sorted(UNITS)))
     return BlockSpec(
         links=draw(links(max_depth)),
         growth=draw(st.integers(1, max_width)),
         transition=draw(st.integers(1, max_width)),
         unit=unit,
-        bottleneck_width=draw(st.integers(1, max_width)) if unit == "bottleneck" else 0,
+        bottleneck_width=draw(st.integers(1, max_width)) if UNITS[unit].has_bottleneck else 0,
         multiplier=draw(st.sampled_from((1.0, 1.3, 1.7, 2.0))),
         output=draw(st.sampled_from(get_args(Output))),
         pool=draw(st.booleans()),

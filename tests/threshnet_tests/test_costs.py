@@ -52,12 +52,11 @@ def test_rows_are_a_straight_line(spec: NetworkSpec) -> None:
 
 def unread(spec: NetworkSpec, rows: tuple[Row, ...]) -> set[int]:
     """Rows that no later row reads: the logits, and layers that neither a link nor the block's output uses."""
-    names = {row.name: index for index, row in enumerate(rows)}
+    ends = {(row.block, row.layer): index for index, row in enumerate(rows)}  # the last row of each layer
     indices = {len(rows) - 1}
     for number, block in enumerate(spec.blocks, start=1):
         read = {node for nodes in block.links for node in nodes} | set(block.outputs)
-        last = "conv2" if block.unit == "bottleneck" else "act1"
-        indices |= {names[f"block{number}_layer{n}_{last}"] for n in range(1, block.depth + 1) if n not in read}
+        indices |= {ends[number, layer] for layer in range(1, block.depth + 1) if layer not in read}
     return indices
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from threshnet.named import dense_block, harmonic_block
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
+from threshnet.units import unit_named
 
 POOLS = 3  # number of blocks followed by a pool: always the first, never the last
 DENSE_GROWTH = 32
@@ -49,7 +50,7 @@ class Template:
 
     def contains(self, spec: NetworkSpec) -> bool:
         """True if the network is in the template, whatever its activation and number of classes."""
-        dense = sum(block.unit == "bottleneck" for block in spec.blocks)
+        dense = sum(unit_named(block.unit).block_name == "dense" for block in spec.blocks)
         pooled = [block.pool for block in spec.blocks]
         widths = [block.transition for block in spec.blocks]
         growths = [block.growth for block in spec.blocks[dense:]]

@@ -15,7 +15,7 @@ from threshnet.spec import BlockSpec, NetworkSpec
 def test_all_norms_of_conv_units_and_the_second_of_bottlenecks_fold() -> None:
     links = ((0,), (0, 1), (0, 1, 2))
     for unit, kept in (("conv", set()), ("bottleneck", {f"block1_layer{layer}_norm1" for layer in (1, 2, 3)})):
-        block = BlockSpec(links, growth=4, transition=8, unit=unit, bottleneck_width=4)  # type: ignore[arg-type]
+        block = BlockSpec(links, growth=4, transition=8, unit=unit, bottleneck_width=4)
         model = build(NetworkSpec((block,)))
         rows = model.rows
         norms = {row.name for row in rows if row.op == "norm"}
