@@ -13,36 +13,36 @@ from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
 
 # The user attributes of a trial.
-FINGERPRINT = "fingerprint"  # of the network; equal networks share it
-NETWORK = "network"  # NetworkSpec.to_json()
+FINGERPRINT = "fingerprint"  # hash of the network; equal networks share it
+NETWORK = "network"  # the network as JSON, NetworkSpec.to_json()
 SCHEDULE = "schedule"  # the connection schedule of each block, in words
-NAMED = "named"  # the name of a named network; absent for a discovered one
-COSTS = "costs"  # {"params", "macs", "flops", "madd", "memory_bytes"} at the study's input size
-LATENCY = "latency"  # {backend: Latency.to_json()}; the first backend, see Latency.backend, is the objective
-LATENCY_MS = "latency_ms"  # the objective's latency, as soon as it is measured
-EPOCHS = "epochs"  # [{"number", "loss", "seconds"}], those of the trials that this one continues included
-RUNGS = "rungs"  # {epochs: validation error in percent}, likewise
-IMAGE_PASSES = "image_passes"  # training images seen in this trial, repetitions counted
+NAMED = "named"  # name of a named network; absent for a discovered one
+COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
+LATENCY = "latency"  # readings, {backend: Latency.to_json()}; the first backend is the objective
+LATENCY_MS = "latency_ms"  # the objective's latency in ms, present as soon as it is measured
+EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including those of the trials that this one continues
+RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including those of earlier trials
+IMAGE_PASSES = "image_passes"  # training images processed in this trial, repetitions counted
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
-REASON = "reason"  # why a trial failed or was not trained
+REASON = "reason"  # why the trial failed, was stopped or was not trained
 DUPLICATE_OF = "duplicate_of"  # number of the earlier trial with the same network
 WORKER = "worker"  # {"host", "pid"} of the process that runs the trial
-CONTINUES = "continues"  # number of the stopped trial whose training this one goes on with
-OWNER = "owner"  # whether the trial may train its network, see claims.py; absent until that is known
+CONTINUES = "continues"  # number of the stopped trial whose training this one resumes
+OWNER = "owner"  # true once the trial's claim on its network stands; otherwise absent
 RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this one repeats
-PROPOSAL = "proposal"  # {"by": sampler, "draws": n}: who drew the network, after how many draws; absent if queued
+PROPOSAL = "proposal"  # {"by": sampler, "draws": n, or "among": candidates}; absent for a queued trial
 
 INTERRUPTED = "interrupted"  # the reason of a trial that a user stopped
 UNREACHABLE = "unreachable"  # how the reason begins of a trial whose device could not be reached
 LOST = "lost"  # how the reason begins of a trial that died with its process or of a fault of the program
 
 # The user attributes of a study.
-SPEC = "study_spec"  # the study spec as JSON
-STUDY = "study_id"  # tells a study from another of the same name; its checkpoints lie in a folder of that name
-IMAGES = "images"  # {"train", "validation": number of images, "hash": of both splits}
+SPEC = "study_spec"  # the study file as JSON
+STUDY = "study_id"  # unique id of the study; its checkpoints are in a folder of that name
+IMAGES = "images"  # {"train": number, "validation": number, "hash": of the images of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
-CONDITIONS = "environment"  # processor, threads and versions under which trials ran, without repetitions
-REMEASURED = "remeasured"  # "remeasured NUMBER BACKEND": Latency.to_json() of a trial's network, taken after the study
+CONDITIONS = "environment"  # processor, threads and versions of each launch, without repetitions
+REMEASURED = "remeasured"  # as "remeasured NUMBER BACKEND": a reading of a trial's network taken after the study
 
 State = Literal[
     "finished", "infeasible", "stopped", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"
