@@ -114,7 +114,8 @@ def study_keys() -> list[Key]:
     missing = {each.name for each in fields(StudySpec) if each.default is MISSING and each.default_factory is MISSING}
     return [
         *(key("", StudySpec, name, _Words("required") if name in missing else getattr(spec, name)) for name in top),
-        key("space", Space, "name", spec.space.name, called="base"),
+        Key("space", "base", "text", toml(spec.space.name), "Name of the built-in space that the other keys change."),
+        key("space", Space, "name", _Words("the base's")),
         key("space", Space, "granularity", _Words("the base's")),
         *(key("space", Space, name, _Words("the base's")) for name in CHOICES),
         *(key("limits", Limits, each.name, getattr(spec.limits, each.name)) for each in fields(Limits)),

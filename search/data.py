@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from torch import Tensor, from_numpy
 
 from search.datasets.images import Progress, Source, decode, folder_classes, quiet, shuffled, stratified
 from search.datasets.named import DATASETS
+from threshnet import strict
 from threshnet.errors import InputError
+from threshnet.strict import OneOf, Range
 
 __all__ = [
     "DATASETS",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 MAX_SEED = 2**32 - 1  # of NumPy's RandomState
+Images = Annotated[int, Range(1, unit="images")]
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"; what a container may use
 
 
@@ -36,23 +39,21 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"; what a cont
 class DataSettings:
     """Which images a study uses; raises InputError for a value that is not allowed."""
 
-    name: str  # name of the data set
-    # folder that is read: the ImageFolder tree of "folder", or where a download lies ("data" by default)
+    # Name of the data set.
+    name: Annotated[str, OneOf(DATASETS)]
+    # Folder that is read: the ImageFolder tree of "folder", or where a download lies ("data" by default).
     path: Path | None = None
-    train: int | None = None  # number of training images; without it, all that the validation images leave
-    validation: int | None = None  # number of images held out of the training split; without it, a fifth of it
-    seed: int = 0  # seed of the stratified split and subset, 0 to 2**32 - 1
+    # Number of training images; without it, all that the validation images leave.
+    train: Images | None = None
+    # Number of images held out of the training split; without it, a fifth of it.
+    validation: Images | None = None
+    # Seed of the stratified split and subset, 0 to 2**32 - 1.
+    seed: Annotated[int, Range(0, MAX_SEED)] = 0
 
     def __post_init__(self) -> None:
-        if self.name not in DATASETS:
-            raise InputError(f"data name {self.name!r}: no such data set; allowed are {', '.join(sorted(DATASETS))}")
-        if self.path is None and DATASETS[self.name].home is None:
-            raise InputError(f"data path None: the data set {self.name!r} needs one; allowed is an ImageFolder tree")
-        for key, value in (("train", self.train), ("validation", self.validation)):
-            if value is not None and (type(value) is not int or value <= 0):
-                raise InputError(f"data {key} {value!r}: allowed is a whole number of images above 0")
-        if type(self.seed) is not int or not 0 <= self.seed <= MAX_SEED:
-            raise InputError(f"data seed {self.seed!r}: allowed is a whole number from 0 to {MAX_SEED}")
+        strict.check(self, "data")
+        given = self.path is not None or DATASETS[self.name].home is not None
+        strict.require(given, "data.path", self.path, f"the folder of images, which the data set {self.name!r} needs")
 
     @property
     def title(self) -> str:

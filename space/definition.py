@@ -1,13 +1,28 @@
 """What may vary: a space is the list of values that each choice allows, and the granularity of the thresholds."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from optuna.distributions import IntDistribution
 
-from threshnet.errors import InputError
+from threshnet import strict
 from threshnet.schedules import CHAIN, DENSE
-from threshnet.spec import MAX_LAYERS, Activation, BlockSpec, NetworkSpec, Output, StemSpec, Unit
+from threshnet.shapes import smallest_input
+from threshnet.spec import (
+    MAX_BLOCKS,
+    MAX_LAYERS,
+    Activation,
+    BlockSpec,
+    Classes,
+    Dropout,
+    Multiplier,
+    NetworkSpec,
+    Output,
+    StemSpec,
+    Unit,
+    Width,
+)
+from threshnet.strict import Range
 
 Granularity = Literal["network", "block", "schedule", "layer"]
 Value = Any  # what a choice yields: an int, float, str, bool or StemSpec
@@ -56,7 +71,7 @@ class Space:
     # Name of the space.
     name: str
     # Number of classes of every network; not a choice.
-    classes: int
+    classes: Classes
     # How fine thresholds are: one width threshold per network, one threshold per block, two and the layer where they
     # switch, or one per layer.
     granularity: Granularity
@@ -65,53 +80,46 @@ class Space:
     # Activation functions.
     activations: tuple[Activation, ...]
     # Number of blocks.
-    blocks: tuple[int, ...]
+    blocks: tuple[Annotated[int, Range(1, MAX_BLOCKS)], ...]
     # Number of layers of a block.
-    layers: tuple[int, ...]
+    layers: tuple[Annotated[int, Range(1, MAX_LAYERS)], ...]
     # Connection thresholds, 0 (dense) to 3 (chain); for the granularities block, schedule and layer.
-    thresholds: tuple[int, ...]
+    thresholds: tuple[Annotated[int, Range(DENSE, CHAIN)], ...]
     # Width thresholds in channels: a block entered by fewer is dense, else harmonic; for the granularity network.
-    width_thresholds: tuple[int, ...]
+    width_thresholds: tuple[Annotated[int, Range(0)], ...]
     # Units: what a layer is made of.
     units: tuple[Unit, ...]
     # Channels inside a bottleneck unit.
-    bottleneck_widths: tuple[int, ...]
+    bottleneck_widths: tuple[Width, ...]
     # Factor by which each harmonic link beyond the first widens a layer.
-    multipliers: tuple[float, ...]
+    multipliers: tuple[Multiplier, ...]
     # Layers that a block hands on: all of them with its input, or the odd ones and the last.
     outputs: tuple[Output, ...]
     # Channels that a layer adds (growth rate).
-    growths: tuple[int, ...]
+    growths: tuple[Width, ...]
     # Channels after a block's transition.
-    transitions: tuple[int, ...]
+    transitions: tuple[Width, ...]
     # Whether a 2x2 max-pool follows a block.
     pools: tuple[bool, ...]
     # Dropout probability on the last block's output.
-    block_dropouts: tuple[float, ...]
+    block_dropouts: tuple[Dropout, ...]
     # Dropout probability before the linear layer.
-    head_dropouts: tuple[float, ...]
+    head_dropouts: tuple[Dropout, ...]
 
     def __post_init__(self) -> None:
-        if self.granularity not in get_args(Granularity):
-            allowed = ", ".join(get_args(Granularity))
-            raise InputError(f"space.granularity = {self.granularity!r}: must be one of {allowed}")
+        strict.check(self, "space")
         for name in CHOICES:
             values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise InputError(f"space.{name} = {list(values)}: must be a list of one or more different values")
-            if name in ORDERED and list(values) != sorted(values):
-                raise InputError(f"space.{name} = {list(values)}: must be in ascending order")
-        if self.blocks[0] < 1 or self.layers[0] < 1:
-            raise InputError("space.blocks and space.layers: a depth must be at least 1")
-        if self.layers[-1] > MAX_LAYERS:
-            raise InputError(f"space.layers = {list(self.layers)}: a block has at most {MAX_LAYERS} layers")
-        if not all(DENSE <= t <= CHAIN for t in self.thresholds):
-            raise InputError(f"space.thresholds = {list(self.thresholds)}: must lie between {DENSE} and {CHAIN}")
-        for name in (*BLOCK_FIELDS, *NETWORK_FIELDS):
-            try:
-                self._try_values(name)
-            except InputError as error:
-                raise InputError(f"space.{name}: {error}") from None
+            different = len(values) > 0 and len(set(values)) == len(values)
+            strict.require(different, f"space.{name}", values, "a list of one or more different values")
+            rising = name not in ORDERED or list(values) == sorted(values)
+            strict.require(rising, f"space.{name}", values, "in ascending order")
+
+    @property
+    def smallest_input(self) -> int:
+        """The smallest square input, in pixels, that some network of the space can take."""
+        blocks = (BlockSpec(links=((0,),), growth=1, transition=1, pool=min(self.pools)),) * self.blocks[0]
+        return min(smallest_input(NetworkSpec(blocks, stem)) for stem in self.stems)
 
     def choices(self) -> dict[str, Choice]:
         """Every choice by its parameter name, fixed ones included, always in the same order."""
@@ -142,17 +150,6 @@ class Space:
     def distributions(self) -> dict[str, IntDistribution]:
         """Optuna's view: the distribution of every choice that is not fixed."""
         return {name: choice.distribution for name, choice in self.choices().items() if len(choice.values) > 1}
-
-    def _try_values(self, name: str) -> None:
-        """Put every value of a field into a network: what no network can be is refused before a study starts."""
-        block = BlockSpec(links=((0,),), growth=1, transition=1, unit="bottleneck", bottleneck_width=1)
-        network = NetworkSpec((block,))
-        values = getattr(self, name)
-        for value in values if isinstance(values, tuple) else (values,):
-            if name in BLOCK_FIELDS:
-                replace(block, **{BLOCK_FIELDS[name]: value})
-            else:
-                replace(network, **{NETWORK_FIELDS[name]: value})
 
     def _threshold_values(self) -> dict[str, tuple[int, ...]]:
         deepest = self.layers[-1]
@@ -185,20 +182,3 @@ ORDERED = (
     "head_dropouts",
 )
 CHOICES = ("stems", "activations", *ORDERED, "units", "outputs", "pools")
-# What the values of a Space's field are in a BlockSpec and in a NetworkSpec.
-BLOCK_FIELDS = {
-    "units": "unit",
-    "bottleneck_widths": "bottleneck_width",
-    "multipliers": "multiplier",
-    "outputs": "output",
-    "growths": "growth",
-    "transitions": "transition",
-    "pools": "pool",
-}
-NETWORK_FIELDS = {
-    "classes": "classes",
-    "stems": "stem",
-    "activations": "activation",
-    "block_dropouts": "block_dropout",
-    "head_dropouts": "head_dropout",
-}

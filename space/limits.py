@@ -1,10 +1,14 @@
 """Budgets: what a network of a study may cost. Optuna calls a trial feasible when every constraint is at most 0."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Annotated
 
+from threshnet import strict
 from threshnet.costs import Costs
-from threshnet.errors import InputError
+from threshnet.strict import Range
+
+Most = Annotated[float, Range(above=0)]
 
 
 @dataclass(frozen=True)
@@ -12,19 +16,16 @@ class Limits:
     """Upper limits at the study's input size; None = no limit."""
 
     # Number of parameters.
-    params: float | None = None
+    params: Most | None = None
     # Multiply-accumulates for one image.
-    macs: float | None = None
+    macs: Most | None = None
     # Bytes of the outputs of all leaf modules for one image (torchstat's memory).
-    memory_bytes: float | None = None
+    memory_bytes: Most | None = None
     # Milliseconds on the study's device, through its first runtime.
-    latency_ms: float | None = None
+    latency_ms: Most | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None and (type(value) not in (int, float) or not value > 0):
-                raise InputError(f"limits.{field.name} = {value!r}: must be a number above 0")
+        strict.check(self, "limits")
 
     def of_costs(self, costs: Costs) -> dict[str, float]:
         """Constraints on what counting tells: relative excess over each limit, feasible when <= 0."""

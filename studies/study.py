@@ -1,6 +1,5 @@
 """Launching a study and loading it again: spec, storage and data brought together."""
 
-import math
 import uuid
 import warnings
 from dataclasses import dataclass, replace
@@ -27,12 +26,13 @@ from search.volume import reference_point
 from space import contains
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
-from studies.spec import StudySpec, find_spec, parse_spec
+from studies.spec import StudySpec, find_spec, stored_spec
 from studies.storage import open_storage, reason, shown
 from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError
 from threshnet.named import NAMED
 from threshnet.spec import NetworkSpec
+from threshnet.strict import require
 
 OBJECTIVES = ["error (%)", "latency (ms)"]
 
@@ -60,7 +60,7 @@ class LoadedStudy:
 
 
 def launch(
-    spec: StudySpec | str,
+    spec: StudySpec | str | Path,
     storage: str = DEFAULT_STORAGE,
     *,
     trials: int | None = None,
@@ -77,7 +77,9 @@ def launch(
     `watch` looks on, `progress` hears of images being read.
     InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
     """
-    spec = _resolved(spec, trials, budget, until_plateau)
+    waits = timeout_s is None or (type(timeout_s) in (int, float) and timeout_s >= 0)
+    require(waits, "timeout_s", timeout_s, "a number of seconds, at least 0")
+    spec, runs = _resolved(spec, trials, budget, until_plateau), Path(runs)
     task = _task(spec)
     opened = open_storage(storage, create=True)
     folders = _study_folders(runs, spec.name)
@@ -126,13 +128,13 @@ def flips(spec: StudySpec) -> bool:
     return DATASETS[spec.data.name].mirror if spec.flip is None else spec.flip
 
 
-def _resolved(spec: StudySpec | str, trials: int | None, budget: float | None, until_plateau: bool | None) -> StudySpec:
+def _resolved(
+    spec: StudySpec | str | Path, trials: int | None, budget: float | None, until_plateau: bool | None
+) -> StudySpec:
     """The spec as it is launched: with the overrides, the data set's classes and its caveat."""
-    found = find_spec(spec) if isinstance(spec, str) else spec
-    if trials is not None and trials < 1:
-        raise InputError(f"trials = {trials}: must be at least 1")
-    if budget is not None and not 0 < budget < math.inf:
-        raise InputError(f"budget = {budget}: must be a number of full trainings above 0")
+    found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
+    allowed = "a StudySpec, a TOML file or the name of a built-in spec"
+    require(isinstance(found, StudySpec), "spec", found, allowed)
     return replace(
         found,
         trials=found.trials if trials is None else trials,
@@ -211,7 +213,7 @@ def _note_conditions(study: Study, trains_on: str) -> None:
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
     """The first setting in which two specs differ, in words; '' where they agree on all that decides a study."""
     # Of a space, its values count; what trains may change, as latency is measured elsewhere or with the lease held.
-    free = ("trials", "budget", "until_plateau", "about", "data.path", "space.base", "training.device")
+    free = ("trials", "budget", "until_plateau", "about", "data.path", "space.base", "space.name", "training.device")
     for key in old | new:
         name, before, after = prefix + key, old.get(key), new.get(key)
         if before == after or name in free:
@@ -230,10 +232,14 @@ def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     attrs = study.user_attrs
     if records.SPEC not in attrs:
         raise InputError(f"study {study.study_name!r} was not made by threshnet launch")
-    classes, spec = tuple(attrs[records.CLASSES]), parse_spec(attrs[records.SPEC])
+    classes = tuple(attrs[records.CLASSES])
+    try:
+        spec = stored_spec(attrs[records.SPEC], len(classes))
+    except InputError as error:
+        raise InputError(f"study {study.study_name!r}: {error}") from None
     return LoadedStudy(
         study=study,
-        spec=replace(spec, space=replace(spec.space, classes=len(classes))),
+        spec=spec,
         records=records.records(study),
         classes=classes,
         images=attrs.get(records.IMAGES, {}),

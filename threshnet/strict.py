@@ -2,8 +2,8 @@
 
 The annotations of a record state what each field may be: int, float (finite), str, bool, Path, Literal, a dataclass, a
 tuple of one of these, any of them or None, Annotated[int, Range(1, 64)] for a number within bounds, and
-Annotated[str, OneOf(DICT)] for a key of a dict. A list is taken
-for a tuple, a whole number for a float and text for a path; a bool is not a number.
+Annotated[str, OneOf(DICT)] for a key of a dict. A list is taken for a tuple, a whole number for a float and text for a
+path; a bool is not a number.
 """
 
 import dataclasses
@@ -73,6 +73,13 @@ class OneOf:
     table: Mapping[str, object]
 
 
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """The key of a field in a file and in messages, if it is not its name: Annotated[str, Key("training.device")]."""
+
+    name: str
+
+
 class _Wrong(Exception):  # noqa: N818 - turned into an InputError before anyone sees it
     """A value that is not allowed: its keys, outermost first, and the message that follows from them."""
 
@@ -90,28 +97,26 @@ class _Wrong(Exception):  # noqa: N818 - turned into an InputError before anyone
         return InputError(self.message((path + self.keys).removeprefix(".")))
 
 
-def read(document: object, record: type[Record], source: str = "", path: str = "", *, complete: bool = False) -> Record:
+def read(
+    document: object,
+    record: type[Record],
+    source: str = "",
+    path: str = "",
+    *,
+    complete: bool = False,
+    stored: bool = False,
+) -> Record:
     """Read a dataclass from a table of JSON or TOML; raises InputError for unknown and missing keys and wrong values.
 
     `source` stands before every message (a file, a device), `path` before every key (the table within the document).
-    Keys of fields with a default may be missing, unless the document must be `complete`.
+    Keys of fields with a default may be missing, unless the document must be `complete`. Of what an earlier version has
+    `stored`, keys and types are checked and no other rule, so that no later rule makes it unreadable.
     """
     try:
-        return cast("Record", _table(record, _Mode(complete))(document))  # type: ignore[arg-type]
+        return cast("Record", _table(record, _Mode(complete, stored))(document))  # type: ignore[arg-type]
     except _Wrong as wrong:
         error = wrong.error(path)
         raise InputError(f"{source}: {error}" if source else str(error)) from None
-
-
-def read_stored(document: object, record: type[Record], source: str = "") -> Record:
-    """Read a dataclass that an earlier version may have stored: its keys and types are checked, and no other rule.
-
-    So a rule that is added later cannot make what is stored unreadable.
-    """
-    try:
-        return cast("Record", _table(record, _Mode(stored=True))(document))  # type: ignore[arg-type]
-    except _Wrong as wrong:
-        raise InputError(f"{source}: {wrong.error('')}") from None
 
 
 def check(record: object, path: str = "") -> None:
@@ -119,12 +124,12 @@ def check(record: object, path: str = "") -> None:
 
     `path` is the table in which the record stands in a file. Values are converted as in `read`.
     """
-    for name, read_value in _fields(type(record), _Mode()).items():  # type: ignore[arg-type]
+    for name, (key, read_value) in _fields(type(record), _Mode(python=True)).items():  # type: ignore[arg-type]
         value = getattr(record, name)
         try:
             found = read_value(value)
         except _Wrong as wrong:
-            raise wrong.below(f".{name}").error(path) from None
+            raise wrong.below(f".{key}").error(path) from None
         if found is not value:
             object.__setattr__(record, name, found)
 
@@ -182,14 +187,20 @@ class _Mode:
 
     # Whether keys of fields with a default must be there.
     complete: bool = False
-    # Whether bounds and the rules of __post_init__ are left out.
+    # Whether bounds, lists of names and the rules of __post_init__ are left out.
     stored: bool = False
+    # Whether the values were given in Python, where a record is no table.
+    python: bool = False
 
 
 @cache
-def _fields(record: type, mode: _Mode) -> dict[str, Read]:
-    """What reads each field of a dataclass."""
-    return {name: _reader(kind, mode) for name, kind in get_type_hints(record, include_extras=True).items()}
+def _fields(record: type, mode: _Mode) -> dict[str, tuple[str, Read]]:
+    """The key of each field of a dataclass in messages, and what reads it."""
+    found = {}
+    for name, kind in get_type_hints(record, include_extras=True).items():
+        key = next((extra.name for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, Key)), name)
+        found[name] = key, _reader(kind, mode)
+    return found
 
 
 @cache
@@ -206,7 +217,7 @@ def _table(record: type, mode: _Mode) -> Read:
         if isinstance(value, record):
             return value
         if not isinstance(value, Mapping):
-            raise _not(value, "a table of keys")
+            raise _not(value, f"of type {record.__name__}" if mode.python else "a table of keys")
         for name in value:
             if name not in fields:
                 raise _unknown(str(name), tuple(fields))
@@ -215,10 +226,11 @@ def _table(record: type, mode: _Mode) -> Read:
                 raise _missing(name)
         readers, found = _fields(record, mode), {}
         for name, item in value.items():
+            key, read_item = readers[name]
             try:
-                found[name] = readers[name](item)
+                found[name] = read_item(item)
             except _Wrong as wrong:
-                raise wrong.below(f".{name}") from None
+                raise wrong.below(f".{key}") from None
         try:
             return _without_rules(record, found) if mode.stored else record(**found)
         except InputError as error:
@@ -244,17 +256,18 @@ def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a gener
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         inner, *extras = arguments
-        names = next((extra.table for extra in extras if isinstance(extra, OneOf)), None)
-        if names is not None:
-            return _literal(names)
-        bounds = next((extra for extra in extras if isinstance(extra, Range)), None)
-        return _reader(inner, mode) if bounds is None or mode.stored else _bounded(inner, bounds)
+        for extra in () if mode.stored else extras:
+            if isinstance(extra, OneOf):
+                return _literal(extra.table)
+            if isinstance(extra, Range):
+                return _bounded(inner, extra)
+        return _reader(inner, mode)
     if origin in (Union, types.UnionType):
         (one,) = [argument for argument in arguments if argument is not types.NoneType]
         read_one = _reader(one, mode)
         return lambda value: None if value is None else read_one(value)
     if origin is Literal:
-        return _literal(arguments)
+        return _of(str, "text") if mode.stored else _literal(arguments)
     if origin is tuple:
         return _tuple(arguments, mode)
     if dataclasses.is_dataclass(kind):

@@ -1,10 +1,11 @@
 """How a candidate is trained: recipes are data."""
 
-import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Annotated, Literal
 
+from threshnet import strict
 from threshnet.errors import InputError
+from threshnet.strict import Key, Range
 
 WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
 
@@ -14,26 +15,26 @@ class Recipe:
     """Everything that decides a training, apart from the network, the images and the seed."""
 
     # Name of the recipe that the other keys start from.
-    name: str
+    name: Annotated[str, Key("recipe")]
     # Number of passes over the training images.
-    epochs: int
+    epochs: Annotated[int, Range(1)]
     # Images per step, at least 2.
-    batch: int
+    batch: Annotated[int, Range(2)]
     # Optimizer.
     optimiser: Literal["adam", "adamw"]
     # Peak learning rate.
-    learning_rate: float
+    learning_rate: Annotated[float, Range(above=0)]
     # Schedule of the learning rate. "published": full to epoch 74, half to 149, a quarter after; "one_cycle": rises
     # over the first fifth of the training, then falls to zero.
     schedule: Literal["published", "one_cycle"]
     # Weight decay; norms and biases have none.
-    weight_decay: float
+    weight_decay: Annotated[float, Range(0)]
     # Label smoothing, 0 to 1.
-    label_smoothing: float
+    label_smoothing: Annotated[float, Range(0, 1)]
     # Random horizontal flips: "always", or "where_allowed", if the data set allows them (digits do not).
     flip: Literal["always", "where_allowed"]
     # Largest random translation in pixels; the border is reflected.
-    shift: int
+    shift: Annotated[int, Range(0, unit="pixels")]
     # Whether to score and keep an exponential moving average of the weights.
     averaged: bool
     # Whether to use channels_last memory and, if the device computes it natively, bf16 autocast.
@@ -42,7 +43,7 @@ class Recipe:
     @property
     def title(self) -> str:
         """The recipe's name, with whatever was changed in it but the epochs."""
-        known = RECIPES[self.name]
+        known = RECIPES.get(self.name, self)
         names = [field.name for field in fields(self) if field.name != "epochs"]
         changed = [f"{name} {getattr(self, name)}" for name in names if getattr(self, name) != getattr(known, name)]
         return f"{self.name} with {', '.join(changed)}" if changed else self.name
@@ -58,18 +59,7 @@ class Recipe:
         return self.epochs * (images // batch) * batch
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch", 2)):
-            value = getattr(self, name)
-            if type(value) is not int or value < low:
-                raise InputError(f"training {name} = {value!r}: must be a whole number, at least {low}")
-        for name, ok, allowed in (
-            ("learning_rate", 0 < self.learning_rate < math.inf, "a number above 0"),
-            ("weight_decay", 0 <= self.weight_decay < math.inf, "a number, 0 or more"),
-            ("label_smoothing", 0 <= self.label_smoothing <= 1, "a number from 0 to 1"),
-            ("shift", self.shift >= 0, "a whole number of pixels, 0 or more"),
-        ):
-            if not ok:
-                raise InputError(f"training {name} = {getattr(self, name)!r}: must be {allowed}")
+        strict.check(self, "training")
 
 
 # The training published with ThreshNet: Adam, batch 100, 200 epochs, flips only, images in [0, 1], full precision.

@@ -1,5 +1,6 @@
 """Splits of the data sets, what the search may see of them, and how bad settings are answered."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -193,18 +194,35 @@ def test_class_names_of_the_others_need_no_files(tmp_path: Path) -> None:
 # Bad input
 
 
-def test_bad_settings_are_told_what_is_allowed() -> None:
-    said = message(lambda: DataSettings("mnist"))
-    assert "'mnist'" in said
-    assert all(name in said for name in DATASETS)
-    assert "path None" in message(lambda: DataSettings("folder"))
-    for value in (0, -3, 1.5, True):
-        assert f"train {value}" in message(lambda value=value: DataSettings("digits", train=value))  # type: ignore[misc]
-        assert f"validation {value}" in message(lambda value=value: DataSettings("digits", validation=value))  # type: ignore[misc]
-    for seed in (-1, 2**32):
-        assert f"seed {seed}" in message(lambda seed=seed: DataSettings("digits", seed=seed))  # type: ignore[misc]
-    assert "input size 0" in message(lambda: load_search(DataSettings("digits"), 0))
-    assert "input size 0" in message(lambda: load_test(DataSettings("digits"), 0))
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"name": "mnist"}, f"data.name = 'mnist': must be one of {', '.join(DATASETS)}"),
+        ({"name": ["digits"]}, f"data.name = ['digits']: must be one of {', '.join(DATASETS)}"),
+        ({"name": "folder"}, "data.path = None: must be the folder of images, which the data set 'folder' needs"),
+        ({"path": 3}, "data.path = 3: must be a path"),
+        *(
+            ({key: value}, f"data.{key} = {value!r}: must be a whole number of images, at least 1")
+            for key in ("train", "validation")
+            for value in (0, -3, 1.5, True, "9")
+        ),
+        *(
+            ({"seed": value}, f"data.seed = {value!r}: must be a whole number from 0 to 4,294,967,295")
+            for value in (-1, 2**32, None, 1.0)
+        ),
+    ],
+)
+def test_wrong_settings_are_named_with_what_is_allowed(settings: dict[str, Any], said: str) -> None:
+    assert message(lambda: DataSettings(**{"name": "digits"} | settings)) == said
+
+
+def test_a_path_may_be_text() -> None:
+    assert DataSettings("folder", "my images") == DataSettings("folder", Path("my images"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("load", [load_search, load_test])
+def test_an_input_has_some_pixels(load: Callable[..., object]) -> None:
+    assert "input size 0" in message(lambda: load(DataSettings("digits"), 0))
 
 
 def test_a_set_larger_than_memory_is_refused_before_decoding(tree: Path) -> None:

@@ -1,17 +1,20 @@
 """Choices, spaces and limits: what they allow and what they refuse."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from space import DEFAULT, SMALL_IMAGES, SPACES, Choice, Limits
+from space import DEFAULT, SMALL_IMAGES, SPACES, Choice, Limits, Space, decode
 from space.definition import Granularity
-from threshnet import InputError, NetworkSpec
+from threshnet import InputError, NetworkSpec, StemSpec
 from threshnet.costs import count
 from threshnet.named import dense_block
+from threshnet.shapes import smallest_input
 
 GRANULARITIES: tuple[Granularity, ...] = ("network", "block", "schedule", "layer")
 
@@ -82,32 +85,72 @@ def test_built_in_spaces_go_by_their_names() -> None:
         ({"growths": ()}, r"space.growths = \[\]: must be a list of one or more different values"),
         ({"growths": (8, 8)}, r"space.growths = \[8, 8\]: must be a list of one or more different"),
         ({"growths": (10, 8)}, "space.growths = .* must be in ascending order"),
-        ({"stems": ()}, "space.stems"),
+        ({"stems": ()}, r"space.stems = \[\]: must be a list of one or more different values"),
         ({"pools": (False, False)}, "space.pools"),
-        ({"blocks": (0, 1)}, "space.blocks and space.layers: a depth must be at least 1"),
-        ({"layers": (0, 1)}, "space.blocks and space.layers: a depth must be at least 1"),
-        ({"thresholds": (0, 4)}, r"space.thresholds = \[0, 4\]: must lie between 0 and 3"),
-        ({"thresholds": (-1, 2)}, "space.thresholds"),
+        ({"blocks": (0, 1)}, r"space.blocks\[0\] = 0: must be a whole number from 1 to 64"),
+        ({"layers": (0, 1)}, r"space.layers\[0\] = 0: must be a whole number from 1 to 64"),
+        ({"thresholds": (0, 4)}, r"space.thresholds\[1\] = 4: must be a whole number from 0 to 3"),
+        ({"thresholds": (-1, 2)}, r"space.thresholds\[0\] = -1"),
         # What no network can be is refused here, not in the middle of a study.
-        ({"layers": (1, 65)}, r"space.layers = \[1, 65\]: a block has at most 64 layers"),
-        ({"growths": (0, 8)}, "space.growths: growth = 0: must be a whole number from 1 to 8,192"),
-        ({"transitions": (0, 8)}, "space.transitions: transition = 0"),
-        ({"bottleneck_widths": (0, 8)}, "space.bottleneck_widths: bottleneck_width = 0"),
-        ({"multipliers": (1.0, 5.0)}, "space.multipliers: multiplier = 5.0"),
-        ({"units": ("conv", "separable")}, "space.units: unit = 'separable'"),
-        ({"outputs": ("last",)}, "space.outputs: output = 'last'"),
-        ({"pools": (0, 1)}, "space.pools: pool = 0"),
-        ({"activations": ("gelu",)}, "space.activations: activation = 'gelu'"),
-        ({"block_dropouts": (0.0, 1.0)}, "space.block_dropouts: block_dropout = 1.0"),
-        ({"head_dropouts": (-0.1,)}, "space.head_dropouts: head_dropout = -0.1"),
-        ({"classes": 1}, "space.classes: classes = 1"),
-        ({"stems": ((32, 64),)}, "space.stems: stem = "),
+        ({"layers": (1, 65)}, r"space.layers\[1\] = 65: must be a whole number from 1 to 64"),
+        ({"growths": (0, 8)}, r"space.growths\[0\] = 0: must be a whole number from 1 to 8,192"),
+        ({"transitions": (0, 8)}, r"space.transitions\[0\] = 0"),
+        ({"bottleneck_widths": (0, 8)}, r"space.bottleneck_widths\[0\] = 0"),
+        ({"multipliers": (1.0, 5.0)}, r"space.multipliers\[1\] = 5.0: must be a number from 1 to 4"),
+        ({"units": ("conv", "separable")}, r"space.units\[1\] = 'separable': must be one of bottleneck, conv"),
+        ({"outputs": ("last",)}, r"space.outputs\[0\] = 'last'"),
+        ({"pools": (0, 1)}, r"space.pools\[0\] = 0: must be true or false"),
+        ({"activations": ("gelu",)}, r"space.activations\[0\] = 'gelu'"),
+        ({"block_dropouts": (0.0, 1.0)}, r"space.block_dropouts\[1\] = 1.0: must be a number from 0 to below 1"),
+        ({"head_dropouts": (-0.1,)}, r"space.head_dropouts\[0\] = -0.1"),
+        ({"classes": 1}, "space.classes = 1: must be a whole number from 2 to 1,000,000"),
+        ({"stems": ((32, 64),)}, r"space.stems\[0\] = \[32, 64\]: must be of type StemSpec"),
+        ({"stems": StemSpec()}, r"space.stems = StemSpec\(.*\): must be a list"),
+        ({"layers": 3}, "space.layers = 3: must be a list"),
+        ({"layers": (1, True)}, r"space.layers\[1\] = True: must be a whole number"),
+        ({"multipliers": (1, 1.0)}, r"space.multipliers = \[1.0, 1.0\]: must be a list of one or more different"),
+        ({"multipliers": (float("nan"),)}, r"space.multipliers\[0\] = nan: must be a finite number from 1 to 4"),
+        ({"width_thresholds": (-1,)}, r"space.width_thresholds\[0\] = -1: must be a whole number, at least 0"),
+        ({"name": None}, "space.name = None: must be text"),
     ],
 )
 def test_bad_spaces_are_refused_in_one_line(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         replace(DEFAULT, **fields)
     assert "\n" not in str(caught.value)
+
+
+def test_lists_are_taken_for_tuples() -> None:
+    lists: dict[str, Any] = {"layers": [1, 2], "multipliers": [1], "stems": [StemSpec()]}
+    space = replace(DEFAULT, **lists)
+    assert (space.layers, space.multipliers, space.stems) == ((1, 2), (1.0,), (StemSpec(),))
+    hash(space)
+
+
+@pytest.mark.parametrize(
+    ("pools", "blocks", "stems", "pixels"),
+    [
+        ((False, True), (4, 5), DEFAULT.stems, 1),
+        ((True,), (1, 2), (StemSpec(stride=1, pool=False),), 2),
+        ((True,), (3,), (StemSpec(stride=1, pool=False), StemSpec()), 8),
+        ((True,), (3,), (StemSpec(),), 29),
+    ],
+)
+def test_the_smallest_input_is_what_some_network_takes(
+    pools: tuple[bool, ...], blocks: tuple[int, ...], stems: tuple[StemSpec, ...], pixels: int
+) -> None:
+    space = replace(DEFAULT, pools=pools, blocks=blocks, stems=stems)
+    assert space.smallest_input == pixels
+    networks = [decode(space, params) for params in _corners(space)]
+    assert min(smallest_input(network) for network in networks) == pixels
+
+
+def _corners(space: Space) -> Iterator[dict[str, int]]:
+    """Parameters of the networks with the fewest and the most blocks, with and without pools, of every stem."""
+    choices = space.choices()
+    for stem, blocks, pool in product(range(len(space.stems)), (0, len(space.blocks) - 1), range(len(space.pools))):
+        codes = {"stem": stem, "blocks": blocks} | {f"block{number}_pool": pool for number in range(1, 65)}
+        yield {name: choice.low + codes.get(name, 0) for name, choice in choices.items()}
 
 
 def test_limits_are_relative_excesses() -> None:
@@ -119,8 +162,8 @@ def test_limits_are_relative_excesses() -> None:
     assert Limits().of_costs(costs) == Limits().of_latency(1.0) == {}
 
 
-@pytest.mark.parametrize("value", [0, -1, float("nan"), True, "1M"])
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "1M"])
 @pytest.mark.parametrize("field", ["params", "macs", "memory_bytes", "latency_ms"])
 def test_limits_must_be_above_nothing(field: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"limits.{field} = .*: must be a number above 0"):
+    with pytest.raises(InputError, match=f"limits.{field} = .*: must be a (finite )?number above 0"):
         Limits(**{field: value})

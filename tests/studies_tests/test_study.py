@@ -19,6 +19,7 @@ from search.data import DataSettings, SearchData, load_search
 from search.objective import NoCallbacks
 from search.records import Record
 from search.run import Outcome
+from search.training.recipes import FAST
 from space import Limits
 from studies import launch, load
 from studies.environment import PACKAGES
@@ -136,7 +137,7 @@ def test_a_folder_names_the_classes(start: Launch, tree: Path) -> None:
 def test_a_file_and_a_name_are_launched_too(start: Launch, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\ntrials = 1\ninput_size = 32\n[data]\ntrain = 20\nvalidation = 10\n')
-    assert start(str(file))[0].spec.name == "mine"
+    assert start(str(file), trials=1)[0].spec.name == start(file, trials=1)[0].spec.name == "mine"
     assert "'unheard_of'" in refused(lambda: start("unheard_of"))
 
 
@@ -204,9 +205,99 @@ def test_trials_words_and_the_place_of_the_data_may_change(start: Launch, tree: 
     assert (loaded.spec.about, loaded.spec.data.path) == ("The same in other words", moved)
 
 
-def test_no_trials_are_refused(start: Launch, log: list[str]) -> None:
-    assert refused(lambda: start(small_spec(), trials=0)) == "trials = 0: must be at least 1"
-    assert log == []
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"trials": 0}, "trials = 0: must be a whole number from 1 to 1,000,000"),
+        ({"trials": True}, "trials = True: must be a whole number from 1 to 1,000,000"),
+        ({"budget": float("nan")}, "budget = nan: must be a finite number of full trainings above 0"),
+        ({"until_plateau": "yes"}, "until_plateau = 'yes': must be true or false"),
+        ({"timeout_s": -1}, "timeout_s = -1: must be a number of seconds, at least 0"),
+        ({"timeout_s": float("nan")}, "timeout_s = nan: must be a number of seconds, at least 0"),
+        ({"timeout_s": "2h"}, "timeout_s = '2h': must be a number of seconds, at least 0"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_written(
+    start: Launch, log: list[str], tmp_path: Path, options: dict[str, Any], said: str
+) -> None:
+    assert refused(lambda: start(small_spec(), **options)) == said
+    assert (log, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "my study"},
+        {"name": "../../x"},
+        {"name": "-n5"},
+        {"rungs": (9, 3)},
+        {"runtimes": ()},
+        {"runtimes": ("torch-graph",)},
+        {"sampler": "luck"},
+        {"trials": 0},
+        {"recipe": replace(FAST, name="mine")},
+        {"space": replace(SPACE, pools=(True,)), "input_size": 1},
+    ],
+)
+def test_a_wrong_spec_is_refused_before_anything_is_written(
+    start: Launch, log: list[str], tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    refused(lambda: start(small_spec(**changes)))
+    assert (log, list(tmp_path.iterdir())) == ([], [])
+
+
+@pytest.mark.parametrize("spec", [None, 3, {"name": "small"}])
+def test_what_is_no_spec_is_refused(start: Launch, spec: Any) -> None:  # noqa: ANN401 - any value
+    assert "must be a StudySpec, a TOML file or the name of a built-in spec" in refused(lambda: start(spec))
+
+
+# What earlier versions stored
+
+
+def test_a_stored_study_stays_readable_whatever_rules_are_added(start: Launch, url: str, tmp_path: Path) -> None:
+    start(small_spec(trials=1))
+    source = optuna.load_study(study_name="small", storage=open_storage(url, create=False))
+    stored = source.user_attrs["study_spec"]
+    changed = stored | {
+        "name": "-n 5",
+        "trials": 0,
+        "input_size": 4096,
+        "sampler": "luck",
+        "limits": {"latency_ms": float("inf")},
+        "training": stored["training"] | {"recipe": "slow", "rungs": [9, 3], "batch": 1, "device": "tpu"},
+        "latency": stored["latency"] | {"device": "tpu", "runtimes": [], "threads": 0},
+        "space": {key: value for key, value in stored["space"].items() if key != "name"} | {"layers": [2, 1]},
+        "data": stored["data"] | {"path": "images"},
+    }
+    target = f"sqlite:///{tmp_path / 'old.db'}"
+    copied = optuna.create_study(study_name="-n 5", storage=target, directions=["minimize"] * 2)
+    copied.add_trials(source.trials)
+    for key, value in (source.user_attrs | {"study_spec": changed}).items():
+        copied.set_user_attr(key, value)
+    loaded = load("-n 5", target)
+    assert (loaded.spec.name, loaded.spec.rungs, loaded.spec.recipe.name) == ("-n 5", (9, 3), "slow")
+    assert (loaded.spec.space.classes, loaded.spec.space.layers, loaded.spec.data.path) == (10, (2, 1), Path("images"))
+    assert (loaded.spec.limits.latency_ms, loaded.trained) == (float("inf"), 1)
+    assert [(study.name, study.states) for study in list_studies(target)] == [("-n 5", {"finished": 1, "waiting": 1})]
+
+
+def test_a_damaged_spec_in_a_storage_is_named(start: Launch, url: str) -> None:
+    start(small_spec(trials=1))
+    study = optuna.load_study(study_name="small", storage=open_storage(url, create=False))
+    study.set_user_attr("study_spec", study.user_attrs["study_spec"] | {"trials": "3"})
+    assert refused(lambda: load("small", url)) == "study 'small': trials = '3': must be a whole number"
+
+
+def test_a_custom_space_keeps_its_name(start: Launch, url: str) -> None:
+    space = replace(SPACE, name="mine")
+    launched, _ = start(small_spec(trials=1, space=space))
+    assert load("small", url).spec.space == launched.spec.space == replace(space, classes=10)
+    assert start(small_spec(trials=2, space=replace(space, name="other")))[1] == Outcome(2, "enough")
+    study = optuna.load_study(study_name="small", storage=open_storage(url, create=False))
+    stored = study.user_attrs["study_spec"]
+    nameless = {key: value for key, value in stored["space"].items() if key != "name"}
+    study.set_user_attr("study_spec", stored | {"space": nameless})  # as earlier versions stored it
+    assert start(small_spec(trials=3, space=space))[1] == Outcome(3, "enough")
 
 
 # Foreign and missing studies

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from threshnet_tests.strategies import any_json
 
 from threshnet import InputError, strict
-from threshnet.strict import Range
+from threshnet.strict import Key, OneOf, Range
 
+NAMES = {"one": 1, "two": 2}
 Share = Annotated[float, Range(0, 1)]
 
 
@@ -46,6 +47,8 @@ class Outer:
     inner: Inner = Inner(1)
     inners: tuple[Inner, ...] = ()
     extra: Inner | None = None
+    named: Annotated[str, OneOf(NAMES)] = "one"
+    moved: Annotated[int, Key("table.there")] = 0
     made: tuple[str, ...] = field(default_factory=tuple)
 
     def __post_init__(self) -> None:
@@ -66,6 +69,8 @@ FULL: dict[str, Any] = {
     "inner": {"size": 2},
     "inners": [{"size": 3, "word": "blue"}],
     "extra": None,
+    "named": "two",
+    "moved": 4,
     "made": ["a"],
 }
 
@@ -86,6 +91,8 @@ def test_a_record_is_read_and_made_alike() -> None:
         inner=Inner(2),
         inners=(Inner(3, "blue"),),
         extra=None,
+        named="two",
+        moved=4,
         made=("a",),
     )
     assert read == Outer(**FULL | {"inner": Inner(2), "inners": [Inner(3, "blue")]})
@@ -134,6 +141,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"inners": [{"size": 1}, {"size": 7}]}, "inners[1]: inner.size = 7: must be another number"),
     ({"inners": [3]}, "inners[0] = 3: must be a table of keys"),
     ({"extra": {"word": "red"}}, "key 'extra.size' is missing"),
+    ({"named": "three"}, "named = 'three': must be one of one, two"),
+    ({"named": ["one"]}, "named = ['one']: must be one of one, two"),
+    ({"moved": "4"}, "table.there = '4': must be a whole number"),
     ({"made": [1]}, "made[0] = 1: must be text"),
     ({"text": ["\n"] * 2}, "text = ['\\n', '\\n']: must be text"),
 ]
@@ -148,7 +158,9 @@ def test_a_wrong_value_is_named_alike_from_a_table_and_from_python(change: dict[
         strict.read({"count": 1} | change, Outer, "file.toml", "table")
     path = said.replace("'", "'table.", 1) if "key '" in said else f"table.{said}"
     assert str(read.value) == f"file.toml: {path}" or "inner.size = 7" in said
-    if "inner" not in change:
+    if not isinstance(change.get("inner", {}), dict):
+        said = said.replace("a table of keys", "of type Inner")
+    if "inners" not in change:
         with pytest.raises(InputError) as made:
             Outer(**{"count": 1} | change)
         assert str(made.value) == said
@@ -227,11 +239,18 @@ def test_bounds_are_put_into_words(bounds: Range, whole: bool, said: str) -> Non
     assert bounds.text("a whole number" if whole else "a number") == said
 
 
+def test_names_are_looked_up_when_a_value_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NAMES, "three", 3)
+    assert Outer(1, named="three").named == "three"
+
+
 def test_what_is_stored_is_read_without_the_rules_of_today() -> None:
-    stored = {"count": 3, "share": 7, "ratio": float("inf"), "inners": [{"size": 7}, {"size": 99}], "pair": [1, 2]}
-    read = strict.read_stored(stored, Outer, "study")
+    stored: dict[str, Any] = {"count": 3, "share": 7, "ratio": float("inf"), "pair": [1, 2]}
+    stored |= {"inners": [{"size": 7}, {"size": 99, "word": "green"}], "named": "three"}
+    read = strict.read(stored, Outer, "study", stored=True)
     assert (read.share, read.ratio, read.pair, read.text, read.made) == (7.0, float("inf"), (1, 2), "text", ())
-    assert [inner.size for inner in read.inners] == [7, 99]
+    assert [(inner.size, inner.word) for inner in read.inners] == [(7, "red"), (99, "green")]
+    assert read.named == "three"
     for wrong, said in (
         ({"count": "3"}, "study: count = '3': must be a whole number"),
         ({}, "study: key 'count' is missing"),
@@ -239,7 +258,7 @@ def test_what_is_stored_is_read_without_the_rules_of_today() -> None:
         ({"count": 3, "ratio": 10**400}, "study: ratio = "),
     ):
         with pytest.raises(InputError, match=f"^{said}"):
-            strict.read_stored(wrong, Outer, "study")
+            strict.read(wrong, Outer, "study", stored=True)
 
 
 def test_plain_is_read_back() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -160,10 +161,32 @@ def test_recipes_by_name() -> None:
     assert [recipe_named(name).name for name in RECIPES] == ["published", "fast"]
     with pytest.raises(InputError, match="no recipe is named 'slow'; the recipes are published, fast"):
         recipe_named("slow")
-    for bad in ({"epochs": 0}, {"epochs": True}, {"batch": 1}, {"batch": 2.5}):
-        ((name, value),) = bad.items()
-        with pytest.raises(InputError, match=f"training {name} = {value!r}"):
-            replace(RECIPE, **bad)
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed"),
+    [
+        *(({"epochs": value}, "a whole number, at least 1") for value in (0, True, "9", None, 2.5)),
+        ({"batch": 1}, "a whole number, at least 2"),
+        ({"optimiser": "sgd"}, "one of adam, adamw"),
+        ({"learning_rate": 0}, "a number above 0"),
+        ({"learning_rate": "1"}, "a number above 0"),
+        ({"learning_rate": math.nan}, "a finite number above 0"),
+        ({"schedule": None}, "one of published, one_cycle"),
+        ({"weight_decay": -0.1}, "a number, at least 0"),
+        ({"weight_decay": math.inf}, "a finite number, at least 0"),
+        ({"label_smoothing": 2}, "a number from 0 to 1"),
+        ({"flip": True}, "one of always, where_allowed"),
+        ({"shift": -1}, "a whole number of pixels, at least 0"),
+        ({"averaged": 1}, "true or false"),
+        ({"mixed": "yes"}, "true or false"),
+    ],
+)
+def test_a_wrong_value_of_a_recipe_is_named(change: dict[str, Any], allowed: str) -> None:
+    ((name, value),) = change.items()
+    with pytest.raises(InputError) as caught:
+        replace(RECIPE, **change)
+    assert str(caught.value) == f"training.{name} = {value!r}: must be {allowed}"
 
 
 # Learning
