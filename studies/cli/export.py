@@ -200,7 +200,7 @@ def check(folder: Path, as_json: bool) -> None:
     for checked in check_folder(folder):
         found.append(checked)
         if not as_json:
-            _print(checked.told())
+            _print(checked.text())
     if as_json:
         click.echo(json.dumps([asdict(checked) for checked in found], indent=2))
     bad = [checked.file for checked in found if checked.ok is False]
@@ -245,7 +245,7 @@ def _closing(model: "ExportedModel", output: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(model.to_json(), indent=2))
     else:
-        _print(model.told())
+        _print(model.text())
         _print(f"files in {output}")
 
 

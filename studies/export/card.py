@@ -1,4 +1,4 @@
-"""The model card of an exported folder: what the network is, how it was trained and measured, how to run it."""
+"""The model card of an exported folder: the network, its training, its measurements, and how to run it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,56 +18,56 @@ from threshnet.untrusted import printable
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of an exported network besides its spec."""
+    """Facts about an exported network besides its spec."""
 
     title: str
-    # Where it comes from: a study's trial, a name, a file.
+    # Its origin: a study's trial, a name, a file.
     origin: str
     input_size: int
     classes: tuple[str, ...] = ()
     recipe: Recipe | None = None
-    # What the weights were trained on, in words; empty for untrained weights.
+    # The training images, in words; empty for untrained weights.
     trained_on: str = ""
-    # Percent; None where it is not known.
+    # Percent; None if unknown.
     validation_error: float | None = None
-    # Readings of the network, with whatever weights, from before the export.
+    # Latency readings from before the export, with any weights.
     latency: Sequence[Latency] = ()
-    # Test errors of all trainings, by seed, where there were several; the first one's weights are the exported ones.
+    # Test errors by seed if there were several trainings; the weights of the first seed are exported.
     seeds: Mapping[int, Score] = field(default_factory=dict)
     caveat: str = ""
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What the export itself found out about the files it wrote."""
+    """Facts about the exported files, result during the export."""
 
     exported: Exported
-    # Errors on the test split by file name; empty where there is no test split.
+    # Errors on the test split by file name; empty if there is no test split.
     scores: Mapping[str, Score] = field(default_factory=dict)
-    # Which images the int8 file was calibrated on, in words; empty where there is no such file.
+    # The calibration images of the int8 file, in words; empty if there is no such file.
     calibrated_on: str = ""
-    # None where the files were not measured.
+    # None if the files were not measured.
     speed: Speed | None = None
 
 
-def card(spec: NetworkSpec, story: ModelInfo, found: ExportResult) -> str:
+def card(spec: NetworkSpec, info: ModelInfo, result: ExportResult) -> str:
     """The card in Markdown."""
-    costs = count(spec, story.input_size)
-    size = story.input_size
-    lines = [f"# {escaped(story.title)}", "", escaped(story.origin) + ".", ""]
-    if story.caveat:
-        lines += [f"> {escaped(story.caveat)}.", ""]
+    costs = count(spec, info.input_size)
+    size = info.input_size
+    lines = [f"# {escaped(info.title)}", "", escaped(info.origin) + ".", ""]
+    if info.caveat:
+        lines += [f"> {escaped(info.caveat)}.", ""]
     lines += [
         "| | |",
         "|---|---|",
         f"| input | float32 (n, 3, {size}, {size}), RGB scaled to [0, 1] |",
-        f"| output | logits (n, {spec.classes}): {', '.join(map(escaped, story.classes)) or 'classes without names'} |",
+        f"| output | logits (n, {spec.classes}): {', '.join(map(escaped, info.classes)) or 'classes without names'} |",
         f"| parameters | {costs.params:,} |",
         f"| MACs at {size}x{size} | {costs.macs:,} |",
         f"| fingerprint | {spec.fingerprint()} |",
-        f"| weights | {_weights(story)} |",
-        *_errors(story, found),
-        *_latencies(story, found),
+        f"| weights | {_weights(info)} |",
+        *_errors(info, result),
+        *_latencies(info, result),
     ]
     lines += [
         "",
@@ -81,65 +81,65 @@ def card(spec: NetworkSpec, story: ModelInfo, found: ExportResult) -> str:
         f"{block.growth} x {block.multiplier:g} | {block.transition} | {'yes' if block.pool else 'no'} |"
         for number, block in enumerate(spec.blocks, start=1)
     ]
-    int8 = " and, in 8-bit integers, `model_int8.onnx`" if INT8 in found.exported.onnx_files else ""
-    differences = ", ".join(f"{file} {value:.1g}" for file, value in found.exported.differences.items())
-    folding = found.exported.folding_difference
+    int8 = " and, in 8-bit integers, `model_int8.onnx`" if INT8 in result.exported.onnx_files else ""
+    differences = ", ".join(f"{file} {value:.1g}" for file, value in result.exported.differences.items())
+    folding = result.exported.folding_difference
     return "\n".join([*lines, "", _USE.format(size=size, int8=int8, differences=differences, folding=folding)])
 
 
 def escaped(text: str) -> str:
-    """Text of unknown origin as one line of Markdown that reads as it stands, also within a table."""
+    """Text of unknown origin as one line of Markdown that renders verbatim, also within a table."""
     return _MARKS.sub(r"\\\g<0>", printable(text))
 
 
-def _weights(story: ModelInfo) -> str:
-    if not story.trained_on:
+def _weights(info: ModelInfo) -> str:
+    if not info.trained_on:
         return "random: this network is untrained"
-    recipe = f", recipe {story.recipe.title}, {story.recipe.epochs} epochs" if story.recipe else ""
-    return escaped(story.trained_on) + recipe
+    recipe = f", recipe {info.recipe.title}, {info.recipe.epochs} epochs" if info.recipe else ""
+    return escaped(info.trained_on) + recipe
 
 
-def _errors(story: ModelInfo, found: ExportResult) -> Iterator[str]:
-    """Rows of the errors, each with how it came about."""
-    if story.validation_error is None:
-        yield "| validation error | not known |"
+def _errors(info: ModelInfo, result: ExportResult) -> Iterator[str]:
+    """Rows of the errors, each with its conditions."""
+    if info.validation_error is None:
+        yield "| validation error | unknown |"
     else:
-        yield f"| validation error | {story.validation_error:.2f} % (one training, one seed) |"
-    if not found.scores:
-        yield "| test error | not known |"
-    for file, score in found.scores.items():
-        yield f"| test error, {file} | {score.told()} |"
-    if story.seeds:
-        yield f"| test error over seeds | {seeds_told(story.seeds)} |"
-    if found.exported.int8_agreement is not None:
-        same = f"{found.exported.int8_agreement:.1f} % of them in the class of fp32"
-        yield f"| int8 | calibrated on {escaped(found.calibrated_on)}; {same} |"
-    if found.exported.int8_refused:
-        yield f"| int8 | no file: 8 bits do not follow this network; {found.exported.int8_refused} |"
+        yield f"| validation error | {info.validation_error:.2f} % (one training, one seed) |"
+    if not result.scores:
+        yield "| test error | unknown |"
+    for file, score in result.scores.items():
+        yield f"| test error, {file} | {score.text()} |"
+    if info.seeds:
+        yield f"| test error over seeds | {seeds_text(info.seeds)} |"
+    if result.exported.int8_agreement is not None:
+        same = f"{result.exported.int8_agreement:.1f} % of them in the class of fp32"
+        yield f"| int8 | calibrated on {escaped(result.calibrated_on)}; {same} |"
+    if result.exported.int8_refused:
+        yield f"| int8 | no file: 8 bits do not represent this network; {result.exported.int8_refused} |"
 
 
-def seeds_told(seeds: Mapping[int, Score]) -> str:
-    """Mean and spread of the test errors of several trainings, in words."""
+def seeds_text(seeds: Mapping[int, Score]) -> str:
+    """Mean and standard deviation of the test errors of several trainings."""
     percents = [score.percent for score in seeds.values()]
     each = ", ".join(f"seed {seed}: {score.percent:.2f}" for seed, score in seeds.items())
     spread = f"standard deviation {stdev(percents):.2f}, n = {len(percents)} ({each})"
     return f"mean {fmean(percents):.2f} %, {spread}; the first seed is exported"
 
 
-def _latencies(story: ModelInfo, found: ExportResult) -> Iterator[str]:
-    """Rows of the latencies: promised before the export, measured on the files themselves."""
-    for reading in story.latency:
-        yield f"| latency promised, {escaped(reading.backend)} | {_latency(reading)} |"
-    if found.speed is None:
+def _latencies(info: ModelInfo, result: ExportResult) -> Iterator[str]:
+    """Rows of the latencies: in the study, and measured on the exported files."""
+    for reading in info.latency:
+        yield f"| latency in the study, {escaped(reading.backend)} | {_latency(reading)} |"
+    if result.speed is None:
         return
-    study_latency = {reading.backend: reading for reading in story.latency}
-    for file, reading in found.speed.readings.items():
+    study_latency = {reading.backend: reading for reading in info.latency}
+    for file, reading in result.speed.readings.items():
         before = study_latency.get(reading.backend) if file == ONNX else None
-        times = f"; {reading.latency_ms / before.latency_ms:.2f} times what was promised" if before else ""
+        times = f"; {reading.latency_ms / before.latency_ms:.2f} times the latency in the study" if before else ""
         precision = "int8" if file == INT8 else reading.precision
         yield f"| latency measured, {file}, {escaped(reading.backend)} | {_latency(reading, precision)}{times} |"
-    if found.speed.int8 is not None:
-        yield f"| int8 against fp32 | {verdict(found.speed.int8)}, measured in turns |"
+    if result.speed.int8 is not None:
+        yield f"| int8 against fp32 | {verdict(result.speed.int8)}, measured in alternating rounds |"
 
 
 def _latency(reading: Latency, precision: str | None = None) -> str:
@@ -151,28 +151,27 @@ def _latency(reading: Latency, precision: str | None = None) -> str:
     )
 
 
-# What Markdown would take for a sign of its own, "1. " for one of a list; an underscore within a word is none.
+# Characters with a meaning in Markdown, "1. " as the start of a list item; an underscore within a word has none.
 _MARKS = re.compile(r"(?<=\d)[.)](?= )|[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]")
 
 _USE = """## Use
 
-Nothing here needs the project that made it.
+No file here needs the project that made it.
 
 - `python predict.py IMAGE... | FOLDER [--model model_int8.onnx] [--json]` needs onnxruntime, numpy and pillow. It
   crops each image to its centre square, resizes it to {size}x{size} and divides by 255. Given a folder with one
-  folder per class, it tells the error.
-- `model.py` needs torch alone: `from model import load; logits = load()(images)`. The network stands in it line by
+  folder per class, it prints the error.
+- `model.py` needs torch alone: `from model import load; logits = load()(images)`. It defines the network line by
   line; the weights come from `model.safetensors`.
 - `model.onnx`{int8} for any other program: input `images`, output `logits`. The batch norms
-  are folded into the convolutions where that is exact.
-- `torch.export.load("model.pt2").module()(images)`. Reading a `.pt2` file can run code that is hidden in it: load it
-  only if you trust who made it. The other files hold nothing but numbers, and two programs that you can read.
-- `config.json` holds the network, its preprocessing and all that is said above as data.
+  are folded into the convolutions wherever this is exact.
+- `torch.export.load("model.pt2").module()(images)`. Loading a `.pt2` file can run code hidden in it: load it
+  only if you trust its maker. The other files contain only numbers, and two programs that you can read.
+- `config.json` has the network, its preprocessing and all the facts above as data.
 
-The number of images in a batch is free in every file. `threshnet check FOLDER` tells whether the files agree, without
-running any program in the folder. Promised latencies were measured on a file with the batch fixed, before training;
-weights do not change them.
+The batch size is free in every file. `threshnet check FOLDER` verifies the files without executing them. Latencies in
+the study were measured on a file with a fixed batch size, before training; weights do not change them.
 
-Largest difference of a logit from the trained network's, each file loaded in a process of its own: {differences}.
+Largest difference of a logit from the trained network's, each file loaded in its own process: {differences}.
 Folding the batch norms changes a logit by {folding:.1g} at most, in double precision.
 """

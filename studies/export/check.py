@@ -1,8 +1,8 @@
-"""`threshnet check`: whether the files of a model folder are whole and agree, without running anything in it.
+"""`threshnet check`: verify that the files of a model folder are intact and consistent, without executing them.
 
-The network is built from config.json, its weights come from the safetensors file, and the ONNX files are given to
-onnxruntime after they were looked through. model.py and predict.py are compared as text, never imported, and a .pt2 is
-opened only if this machine wrote it. Nothing may lie beside them that a program started there would import instead of a
+The network is built from config.json with the weights of the safetensors file; ONNX files are inspected before
+onnxruntime reads them. model.py and predict.py are compared as text, never imported, and a .pt2 is opened only if it is
+trusted, i.e. made on this machine. The folder must not contain modules that its programs would import in place of a
 library.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from search.latency.lease import shared
-from studies.export.trusted import is_ours
+from studies.export.trusted import is_trusted
 from threshnet.bounds import check_size
 from threshnet.checkpoint import load_weights
 from threshnet.errors import InputError
@@ -30,30 +30,30 @@ from threshnet.spec_file import CONFIG, ResolvedNetwork, read_spec_file
 from threshnet.untrusted import clean, read_bytes
 
 MAX_TEXT_BYTES = 2**22
-LONGEST = 300  # characters of what is said of a file
-IMPORTED = (".py", ".pyc", ".pyd", ".pyw", ".so")  # endings of files that an import may find
+MAX_MESSAGE = 300  # characters of a message
+IMPORTABLE = (".py", ".pyc", ".pyd", ".pyw", ".so")  # endings of files that an import may find
 CARD, HISTORY = "README.md", "history.json"
 
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """What there is to say of one file."""
+    """The verdict on one file."""
 
     file: str
-    # None: nothing can be said against it, but it was not tried either.
+    # None: not checked.
     ok: bool | None
-    said: str
+    message: str
 
-    def told(self) -> str:
-        """It in a line."""
+    def text(self) -> str:
+        """The verdict in a line."""
         verdict = {True: "ok", False: "BAD", None: "-"}[self.ok]
-        return f"{verdict:<4}{clean(ascii(self.file)[1:-1])}: {clean(self.said, LONGEST)}"
+        return f"{verdict:<4}{clean(ascii(self.file)[1:-1])}: {clean(self.message, MAX_MESSAGE)}"
 
 
 def check_folder(folder: Path) -> Iterator[FolderCheck]:
-    """Look at every file of a model folder, config.json and the weights first, without which nothing can be compared.
+    """Check every file of a model folder, first config.json and the weights, with which the others are compared.
 
-    InputError where there is no such folder.
+    Raises InputError if there is no such folder.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
@@ -68,17 +68,17 @@ def check_folder(folder: Path) -> Iterator[FolderCheck]:
     try:
         model = load_weights(folder / WEIGHTS, follow=False)
         if model.spec.fingerprint() != given.spec.fingerprint():
-            raise InputError(f"{folder / WEIGHTS}: holds network {model.spec.fingerprint()}")
+            raise InputError(f"{folder / WEIGHTS}: weights of network {model.spec.fingerprint()}")
     except InputError as error:
         yield _bad(folder, WEIGHTS, error)
         return
     with shared(), torch.inference_mode():
         expected: NDArray[np.float32] = torch.cat([model(image) for image in images.split(1)]).numpy()
     if not np.isfinite(expected).all():
-        yield FolderCheck(WEIGHTS, False, "its network answers with values that are no finite numbers")
+        yield FolderCheck(WEIGHTS, False, "its network gives non-finite logits")
         return
     yield FolderCheck(WEIGHTS, True, "fits the network")
-    looks: dict[str, Callable[[Path], tuple[bool | None, str]]] = {
+    checks: dict[str, Callable[[Path], tuple[bool | None, str]]] = {
         ONNX: lambda path: _agrees(_run_onnx(path, given, images), expected),
         INT8: lambda path: _resembles(_run_onnx(path, given, images), expected),
         PT2: lambda path: _pt2(path, 8 * costs.params + MAX_TEXT_BYTES, images, expected),
@@ -86,27 +86,27 @@ def check_folder(folder: Path) -> Iterator[FolderCheck]:
         PREDICT: lambda path: _known_program(path, predict_version),
     }
     for file in sorted(path.name for path in folder.iterdir()):
-        if file in looks:
+        if file in checks:
             try:
-                yield FolderCheck(file, *looks[file](folder / file))
+                yield FolderCheck(file, *checks[file](folder / file))
             except InputError as error:
                 yield _bad(folder, file, error)
         elif file not in (CONFIG, WEIGHTS):
-            yield _beside(folder / file)
+            yield _other(folder / file)
 
 
 def _bad(folder: Path, file: str, error: InputError) -> FolderCheck:
     return FolderCheck(file, False, str(error).removeprefix(f"{folder / file}: "))
 
 
-def _beside(path: Path) -> FolderCheck:
-    """What there is to say of an entry that no other file of the folder is compared with."""
-    if path.is_symlink() or path.is_dir() or path.suffix.lower() in IMPORTED:
+def _other(path: Path) -> FolderCheck:
+    """The verdict on an entry that is not part of an export."""
+    if path.is_symlink() or path.is_dir() or path.suffix.lower() in IMPORTABLE:
         return FolderCheck(
-            path.name, False, "does not belong here: the programs here would import it, or what is in it"
+            path.name, False, "does not belong here: the programs of the folder could import it or its contents"
         )
-    told = "text, not checked" if path.name in (CARD, HISTORY) else "not of a model folder, not looked at"
-    return FolderCheck(path.name, None, told)
+    message = "text, not checked" if path.name in (CARD, HISTORY) else "not part of a model folder, not checked"
+    return FolderCheck(path.name, None, message)
 
 
 def _run_onnx(path: Path, given: ResolvedNetwork, images: Tensor) -> NDArray[np.float32]:
@@ -115,12 +115,12 @@ def _run_onnx(path: Path, given: ResolvedNetwork, images: Tensor) -> NDArray[np.
         with shared():
             session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
             return np.concatenate([session.run([OUTPUT], {INPUT: image.numpy()})[0] for image in images.split(1)])
-    except Exception as error:  # onnxruntime has kinds of its own, without a common one
+    except Exception as error:  # onnxruntime has exceptions of its own, without a common base
         raise InputError(f"{path}: does not run ({clean(str(error))})") from None
 
 
 def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
-    """Whether logits are those of the network, rounding aside."""
+    """Compare logits with those of the network, up to rounding."""
     if logits.shape != expected.shape:
         return False, f"gives logits {logits.shape}, not {expected.shape}"
     found = agreement(logits, expected)
@@ -131,23 +131,23 @@ def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple
 
 
 def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
-    """Whether logits are those of the network, as far as 8 bits tell."""
+    """Compare logits with those of the network, up to quantisation to 8 bits."""
     if logits.shape != expected.shape:
         return False, f"gives logits {logits.shape}, not {expected.shape}"
     if not np.isfinite(logits).all():
-        return False, "answers with values that are no finite numbers"
+        return False, "gives non-finite logits"
     follows = correlation(logits, expected)
     same = 100 * float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
-    told = (
+    message = (
         f"{same:.0f} % of {RANDOM_IMAGES} random images in the class of fp32, correlation of the logits {follows:.3f}"
     )
-    return follows >= INT8_CORRELATION, told
+    return follows >= INT8_CORRELATION, message
 
 
 def _pt2(path: Path, limit: int, images: Tensor, expected: NDArray[np.float32]) -> tuple[bool | None, str]:
     content = read_bytes(path, limit, follow=False)
-    if not is_ours(content):
-        return None, "not opened, as this machine did not write it: loading it can run code"
+    if not is_trusted(content):
+        return None, "not opened, as it was not made on this machine: loading it can run code"
     with shared(), torch.inference_mode():
         program = torch.export.load(io.BytesIO(content)).module()
         return _agrees(torch.cat([program(image) for image in images.split(1)]).numpy(), expected)
@@ -157,5 +157,5 @@ def _known_program(path: Path, version_of: Callable[[str], Version | None]) -> t
     """Check that a program is exactly what this or an earlier version exports for the network."""
     version = version_of(read_bytes(path, MAX_TEXT_BYTES, follow=False).decode(errors="replace"))
     if version:
-        return True, f"as {version} writes it for this network"
+        return True, f"identical to what {version} writes for this network"
     return False, "differs from what this version writes for this network; read it before you run it"

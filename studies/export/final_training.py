@@ -47,16 +47,16 @@ class Callbacks(Protocol):
 
 @dataclass(frozen=True)
 class Assignment:
-    """A network to be trained in full, and on what."""
+    """A network to train to the end, with data, recipe and seeds."""
 
     given: ResolvedNetwork
     data: DataSettings
     recipe: Recipe
-    # The first one's weights are exported, whatever the others' test errors are.
+    # The weights of the first seed are exported, regardless of the other seeds' test errors.
     seeds: Sequence[int] = (0,)
-    # Whether the images may be mirrored; None: as the data set says.
+    # Whether images may be flipped horizontally; None: the data set's default.
     flip: bool | None = None
-    # Readings of the network from a study.
+    # Latency readings of the network in a study.
     study_latency: tuple[Latency, ...] = ()
     caveat: str = ""
 
@@ -93,35 +93,35 @@ def trial_assignment(
 
 
 def train_network(
-    asked: Assignment, output: Path, callbacks: Callbacks, device: Device | None = None
+    assignment: Assignment, output: Path, callbacks: Callbacks, device: Device | None = None
 ) -> Generator[str, None, ExportedModel]:
-    """Train and export a network to `output`; yields a line per epoch, gives what was shipped.
+    """Train and export a network to `output`; yields a line per epoch, returns the exported model.
 
-    InputError for what cannot be used, TrainingFailed where a training gives no score, MeasurementError where the
-    `device` does.
+    Raises InputError for unusable input, TrainingFailed if a training gives no score, MeasurementError if measuring on
+    `device` fails.
     """
-    given, spec, recipe = asked.given, asked.given.spec, asked.recipe
-    classes = class_names(asked.data)
+    given, spec, recipe = assignment.given, assignment.given.spec, assignment.recipe
+    classes = class_names(assignment.data)
     if spec.classes != len(classes):
-        raise InputError(f"{given.title} has {spec.classes} classes, {asked.data.name} has {len(classes)}")
+        raise InputError(f"{given.title} has {spec.classes} classes, {assignment.data.name} has {len(classes)}")
     walk(spec, given.input_size)  # refuses a size that is too small before any image is read
-    files = {seed: output / f"checkpoint-{seed}.pt" for seed in asked.seeds}
+    files = {seed: output / f"checkpoint-{seed}.pt" for seed in assignment.seeds}
     for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
-        raise InputError(f"{file}: belongs to a training with another seed; delete it to start anew")
+        raise InputError(f"{file}: belongs to a training with another seed; delete it to start over")
     exported, history = (output / WEIGHTS).exists(), output / HISTORY
-    if exported and history.exists():  # all is written: nothing is gone on with, were it stopped while it cleaned up
+    if exported and history.exists():  # complete, but killed during clean-up: nothing to resume
         _remove(files.values())
     if exported and not any(file.exists() for file in files.values()):
         raise InputError(f"{output} already holds a model; choose another output folder")
-    images = load_search(asked.data, given.input_size, callbacks.loading)
-    test = load_test(asked.data, given.input_size, callbacks.loading)  # read now, so that it is known to be there
+    images = load_search(assignment.data, given.input_size, callbacks.loading)
+    test = load_test(assignment.data, given.input_size, callbacks.loading)  # read now, to fail early if it is missing
     try:
         output.mkdir(parents=True, exist_ok=True)
-        history.unlink(missing_ok=True)  # from now on, of a model that is gone
+        history.unlink(missing_ok=True)  # it describes a model that is about to be replaced
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
     whole, scores, first = _whole(images), dict[int, Score](), None
-    flip = images.mirror if asked.flip is None else asked.flip
+    flip = images.mirror if assignment.flip is None else assignment.flip
     for seed, file in files.items():
         conditions = {
             "network": spec.fingerprint(),
@@ -130,31 +130,33 @@ def train_network(
             "input size": given.input_size,
             "data": {**identity(images), "classes": list(classes), "flip": flip},
         }
-        training = yield from _train(asked, whole, flip, seed, file, conditions, callbacks)
+        training = yield from _train(assignment, whole, flip, seed, file, conditions, callbacks)
         model = training.result(shared)
         first = first or (training, model)
         if len(files) > 1:
             scores[seed] = score_model(model, test)
-            yield f"seed {seed}: test error {scores[seed].told()}"
+            yield f"seed {seed}: test error {scores[seed].text()}"
     assert first is not None
     training, model = first
-    story = ModelInfo(
+    info = ModelInfo(
         title=given.title,
-        origin=f"{given.origin}. Trained on the whole training split, seed {asked.seeds[0]}",
+        origin=f"{given.origin}. Trained on the whole training split, seed {assignment.seeds[0]}",
         input_size=given.input_size,
         classes=classes,
         recipe=recipe,
-        trained_on=f"{len(whole):,} images of {asked.data.title}",
-        latency=asked.study_latency,
+        trained_on=f"{len(whole):,} images of {assignment.data.title}",
+        latency=assignment.study_latency,
         seeds=scores,
-        caveat="; ".join(filter(None, dict.fromkeys((asked.caveat, images.caveat)))),
+        caveat="; ".join(filter(None, dict.fromkeys((assignment.caveat, images.caveat)))),
     )
-    shipped = export_model(model, output, story, export_images(images, test, asked.data.title), callbacks.wrote, device)
+    exported_model = export_model(
+        model, output, info, export_images(images, test, assignment.data.title), callbacks.wrote, device
+    )
     partial_history = history.with_name(HISTORY + ".partial")
     partial_history.write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
-    partial_history.replace(history)  # tells that the model is whole: only now may the checkpoints go
+    partial_history.replace(history)  # marks the model as complete: the checkpoints may go only now
     _remove(files.values())
-    return shipped
+    return exported_model
 
 
 def _remove(checkpoints: Iterable[Path]) -> None:
@@ -163,7 +165,7 @@ def _remove(checkpoints: Iterable[Path]) -> None:
 
 
 def _train(
-    asked: Assignment,
+    assignment: Assignment,
     whole: Split,
     flip: bool,
     seed: int,
@@ -171,14 +173,14 @@ def _train(
     conditions: dict[str, Any],
     callbacks: Callbacks,
 ) -> Generator[str, None, Training[ThreshNet]]:
-    """Train with one seed, from where the checkpoint in `file` stands; a finished one is restored as it is."""
-    epochs = asked.recipe.epochs
-    several = f"seed {seed}, " if len(asked.seeds) > 1 else ""
+    """Train with one seed, from the checkpoint in `file` if there is one; a finished training is restored."""
+    epochs = assignment.recipe.epochs
+    several = f"seed {seed}, " if len(assignment.seeds) > 1 else ""
     with memory_errors():
-        training = Training(partial(build, asked.given.spec), whole, asked.recipe, flip=flip, seed=seed)
+        training = Training(partial(build, assignment.given.spec), whole, assignment.recipe, flip=flip, seed=seed)
         if file.exists():
             load_training(training, file, conditions)
-            yield f"{several}going on after epoch {len(training.epochs)}"
+            yield f"{several}resuming after epoch {len(training.epochs)}"
         while not training.finished:
             number = len(training.epochs) + 1
             epoch = training.step_epoch(partial(callbacks.epoch, number), shared)
@@ -188,13 +190,13 @@ def _train(
 
 
 def _whole(images: SearchData) -> Split:
-    """All training images: nothing is chosen here, so the validation images serve the training as well."""
+    """All training images: no choice depends on the validation images here, so they are trained on as well."""
     parts = (images.train, images.validation)
     return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
 def _searched(loaded: LoadedStudy, record: Record) -> str:
-    """Where a trial's network comes from, in words."""
+    """The origin of a trial's network, in words."""
     seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
     error = f"to a validation error of {record.error:.2f} %"
     return f"Trial {record.number} of the study {loaded.spec.name}, which trained it for {seen} {error}"

@@ -1,4 +1,4 @@
-"""From a study, a name or a file to a model folder."""
+"""Model folders from a study, a name or a file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +13,7 @@ from search.latency.devices.device import Device
 from search.latency.lease import shared
 from search.records import Record
 from studies.environment import environment
-from studies.export.card import ExportResult, ModelInfo, card, seeds_told
+from studies.export.card import ExportResult, ModelInfo, card, seeds_text
 from studies.export.images import ExportImages, images_of_study, noise
 from studies.export.latency import speed_of
 from studies.export.score import Score, score_model, score_onnx
@@ -32,7 +32,7 @@ CARD = "README.md"
 
 
 def trial_record(loaded: LoadedStudy, number: int) -> Record:
-    """The trained trial of that number; InputError where there is none."""
+    """The trained trial of that number. Raises InputError if there is none."""
     found = next((record for record in loaded.records if record.number == number), None)
     trained = ", ".join(str(record.number) for record in loaded.records if record.trained)
     if found is None or not found.trained:
@@ -43,48 +43,48 @@ def trial_record(loaded: LoadedStudy, number: int) -> Record:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An exported folder and its story."""
+    """An exported folder with its facts."""
 
-    story: ModelInfo
-    found: ExportResult
-    # Why there is no test error, where there is none; told to the user, not written down, as it may name a path.
+    info: ModelInfo
+    result: ExportResult
+    # The reason if there is no test error; printed but not written to files, as it may contain a path.
     missing: str = ""
 
     @property
     def test_error(self) -> float | None:
-        """Percent, of the weights as trained; None where it is not known."""
-        score = self.found.scores.get(WEIGHTS)
+        """Percent, of the trained weights; None if unknown."""
+        score = self.result.scores.get(WEIGHTS)
         return None if score is None else score.percent
 
-    def told(self) -> str:
-        """What came of it, in a line, and in more what is known of int8, seeds and speed, or why there is no error."""
-        story, exported = self.story, self.found.exported
+    def text(self) -> str:
+        """The result in a line, then lines on int8, seeds and latency, or the reason for a missing error."""
+        info, exported = self.info, self.result.exported
         largest = max(exported.differences.values(), default=0.0)
         errors = [
             f"{kind} error {value:.2f} %"
-            for kind, value in (("validation", story.validation_error), ("test", self.test_error))
+            for kind, value in (("validation", info.validation_error), ("test", self.test_error))
             if value is not None
         ]
-        what = (", ".join(errors) or story.trained_on) if story.trained_on else "untrained, random weights"
-        lines = [f"{story.title}: {what}; every fp32 file agrees within {largest:.1g}"]
-        if INT8 in self.found.scores:
-            lines.append(f"int8: test error {self.found.scores[INT8].told()}")
-        if story.seeds:
-            lines.append(f"test error over seeds: {seeds_told(story.seeds)}")
-        lines += self.found.speed.told() if self.found.speed else []
+        summary = (", ".join(errors) or info.trained_on) if info.trained_on else "untrained, random weights"
+        lines = [f"{info.title}: {summary}; all fp32 files consistent within {largest:.1g}"]
+        if INT8 in self.result.scores:
+            lines.append(f"int8: test error {self.result.scores[INT8].text()}")
+        if info.seeds:
+            lines.append(f"test error over seeds: {seeds_text(info.seeds)}")
+        lines += self.result.speed.lines() if self.result.speed else []
         lines += [f"no int8: {exported.int8_refused}"] if exported.int8_refused else []
         lines += [f"no test error: {self.missing}"] if self.missing else []
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The same for scripts."""
-        exported = self.found.exported
+        """The result as JSON-ready values."""
+        exported = self.result.exported
         return {
             "folder": str(exported.folder),
-            "title": self.story.title,
-            "trained_on": self.story.trained_on,
+            "title": self.info.title,
+            "trained_on": self.info.trained_on,
             "largest_differences": exported.differences,
-            **_findings_json(self.story, self.found),
+            **_result_json(self.info, self.result),
         }
 
 
@@ -96,7 +96,7 @@ def export_trial(
     model = trial_weights(loaded, record)
     settings, size = loaded.spec.data, loaded.spec.input_size
     name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
-    story = ModelInfo(
+    info = ModelInfo(
         title=name,
         origin=f"Trial {record.number} of the study {loaded.spec.name}" + (f" ({name})" if record.named else ""),
         input_size=size,
@@ -107,7 +107,7 @@ def export_trial(
         latency=tuple(record.latency.values()),
         caveat=loaded.spec.caveat,
     )
-    return export_model(model, folder, story, images_of_study(settings, size), done, device)
+    return export_model(model, folder, info, images_of_study(settings, size), done, device)
 
 
 def export_network(
@@ -118,95 +118,95 @@ def export_network(
     device: Device | None = None,
     settings: DataSettings | None = None,
 ) -> ExportedModel:
-    """Export a network that a user gave, with weights from a file or random ones.
+    """Export a network with weights from a file, or with random ones.
 
-    Weights from a file are calibrated for int8 and scored on the images of `settings`, where there are any.
+    Weights from a file are calibrated for int8 and scored on the images of `settings`, if given.
     """
     model, size = network_weights(given.spec, weights), given.input_size
-    evidence = ExportImages() if weights else noise(size)
+    images = ExportImages() if weights else noise(size)
     classes: tuple[str, ...] = ()
     if weights and settings:
         classes = class_names(settings)
         if len(classes) != given.spec.classes:
             raise InputError(f"{given.title} has {given.spec.classes} classes, {settings.root} has {len(classes)}")
-        evidence = images_of_study(settings, size)
+        images = images_of_study(settings, size)
     trained_on = f"as in {weights.name}" if weights else ""
-    story = ModelInfo(title=given.title, origin=given.origin, input_size=size, classes=classes, trained_on=trained_on)
-    return export_model(model, folder, story, evidence, done, device)
+    info = ModelInfo(title=given.title, origin=given.origin, input_size=size, classes=classes, trained_on=trained_on)
+    return export_model(model, folder, info, images, done, device)
 
 
 def export_model(
     model: ThreshNet,
     folder: Path,
-    story: ModelInfo,
-    evidence: ExportImages,
+    info: ModelInfo,
+    images: ExportImages,
     done: Callable[[str], None],
     device: Device | None = None,
 ) -> ExportedModel:
     """Export a model, score and, on a `device`, measure its files, and write its card.
 
-    MeasurementError where measuring fails; the folder is whole all the same, without these latencies.
+    Raises MeasurementError if measuring fails; the folder is then complete except for these latencies.
     """
     config = {
-        "title": story.title,
-        "origin": story.origin,
-        "classes": list(story.classes),
-        "recipe": asdict(story.recipe) if story.recipe else None,
-        "trained_on": story.trained_on,
-        "latency": [reading.summary() for reading in story.latency],
-        "caveat": story.caveat,
+        "title": info.title,
+        "origin": info.origin,
+        "classes": list(info.classes),
+        "recipe": asdict(info.recipe) if info.recipe else None,
+        "trained_on": info.trained_on,
+        "latency": [reading.summary() for reading in info.latency],
+        "caveat": info.caveat,
         "environment": environment(),
     }
 
-    def write(found: ExportResult) -> None:
-        write_config(model, story.input_size, folder, config | _findings_json(story, found))
-        (folder / CARD).write_text(card(model.spec, story, found))
+    def write(result: ExportResult) -> None:
+        write_config(model, info.input_size, folder, config | _result_json(info, found))
+        (folder / CARD).write_text(card(model.spec, info, found))
 
     try:
-        exported = export_folder(model, story.input_size, folder, config, evidence.calibration, done, shared)
+        exported = export_folder(model, info.input_size, folder, config, images.calibration, done, shared)
         remember(folder / PT2)
         scores = dict[str, Score]()
-        if evidence.test is not None:
-            known = next(iter(story.seeds.values()), None)  # the first seed's weights are those exported
-            scores[WEIGHTS] = known or score_model(model, evidence.test)
-            scores |= {file: score_onnx(folder / file, evidence.test) for file in exported.onnx_files}
-        found = ExportResult(exported, scores, evidence.calibrated_on)
+        if images.test is not None:
+            known = next(iter(info.seeds.values()), None)  # the weights of the first seed are exported
+            scores[WEIGHTS] = known or score_model(model, images.test)
+            scores |= {file: score_onnx(folder / file, images.test) for file in exported.onnx_files}
+        found = ExportResult(exported, scores, images.calibrated_on)
         write(found)
         done(CARD)
         if device is not None:
-            found = replace(found, speed=speed_of(folder, story.input_size, device))
+            found = replace(found, speed=speed_of(folder, info.input_size, device))
             write(found)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
-    return ExportedModel(story, found, evidence.missing)
+    return ExportedModel(info, found, images.missing)
 
 
-def _findings_json(story: ModelInfo, found: ExportResult) -> dict[str, Any]:
+def _result_json(info: ModelInfo, result: ExportResult) -> dict[str, Any]:
     """Errors and latencies, JSON-ready."""
-    scores, speed = found.scores, found.speed
+    scores, speed = result.scores, result.speed
     fp32, int8 = (scores[file].percent if file in scores else None for file in (WEIGHTS, INT8))
     pairs = speed.int8.pairs if speed and speed.int8 else ()
     return {
-        "validation_error_percent": story.validation_error,
+        "validation_error_percent": info.validation_error,
         "test_error_percent": fp32,
         "int8_test_error_percent": int8,
         "test_errors": {file: score.to_json() for file, score in scores.items()},
-        "test_errors_by_seed": {str(seed): score.to_json() for seed, score in story.seeds.items()},
-        "int8_calibrated_on": None if found.exported.int8_refused else found.calibrated_on,
-        "int8_agreement_percent": found.exported.int8_agreement,
-        "int8_refused": found.exported.int8_refused,
+        "test_errors_by_seed": {str(seed): score.to_json() for seed, score in info.seeds.items()},
+        "int8_calibrated_on": None if result.exported.int8_refused else result.calibrated_on,
+        "int8_agreement_percent": result.exported.int8_agreement,
+        "int8_refused": result.exported.int8_refused,
         "measured": {file: reading.summary() for file, reading in speed.readings.items()} if speed else {},
         "int8_against_fp32": [asdict(pair) | {"verdict": pair.verdict} for pair in pairs],
     }
 
 
 def trial_weights(loaded: LoadedStudy, record: Record) -> ThreshNet:
-    """The trained network of a trial; InputError where its weights are gone."""
+    """The trained network of a trial. Raises InputError if its weights are missing."""
     file = loaded.weights / str(record.weights)
     if record.weights is None or not file.is_file():
         raise InputError(
             f"the weights of trial {record.number} are not in {loaded.weights}; "
-            f"run this where the study was launched, or copy that folder"
+            f"run this in the folder of the launch, or copy that folder"
         )
     return load_weights(file)
 
@@ -218,18 +218,18 @@ def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
     if weights.suffix == ".safetensors":
         model = load_weights(weights)
         if model.spec.fingerprint() != spec.fingerprint():
-            raise InputError(f"{weights}: holds the weights of another network")
+            raise InputError(f"{weights}: contains the weights of another network")
         return model
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{weights}: no such weights file") from None
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many types for a damaged file
         raise InputError(f"{weights}: damaged or not a state_dict ({reason(error)})") from None
     if isinstance(state, Mapping):
         state = state.get("state_dict", state)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{weights}: holds no state_dict, tensors by name")
+        raise InputError(f"{weights}: not a state_dict, i.e. tensors by name")
     try:
         return import_original(spec, state).float()
     except InputError as error:

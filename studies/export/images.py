@@ -1,4 +1,4 @@
-"""The images that an export needs besides the network: some to calibrate int8 with, and the test split."""
+"""The images of an export: some to calibrate int8 with, and the test split."""
 
 from dataclasses import dataclass
 
@@ -15,42 +15,42 @@ NOISE = 64  # images
 
 @dataclass(frozen=True)
 class ExportImages:
-    """Images for an export; a network is calibrated and scored as far as they go."""
+    """The images of an export; without them, calibration or scoring is skipped."""
 
     # (n, 3, size, size) in [0, 1], none of them a test image; None: no int8 file is written.
     calibration: Tensor | None = None
-    # Which these are, in words.
+    # Their description, in words.
     calibrated_on: str = ""
     test: Split | None = None
-    # Why there is no test split, or no calibration, where there is none; may name a path.
+    # The reason if test split or calibration is missing; may contain a path.
     missing: str = ""
 
 
 def images_of_study(settings: DataSettings, size: int, progress: Progress = quiet) -> ExportImages:
-    """The images of a data set that an export needs; where some cannot be had, the reason why."""
+    """The images of a data set for an export, or the reason why some are missing."""
     try:
         calibration = scaled(load_calibration(settings, size, CALIBRATION, progress).images)
     except InputError as error:
         return ExportImages(missing=str(error))
-    told = _told(calibration, settings.title)
+    description = _description(calibration, settings.title)
     try:
-        return ExportImages(calibration, told, load_test(settings, size, progress))
+        return ExportImages(calibration, description, load_test(settings, size, progress))
     except InputError as error:
-        return ExportImages(calibration, told, missing=str(error))
+        return ExportImages(calibration, description, missing=str(error))
 
 
 def export_images(images: SearchData, test: Split, title: str) -> ExportImages:
-    """The same out of images of the data set of that title, all of whose training images the network was trained on."""
+    """The images for a network that was trained on all training images of the data set called `title`."""
     calibration = scaled(images.validation.images[:CALIBRATION])
-    told = f"{len(calibration)} of the training images of {title}, none of the test split"
-    return ExportImages(calibration, told, test)
+    description = f"{len(calibration)} of the training images of {title}, none of the test split"
+    return ExportImages(calibration, description, test)
 
 
 def noise(size: int) -> ExportImages:
-    """For an untrained network, of which nothing but the speed is of interest."""
+    """Noise images for an untrained network, which can only be timed."""
     images = torch.rand(NOISE, 3, size, size, generator=torch.Generator().manual_seed(1))
-    return ExportImages(images, f"{NOISE} images of noise, as the weights are random: good for timing alone")
+    return ExportImages(images, f"{NOISE} noise images, as the weights are random: for timing only")
 
 
-def _told(calibration: Tensor, title: str) -> str:
+def _description(calibration: Tensor, title: str) -> str:
     return f"{len(calibration)} validation images of {title}, none of the test split"

@@ -1,4 +1,4 @@
-"""How often a network that was already chosen is wrong on test images, with what so many images can tell."""
+"""The test error of a network that was already chosen, with its confidence interval."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from threshnet.export.folder import INPUT, OUTPUT
 
 @dataclass(frozen=True)
 class Score:
-    """Wrong answers among so many images."""
+    """The number of misclassified images."""
 
     wrong: int
     images: int
@@ -33,7 +33,7 @@ class Score:
         """Its 95 % binomial interval, percent."""
         return error_interval(self.percent, self.images)
 
-    def told(self) -> str:
+    def text(self) -> str:
         """The error in words."""
         low, high = self.interval
         return (

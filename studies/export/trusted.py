@@ -1,4 +1,4 @@
-"""The .pt2 files that this machine wrote: the only ones that it opens, as loading one can run code."""
+"""Trusted .pt2 files: those made on this machine, the only ones it opens, as loading one can run code."""
 
 import contextlib
 import hashlib
@@ -8,16 +8,16 @@ from search.latency.reference import state_folder
 
 
 def remember(path: Path) -> None:
-    """Note down the content of a file that was just written."""
+    """Record a file that was just written as trusted."""
     file = _file()
-    with contextlib.suppress(OSError):  # without a note it is not opened later, and that is all
+    with contextlib.suppress(OSError):  # without the record it is just not opened later
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as notes:
             notes.write(f"{hashlib.sha256(path.read_bytes()).hexdigest()}\n")
 
 
-def is_ours(content: bytes) -> bool:
-    """Whether a file of this content was written here."""
+def is_trusted(content: bytes) -> bool:
+    """True if a file of this content was made on this machine."""
     try:
         return hashlib.sha256(content).hexdigest() in _file().read_text().split()
     except OSError:

@@ -98,7 +98,7 @@ def test_escaped_text_is_shown_as_it_is(text: str) -> None:
 def test_a_folder_without_int8_says_why() -> None:
     found = ExportResult(Exported(Path(), {}, 0.0, int8_refused="correlation 0.100"), calibrated_on="12 images")
     page = card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), found)
-    assert "| int8 | no file: 8 bits do not follow this network; correlation 0.100 |" in page
+    assert "| int8 | no file: 8 bits do not represent this network; correlation 0.100 |" in page
     assert "12 images" not in page
     assert "in 8-bit integers" not in page
 

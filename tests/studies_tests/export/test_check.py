@@ -45,7 +45,7 @@ import torch.export
 if sys.platform == "linux":
     taken = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
     resource.setrlimit(resource.RLIMIT_DATA, (1024 * taken + ROOM,) * 2)
-json.dump({folder: [one.told() for one in check_folder(Path(folder))] for folder in sys.argv[1:]}, sys.stdout)
+json.dump({folder: [one.text() for one in check_folder(Path(folder))] for folder in sys.argv[1:]}, sys.stdout)
 """.replace("ROOM", str(ROOM_BYTES))
 
 
@@ -238,11 +238,11 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "ONNX that is a link": (linked(ONNX, "/etc/passwd"), ONNX, "is a symbolic link"),
     "model.py of another": (hostile_program("model.py"), "model.py", "differs from what this version writes"),
     "predict.py of another": (hostile_program("predict.py"), "predict.py", "differs from what this version writes"),
-    "library beside": (beside("numpy.py"), "numpy.py", "would import it"),
-    "package beside": (beside("PIL/__init__.py"), "PIL", "would import it"),
-    "machine code beside": (beside("torch.SO"), "torch.SO", "would import it"),
-    "cache beside": (beside("__pycache__/model.cpython-311.pyc"), "__pycache__", "would import it"),
-    "link beside": (lambda folder: (folder / "json").symlink_to("/tmp"), "json", "would import it"),
+    "library beside": (beside("numpy.py"), "numpy.py", "could import it"),
+    "package beside": (beside("PIL/__init__.py"), "PIL", "could import it"),
+    "machine code beside": (beside("torch.SO"), "torch.SO", "could import it"),
+    "cache beside": (beside("__pycache__/model.cpython-311.pyc"), "__pycache__", "could import it"),
+    "link beside": (lambda folder: (folder / "json").symlink_to("/tmp"), "json", "could import it"),
     "ONNX with terminal escapes": (edited_onnx(escaping), ONNX, "]0;pwned [2J"),
     "ONNX whose input has no shape": (
         edited_onnx(lambda model: model.graph.input[0].type.tensor_type.ClearField("shape")),
@@ -329,7 +329,7 @@ def test_a_good_folder_is_good(good: Path) -> None:
     assert {file for file, checked in found.items() if checked.ok} == {
         *("config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2", "model.py", "predict.py")
     }
-    assert {file: checked.told() for file, checked in found.items() if not checked.ok} == {
+    assert {file: checked.text() for file, checked in found.items() if not checked.ok} == {
         "README.md": "-   README.md: text, not checked"
     }
 
@@ -391,29 +391,33 @@ def test_files_of_another_network_are_bad(good: Path, other: Path, tmp_path: Pat
 
     found = by_file(copied(good, tmp_path / "model", mix))
     assert [file for file, checked in found.items() if checked.ok is False] == [ONNX, "model.pt2", INT8]
-    assert "differ" in found[ONNX].said
-    assert "correlation" in found[INT8].said
+    assert "differ" in found[ONNX].message
+    assert "correlation" in found[INT8].message
 
 
 def test_weights_of_another_network_are_bad(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "model", edited_spec(head_dropout=0.25))
     *_, last = check_folder(folder)
     assert (last.file, last.ok) == (SAFE, False)
-    assert "holds network" in last.said
+    assert "weights of network" in last.message
 
 
 def test_a_pt2_from_elsewhere_is_never_opened(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "model", hostile_pt2)
     checked = by_file(folder)["model.pt2"]
     assert checked.ok is None
-    assert "not opened" in checked.said
+    assert "not opened" in checked.message
     assert not (folder / "pwned").exists()
 
 
 def test_a_file_that_does_not_belong_is_told_without_control_characters(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "model", lambda folder: (folder / "a\x1b[31m\nb").write_bytes(b""))
-    (odd,) = [checked for checked in check_folder(folder) if checked.ok is None and "not looked at" in checked.said]
-    assert odd.told().isprintable()
+    (odd,) = [
+        checked
+        for checked in check_folder(folder)
+        if checked.ok is None and "not part of a model folder" in checked.message
+    ]
+    assert odd.text().isprintable()
 
 
 def test_a_title_is_text_and_nothing_else(good: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from search.training.recipes import recipe_named
 from search.training.train import Training
 from studies.cli.progress import Screen
 from studies.export import final_training as training
-from studies.export.card import ExportResult, ModelInfo, seeds_told
+from studies.export.card import ExportResult, ModelInfo, seeds_text
 from studies.export.final_training import Assignment, data_settings, train_network
 from studies.export.folder import ExportedModel
 from studies.export.images import ExportImages
@@ -60,7 +60,7 @@ def train(network: Path, tree: Path, tmp_path: Path) -> Train:
         chosen = replace(recipe_named(recipe), epochs=epochs)
         asked = Assignment(given, settings, chosen, range(seed, seed + seeds))
         shipped = yield from train_network(asked, output, screen)
-        yield shipped.told()
+        yield shipped.text()
 
     return train
 
@@ -122,7 +122,7 @@ def test_a_training_tells_its_epochs_and_test_error_and_leaves_a_model(train: Tr
     assert config["validation_error_percent"] is None
     assert load_weights(output / "model.safetensors").spec == TREE_NETWORK
     assert [epoch["number"] for epoch in json.loads((output / "history.json").read_text())] == [1, 2, 3]
-    assert "| validation error | not known |" in (output / "README.md").read_text()
+    assert "| validation error | unknown |" in (output / "README.md").read_text()
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
@@ -136,7 +136,7 @@ def test_a_stopped_training_goes_on_to_identical_weights(
     stopped.close()  # type: ignore[attr-defined]
     assert len(shipped) == 1
     going_on, *epochs, _ = train(tmp_path / "stopped")
-    assert going_on == f"going on after epoch {stop}"
+    assert going_on == f"resuming after epoch {stop}"
     assert len(epochs) == EPOCHS - stop
     (whole, story), (resumed, same_story) = shipped
     assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
@@ -153,12 +153,12 @@ def test_several_seeds_are_trained_and_the_first_is_exported(
     stopped.close()  # type: ignore[attr-defined]
     assert [line.split(",")[0].split(":")[0] for line in lines] == ["seed 0", "seed 0", "seed 1"]
     again = list(train(tmp_path / "three", epochs=1, seeds=3))
-    assert [line for line in again if "going on" in line] == [f"seed {n}, going on after epoch 1" for n in (0, 1)]
+    assert [line for line in again if "resuming" in line] == [f"seed {n}, resuming after epoch 1" for n in (0, 1)]
     (alone, _), (first, story) = shipped
     assert all(torch.equal(value, first[key]) for key, value in alone.items())
     assert list(story.seeds) == [0, 1, 2]
     assert {score.images for score in story.seeds.values()} == {20}
-    assert f"over seeds: {seeds_told(story.seeds)}" in again[-1]
+    assert f"over seeds: {seeds_text(story.seeds)}" in again[-1]
     assert [file.name for file in (tmp_path / "three").iterdir()] == ["history.json"]
 
 
@@ -261,7 +261,7 @@ def test_a_checkpoint_of_other_settings_is_refused(
     next(train(tmp_path / "model"))
     said = refused(train(tmp_path / "model", **changes))
     file = tmp_path / "model" / "checkpoint-0.pt"
-    assert said == f"{file}: belongs to a training with another {word}; delete it to start anew"
+    assert said == f"{file}: belongs to a training with another {word}; delete it to start over"
 
 
 def test_a_checkpoint_of_another_network_is_refused(train: Train, network: Path, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ def test_a_damaged_checkpoint_is_named(train: Train, tmp_path: Path, content: by
     file.write_bytes(whole[: len(whole) // 2] if content is None else content)
     said = refused(train(tmp_path / "model"))
     assert said.startswith(f"{file}: damaged (")
-    assert said.endswith("delete it to start anew")
+    assert said.endswith("delete it to start over")
 
 
 def test_a_network_of_other_classes_and_an_input_too_small_are_refused(

@@ -21,7 +21,7 @@ from search.training.evaluate import error_percent
 from search.training.recipes import FAST
 from studies import launch, load
 from studies.export import folder as ship
-from studies.export.card import ExportResult, ModelInfo, card, seeds_told
+from studies.export.card import ExportResult, ModelInfo, card, seeds_text
 from studies.export.final_training import trial_assignment
 from studies.export.folder import export_network, export_trial
 from studies.export.latency import Speed, device_for_files
@@ -190,7 +190,7 @@ def test_the_card_tells_errors_latency_and_caveat(study: LoadedStudy, exported: 
         ),
         f"| test error, model_int8.onnx | {config['int8_test_error_percent']:.2f} % (",
         " of 20 images, 95 % interval ",
-        f"| latency promised, cpu onnxruntime | {reading.latency_ms:.3f} ms (",
+        f"| latency in the study, cpu onnxruntime | {reading.latency_ms:.3f} ms (",
         f" ms ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval), ",
         f"n = {reading.runs} runs, batch 1, 1 thread(s), fp32, {reading.processor}",
         f"onnxruntime {onnxruntime.__version__}",
@@ -220,9 +220,9 @@ def test_without_test_images_the_card_says_why(
     assert shipped.test_error is None
     page = (tmp_path / "model" / "README.md").read_text()
     (row,) = [row for row in page.splitlines() if row.startswith("| test error |")]
-    assert row == "| test error | not known |"
+    assert row == "| test error | unknown |"
     assert str(tree) in shipped.missing
-    assert f"no test error: {shipped.missing}" in shipped.told()
+    assert f"no test error: {shipped.missing}" in shipped.text()
     assert json.loads((tmp_path / "model" / "config.json").read_text())["test_error_percent"] is None
 
 
@@ -255,12 +255,12 @@ def test_a_folder_that_cannot_be_written_is_named(study: LoadedStudy, network: s
 
 
 def test_an_untrained_network_says_so(models: list[ThreshNet], tmp_path: Path) -> None:
-    story = export_network(read_network("ThreshNet28", 10), None, tmp_path / "model", quietly).story
+    story = export_network(read_network("ThreshNet28", 10), None, tmp_path / "model", quietly).info
     page = (tmp_path / "model" / "README.md").read_text()
     assert "# ThreshNet28\n\nA reconstruction" in page
     assert "| weights | random: this network is untrained |" in page
-    assert "| validation error | not known |" in page
-    assert "| test error | not known |" in page
+    assert "| validation error | unknown |" in page
+    assert "| test error | unknown |" in page
     assert story.trained_on == ""
     assert models[0].spec == NAMED["threshnet28"]
 
@@ -296,9 +296,9 @@ def test_an_exported_config_is_a_network_too(
     [
         (b"", "damaged or not a state_dict"),
         (b"damaged", "damaged or not a state_dict"),
-        ([1, 2], "holds no state_dict"),
-        ({"a": 1}, "holds no state_dict"),
-        ({"state_dict": 3}, "holds no state_dict"),
+        ([1, 2], "not a state_dict"),
+        ({"a": 1}, "not a state_dict"),
+        ({"state_dict": 3}, "not a state_dict"),
         ({"a": torch.zeros(1)}, "state_dict has 1 entries, this network has"),
     ],
 )
@@ -319,7 +319,7 @@ def test_missing_weights_and_those_of_another_network_are_named(network: str, tm
         with pytest.raises(InputError, match="no such weights file"):
             export_network(given, file, tmp_path / "m", quietly)
     save_weights(build(replace(SMALLEST, head_dropout=0.5)), tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="holds the weights of another network"):
+    with pytest.raises(InputError, match="contains the weights of another network"):
         export_network(given, tmp_path / "other.safetensors", tmp_path / "m", quietly)
 
 
@@ -343,9 +343,9 @@ def test_weights_are_scored_and_calibrated_on_images_that_are_named(
     save_weights(build(TREE_NETWORK), tmp_path / "w.safetensors")
     settings = DataSettings("folder", tree)
     shipped = export_network(sized(network), tmp_path / "w.safetensors", tmp_path / "m", quietly, settings=settings)
-    assert shipped.story.classes == ("bright", "dark")
-    assert shipped.found.calibrated_on == "12 validation images of the folder tree, none of the test split"
-    assert shipped.found.scores["model.safetensors"].images == 20
+    assert shipped.info.classes == ("bright", "dark")
+    assert shipped.result.calibrated_on == "12 validation images of the folder tree, none of the test split"
+    assert shipped.result.scores["model.safetensors"].images == 20
     other = replace(sized(network), spec=replace(TREE_NETWORK, classes=3))
     save_weights(build(other.spec), tmp_path / "w.safetensors")
     said = refused(
@@ -369,12 +369,13 @@ def test_the_card_tells_promised_and_measured_latency(tmp_path: Path) -> None:
         assert f"| int8 against fp32 | {word}: {ratio:.2f} times the latency of fp32 (" in page
         rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| latency"))
     assert list(rows) == [
-        "latency promised, cpu onnxruntime",
+        "latency in the study, cpu onnxruntime",
         "latency measured, model.onnx, cpu onnxruntime",
         "latency measured, model_int8.onnx, cpu onnxruntime",
     ]
-    assert rows["latency promised, cpu onnxruntime"].startswith("2.000 ms (2.000 to 2.000, 95 % interval), n = 96 runs")
-    assert rows["latency measured, model.onnx, cpu onnxruntime"].endswith("; 1.50 times what was promised")
+    reading = "2.000 ms (2.000 to 2.000, 95 % interval), n = 96 runs"
+    assert rows["latency in the study, cpu onnxruntime"].startswith(reading)
+    assert rows["latency measured, model.onnx, cpu onnxruntime"].endswith("; 1.50 times the latency in the study")
     assert ", int8, abacus" in rows["latency measured, model_int8.onnx, cpu onnxruntime"]
 
 
@@ -393,7 +394,7 @@ def test_files_are_measured_where_the_user_says(
     monkeypatch.setattr(Path, "mkdir", lambda *arguments, **options: None)
     shipped = export_network(sized(network), None, tmp_path / "m", quietly, device_for_files("cpu"))
     assert asked == [("cpu", "model.onnx", SIZE, "onnxruntime")]
-    assert "model.onnx on cpu: 4.000 ms (4.000 to 4.000)" in shipped.told()
+    assert "model.onnx on cpu: 4.000 ms (4.000 to 4.000)" in shipped.text()
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     assert config["measured"]["model.onnx"]["latency_ms"] == 4.0
 
@@ -402,5 +403,5 @@ def test_files_are_measured_where_the_user_says(
 
 
 def test_mean_and_spread_over_seeds_are_told() -> None:
-    told = seeds_told({0: Score(10, 100), 1: Score(12, 100), 2: Score(14, 100)})
+    told = seeds_text({0: Score(10, 100), 1: Score(12, 100), 2: Score(14, 100)})
     assert told.startswith("mean 12.00 %, standard deviation 2.00, n = 3 (seed 0: 10.00, seed 1: 12.00, seed 2: 14.00)")
