@@ -4,12 +4,13 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
 APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
-.PHONY: help demo test test-services lint docs wheel clean
+.PHONY: help demo test test-services coverage lint docs wheel clean
 
 help:
 	@echo "make demo           install, search on digits, write the front, export its knee"
 	@echo "make test           install, lint, type-check and test"
 	@echo "make test-services  the tests that need a browser or an ssh server; installs both with apt where missing"
+	@echo "make coverage       the tests of make test with branch coverage, printed by file; takes about twice as long"
 	@echo "make docs           build the documentation into runs/site; fails at anything that is missing"
 	@echo "make wheel          build the distribution into dist/"
 
@@ -28,7 +29,7 @@ demo: .venv/installed
 	$(BIN)/threshnet export digits --storage sqlite:///runs/digits/study.db --knee -o runs/digits/model
 	@echo "Look at runs/digits/front.html; the exported model is in runs/digits/model."
 
-# The linters run beside the tests and print in one piece, between the dots of the tests.
+# The linters run at the same time as the tests; their output is printed in one piece.
 test: .venv/installed
 	@{ output=$$($(MAKE) --no-print-directory lint 2>&1); status=$$?; printf '\n%s\n' "$$output"; exit $$status; } & lint=$$!; \
 	$(PYTEST) -m 'not services'; tests=$$?; \
@@ -38,6 +39,10 @@ test-services: .venv/installed
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { $(APT) chromium; } >/dev/null
 	@test -x /usr/sbin/sshd || { $(APT) openssh-server; } >/dev/null
 	$(PYTEST) -m services
+
+# Python 3.14 measures branches with little overhead; earlier versions trace every line.
+coverage: .venv/installed
+	$(PYTEST) -m 'not services' --cov
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

@@ -50,8 +50,8 @@ def test_pre_commit_calls_the_linters_of_make() -> None:
     assert {hook["language"] for hook in hooks} == {"system"}
 
 
-@pytest.mark.parametrize("job", ["linux", "macos"])
+@pytest.mark.parametrize("job", ["linux", "coverage", "macos"])
 def test_workflows_call_what_a_contributor_calls(job: str) -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     commands = [step["run"] for step in workflow["jobs"][job]["steps"] if "run" in step]
-    assert {"linux": "bash .ci/run", "macos": "make test"}[job] in commands
+    assert {"linux": "bash .ci/run", "coverage": "make coverage", "macos": "make test"}[job] in commands

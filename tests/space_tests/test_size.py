@@ -118,9 +118,9 @@ def test_choices_without_effect_add_points_and_no_networks() -> None:
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 def test_built_in_spaces_are_counted_in_seconds(name: str, granularity: Granularity) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     found = size(replace(SPACES[name], granularity=granularity))
-    assert time.perf_counter() - start < 10
+    assert time.thread_time() - start < 10
     assert 10**30 < found.networks < found.points
 
 
