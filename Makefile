@@ -9,7 +9,7 @@ APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -
 help:
 	@echo "make demo           install, search on digits, write the front, export its knee"
 	@echo "make test           install, lint, type-check and test"
-	@echo "make test-services  the tests that need a browser or an ssh server; installs both with apt where missing"
+	@echo "make test-services  the tests that need a browser, an ssh server or an idle machine; installs with apt what is missing"
 	@echo "make coverage       the tests of make test with branch coverage, printed by file; takes about twice as long"
 	@echo "make docs           build the documentation into runs/site; fails at anything that is missing"
 	@echo "make wheel          build the distribution into dist/"

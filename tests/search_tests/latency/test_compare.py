@@ -46,6 +46,7 @@ def test_swapping_the_networks_inverts_the_ratio() -> None:
     assert there.ratio == pytest.approx(1 / back.ratio, rel=1e-3)
 
 
+@pytest.mark.xdist_group("timed")
 def test_networks_are_compared_pair_by_pair_in_one_run() -> None:
     found = compare_on(device_named("cpu"), (SMALLEST, LARGEST, SMALLEST), SIZE, "onnxruntime", QUICK)
     assert [(pair.a, pair.b) for pair in found.pairs] == [(0, 1), (0, 2), (1, 2)]

@@ -110,9 +110,9 @@ def test_the_record_is_where_the_user_keeps_such_things(
 def test_writers_at_the_same_time_lose_nothing(file: Path) -> None:
     program = (
         "import sys\n"
-        "from search.latency.reference import quiet_latency\n"
+        "from search.latency.reference import idle_latency\n"
         "sys.stdin.read()\n"  # until all are ready
-        "for number in range(10): quiet_latency(f'{sys.argv[1]} {number}', lambda: float(number + 1))\n"
+        "for number in range(10): idle_latency(f'{sys.argv[1]} {number}', lambda: float(number + 1))\n"
     )
     writers = [
         subprocess.Popen([sys.executable, "-c", program, name], cwd=ROOT, stdin=subprocess.PIPE) for name in "abc"

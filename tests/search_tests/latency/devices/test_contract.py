@@ -12,6 +12,8 @@ from search.latency.devices.cuda import PROVIDER
 from search.latency.devices.device import Device
 from search.latency.devices.named import device_named
 
+pytestmark = pytest.mark.xdist_group("timed")  # one measurement at a time: the others would wait for its lease
+
 openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
 gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
 provider = pytest.mark.skipif(
