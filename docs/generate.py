@@ -68,7 +68,7 @@ def kind_of(annotation: Any) -> str:  # noqa: ANN401 - any type annotation
     """A type as a reader of a TOML file knows it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        names = next((extra.table for extra in arguments if isinstance(extra, OneOf)), ())
+        names = next((extra.names for extra in arguments if isinstance(extra, OneOf)), ())
         return ", ".join(f'`"{name}"`' for name in names) or kind_of(arguments[0])
     if origin in (Union, UnionType):
         return kind_of(next(each for each in arguments if each is not NoneType))

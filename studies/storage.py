@@ -10,6 +10,9 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from threshnet.errors import InputError
+from threshnet.strict import require
+
+FORMS = "an Optuna URL, e.g. sqlite:///threshnet.db, or journal:PATH"
 
 
 def shown(url: str) -> str:
@@ -34,6 +37,7 @@ def place_options(storage: str, runs: Path) -> list[str]:
 def open_storage(url: str, *, create: bool) -> BaseStorage:
     """Open a storage; without `create`, a file that does not exist is an InputError, as is one that cannot be used."""
     logging.getLogger("alembic").setLevel(logging.ERROR)
+    require(isinstance(url, str), "storage", url, FORMS)
     file = _file(url)
     if file is not None:
         if not create and not file.exists():
@@ -69,11 +73,10 @@ def _file(url: str) -> Path | None:
     if url.startswith("journal:"):
         path = url.removeprefix("journal:")
         if not path:
-            raise InputError(f"storage {shown(url)!r}: must be journal:PATH")
+            raise InputError(f"storage = {url!r}: must be journal:PATH")
         return Path(path)
     try:
         parsed = make_url(url)
     except ArgumentError:
-        allowed = "an Optuna URL such as sqlite:///threshnet.db, or journal:PATH"
-        raise InputError(f"storage {shown(url)!r}: must be {allowed}") from None
+        raise InputError(f"storage = {shown(url)!r}: must be {FORMS}") from None
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+from threshnet import strict
 from threshnet.bounds import MAX_INPUT, check_params, check_size
 from threshnet.errors import InputError
 from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec
+from threshnet.strict import Range
 from threshnet.untrusted import clean, read_json
 
 CONFIG = "config.json"
@@ -22,7 +25,10 @@ class ResolvedNetwork:
     origin: str
     spec: NetworkSpec
     # Pixels, from the file if it has one.
-    input_size: int = INPUT_SIZE
+    input_size: Annotated[int, Range(1, MAX_INPUT, unit="pixels")] = INPUT_SIZE
+
+    def __post_init__(self) -> None:
+        strict.check(self)
 
 
 def read_spec_file(path: Path, *, follow: bool = True) -> ResolvedNetwork:
@@ -37,16 +43,14 @@ def read_spec_file(path: Path, *, follow: bool = True) -> ResolvedNetwork:
     if isinstance(document, dict) and "spec" in document:
         size, title = document.get("input_size", INPUT_SIZE), document.get("title", path.stem)
         document = document["spec"]
-    if type(size) is not int or not 1 <= size <= MAX_INPUT:
-        raise InputError(f"{path}: input_size = {size!r:.80}: must be a whole number of pixels from 1 to {MAX_INPUT}")
-    if not isinstance(title, str):
-        raise InputError(f"{path}: title = {title!r:.80}: must be text")
+    title = clean(title) if isinstance(title, str) else title
     try:
         spec = NetworkSpec.from_json(document)
+        network = ResolvedNetwork(title, f"The network of {path.name}", spec, size)
         if size < smallest_input(spec):
             check_params(spec)  # the caller may use another size
         else:
             check_size(spec, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return ResolvedNetwork(clean(title), f"The network of {path.name}", spec, size)
+    return network

@@ -1,7 +1,7 @@
 """Strict reading and checking of records: one set of rules for dataclasses made in Python and read from TOML or JSON.
 
 The annotations of a record state what each field may be: int, float (finite), str, bool, Path, Literal, a dataclass, a
-tuple of one of these, any of them or None, Annotated[int, Range(1, 64)] for a number within bounds, and
+tuple or Sequence of one of these, any of them or None, Annotated[int, Range(1, 64)] for a number within bounds, and
 Annotated[str, OneOf(DICT)] for a key of a dict. A list is taken for a tuple, a whole number for a float and text for a
 path; a bool is not a number.
 """
@@ -12,7 +12,7 @@ import operator
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -68,9 +68,9 @@ class Range:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OneOf:
-    """The names that a text in a record may be: the keys of a dict, as it is when the text is checked."""
+    """The names that a text in a record may be, e.g. the keys of a dict, as it is when the text is checked."""
 
-    table: Mapping[str, object]
+    names: Collection[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +258,7 @@ def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a gener
         inner, *extras = arguments
         for extra in () if mode.stored else extras:
             if isinstance(extra, OneOf):
-                return _literal(extra.table)
+                return _literal(extra.names)
             if isinstance(extra, Range):
                 return _bounded(inner, extra)
         return _reader(inner, mode)
@@ -268,8 +268,8 @@ def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a gener
         return lambda value: None if value is None else read_one(value)
     if origin is Literal:
         return _of(str, "text") if mode.stored else _literal(arguments)
-    if origin is tuple:
-        return _tuple(arguments, mode)
+    if origin in (tuple, Sequence):
+        return _tuple(arguments if origin is tuple else (*arguments, ...), mode)
     if dataclasses.is_dataclass(kind):
         return _table(cast("type", kind), mode)
     if kind is float:

@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 
@@ -16,18 +16,20 @@ from search.latency.lease import shared
 from search.latency.reading import Latency
 from search.records import Record
 from search.training.checkpoints import load_training, save_training
-from search.training.recipes import Recipe
+from search.training.recipes import RECIPES, Recipe
 from search.training.train import Training, memory_errors
 from studies.export.card import ModelInfo
 from studies.export.folder import ExportedModel, export_model, trial_record
 from studies.export.images import export_images
 from studies.export.score import Score, score_model
 from studies.study import LoadedStudy, flips
+from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.export.folder import WEIGHTS
 from threshnet.network import ThreshNet, build
 from threshnet.shapes import walk
 from threshnet.spec_file import ResolvedNetwork
+from threshnet.strict import Range, require
 
 HISTORY = "history.json"
 
@@ -53,12 +55,18 @@ class Assignment:
     data: DataSettings
     recipe: Recipe
     # The weights of the first seed are exported, regardless of the other seeds' test errors.
-    seeds: Sequence[int] = (0,)
+    seeds: Sequence[Annotated[int, Range(0, 2**32 - 1)]] = (0,)
     # Whether images may be flipped horizontally; None: the data set's default.
     flip: bool | None = None
     # Latency readings of the network in a study.
     study_latency: tuple[Latency, ...] = ()
     caveat: str = ""
+
+    def __post_init__(self) -> None:
+        strict.check(self)
+        require(self.recipe.name in RECIPES, "recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
+        different = 0 < len(self.seeds) == len(set(self.seeds))
+        require(different, "seeds", self.seeds, "a list of one or more different whole numbers")
 
 
 def data_settings(data: str) -> DataSettings:

@@ -16,7 +16,7 @@ six times larger in one of its two tables than in the other, so neither is an es
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,13 @@ from search.intervals import NORMAL_95
 from search.pareto import Points, knee
 from search.records import Record, reading
 from studies.fronts.front import Front, nondominated
+from threshnet import strict
 from threshnet.errors import InputError
+from threshnet.strict import Range
 
 Floats = NDArray[np.float64]
+Most = Annotated[float, Range(above=0)]
+Percent = Annotated[float, Range(0, unit="percent")]
 Rule = Literal["lowest error", "fastest", "knee"]
 
 DRAWS = 2000
@@ -40,12 +44,15 @@ MAX_OTHERS = 3  # alternatives that are reported
 class PickRequest:
     """The limits on the picked network (None = no limit), and whether to pick the knee."""
 
-    latency_ms: float | None = None
+    latency_ms: Annotated[float, Range(above=0, unit="milliseconds")] | None = None
     # Validation error, percent.
-    error: float | None = None
-    params: float | None = None
-    macs: float | None = None
+    error: Percent | None = None
+    params: Most | None = None
+    macs: Most | None = None
     knee: bool = False
+
+    def __post_init__(self) -> None:
+        strict.check(self)
 
     @property
     def rule(self) -> Rule:
@@ -136,6 +143,10 @@ def pick(front: Front, request: PickRequest, validation_images: int, training_no
     of the feasible networks within the limits on params and MACs. Raises InputError if none is left, with the number
     that each limit excludes.
     """
+    whole = type(validation_images) is int and validation_images > 0
+    strict.require(whole, "validation_images", validation_images, "a whole number, at least 1")
+    noisy = training_noise is None or (type(training_noise) in (int, float) and 0 <= training_noise <= 100)
+    strict.require(noisy, "training_noise", training_noise, "a number of percentage points from 0 to 100")
     feasible = [record for record in front.trained if record.state == "finished"]
     if not feasible:
         raise InputError(f"study {front.study!r}: nothing to pick, every trained network violates a constraint")

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -83,13 +84,15 @@ def test_a_file_that_is_no_storage_is_named(prefix: str, content: bytes, tmp_pat
         ("", ["sqlite:///threshnet.db", "journal:PATH"]),
         ("studies.db", ["sqlite:///threshnet.db", "journal:PATH"]),
         ("journal:", ["must be journal:PATH"]),
+        (None, ["storage = None: must be an Optuna URL"]),
+        (Path("studies.db"), ["must be an Optuna URL, e.g. sqlite:///threshnet.db, or journal:PATH"]),
         ("nonsense://studies.db", ["cannot be used", "nonsense"]),
         ("postgresql+nodriver://host/db", ["cannot be used"]),
     ],
 )
-def test_an_address_that_is_none_is_named(url: str, parts: list[str]) -> None:
+def test_an_invalid_storage_is_named(url: Any, parts: list[str]) -> None:  # noqa: ANN401 - any value
     said = refused(lambda: open_storage(url, create=True))
-    assert f"storage {url!r}" in said
+    assert said.startswith((f"storage {url!r} cannot be used", f"storage = {url!r}: must be"))
     for part in parts:
         assert part in said
 

@@ -10,10 +10,12 @@ that. Nothing is sampled or skipped, and the costs of every returned network are
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
+from threshnet import strict
 from threshnet.costs import Costs, total
 from threshnet.errors import InputError
 from threshnet.named import NAMED
@@ -34,6 +36,7 @@ from threshnet.recover.partial import (
 from threshnet.recover.templates import POOLS, Template
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
+from threshnet.strict import OneOf, Range
 
 Floats = NDArray[np.float64]
 PAIRS_PER_BATCH = 1_000_000  # pairs of partial networks joined at a time
@@ -44,10 +47,13 @@ class Figure:
     """A stated cost; every count that rounds to it has distance 0."""
 
     # One of COLUMNS.
-    column: str
-    value: float
+    column: Annotated[str, OneOf(COLUMNS)]
+    value: Annotated[float, Range(above=0)]
     # Half a unit in its last digit.
-    rounding: float
+    rounding: Annotated[float, Range(0)]
+
+    def __post_init__(self) -> None:
+        strict.check(self)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from search_tests.tiny import SIZE
 from studies_tests.small import TREE_NETWORK
 from torch import Tensor
 
-from search.training.recipes import recipe_named
+from search.data import DataSettings
+from search.training.recipes import FAST, recipe_named
 from search.training.train import Training
 from studies.cli.progress import Screen
 from studies.export import final_training as training
@@ -23,7 +25,7 @@ from studies.export.card import ExportResult, ModelInfo, seeds_text
 from studies.export.final_training import Assignment, data_settings, train_network
 from studies.export.folder import ExportedModel
 from studies.export.images import ExportImages
-from studies.network import read_network
+from studies.network import named_network, read_network
 from threshnet import InputError
 from threshnet.checkpoint import load_weights
 from threshnet.export.folder import Exported
@@ -93,6 +95,29 @@ def refused(lines: Iterator[str]) -> str:
         list(lines)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"given": "threshnet28"}, "given = 'threshnet28': must be of type ResolvedNetwork"),
+        ({"data": "digits"}, "data = 'digits': must be of type DataSettings"),
+        ({"recipe": "fast"}, "recipe = 'fast': must be of type Recipe"),
+        ({"recipe": replace(FAST, name="mine")}, "recipe = 'mine': must be one of published, fast"),
+        ({"seeds": ()}, "seeds = []: must be a list of one or more different whole numbers"),
+        ({"seeds": (1, 1)}, "seeds = [1, 1]: must be a list of one or more different whole numbers"),
+        ({"seeds": (0, -1)}, "seeds[1] = -1: must be a whole number from 0 to 4,294,967,295"),
+        ({"seeds": 3}, "seeds = 3: must be a list"),
+        ({"flip": "yes"}, "flip = 'yes': must be true or false"),
+        ({"caveat": None}, "caveat = None: must be text"),
+    ],
+)
+def test_a_wrong_assignment_is_refused(changes: dict[str, Any], said: str) -> None:
+    values: dict[str, Any] = {"given": named_network("threshnet28"), "data": DataSettings("digits"), "recipe": FAST}
+    assert Assignment(**values, seeds=range(3)).seeds == (0, 1, 2)
+    with pytest.raises(InputError) as caught:
+        Assignment(**values | changes)
+    assert str(caught.value) == said
 
 
 def test_a_training_tells_its_epochs_and_test_error_and_leaves_a_model(train: Train, tmp_path: Path) -> None:

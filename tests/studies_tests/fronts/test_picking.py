@@ -1,11 +1,13 @@
 """Picking one network: rules, limits, neighbours and confidence."""
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -125,6 +127,42 @@ def test_if_no_network_is_left_the_error_says_what_each_limit_excludes(wanted: P
 def test_a_study_of_infeasible_networks_has_no_pick() -> None:
     with pytest.raises(InputError, match="nothing to pick, every trained network violates a constraint"):
         pick(front_of([Row(1, 1, over=True)]), PickRequest(), 1000)
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        *(
+            ({"latency_ms": value}, f"latency_ms = {value!r}: must be a number of milliseconds above 0")
+            for value in (0, -1.0, True, "5ms", [5])
+        ),
+        ({"latency_ms": math.nan}, "latency_ms = nan: must be a finite number of milliseconds above 0"),
+        ({"error": "8%"}, "error = '8%': must be a number of percent, at least 0"),
+        ({"error": -0.1}, "error = -0.1: must be a number of percent, at least 0"),
+        ({"params": 0}, "params = 0: must be a number above 0"),
+        ({"macs": math.inf}, "macs = inf: must be a finite number above 0"),
+        ({"knee": 1}, "knee = 1: must be true or false"),
+    ],
+)
+def test_a_wrong_limit_is_refused(limits: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        PickRequest(**limits)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("images", "noise", "said"),
+    [
+        (0, None, "validation_images = 0: must be a whole number, at least 1"),
+        (None, None, "validation_images = None: must be a whole number, at least 1"),
+        (1000, -1, "training_noise = -1: must be a number of percentage points from 0 to 100"),
+        (1000, math.nan, "training_noise = nan: must be a number of percentage points from 0 to 100"),
+    ],
+)
+def test_wrong_noise_is_refused(images: Any, noise: Any, said: str) -> None:  # noqa: ANN401 - any values
+    with pytest.raises(InputError) as caught:
+        pick(front_of(STAIRS), PickRequest(), images, noise)
+    assert str(caught.value) == said
 
 
 def test_neighbours_beyond_the_limits_are_reported() -> None:

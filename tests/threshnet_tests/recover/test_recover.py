@@ -140,3 +140,18 @@ def test_hardnet85_matches_its_own_costs() -> None:
 def test_an_input_too_small_for_the_pools_is_an_error() -> None:
     with pytest.raises(InputError, match="the templates have 3 pools"):
         recover([THRESHNET], exact_figures((10, 10, 10, 10, 10)), 0.1, 1, 8, 10)
+
+
+@pytest.mark.parametrize(
+    ("figure", "said"),
+    [
+        (("flips", 1.0, 0.5), "column = 'flips': must be one of params, flops, madd, memory_bytes, convs"),
+        (("params", 0, 0.5), "value = 0: must be a number above 0"),
+        (("params", float("nan"), 0.5), "value = nan: must be a finite number above 0"),
+        (("params", 1.0, -0.5), "rounding = -0.5: must be a number, at least 0"),
+    ],
+)
+def test_a_wrong_figure_is_refused(figure: tuple[str, float, float], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Figure(*figure)
+    assert str(caught.value) == said
