@@ -55,3 +55,10 @@ def test_workflows_call_what_a_contributor_calls(job: str) -> None:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     commands = [step["run"] for step in workflow["jobs"][job]["steps"] if "run" in step]
     assert {"linux": "bash .ci/run", "coverage": "make coverage", "macos": "make test"}[job] in commands
+
+
+def test_the_map_names_files_that_exist() -> None:
+    rows = re.findall(r"^\| [^|]+ \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / name).exists()] == []
