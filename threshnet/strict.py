@@ -14,6 +14,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -290,25 +291,35 @@ def _bounded(kind: type, bounds: Range) -> Read:
     number = bounds.text("a whole number" if kind is int else "a number")
 
     def read_int(value: object) -> int:
-        if type(value) is not int or not bounds.holds(value):
+        whole = _whole(value)
+        if whole is None or not bounds.holds(whole):
             raise _not(value, number)
-        return value
+        return whole
 
     def read_float(value: object) -> float:
         if type(value) is float and math.isfinite(value) and bounds.holds(value):
             return value
-        if type(value) is int and abs(value) <= MAX_FLOAT and bounds.holds(value):
-            return float(value)
+        found = float(value) if isinstance(value, float) else _whole(value)
+        if found is not None and abs(found) <= MAX_FLOAT and bounds.holds(found):
+            return float(found)
         finite = not isinstance(value, float) or math.isfinite(value)
         raise _not(value, number if finite else number.replace("a number", "a finite number", 1))
 
     return read_int if kind is int else read_float
 
 
+def _whole(value: object) -> int | None:
+    """A whole number, NumPy's too; None for anything else, and for a bool."""
+    if type(value) is int:
+        return value
+    return int(value) if type(value) is not bool and isinstance(value, Integral) else None
+
+
 def _any_float(value: object) -> float:
-    if type(value) not in (int, float) or (isinstance(value, int) and abs(value) > MAX_FLOAT):
+    found = value if isinstance(value, float) else _whole(value)
+    if found is None or (isinstance(found, int) and abs(found) > MAX_FLOAT):
         raise _not(value, "a number")
-    return float(cast("float", value))
+    return float(found)
 
 
 def _path(value: object) -> Path:
