@@ -11,7 +11,7 @@ import torch
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Let a skipped test of `make test-services` fail: there, what it needs is installed."""
+    """Fail the skipped tests of `make test-services`: everything they need is installed there."""
     report = yield
     if report.skipped and item.config.getoption("-m") == "services":
         report.outcome = "failed"
@@ -27,7 +27,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_state(run_folder: Path) -> Iterator[None]:
-    """Keep idle baselines, cached files and leases in folders of this run, not in the user's.
+    """Keep idle baselines, cached files and leases in folders of this run, never in the user's.
 
     The worker processes share them, so that a training in one pauses while another measures.
     """
@@ -42,7 +42,7 @@ def own_state(run_folder: Path) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Compute in one thread, in new processes too: more gain tiny networks nothing and wait for each other."""
+    """Compute in one thread, also in subprocesses: tiny networks gain nothing from more, which wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:

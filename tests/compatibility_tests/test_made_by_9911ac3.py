@@ -22,8 +22,8 @@ STATES = {
     "old": ["finished", *["stopped"] * 5, "finished", "duplicate", "not trained", "failed", "interrupted"],
     "old-journal": ["finished", "finished"],
 }
-STOPPED = 4  # a trial of `old` stopped after the first of two epochs, its network not continued since
-EXPORTED = 6  # the trial whose model folder is among the fixtures
+STOPPED = 4  # a trial of `old`, stopped after the first of two epochs and not resumed since
+EXPORTED = 6  # the trial of the model folder in the fixtures
 TRAINING_IMAGES = 400
 
 Run = Callable[..., str]
@@ -31,15 +31,15 @@ Run = Callable[..., str]
 
 @pytest.fixture(autouse=True)
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A copy of the fixtures as the working directory; closes every SQLite storage that a test opens."""
+    """Copy the fixtures to a working directory; close every SQLite storage that a test opens."""
     opened: list[RDBStorage] = []
-    before = RDBStorage.__init__
+    original = RDBStorage.__init__
 
-    def noted(self: RDBStorage, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of RDBStorage
-        before(self, *arguments, **options)
+    def remember(self: RDBStorage, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - those of RDBStorage
+        original(self, *arguments, **options)
         opened.append(self)
 
-    monkeypatch.setattr(RDBStorage, "__init__", noted)
+    monkeypatch.setattr(RDBStorage, "__init__", remember)
     shutil.copytree(FIXTURES, tmp_path / "old")
     monkeypatch.chdir(tmp_path / "old")
     yield tmp_path / "old"
@@ -64,7 +64,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize(("name", "storage"), [SQLITE, JOURNAL])
-def test_a_study_is_read_and_its_front_computed(name: str, storage: str, run: Run) -> None:
+def test_a_study_is_loaded_and_its_front_computed(name: str, storage: str, run: Run) -> None:
     loaded = load(name, storage)
     assert [record.state for record in loaded.records] == STATES[name]
     trained = [record for record in loaded.records if record.state == "finished"]
@@ -90,7 +90,7 @@ def test_a_stopped_trial_of_a_sqlite_study_is_resumed_from_its_checkpoint(run: R
     run("launch", "study.toml", "--storage", SQLITE[1], "--trials", "4")
     resumed, retried, *_ = load(*SQLITE).records[len(before.records) :]
     assert (resumed.state, resumed.continues, resumed.fingerprint) == ("finished", STOPPED, stopped.fingerprint)
-    assert resumed.image_passes == TRAINING_IMAGES  # one epoch: the other was paid for
+    assert resumed.image_passes == TRAINING_IMAGES  # one epoch: the other was trained earlier
     assert resumed.epochs[0] == stopped.epochs[0]
     assert (len(resumed.epochs), resumed.rungs[1]) == (2, stopped.rungs[1])
     assert resumed.latency == stopped.latency
@@ -108,7 +108,7 @@ def test_a_journal_study_is_resumed() -> None:
     assert last.fingerprint not in {record.fingerprint for record in loaded.records[:2]}
 
 
-def test_a_trial_is_exported_with_the_weights_it_was_trained_to(run: Run) -> None:
+def test_a_trial_is_exported_with_its_trained_weights(run: Run) -> None:
     run("export", SQLITE[0], "--storage", SQLITE[1], "--trial", str(EXPORTED), "-o", "again")
     assert Path("again/model.safetensors").read_bytes() == Path("model/model.safetensors").read_bytes()
     again, before = (json.loads(Path(folder, "config.json").read_text()) for folder in ("again", "model"))
@@ -118,9 +118,9 @@ def test_a_trial_is_exported_with_the_weights_it_was_trained_to(run: Run) -> Non
 
 
 def test_a_model_folder_passes_its_check(run: Run, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(old / "state"))  # another export of this network writes the same .pt2
+    monkeypatch.setenv("XDG_STATE_HOME", str(old / "state"))  # another test may export this network, with the same .pt2
     found = {each["file"]: each["ok"] for each in json.loads(run("check", "model", "--json"))}
-    unopened = {"README.md": None, "model.pt2": None}  # a .pt2 is opened only where it was written
+    unopened = {"README.md": None, "model.pt2": None}  # a .pt2 is opened only on the machine that exported it
     files = ("config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.py", "predict.py")
     assert found == dict.fromkeys(files, True) | unopened
 
@@ -129,7 +129,7 @@ def test_a_final_training_is_resumed_from_its_checkpoint(run: Run, monkeypatch: 
     def interrupt(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torch.export.export", interrupt)  # after the training: another test exports
+    monkeypatch.setattr("torch.export.export", interrupt)  # after the training; the export is tested elsewhere
     before = epochs_in("half-trained/checkpoint-0.pt")
     training = ("--data", "digits", "--epochs", "2", "--input", "16", "-o", "half-trained")
     run("train", "network.json", *training, status=130)
@@ -139,11 +139,11 @@ def test_a_final_training_is_resumed_from_its_checkpoint(run: Run, monkeypatch: 
 
 
 def dominates(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether a point is nowhere worse than another and somewhere better."""
+    """Return True if a point is nowhere worse than another and somewhere better."""
     return one != other and one[0] <= other[0] and one[1] <= other[1]
 
 
 def epochs_in(checkpoint: str) -> list[tuple[int, float, float]]:
-    """(number, loss, seconds) of every epoch of a checkpoint."""
+    """List (number, loss, seconds) of every epoch of a checkpoint."""
     epochs: list[tuple[int, float, float]] = torch.load(checkpoint, weights_only=True)["training"]["epochs"]
     return epochs

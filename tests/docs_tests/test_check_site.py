@@ -1,4 +1,4 @@
-"""The check of the built site finds what is missing and what comes from elsewhere."""
+"""The check of the built site reports broken links and resources from other hosts."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def site(folder: Path, **pages: str) -> Path:
     return folder
 
 
-def test_a_whole_site_has_no_problems(tmp_path: Path) -> None:
+def test_a_complete_site_has_no_problems(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     site(
         tmp_path,
@@ -34,7 +34,7 @@ def test_a_whole_site_has_no_problems(tmp_path: Path) -> None:
         ('<link rel="stylesheet" href="//fonts.example/x.css">', "loads //fonts.example/x.css from another host"),
     ],
 )
-def test_what_is_missing_or_foreign_is_named(
+def test_broken_links_and_external_resources_are_reported(
     tmp_path: Path, body: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site(tmp_path, index=body)
@@ -43,12 +43,12 @@ def test_what_is_missing_or_foreign_is_named(
     assert capsys.readouterr().err == f"index.html: {problem}\n"
 
 
-def test_pages_that_nothing_links_to_are_named(tmp_path: Path) -> None:
+def test_pages_without_incoming_links_are_reported(tmp_path: Path) -> None:
     site(tmp_path, index="", alone="")
     assert list(problems(tmp_path)) == ["alone.html: no page links to it"]
 
 
-def test_styles_load_nothing_from_elsewhere(tmp_path: Path) -> None:
+def test_styles_from_other_hosts_are_reported(tmp_path: Path) -> None:
     site(tmp_path, index="")
     (tmp_path / "x.css").write_text('@import "https://fonts.example/a.css"; p { background: url(data:image/png,) }')
     assert list(problems(tmp_path)) == ["x.css: loads https://fonts.example/a.css from another host"]

@@ -1,4 +1,4 @@
-"""What README and the documentation say is true: links, commands, study files, quoted numbers and pictures."""
+"""README and the documentation are accurate: links, commands, study files, quoted numbers and pictures."""
 
 import ast
 import json
@@ -24,21 +24,21 @@ DOCS = ROOT / "docs" / "pages"
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 RESULTS = [*sorted(STUDIES.glob("*/README.md")), BENCHMARKS / "comparison" / "README.md"]
 PAGES = [page.relative_to(ROOT).as_posix() for page in WRITTEN]
-QUOTED = {"search_efficiency_cifar10.md": 11}  # file of benchmarks/results: rows that README holds at least
-TARGET = re.compile(r"\]\(([^)\s]+)\)")  # of a link or picture
+QUOTED = {"search_efficiency_cifar10.md": 11}  # file of benchmarks/results: minimum number of its rows in README
+TARGET = re.compile(r"\]\(([^)\s]+)\)")  # the target of a link or picture
 GENERATED = pages()
 INCLUDED = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 
 
 def blocks(page: str, language: str) -> Iterator[str]:
-    """The fenced blocks of a page in a language, without what indents them."""
+    """Yield the fenced code blocks of a page in a language, dedented."""
     text = (ROOT / page).read_text(encoding="utf-8")
     for indent, code in re.findall(rf"^( *)```{language}\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL):
         yield "\n".join(line.removeprefix(indent) for line in code.splitlines())
 
 
 def commands(page: str) -> Iterator[list[str]]:
-    """Every `threshnet` command in a page's shell blocks, as words."""
+    """Yield the words of every `threshnet` command in a page's shell blocks."""
     for block in blocks(page, "sh"):
         for line in re.split(r"\n|&&", block.replace("\\\n", " ")):
             words = shlex.split(line.removesuffix("&"), comments=True)
@@ -47,7 +47,7 @@ def commands(page: str) -> Iterator[list[str]]:
 
 
 def parse(words: list[str]) -> None:
-    """Let click parse a command without running it."""
+    """Parse a command with click without running it."""
     command: click.Command = cli
     context = cli.make_context("threshnet", list(words))
     while isinstance(command, click.Group) and words and words[0] in command.list_commands(context):
@@ -57,20 +57,20 @@ def parse(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("page", [*PAGES, *(page.relative_to(ROOT).as_posix() for page in RESULTS)])
-def test_links_lead_to_files(page: str) -> None:
+def test_links_point_to_files(page: str) -> None:
     targets = [target.partition("#")[0] for target in TARGET.findall((ROOT / page).read_text(encoding="utf-8"))]
     files = [target for target in targets if target and not re.match(r"[a-z]+:", target) and "generated/" not in target]
     assert [target for target in files if not (ROOT / page).parent.joinpath(target).exists()] == []
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_are_those_of_the_command_line(page: str) -> None:
+def test_commands_and_their_options_exist(page: str) -> None:
     for words in commands(page):
         parse(words)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_study_files_are_read(page: str) -> None:
+def test_study_files_are_valid(page: str) -> None:
     for block in blocks(page, "toml"):
         parse_spec({"name": "example", "trials": 1} | tomllib.loads(block))
 
@@ -88,7 +88,7 @@ def test_every_generated_part_is_included_once() -> None:
     assert sorted(included) == sorted(GENERATED)
 
 
-def test_every_result_is_shown_as_written() -> None:
+def test_result_tables_are_shown_unchanged() -> None:
     for file in BENCHMARKS.glob("*.md"):
         assert GENERATED[f"{file.stem}.inc"] == file.read_text(encoding="utf-8")
     for file in RESULTS:
@@ -96,7 +96,7 @@ def test_every_result_is_shown_as_written() -> None:
         assert any(set(rows) <= set(part.splitlines()) for part in GENERATED.values()), file
 
 
-def test_no_number_in_a_table_of_the_results_was_typed_by_hand() -> None:
+def test_no_results_table_contains_a_number_typed_by_hand() -> None:
     rows = [
         line for page in (DOCS / "results").glob("*.md") for line in page.read_text().splitlines() if line[:1] == "|"
     ]
@@ -104,7 +104,7 @@ def test_no_number_in_a_table_of_the_results_was_typed_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", QUOTED)
-def test_readme_quotes_tables_as_written(name: str) -> None:
+def test_readme_quotes_tables_unchanged(name: str) -> None:
     written = set((BENCHMARKS / name).read_text(encoding="utf-8").splitlines())
     block = (ROOT / "README.md").read_text().partition("<!-- EFFICIENCY -->\n")[2].partition("<!-- /EFFICIENCY -->")[0]
     rows = block.splitlines()
@@ -121,7 +121,7 @@ def test_readme_is_short_and_names_every_folder() -> None:
     assert [folder for folder in sorted(ours) if f"\n{folder}/" not in tree] == []
 
 
-def test_recovered_networks_are_counted_as_written() -> None:
+def test_counts_of_recovered_networks_match_the_results() -> None:
     page = " ".join((DOCS / "results" / "recovered.md").read_text().replace("**", "").split())
     found = {
         name: json.loads((STUDIES / "recover" / f"{name}.json").read_text()) for name in ("threshnet28", "threshnet79")
@@ -137,13 +137,13 @@ def test_recovered_networks_are_counted_as_written() -> None:
     "network", [*sorted((DOCS / "pictures").glob("*.json")), "threshnet79"], ids=lambda network: Path(network).stem
 )
 def test_drawings_are_current(network: Path | str) -> None:
-    """If this fails: `threshnet draw NETWORK -o docs/pages/pictures/NAME.svg`."""
-    given = read_network(str(network))
-    drawn = schedule_svg(given.spec, given.input_size, given.title)
+    """If this fails, run `threshnet draw NETWORK -o docs/pages/pictures/NAME.svg`."""
+    resolved = read_network(str(network))
+    drawn = schedule_svg(resolved.spec, resolved.input_size, resolved.title)
     assert (DOCS / "pictures" / f"{Path(network).stem}.svg").read_text(encoding="utf-8") == drawn
 
 
-def test_networks_in_the_pages_are_read() -> None:
+def test_network_specs_in_the_pages_are_valid() -> None:
     (block,) = blocks("docs/pages/reference/files.md", "json")
     NetworkSpec.from_json(json.loads(block))
 
@@ -154,8 +154,8 @@ def test_python_in_the_pages_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert "14371858" in capsys.readouterr().out
 
 
-def test_errors_in_troubleshooting_are_those_of_the_program() -> None:
-    """Their fixed parts (`...` stands for what varies) are found in the texts of the source."""
+def test_errors_in_troubleshooting_exist_in_the_source() -> None:
+    """The fixed parts of each error (`...` marks the variable ones) occur in string literals of the source."""
     texts = [text for package in ("threshnet", "space", "search", "studies") for text in strings(ROOT / package)]
     page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
     quoted = [quote for bold in re.findall(r"\*\*(.*?)\*\*", page) for quote in re.findall("`(.*?)`", bold)]
@@ -166,7 +166,7 @@ def test_errors_in_troubleshooting_are_those_of_the_program() -> None:
 
 
 def strings(package: Path) -> Iterator[str]:
-    """Every text in a package's source, what is put into it at run time left out."""
+    """Yield the string literals of a package's source; NUL replaces what an f-string fills in."""
     for file in package.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):

@@ -1,4 +1,4 @@
-"""The reference is complete: keys of a study file, commands, options, attributes, and whatever may be named."""
+"""The reference is complete: keys of a study file, commands, options, attributes and every choice by name."""
 
 import ast
 import re
@@ -30,7 +30,7 @@ COMMANDS = [each for each in walk_commands(cli, "threshnet") if each[0] != "thre
 
 
 def allowed(table: str) -> set[str]:
-    """The keys that a study file's table may have, as its parser says."""
+    """List the keys that the parser allows in a table of a study file."""
     document: dict[str, Any] = {"name": "example", "trials": 1}
     document |= {table: {"nonsense": 1}} if table else {"nonsense": 1}
     with pytest.raises(InputError) as error:
@@ -63,7 +63,7 @@ def test_every_attribute_is_documented(kind: str, heading: str) -> None:
     assert f'"attributes_{kind}.inc"' in page
 
 
-def test_whatever_is_stored_has_a_documented_name() -> None:
+def test_every_attribute_that_is_set_is_documented() -> None:
     values = {value for heading in ATTRIBUTES.values() for value, _ in attribute_rows(records, heading)}
     names = {name for name, value in vars(records).items() if isinstance(value, str) and value in values}
     stored = []
@@ -83,7 +83,7 @@ def test_every_state_of_a_trial_is_documented() -> None:
     assert [state for state in get_args(records.State) if f"`{state}`" not in page] == []
 
 
-def test_whatever_may_be_named_is_documented() -> None:
+def test_every_choice_by_name_is_documented() -> None:
     page = (REFERENCE / "choices.md").read_text() + "".join(GENERATED.values())
     forms = [kind.forms[0] for kind in DEVICES.values()]
     runtimes = {runtime for kind in DEVICES.values() for runtime in device_named(kind.example).runtimes}
@@ -91,12 +91,12 @@ def test_whatever_may_be_named_is_documented() -> None:
         assert f"| `{name}`" in page, name
 
 
-def test_comments_above_and_beside_fields_are_read() -> None:
+def test_comments_above_and_after_fields_are_read() -> None:
     assert comments(Example) == {
         "above": "Two lines above it.",
-        "beside": "beside it",
+        "after": "after it",
         "bare": "",
-        "both": "above and beside",
+        "both": "above and after",
     }
     with pytest.raises(ValueError, match=r"Example\.bare has no comment"):
         documented(Example, "bare")
@@ -109,7 +109,7 @@ class Example:
     # Two lines
     # above it.
     above: int
-    beside: str = "#"  # beside it
+    after: str = "#"  # after it
     bare: int = 0
     # above
-    both: int = 0  # and beside
+    both: int = 0  # and after
