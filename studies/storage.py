@@ -1,6 +1,8 @@
 """Where studies are kept: an Optuna URL or journal:PATH."""
 
 import logging
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -32,6 +34,21 @@ def place_options(storage: str, runs: Path) -> list[str]:
     """The options of a command that say where a study and its weights lie; none where that is the default."""
     options = [] if storage == DEFAULT_STORAGE else ["--storage", shown(storage)]
     return options if runs == DEFAULT_RUNS else [*options, "--runs", str(runs)]
+
+
+def export_parts(study: str, options: Sequence[str]) -> tuple[str, str]:
+    """The command that exports a trial, as the texts before each of the two occurrences of the trial's number.
+
+    `options` locate the study, see place_options. The folder to write is STUDY-trialN.
+    """
+    before = shlex.join(["threshnet", "export", study, "--trial"])
+    after = shlex.join([*options, "-o", f"{study}-trial"])
+    return f"{before} ", f" {after}"
+
+
+def export_command(study: str, trial: int, options: Sequence[str]) -> str:
+    """The command that exports a trial of a study."""
+    return "".join(f"{part}{trial}" for part in export_parts(study, options))
 
 
 def open_storage(url: str, *, create: bool) -> BaseStorage:

@@ -46,11 +46,10 @@ def pick(
     validation errors and latencies, never test data.
     """
     from studies.analysis import analyse
-    from studies.commands import export_command
     from studies.fronts.picking import PickRequest
     from studies.fronts.picking import pick as picked
     from studies.fronts.picking_text import pick_json, pick_text
-    from studies.storage import place_options
+    from studies.storage import export_command, place_options
 
     analysis = analyse(study, storage, runs=runs, backend=backend)
     request = PickRequest(max_latency, max_error, max_params, max_macs, knee)

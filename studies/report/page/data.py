@@ -10,13 +10,12 @@ from search.convergence import StudyProgress
 from search.intervals import error_interval
 from search.records import Record, reading
 from search.volume import Step
-from studies.commands import export_parts
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import Front
 from studies.fronts.moves import moves
 from studies.fronts.wording import change_text, conditions, title, verdict, violations
 from studies.report.page.importances import importances
-from studies.storage import place_options
+from studies.storage import export_parts, place_options
 from studies.study import LoadedStudy, full_training
 from threshnet.named import ABOUT
 

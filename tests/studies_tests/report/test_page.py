@@ -20,7 +20,6 @@ from search.intervals import error_interval
 from search.records import reading
 from search.volume import curve
 from space import Limits
-from studies.commands import export_command
 from studies.defaults import DEFAULT_RUNS
 from studies.fronts.front import fronts_of
 from studies.fronts.wording import title, verdict
@@ -28,7 +27,7 @@ from studies.report.page.data import MAX_STEPS, corners, page_data
 from studies.report.page.details import details
 from studies.report.page.file import report_html, write_report
 from studies.report.page.importances import MAX_PARAMETERS, MIN_NETWORKS, importances
-from studies.storage import place_options
+from studies.storage import export_command, place_options
 from studies.study import LoadedStudy, ended, progress_of, reference_of
 from threshnet import NAMED
 
