@@ -30,7 +30,7 @@ from benchmarks.report import conditions, interval, options, publish, table
 from search.data import DataSettings, Split, load_search
 from search.latency.probes.probe import median_interval, processor_name, usable_processors
 from search.training.recipes import FAST, PUBLISHED, Recipe
-from search.training.train import GPU_STRIDE, Training, computes_bf16
+from search.training.train import GPU_SYNC_STEPS, Training, computes_bf16
 from threshnet.errors import InputError
 from threshnet.named import ABOUT
 from threshnet.network import build
@@ -149,7 +149,7 @@ def our_turn(split: Split, plan: Plan, recipe: Recipe) -> SharedLease:
         done_at: dict[int, float] = {}
         training.epochs.clear()  # the same epoch once more
         training.step_epoch(lambda done, _: done_at.update({done: time.perf_counter()}))
-        warm = min(done for done in done_at if done >= plan.warm_up)  # a GPU tells of GPU_STRIDE steps at once
+        warm = min(done for done in done_at if done >= plan.warm_up)  # a GPU tells of GPU_SYNC_STEPS steps at once
         last = max(done_at)
         return (last - warm) * recipe.batch / (done_at[last] - done_at[warm])
 
@@ -276,7 +276,7 @@ def images_for(plan: Plan, folder: Path | None) -> tuple[Split, str]:
 def plan_for(device: str, *, quick: bool) -> Plan:
     """How long to measure on a device."""
     if torch.device(device).type == "cuda":
-        return Plan(device, GPU_STRIDE, steps=100 if quick else 200, rounds=6 if quick else 10)
+        return Plan(device, GPU_SYNC_STEPS, steps=100 if quick else 200, rounds=6 if quick else 10)
     return Plan(device, warm_up=2, steps=8 if quick else 20, rounds=6 if quick else 10)
 
 

@@ -261,7 +261,7 @@ def data_table() -> str:
             f"`{name}`",
             each.about,
             "required" if each.home is None else "not used" if each.home == Path() else f"`{each.home}`",
-            "yes" if each.mirror else "no",
+            "yes" if each.flip else "no",
             each.caveat,
         )
         for name, each in DATASETS.items()

@@ -1,1 +1,1 @@
-"""How a candidate is scored (data, training, latency) and how the search runs."""
+"""Scoring of candidates (data, training, latency) and the loop of a study."""

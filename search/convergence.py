@@ -1,4 +1,4 @@
-"""What a study can say about itself: whether its front still moves, and how well its early errors foretold the last."""
+"""The progress of a study: the convergence of its front, and the rank correlation of early errors with final ones."""
 
 import math
 from collections import Counter
@@ -11,70 +11,74 @@ from scipy.stats import kendalltau
 from search.records import Record
 from search.volume import Plateau, Step, curve, plateau, plural
 
-FEWEST = 3  # networks; fewer have no tau worth the name
+MIN_NETWORKS = 3  # networks from which tau is computed
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """How well what is known early ranks networks as their final error does, by Kendall's tau-b.
+    """Rank correlation (Kendall's tau-b) of early predictors with the final error.
 
-    Each tau is from -1 to 1, where 1 is a perfect predictor; None where there are fewer than FEWEST networks or all
+    Each tau is from -1 to 1, and 1 is a perfect predictor. It is None with fewer than MIN_NETWORKS networks and if all
     values are equal.
     """
 
-    # The lowest rung and the last, in epochs; None where trainings are not scored before their end.
+    # The lowest rung and the last, in epochs; None if trainings are not scored before their end.
     rung: int | None
     top: int | None
-    # How many networks the taus are about: those trained to their end, if there are rungs with an error at both.
+    # Number of networks: those trained to the end and, if there are rungs, scored at both the lowest and the last.
     networks: int
-    # Of the error at the lowest rung; of params and of MACs, the fewer of which are taken to foretell more error.
+    # Tau of the error at the lowest rung, and of params and MACs, where fewer predict a higher error.
     rung_tau: float | None
     params_tau: float | None
     macs_tau: float | None
-    # Networks that were stopped early and never trained to their end: nothing is known of their final errors.
+    # Networks that were stopped early and never trained to the end, so that their final error is unknown.
     missing: int
 
     @property
-    def told(self) -> str:
-        """The audit in a sentence."""
-        stop = f"; {plural(self.missing, 'network')} stopped early {'is' if self.missing == 1 else 'are'} missing, "
-        missing = f"{stop}so it is about the survivors alone" if self.missing else ""
-        if self.networks < FEWEST:
-            have = plural(self.networks, "network")
-            return f"Self-audit: {have} trained to the end, too few to rank by what was known early{missing}."
+    def summary(self) -> str:
+        """The correlations as a sentence."""
+        stopped = (
+            f"; {plural(self.missing, 'network')} stopped early {'is' if self.missing == 1 else 'are'} not included"
+        )
+        missing = stopped if self.missing else ""
+        if self.networks < MIN_NETWORKS:
+            return (
+                f"Rank correlation with the final error: available after {MIN_NETWORKS} fully trained networks "
+                f"({self.networks} so far){missing}."
+            )
         early = f"error after {self.rung} of {self.top} epochs {_shown(self.rung_tau)}, " if self.rung else ""
         return (
-            f"Self-audit, Kendall's tau with the final error (1 is a perfect predictor), n = {self.networks} networks: "
-            f"{early}params {_shown(self.params_tau)}, MACs {_shown(self.macs_tau)}; unrelated numbers stay within "
-            f"{chance(self.networks):.2f} of 0 in 95 % of cases{missing}."
+            f"Rank correlation with the final error (Kendall's tau, 1 is a perfect predictor, n = {self.networks} "
+            f"networks): {early}params {_shown(self.params_tau)}, MACs {_shown(self.macs_tau)}; by chance, |tau| stays "
+            f"below {chance(self.networks):.2f} in 95 % of cases{missing}."
         )
 
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """The progress of a study: its hypervolume over cost, and how well early figures rank networks."""
+    """The progress of a study: its hypervolume over cost, its convergence and its rank correlations."""
 
     # (latency in ms, error in percent), the fixed reference point of the hypervolume.
     reference: tuple[float, float]
-    # The hypervolume after each trial, in the order in which they ended.
+    # The hypervolume after each training, in the order in which they ended.
     curve: tuple[Step, ...]
     plateau: Plateau
     convergence: Convergence
-    # How many networks were stopped, by the epochs trained, and never trained to their end.
+    # Number of networks that were stopped early and never trained to the end, by epochs trained.
     stopped: dict[int, int]
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """A sentence each; nothing of stopped networks where there are none."""
+    def sentences(self) -> tuple[str, ...]:
+        """One sentence each about the plateau, the rank correlations and, if there are any, networks stopped early."""
         parts = [f"{plural(count, 'network')} after {plural(at, 'epoch')}" for at, count in self.stopped.items()]
         stopped = (f"Stopped early: {', '.join(parts)}.",) if parts else ()
-        return (self.plateau.told, self.convergence.told, *stopped)
+        return (self.plateau.summary, self.convergence.summary, *stopped)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON-ready values, the sentences included."""
         return {
-            "plateau": asdict(self.plateau) | {"told": self.plateau.told},
-            "audit": asdict(self.convergence) | {"told": self.convergence.told},
+            "plateau": asdict(self.plateau) | {"told": self.plateau.summary},
+            "audit": asdict(self.convergence) | {"told": self.convergence.summary},
             "stopped": {str(epochs): count for epochs, count in self.stopped.items()},
         }
 
@@ -86,7 +90,7 @@ def progress(records: Sequence[Record], reference: tuple[float, float]) -> Study
 
 
 def convergence(records: Sequence[Record]) -> Convergence:
-    """How well the lowest rung's error, params and MACs rank networks (tau-b: Kendall, 1945, as scipy computes it)."""
+    """Rank correlation of the lowest rung's error, params and MACs with the final error (scipy's Kendall's tau-b)."""
     trained = [record for record in records if record.trained]
     rungs = {epochs for record in records if len(record.rungs) > 1 or not record.trained for epochs in record.rungs}
     lowest = min(rungs, default=None)
@@ -105,7 +109,7 @@ def convergence(records: Sequence[Record]) -> Convergence:
 
 
 def stopped_at(records: Sequence[Record]) -> dict[int, int]:
-    """How many networks were stopped and not trained to their end since, by the epochs trained, fewest first."""
+    """Number of networks that were stopped early and never trained to the end, by epochs trained in ascending order."""
     done = {record.fingerprint for record in records if record.trained}
     last: dict[str | None, int] = {}
     for record in records:
@@ -115,16 +119,17 @@ def stopped_at(records: Sequence[Record]) -> dict[int, int]:
 
 
 def tau(predictor: Sequence[float], errors: Sequence[float]) -> float | None:
-    """Kendall's tau-b, -1 to 1; None for fewer than FEWEST pairs or where all values of a side are equal."""
-    if len(errors) < FEWEST or len(set(predictor)) < 2 or len(set(errors)) < 2:
+    """Kendall's tau-b, -1 to 1; None with fewer than MIN_NETWORKS pairs or if all values of one side are equal."""
+    if len(errors) < MIN_NETWORKS or len(set(predictor)) < 2 or len(set(errors)) < 2:
         return None
     return float(kendalltau(predictor, errors).statistic)
 
 
 def chance(networks: int) -> float:
-    """Below which |tau| of so many unrelated pairs stays in 95 % of cases: 1.96 of its standard deviations.
+    """Chance level of |tau|: n unrelated pairs stay below it in 95 % of cases. It is at most 1.
 
-    Kendall, 1938, "A new measure of rank correlation": variance 2 (2 n + 5) / (9 n (n - 1)); at most 1.
+    It is 1.96 standard deviations, with the variance 2 (2 n + 5) / (9 n (n - 1)) of Kendall, 1938, "A new measure of
+    rank correlation".
     """
     variance = 2 * (2 * networks + 5) / (9 * networks * (networks - 1))
     return min(1.0, 1.96 * math.sqrt(variance))

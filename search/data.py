@@ -1,4 +1,4 @@
-"""Images for a search: a train and a validation split for choosing networks, and a test split kept away from it."""
+"""Images of a study: the train and validation splits that a search uses, and the test split, which it never sees."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
-from search.datasets.images import Progress, Source, decode, folder_classes, quiet, shuffled, stratified
+from search.datasets.images import Progress, Source, decode, folder_classes, no_progress, shuffled, stratified
 from search.datasets.named import DATASETS
 from threshnet import strict
 from threshnet.errors import InputError
@@ -27,7 +27,7 @@ __all__ = [
     "load_calibration",
     "load_search",
     "load_test",
-    "quiet",
+    "no_progress",
 ]
 
 MAX_SEED = 2**32 - 1  # of NumPy's RandomState
@@ -37,7 +37,7 @@ CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"; what a cont
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Which images a study uses; raises InputError for a value that is not allowed."""
+    """The data set of a study and its splits; raises InputError for an invalid value."""
 
     # Name of the data set.
     name: Annotated[str, OneOf(DATASETS)]
@@ -57,13 +57,13 @@ class DataSettings:
 
     @property
     def title(self) -> str:
-        """What it is called in print: the data set's name, or that of the folder, without where it lies."""
+        """The name of the data set in sentences; of a folder, its name without its path."""
         dataset = DATASETS[self.name]
         return f"the {dataset.title} {self.root.name}" if dataset.home is None else dataset.title
 
     @property
     def root(self) -> Path:
-        """The folder that is read: `path`, or where the data set lies by default."""
+        """The folder that is read: `path`, or the data set's default."""
         return self.path or DATASETS[self.name].home or Path()
 
 
@@ -80,21 +80,21 @@ class Split:
 
 @dataclass(frozen=True)
 class SearchData:
-    """All the images that a search may see; there is no test split in it.
+    """All images that a search may see, without the test split.
 
-    Both splits are in stratified order: their first k images hold the classes in proportion, for every k.
+    Both splits are in stratified order: for every k, the first k images have the classes in proportion.
     """
 
     name: str
     classes: tuple[str, ...]
     train: Split
     validation: Split
-    mirror: bool  # a horizontal flip keeps the class
-    caveat: str = ""  # to be said beside every number made with these images; empty if there is nothing to say
+    flip: bool  # whether a horizontal flip keeps the class
+    caveat: str = ""  # note shown with every number measured on these images; empty for none
 
 
 def identity(data: SearchData) -> dict[str, Any]:
-    """Which images these are, JSON-ready: how many in each split, and a hash of their pixels and labels."""
+    """The identity of the images as JSON-ready values: the size of each split, and a hash of all pixels and labels."""
     digest = hashlib.blake2b(digest_size=8)
     for split in (data.train, data.validation):
         digest.update(split.labels.numpy().tobytes())
@@ -103,21 +103,21 @@ def identity(data: SearchData) -> dict[str, Any]:
 
 
 def class_names(settings: DataSettings) -> tuple[str, ...]:
-    """Name the classes in the order of their labels, from the folder names alone, without opening an image.
+    """Names of the classes in the order of their labels, without opening an image.
 
-    Raises InputError if a folder tree has none.
+    Raises InputError if a folder tree has no classes.
     """
     classes = DATASETS[settings.name].classes
     return folder_classes(settings.root) if classes is None else classes
 
 
 def load_search(
-    settings: DataSettings, input_size: int, progress: Progress = quiet, memory_limit_bytes: int | None = None
+    settings: DataSettings, input_size: int, progress: Progress = no_progress, memory_limit_bytes: int | None = None
 ) -> SearchData:
-    """Load the train and validation splits, both taken out of the data set's own train part, as square images.
+    """Load the train and validation splits, both from the data set's train part, as square images.
 
     The validation images depend on `seed` and `validation` alone; a smaller `train` is a prefix of a larger one.
-    `memory_limit_bytes` is for the decoded images, None = half of the memory that is free now.
+    `memory_limit_bytes` limits the decoded images, by default to half of the available memory.
     Raises InputError for missing, damaged, too few or too many images.
     """
     _check_size(input_size)
@@ -130,29 +130,29 @@ def load_search(
         classes=class_names(settings),
         train=_decode_split(source, train, input_size, "training images", progress),
         validation=_decode_split(source, validation, input_size, "validation images", progress),
-        mirror=dataset.mirror,
+        flip=dataset.flip,
         caveat=dataset.caveat,
     )
 
 
-def load_calibration(settings: DataSettings, input_size: int, count: int, progress: Progress = quiet) -> Split:
-    """Load the first `count` of the validation images of `load_search`, or all where there are fewer.
+def load_calibration(settings: DataSettings, input_size: int, count: int, progress: Progress = no_progress) -> Split:
+    """Load the first `count` validation images of `load_search`, or all if there are fewer.
 
-    Raises InputError as `load_search` does.
+    Raises InputError like `load_search`.
     """
     _check_size(input_size)
     source = DATASETS[settings.name].read(settings.root, "train")
     chosen = split_indices(source, settings)[1][:count]
     _check_memory(source, len(chosen), input_size, None)
-    return _decode_split(source, chosen, input_size, "images to calibrate with", progress)
+    return _decode_split(source, chosen, input_size, "calibration images", progress)
 
 
 def load_test(
-    settings: DataSettings, input_size: int, progress: Progress = quiet, memory_limit_bytes: int | None = None
+    settings: DataSettings, input_size: int, progress: Progress = no_progress, memory_limit_bytes: int | None = None
 ) -> Split:
-    """Load the whole test part, in the data set's order, at (input_size, input_size); never called while choosing.
+    """Load the test part, in the data set's order, as (input_size, input_size) images; no search may call it.
 
-    `memory_limit_bytes` is for the decoded images, None = half of the memory that is free now.
+    `memory_limit_bytes` limits the decoded images, by default to half of the available memory.
     Raises InputError for missing, damaged or too many images.
     """
     _check_size(input_size)
@@ -165,19 +165,19 @@ def load_test(
 def split_indices(source: Source, settings: DataSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose disjoint, stratified train (t,) and validation (v,) indices into `source`.
 
-    Raises InputError if there are fewer images than asked for, or a split that would lack a class.
+    Raises InputError if there are too few images, or if a split would lack a class.
     """
     names = class_names(settings)
     labels, classes = source.labels, len(names)
     validation = settings.validation or max(len(labels) // 5, classes)
     for key, value in (("train", settings.train), ("validation", validation)):
         if value is not None and value < classes:
-            raise InputError(f"data {key} {value}: allowed is at least one image for each of the {classes} classes")
+            raise InputError(f"data.{key} = {value}: must be at least one image for each of the {classes} classes")
     if (settings.train or 1) + validation > len(labels):
-        asked = f"train {settings.train} + validation {validation}" if settings.train else f"validation {validation}"
-        raise InputError(
-            f"data {asked}: {source.where} has {len(labels)} images to train on; allowed is no more than that"
-        )
+        held = f"the {len(labels)} training images of {source.where}"
+        if settings.train is None:
+            raise InputError(f"data.validation = {validation}: must be fewer than {held}")
+        raise InputError(f"data.train + data.validation = {settings.train} + {validation}: must be at most {held}")
     train = settings.train or len(labels) - validation
     order = shuffled(labels, settings.seed)
     chosen, rest = order[:validation], order[validation:]
@@ -193,14 +193,14 @@ def _check_classes(
         if not np.any(source.labels[train] == label):
             held, taken = (int(np.sum(labels == label)) for labels in (source.labels, source.labels[validation]))
             raise InputError(
-                f"data class {name!r} of {source.where}: {held} images, {taken} of them for validation, leave none to "
-                "train on; allowed are at least 2 images a class, or a smaller validation"
+                f"class {name!r} of {source.where}: {held} images, of which validation takes {taken}, leave none to "
+                "train on; give each class at least 2 images, or choose a smaller data.validation"
             )
 
 
 def _check_size(input_size: int) -> None:
     if type(input_size) is not int or input_size <= 0:
-        raise InputError(f"input size {input_size!r}: allowed is a whole number of pixels above 0")
+        raise InputError(f"input size {input_size!r}: must be a whole number of pixels above 0")
 
 
 def _check_memory(source: Source, images: int, input_size: int, limit_bytes: int | None) -> None:
@@ -208,13 +208,13 @@ def _check_memory(source: Source, images: int, input_size: int, limit_bytes: int
     needed = images * 3 * input_size**2
     if needed > limit:
         raise InputError(
-            f"{source.where}: {images} images at {input_size}x{input_size} need {_written(needed)} of memory; "
-            f"allowed are {_written(limit)}: ask for fewer images or a smaller input"
+            f"{source.where}: {images} images at {input_size}x{input_size} need {_size_text(needed)} of memory, and "
+            f"{_size_text(limit)} are available; use fewer images or a smaller input"
         )
 
 
 def available_memory_bytes() -> int:
-    """Give the physical memory that can be had now: on Linux without swapping, inside a container's limit; else all."""
+    """Physical memory that is available now: on Linux, without swapping and within the container's limit; else all."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
@@ -224,7 +224,7 @@ def available_memory_bytes() -> int:
     return min(found)
 
 
-def _written(size_bytes: int) -> str:
+def _size_text(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.3g} MB"
 
 

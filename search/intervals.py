@@ -1,15 +1,14 @@
-"""What so many images can tell of an error."""
+"""Confidence interval of an error rate."""
 
 import math
 
-NORMAL_95 = 1.959964  # standard deviations from the middle of a normal to the ends of its central 95 %
+NORMAL_95 = 1.959964  # standard deviations from the mean of a normal to the ends of its central 95 %
 
 
 def error_interval(percent: float, images: int) -> tuple[float, float]:
-    """The 95 % interval of an error in percent that was counted on so many images, in percent.
+    """95 % confidence interval, in percent, of an error rate in percent measured on a number of images.
 
-    What is above 100 counts as 100. The score interval of Wilson (1927, "Probable inference", J. Am. Stat. Assoc. 22,
-    209-212).
+    Wilson's score interval (1927, "Probable inference", J. Am. Stat. Assoc. 22, 209-212). Rates above 100 count as 100.
     """
     share, spread = min(percent, 100.0) / 100, NORMAL_95**2 / images
     middle, half = share + spread / 2, NORMAL_95 * math.sqrt(share * (1 - share) / images + spread / images / 4)

@@ -1,4 +1,4 @@
-"""The score of one candidate: (validation error in percent, latency in milliseconds), and everything told about it."""
+"""The objective function of a study: it measures and trains one network, and records everything about the trial."""
 
 import os
 import socket
@@ -31,23 +31,23 @@ from threshnet.checkpoint import save_weights
 from threshnet.network import ThreshNet
 from threshnet.spec import NetworkSpec
 
-FAILURES = (TrainingFailed, MeasurementError)  # outcomes that fail a trial and let the study go on
+FAILURES = (TrainingFailed, MeasurementError)  # exceptions that fail a trial while the study continues
 
 
 class Callbacks(Interface):
-    """Who looks on while candidates are scored."""
+    """Callbacks that report the progress of a study."""
 
     def stage(self, number: int, text: str) -> None:
-        """Trial `number` begins something, told in a few words."""
+        """Called when trial `number` begins a stage, described by `text` in a few words."""
 
     def progress(self, done: int, total: int) -> None:
-        """Training has come so many steps."""
+        """Called during training with the optimizer steps done and their total."""
 
     def counted(self, trials: int) -> None:
-        """So many trials count towards the study."""
+        """Called with the number of trials that count towards the size of the study."""
 
     def finished(self, record: records.Record) -> None:
-        """A trial has ended."""
+        """Called when a trial has ended."""
 
 
 class NoCallbacks:
@@ -68,17 +68,17 @@ class NoCallbacks:
 
 @dataclass(frozen=True)
 class StudyFolders:
-    """Where trained weights and trainings under way are kept."""
+    """The folders in which a study stores weights and checkpoints."""
 
     weights: FileSystemArtifactStore
-    # Folder of the trainings that were stopped at a rung.
+    # Checkpoints of the trainings that were stopped at a rung.
     checkpoints: Path
-    # Draws a network on images of so many pixels, under a title, as SVG text, which is kept beside the weights.
+    # Draws a network as SVG text, given (network, input size in pixels, title); stored with the weights.
     draw: Callable[[NetworkSpec, int, str], str] | None = None
 
 
 def scorer(
-    task: Task, data: SearchData, policy: Policy, kept: StudyFolders, watch: Callbacks
+    task: Task, data: SearchData, policy: Policy, folders: StudyFolders, callbacks: Callbacks
 ) -> Callable[[Trial], tuple[float, float]]:
     """The objective function of a study, for Study.optimize with `catch=FAILURES`."""
     images = identity(data)
@@ -86,7 +86,7 @@ def scorer(
     def score(trial: Trial) -> tuple[float, float]:
         trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": os.getpid()})
         try:
-            return Scoring(trial, task, data, policy, kept, watch, images).score()
+            return Scoring(trial, task, data, policy, folders, callbacks, images).score()
         except TrialPruned:
             raise
         except ConnectionLost as lost:
@@ -98,7 +98,7 @@ def scorer(
         except KeyboardInterrupt:
             trial.set_user_attr(records.REASON, records.INTERRUPTED)
             raise
-        except Exception as fault:  # a full disk, a fault of ours: the study stops, the network is not to blame
+        except Exception as fault:  # a full disk, a bug: the study stops, and it is not the network's fault
             trial.set_user_attr(records.REASON, f"{records.LOST}: {type(fault).__name__}: {fault}")
             raise
 
@@ -113,104 +113,108 @@ class Scoring:
     task: Task
     data: SearchData
     policy: Policy
-    kept: StudyFolders
-    watch: Callbacks
+    folders: StudyFolders
+    callbacks: Callbacks
     images: dict[str, Any]
 
     def score(self) -> tuple[float, float]:
-        """Validation error in percent and latency in ms; TrialPruned where the network is not trained to the end."""
-        self.watch.stage(self.trial.number, "proposing")
+        """Validation error in percent and latency in ms; raises TrialPruned unless training runs to the end."""
+        self.callbacks.stage(self.trial.number, "proposing")
         spec = suggest(self.task.space, self.trial)
         name = spec.fingerprint()
-        always = records.NAMED in self.trial.user_attrs  # named networks are trained though they break a limit
+        always = records.NAMED in self.trial.user_attrs  # named networks are trained even if infeasible
         earlier = latest_trials(self.trial.study).get(name)
-        describe(self.trial, spec)
-        going_on = earlier is not None and stopped(earlier)
-        if earlier and not (going_on or (always and earlier.state is TrialState.PRUNED)):
-            return _repeat(self.trial, earlier)
+        record_network(self.trial, spec)
+        resumes = earlier is not None and stopped(earlier)
+        if earlier and not (resumes or (always and earlier.state is TrialState.PRUNED)):
+            return _duplicate(self.trial, earlier)
         rival = claim(self.trial, name, earlier)
         if rival:
-            return _repeat(self.trial, rival)
-        latency_ms = self._measured(spec, always, earlier)
-        if not (always or going_on or self.policy.can_reach(self.trial.study, name)):
+            return _duplicate(self.trial, rival)
+        latency_ms = self._latency_ms(spec, always, earlier)
+        if not (always or resumes or self.policy.can_reach(self.trial.study, name)):
             self.trial.set_constraint("front", 1.0)
-            raise _turned_away(self.trial, f"cannot be expected to reach the front at {latency_ms:.3g} ms")
-        self._keep_picture(spec)
-        self.watch.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
-        return self._error(spec, always), latency_ms
+            raise _pruned(self.trial, f"not expected to reach the front at {latency_ms:.3g} ms")
+        self._store_drawing(spec)
+        self.callbacks.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
+        return self._error_percent(spec, always), latency_ms
 
-    def _measured(self, spec: NetworkSpec, always: bool, earlier: FrozenTrial | None) -> float:
-        """Latency in ms, that of the trial whose training goes on where there is one; the limits are checked."""
+    def _latency_ms(self, spec: NetworkSpec, always: bool, earlier: FrozenTrial | None) -> float:
+        """Latency in ms: that of the earlier trial if it is complete, else measured.
+
+        Raises TrialPruned if a constraint is violated, unless the network is `always` trained.
+        """
         trial, task = self.trial, self.task
         costs, excess = task.counted(spec)
         if costs is not None:
             counted = {key: value for key, value in asdict(costs).items() if key != "input_size"}
             trial.set_user_attr(records.COSTS, counted)
-        _require(trial, excess, always and costs is not None)
+        _check_constraints(trial, excess, always and costs is not None)
         if earlier and len(earlier.user_attrs.get(records.LATENCY, {})) == len(task.runtimes):
             for key in (records.LATENCY, records.LATENCY_MS):
                 trial.set_user_attr(key, earlier.user_attrs[key])
             latency_ms = float(earlier.user_attrs[records.LATENCY_MS])
-            _require(trial, task.limits.of_latency(latency_ms), always)
+            _check_constraints(trial, task.limits.of_latency(latency_ms), always)
             return latency_ms
-        taken: list[Latency] = []
+        readings: list[Latency] = []
         for runtime in task.runtimes:
-            self.watch.stage(trial.number, f"measuring with {runtime}")
-            taken.append(measure_on(task.device, spec, task.input_size, runtime, task.protocol))
-            trial.set_user_attr(records.LATENCY, {reading.backend: reading.to_json() for reading in taken})
-            if len(taken) == 1:
-                trial.set_user_attr(records.LATENCY_MS, taken[0].latency_ms)
-                _require(trial, task.limits.of_latency(taken[0].latency_ms), always)
-        return taken[0].latency_ms
+            self.callbacks.stage(trial.number, f"measuring with {runtime}")
+            readings.append(measure_on(task.device, spec, task.input_size, runtime, task.protocol))
+            trial.set_user_attr(records.LATENCY, {reading.backend: reading.to_json() for reading in readings})
+            if len(readings) == 1:
+                trial.set_user_attr(records.LATENCY_MS, readings[0].latency_ms)
+                _check_constraints(trial, task.limits.of_latency(readings[0].latency_ms), always)
+        return readings[0].latency_ms
 
-    def _keep_picture(self, spec: NetworkSpec) -> None:
-        """Keep the picture of a network that is to be trained, for optuna-dashboard."""
-        if self.kept.draw is None:
+    def _store_drawing(self, spec: NetworkSpec) -> None:
+        """Store a drawing of the network as an artifact, for optuna-dashboard."""
+        if self.folders.draw is None:
             return
         trial = self.trial
         name = trial.user_attrs.get(records.NAMED)
         title = f"Trial {trial.number} of {trial.study.study_name}" + (f": {name}" if name else "")
         try:
-            svg = self.kept.draw(spec, self.task.input_size, title)
-        except Exception as fault:  # whatever it is, the network can be trained without
-            self.watch.stage(trial.number, f"not drawn: {fault}")
+            svg = self.folders.draw(spec, self.task.input_size, title)
+        except Exception as fault:  # whatever it is, the network can be trained without a drawing
+            self.callbacks.stage(trial.number, f"drawing failed: {fault}")
             return
         self._upload("schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
 
     def _upload(self, name: str, write: Callable[[Path], object]) -> str:
-        """Keep what `write` puts into a file of that name as an artifact of the trial; returns its id."""
+        """Store the file that `write` creates as an artifact of the trial, and return the artifact's id."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / name
             write(file)
-            return upload_artifact(artifact_store=self.kept.weights, file_path=str(file), study_or_trial=self.trial)
+            store = self.folders.weights
+            return upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=self.trial)
 
-    def _error(self, spec: NetworkSpec, always: bool) -> float:
-        """Validation error in percent at the end of the training; TrialPruned where it is stopped at a rung."""
+    def _error_percent(self, spec: NetworkSpec, always: bool) -> float:
+        """Validation error in percent at the end of training; raises TrialPruned if training is stopped at a rung."""
         trial, task = self.trial, self.task
-        file = self.kept.checkpoints / f"{spec.fingerprint()}.pt"
+        file = self.folders.checkpoints / f"{spec.fingerprint()}.pt"
         conditions = {"network": spec.fingerprint(), "recipe": asdict(task.recipe), "seed": task.seed} | {
             "input size": task.input_size,
             "images": self.images,
             "flip": task.flip,
         }
         errors: dict[str, float] = {}
-        begun: list[Training[ThreshNet]] = []
+        started: list[Training[ThreshNet]] = []
 
         def resume(training: Training[ThreshNet]) -> None:
-            begun.append(training)
+            started.append(training)
             if file.exists():
                 load_training(training, file, conditions)
-            known = scores(trial.study, spec.fingerprint())
-            errors.update({epochs: error for epochs, error in known.items() if int(epochs) <= len(training.epochs)})
-            if errors:  # so that others know them of a network that is busy
+            before = scores(trial.study, spec.fingerprint())
+            errors.update({epochs: error for epochs, error in before.items() if int(epochs) <= len(training.epochs)})
+            if errors:  # other workers read them while the network is in training
                 trial.set_user_attr(records.RUNGS, errors)
 
         def should_continue(training: Training[ThreshNet], error: float) -> bool:
             errors[str(len(training.epochs))] = error
             trial.set_user_attr(records.RUNGS, errors)
-            save_training(training, file, conditions)  # last: without it the rung is scored once more
+            save_training(training, file, conditions)  # after the error: if interrupted here, the rung is scored again
             trial.set_user_attr(records.IMAGE_PASSES, training.image_passes)
-            self.watch.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
+            self.callbacks.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
             return always or self.policy.should_continue(trial.study, spec.fingerprint())
 
         try:
@@ -225,16 +229,16 @@ class Scoring:
                 rungs=task.rungs,
                 resume=resume,
                 should_continue=should_continue,
-                turn=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
-                progress=self.watch.progress,
+                shared_lease=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
+                progress=self.callbacks.progress,
             )
-        finally:  # a training that failed or was interrupted has cost as much
-            if begun:
-                trial.set_user_attr(records.IMAGE_PASSES, begun[0].image_passes)
+        finally:  # a training that failed or was interrupted also counts towards the cost
+            if started:
+                trial.set_user_attr(records.IMAGE_PASSES, started[0].image_passes)
         epochs = len(trained.epochs)
         trial.set_user_attr(records.EPOCHS, [asdict(epoch) for epoch in trained.epochs])
         if epochs < task.recipe.epochs:
-            raise _turned_away(trial, f"stopped after {epochs} of {task.recipe.epochs} epochs at {trained.error:.2f} %")
+            raise _pruned(trial, f"stopped after {epochs} of {task.recipe.epochs} epochs at {trained.error:.2f} %")
         trial.set_user_attr(records.RUNGS, errors | {str(epochs): trained.error})
         artifact = self._upload("model.safetensors", partial(save_weights, trained.model))
         trial.set_user_attr(records.WEIGHTS, artifact)
@@ -242,31 +246,31 @@ class Scoring:
         return trained.error
 
 
-def describe(trial: Trial, spec: NetworkSpec) -> None:
-    """Write down which network a trial stands for; its fingerprint is its claim, see claims.py."""
+def record_network(trial: Trial, spec: NetworkSpec) -> None:
+    """Store a trial's network in its attributes, except for the fingerprint, which is its claim (see claims.py)."""
     trial.set_user_attr(records.NETWORK, spec.to_json())
     trial.set_user_attr(records.SCHEDULE, records.schedule_of(spec))
 
 
-def _turned_away(trial: Trial, reason: str) -> TrialPruned:
-    """The end of a trial without values, its reason written down."""
+def _pruned(trial: Trial, reason: str) -> TrialPruned:
+    """The exception that prunes a trial, with its reason stored in the trial."""
     trial.set_user_attr(records.REASON, reason)
     return TrialPruned(reason)
 
 
-def _require(trial: Trial, excess: dict[str, float], always: bool) -> None:
-    """Tell Optuna the constraints; end the trial untrained where one is broken, unless it is to run `always`."""
+def _check_constraints(trial: Trial, excess: dict[str, float], always: bool) -> None:
+    """Set the trial's constraints; raises TrialPruned if one is violated, unless the network is `always` trained."""
     for name, value in excess.items():
         trial.set_constraint(name, value)
-    broken = {name: value for name, value in excess.items() if value > 0}
-    if broken and not always:
-        name, value = max(broken.items(), key=lambda item: item[1])
-        over = f"{100 * value:.0f} % over the limit of {name}"
-        raise _turned_away(trial, "pools the image away" if name == "input_size" else over)
+    violated = {name: value for name, value in excess.items() if value > 0}
+    if violated and not always:
+        name, value = max(violated.items(), key=lambda item: item[1])
+        over = f"violates the constraint on {name} by {100 * value:.0f} %"
+        raise _pruned(trial, "input too small: pooling leaves no pixels" if name == "input_size" else over)
 
 
-def _repeat(trial: Trial, earlier: FrozenTrial) -> tuple[float, float]:
-    """End a trial whose network an earlier trial had, with the same outcome."""
+def _duplicate(trial: Trial, earlier: FrozenTrial) -> tuple[float, float]:
+    """End a trial whose network an earlier trial has, with the outcome of that trial."""
     trial.set_user_attr(records.DUPLICATE_OF, earlier.number)
     trial.set_user_attr(records.FINGERPRINT, earlier.user_attrs[records.FINGERPRINT])
     for name, value in earlier.constraints.items():
@@ -274,4 +278,4 @@ def _repeat(trial: Trial, earlier: FrozenTrial) -> tuple[float, float]:
     if earlier.state is TrialState.COMPLETE:
         error, latency_ms = earlier.values
         return error, latency_ms
-    raise TrialPruned(f"the network of trial {earlier.number}")
+    raise TrialPruned(f"same network as trial {earlier.number}")

@@ -1,4 +1,4 @@
-"""Pareto arithmetic on arrays of points (n, 2); both columns are minimised."""
+"""Pareto arithmetic on arrays of points (n, 2); both columns are minimized."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,7 +7,7 @@ Points = NDArray[np.float64]
 
 
 def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
-    """Mask (n,) of the points that no other point dominates; equal points stand or fall together."""
+    """Mask (n,) of the points that no other point dominates; equal points are all in or all out."""
     values = _points(points)
     mask = np.zeros(len(values), dtype=bool)
     best = np.inf
@@ -28,7 +28,7 @@ def dominators(points: ArrayLike, point: ArrayLike) -> NDArray[np.intp]:
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
-    """Area that the points dominate within the box below `reference` (2,); points outside it add nothing."""
+    """Area that the points dominate below `reference` (2,); points beyond the reference add nothing."""
     values, (right, top) = _points(points), np.asarray(reference, dtype=np.float64)
     values = values[(values[:, 0] < right) & (values[:, 1] < top)]
     front = values[non_dominated(values)]
@@ -38,9 +38,9 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
 
 
 def contributions(front: ArrayLike, reference: ArrayLike) -> Points:
-    """Area (n,) that would be lost without each of n points, and its equals, in the box below `reference` (2,).
+    """Hypervolume contribution (n,) of each point and its duplicates, relative to `reference` (2,).
 
-    None of the points may dominate another, nor lie outside the box.
+    No point may dominate another or lie beyond the reference.
     """
     (right, top) = np.asarray(reference, dtype=np.float64)
     values, place = np.unique(_points(front), axis=0, return_inverse=True)  # by the first column, so heights fall
@@ -52,8 +52,8 @@ def contributions(front: ArrayLike, reference: ArrayLike) -> Points:
 def knee(points: ArrayLike) -> int:
     """Index of the front's knee: the non-dominated point farthest below the line between the front's two ends.
 
-    Both axes are scaled to the front's range first (Das, 1999, "On characterizing the knee of the Pareto curve"). With
-    two points or fewer on the front it is the one with the smaller first coordinate. ValueError for no points.
+    Both axes are first scaled to the front's range (Das, 1999, "On characterizing the knee of the Pareto curve"). The
+    knee of one or two points is the one with the smaller first coordinate. Raises ValueError if there are no points.
     """
     values = _points(points)
     if len(values) == 0:

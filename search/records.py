@@ -1,4 +1,4 @@
-"""What a study remembers of a trial: the names of its user attributes, and a record read back from them."""
+"""Records of trials: the names of the user attributes that a study stores, and one trial read back from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from threshnet.spec import NetworkSpec
 # The user attributes of a trial.
 FINGERPRINT = "fingerprint"  # hash of the network; equal networks share it
 NETWORK = "network"  # the network as JSON, NetworkSpec.to_json()
-SCHEDULE = "schedule"  # the connection schedule of each block, in words
+SCHEDULE = "schedule"  # the connection schedule of each block, as text
 NAMED = "named"  # name of a named network; absent for a discovered one
 COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
 LATENCY = "latency"  # readings, {backend: Latency.to_json()}; the first backend is the objective
 LATENCY_MS = "latency_ms"  # the objective's latency in ms, present as soon as it is measured
 EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including those of the trials that this one continues
 RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including those of earlier trials
-IMAGE_PASSES = "image_passes"  # training images processed in this trial, repetitions counted
+IMAGE_PASSES = "image_passes"  # training images processed in this trial, each epoch counted
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
 REASON = "reason"  # why the trial failed, was stopped or was not trained
 DUPLICATE_OF = "duplicate_of"  # number of the earlier trial with the same network
@@ -33,15 +33,15 @@ RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this one r
 PROPOSAL = "proposal"  # {"by": sampler, "draws": n, or "among": candidates}; absent for a queued trial
 
 INTERRUPTED = "interrupted"  # the reason of a trial that a user stopped
-UNREACHABLE = "unreachable"  # how the reason begins of a trial whose device could not be reached
-LOST = "lost"  # how the reason begins of a trial that died with its process or of a fault of the program
+UNREACHABLE = "unreachable"  # prefix of the reason of a trial whose device could not be reached
+LOST = "lost"  # prefix of the reason of a trial that died with its process or of an unexpected error
 
 # The user attributes of a study.
 SPEC = "study_spec"  # the study file as JSON
 STUDY = "study_id"  # unique id of the study; its checkpoints are in a folder of that name
 IMAGES = "images"  # {"train": number, "validation": number, "hash": of the images of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
-CONDITIONS = "environment"  # processor, threads and versions of each launch, without repetitions
+CONDITIONS = "environment"  # processor, threads and versions of each launch, each combination once
 REMEASURED = "remeasured"  # as "remeasured NUMBER BACKEND": a reading of a trial's network taken after the study
 
 State = Literal[
@@ -54,76 +54,76 @@ class Record:
     """One trial, read back."""
 
     number: int
-    # "infeasible" was trained though it breaks a limit, "not trained" broke one before its training or could not reach
-    # the front, "stopped" was trained up to a rung below the last.
+    # "infeasible": trained although it violates a constraint; "not trained": pruned before training, as it violates a
+    # constraint or cannot reach the front; "stopped": pruned at a rung below the last.
     state: State
-    # Absent for a trial that proposed nothing yet.
+    # None until the trial has proposed a network.
     network: NetworkSpec | None
     named: str | None
-    # Validation error in percent and latency in milliseconds; absent unless trained.
+    # Validation error in percent and latency in milliseconds; None unless trained.
     error: float | None
     latency_ms: float | None
-    # Readings per backend (device and runtime), the objective's first, those taken after the study last.
+    # Readings by backend (device and runtime): the objective's first, those re-measured after the study last.
     latency: dict[str, Latency]
     costs: dict[str, int]
     epochs: tuple[dict[str, float], ...]
     # Validation error in percent by epochs trained, at every rung reached so far.
     rungs: dict[int, float]
-    # Number of training images seen in this trial, epochs counted.
+    # Number of training images processed in this trial, each epoch counted.
     image_passes: int
-    # The stopped trial whose training this one goes on with.
+    # Number of the stopped trial whose training this one continues.
     continues: int | None
-    # Relative excess over each limit; feasible when none is above 0.
+    # Relative excess over each limit; feasible if none is above 0.
     constraints: dict[str, float]
     reason: str | None
     weights: str | None
     fingerprint: str | None
     duplicate_of: int | None
-    # Wall-clock seconds from start to end; absent while running.
+    # Wall-clock seconds from start to end; None while running.
     seconds: float | None
 
     @property
     def trained(self) -> bool:
-        """Whether the trial has its own two values."""
+        """True if the trial has values of its own for both objectives."""
         return self.state in ("finished", "infeasible")
 
     @property
     def point(self) -> tuple[float, float]:
-        """(latency in ms, error in percent) of a trained trial."""
+        """(latency in ms, error in percent) of a trained trial; raises ValueError for any other."""
         if self.latency_ms is None or self.error is None:
             raise ValueError(f"trial {self.number} was not trained")
         return self.latency_ms, self.error
 
     @property
     def schedule(self) -> str:
-        """The blocks' schedules in words, first to last."""
+        """The schedules of the network's blocks as text, first to last."""
         return schedule_of(self.network) if self.network else ""
 
 
 def schedule_of(network: NetworkSpec) -> str:
-    """The schedules of a network's blocks in words, first to last."""
+    """The schedules of a network's blocks as text, first to last."""
     return " | ".join(describe(block.links) for block in network.blocks)
 
 
 def records(study: Study) -> list[Record]:
-    """Every trial of the study in order."""
-    later: dict[int, dict[str, Any]] = {}
+    """Every trial of the study, in order of their numbers."""
+    remeasured: dict[int, dict[str, Any]] = {}
     for key, value in study.user_attrs.items():
         if key.startswith(f"{REMEASURED} "):
             _, number, backend = key.split(" ", 2)
-            later.setdefault(int(number), {})[backend] = value
-    return [record(trial, later.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
+            remeasured.setdefault(int(number), {})[backend] = value
+    return [record(trial, remeasured.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
 
 
 def by_end(study: Study, read: Sequence[Record]) -> list[Record]:
-    """Those of a study's records whose trials have ended, in the order in which they did."""
+    """The records of a study's ended trials, in the order in which they ended."""
     times = {trial.number: trial.datetime_complete for trial in study.get_trials(deepcopy=False)}
-    known = [(time, each) for each in read if (time := times.get(each.number)) is not None]
-    return [each for _, each in sorted(known, key=lambda pair: (pair[0], pair[1].number))]
+    ended = [(time, each) for each in read if (time := times.get(each.number)) is not None]
+    return [each for _, each in sorted(ended, key=lambda pair: (pair[0], pair[1].number))]
 
 
 def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
-    """One trial of a study, its attributes parsed, with the readings taken after the study (as JSON per backend)."""
+    """One trial of a study with its attributes parsed, and its `remeasured` latencies as JSON by backend."""
     attrs: dict[str, Any] = trial.user_attrs
     values: Sequence[float | None] = trial.values or (None, None)
     return Record(
@@ -152,7 +152,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
 
 
 def unfinished(trial: FrozenTrial) -> bool:
-    """Whether a trial was interrupted or lost: its network is not to blame and may be tried again."""
+    """True if a trial was interrupted or lost: not its network's fault, so the network may be tried again."""
     return str(trial.user_attrs.get(REASON, "")).startswith((INTERRUPTED, UNREACHABLE, LOST))
 
 
@@ -172,11 +172,11 @@ def _state(trial: FrozenTrial) -> State:
             return "waiting"
 
 
-LATENCY_LIMIT = "latency_ms"  # the constraint that holds on the study's own backend only, see space.Limits
+LATENCY_LIMIT = "latency_ms"  # the constraint that applies to the study's own backend only, see space.Limits
 
 
 def seen_on(record: Record, backend: str) -> Record:
-    """A trained record with that backend's reading as its latency, free of the study's latency limit."""
+    """A trained record with another backend's reading as its latency, without the study's latency constraint."""
     latency = record.latency[backend]
     constraints = {name: value for name, value in record.constraints.items() if name != LATENCY_LIMIT}
     return replace(
@@ -189,5 +189,5 @@ def seen_on(record: Record, backend: str) -> Record:
 
 
 def reading(record: Record) -> Latency:
-    """The latency reading that a record's latency_ms is from."""
+    """The reading behind a record's latency_ms."""
     return next(iter(record.latency.values()))

@@ -1,4 +1,4 @@
-"""Running a study: named networks first, then what the sampler proposes, until there are enough trained networks."""
+"""The loop of a study: named networks first, then the sampler's proposals, until enough networks are trained."""
 
 import os
 import socket
@@ -21,24 +21,21 @@ from search.volume import curve, plateau, reference_point
 from space import encode
 from threshnet.spec import NetworkSpec
 
-# A study gives up after this many proposals in a row that were not trained.
-FRUITLESS = 500
-# A trial whose sampler takes longer than this has lost its process; so has one that another host began this long ago.
-PROPOSING = timedelta(minutes=10)
-ELSEWHERE = timedelta(days=1)
-# How often a lost trial is repeated: a network that kills its process must not stop a study for good.
-RETRIES = 2
-# A run ends after this many trials in a row whose device could not be reached; each of them is queued once more.
-UNREACHABLE = 3
+MAX_REJECTED = 500  # consecutive duplicates or infeasible proposals after which a run gives up
+PROPOSAL_TIMEOUT = timedelta(minutes=10)  # a trial that proposes for longer is lost: its process is gone
+REMOTE_WORKER_TIMEOUT = timedelta(days=1)  # a trial of another host that runs for longer is lost
+MAX_RETRIES = 2  # repetitions of a lost trial: a network that kills its process must not block a study forever
+MAX_UNREACHABLE = 3  # consecutive trials with an unreachable device after which a run ends; each one is queued again
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended."""
+    """The outcome of a run."""
 
-    # Trained or failed trials of the study, all runs together.
+    # Trained or failed trials of the study, over all runs.
     trials: int
-    # "enough", "spent", "plateau", "timeout", "interrupted", "fruitless" or "unreachable".
+    # The reason for the end: "enough" (trials), "spent" (budget), "plateau", "timeout", "interrupted", "fruitless"
+    # (MAX_REJECTED proposals) or "unreachable" (MAX_UNREACHABLE trials).
     ended: str
 
 
@@ -48,63 +45,63 @@ def run(
     data: SearchData,
     named: Mapping[str, NetworkSpec],
     sampler: str,
-    kept: StudyFolders,
+    folders: StudyFolders,
     *,
     trials: int,
     budget: float | None = None,
     until_plateau: bool = False,
     timeout_s: float | None = None,
-    watch: Callbacks | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Outcome:
-    """Go on with `study` until it has `trials` trained or failed networks, named ones included.
+    """Continue `study` until it has `trials` trained or failed networks, named ones included.
 
-    It ends before that where its trainings have seen as many images as `budget` full trainings would, and with
-    `until_plateau` where its front no longer moves (search.volume.plateau).
-    A trial fails, and the study goes on, where training or measuring does; any other exception ends the run.
-    Duplicates and networks that break a limit before training do not count. `watch` looks on.
-    Ctrl-C ends the run; the network in training is then repeated by the next run.
+    It ends earlier once its trainings have processed as many images as `budget` full trainings would and, with
+    `until_plateau`, once its front has plateaued (search.volume.plateau).
+    If training or measuring fails, the trial fails and the study continues; any other exception ends the run.
+    Duplicates and networks that are pruned before training do not count. `callbacks` report the progress.
+    Ctrl-C ends the run; the next run repeats the network that was in training.
     """
     seed = task.seed + len(study.get_trials(deepcopy=False))  # a resumed sampler must not repeat its first draws
     policy = study.sampler = sampler_for(sampler, task, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
-    watch = watch or NoCallbacks()
+    callbacks = callbacks or NoCallbacks()
     ended = "timeout"
-    fruitless = unreachable = 0
+    rejected = unreachable = 0
 
-    def come_to(done: int) -> str | None:
-        """The end that the study has come to, if it has."""
+    def stop_reason(done: int) -> str | None:
+        """The reason to stop now, if there is one."""
         if done >= trials:
             return "enough"
-        if budget is not None and spent(study) >= budget * full:
+        if budget is not None and images_processed(study) >= budget * full:
             return "spent"
-        return "plateau" if until_plateau and settled(study, task) else None
+        return "plateau" if until_plateau and has_plateaued(study, task) else None
 
     def after(study: Study, trial: FrozenTrial) -> None:
-        nonlocal ended, fruitless, unreachable
-        watch.finished(records.record(trial))
+        nonlocal ended, rejected, unreachable
+        callbacks.finished(records.record(trial))
         done = counted(study)
-        watch.counted(done)
-        fruitless = 0 if counts(trial) or stopped(trial) else fruitless + 1
+        callbacks.counted(done)
+        rejected = 0 if counts(trial) or stopped(trial) else rejected + 1
         unreachable = unreachable + 1 if _unreachable(trial) else 0
         if unreachable:
-            enqueue(study, task, named)  # once more
-        if end := come_to(done):
-            ended = end
+            enqueue(study, task, named)  # queues the trial again
+        if reason := stop_reason(done):
+            ended = reason
             study.stop()
-        elif fruitless >= FRUITLESS:
+        elif rejected >= MAX_REJECTED:
             ended = "fruitless"
             study.stop()
-        elif unreachable >= UNREACHABLE:
+        elif unreachable >= MAX_UNREACHABLE:
             ended = "unreachable"
             study.stop()
 
     full = task.recipe.image_passes(len(data.train))
     done = counted(study)
-    if end := come_to(done):
-        return Outcome(done, end)
-    watch.counted(done)
-    score = scorer(task, data, policy, kept, watch)
+    if reason := stop_reason(done):
+        return Outcome(done, reason)
+    callbacks.counted(done)
+    score = scorer(task, data, policy, folders, callbacks)
     try:
         study.optimize(score, timeout=timeout_s, callbacks=[after], catch=FAILURES)
     except KeyboardInterrupt:
@@ -113,24 +110,24 @@ def run(
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial counts towards the size of a study: its network was trained, or failed to."""
+    """True if a trial counts towards the size of a study: its network was trained, or failed."""
     attrs = trial.user_attrs
     ended = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
     return ended and records.DUPLICATE_OF not in attrs and not records.unfinished(trial)
 
 
 def counted(study: Study) -> int:
-    """How many trials of the study count."""
+    """Number of trials of the study that count."""
     return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
 
 
-def spent(study: Study) -> int:
-    """Training images that a study's trials have seen, repetitions counted."""
+def images_processed(study: Study) -> int:
+    """Training images processed by a study's trials, each epoch counted."""
     return sum(trial.user_attrs.get(records.IMAGE_PASSES, 0) for trial in study.get_trials(deepcopy=False))
 
 
-def settled(study: Study, task: Task) -> bool:
-    """Whether the study's front no longer moves."""
+def has_plateaued(study: Study, task: Task) -> bool:
+    """True if the study's front has plateaued."""
     read = records.records(study)
     if not any(record.trained for record in read):
         return False
@@ -139,16 +136,16 @@ def settled(study: Study, task: Task) -> bool:
 
 
 def fail_abandoned(study: Study) -> None:
-    """Fail the running trials whose process is gone as lost, so that they are repeated."""
+    """Mark running trials whose process is gone as lost, so that they are repeated."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(records.WORKER)
         age = datetime.now() - (trial.datetime_start or datetime.min)
         if worker is None:
-            gone = age > PROPOSING
+            gone = age > PROPOSAL_TIMEOUT
         elif worker["host"] == socket.gethostname():
             gone = worker["pid"] == os.getpid() or not _alive(worker["pid"])
         else:
-            gone = age > ELSEWHERE
+            gone = age > REMOTE_WORKER_TIMEOUT
         if gone:
             with suppress(UpdateFinishedTrialError, ValueError):  # another worker was faster
                 reason = f"{records.LOST}: its process is gone"
@@ -157,24 +154,24 @@ def fail_abandoned(study: Study) -> None:
 
 
 def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
-    """Queue the named networks that the study has not seen, and the networks whose trials were interrupted or lost."""
-    seen = study.get_trials(deepcopy=False)
-    names = {trial.user_attrs.get(records.NAMED) for trial in seen}
+    """Queue the named networks that the study lacks, and the networks whose trials were interrupted or lost."""
+    trials = study.get_trials(deepcopy=False)
+    names = {trial.user_attrs.get(records.NAMED) for trial in trials}
     for name, spec in named.items():
         if name not in names:
             study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: name})
-    retried = {trial.user_attrs.get(records.RETRY_OF) for trial in seen}
-    for trial in seen:
-        # A trial stopped amid its proposal has only some of its parameters: all of them if it was queued, else none.
+    retried = {trial.user_attrs.get(records.RETRY_OF) for trial in trials}
+    for trial in trials:
+        # A trial that ended while proposing may lack parameters: a queued one still has all of them, any other none.
         params = trial.params if records.FINGERPRINT in trial.user_attrs else trial.system_attrs.get("fixed_params")
-        again = records.unfinished(trial) and trial.number not in retried and _losses(trial, seen) <= RETRIES
+        again = records.unfinished(trial) and trial.number not in retried and _losses(trial, trials) <= MAX_RETRIES
         if again and params:
-            kept = {key: trial.user_attrs[key] for key in (records.NAMED,) if key in trial.user_attrs}
-            study.enqueue_trial(params, user_attrs=kept | {records.RETRY_OF: trial.number})
+            attrs = {key: trial.user_attrs[key] for key in (records.NAMED,) if key in trial.user_attrs}
+            study.enqueue_trial(params, user_attrs=attrs | {records.RETRY_OF: trial.number})
 
 
 def _losses(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
-    """How often the network of a trial was lost so far, the trials that this one repeats included."""
+    """Number of times that a trial was lost, including the trials that it repeats."""
     before = trial.user_attrs.get(records.RETRY_OF)
     lost = trial.user_attrs.get(records.REASON) != records.INTERRUPTED and not _unreachable(trial)
     return lost + (0 if before is None else _losses(trials[before], trials))

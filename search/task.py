@@ -1,4 +1,4 @@
-"""What a study asks of every candidate."""
+"""The search problem that every candidate of a study is scored on."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,31 @@ from threshnet.spec import NetworkSpec
 
 @dataclass(frozen=True)
 class Task:
-    """What a study asks of every candidate."""
+    """The search problem of a study: the space, the limits, and how candidates are trained and measured."""
 
     space: Space
     # Height and width of the images, pixels.
     input_size: int
     limits: Limits
     recipe: Recipe
-    # Whether training may mirror images where the recipe leaves that to the data set.
+    # Whether training may flip images horizontally if the recipe leaves that to the data set.
     flip: bool
     # Seed of the weights and the order of the images, the same for every candidate.
     seed: int
-    # Epochs after which a training is scored and may be stopped, rising; the last one is the recipe's end.
+    # Epochs after which a training is scored and may be stopped, increasing; the last one is the recipe's end.
     rungs: tuple[int, ...]
-    # What trains: "cpu", "cuda", "cuda:1".
+    # The torch device that trains: "cpu", "cuda", "cuda:1".
     trains_on: str
-    # Where latency is measured, and through which runtimes; the first one's reading is the objective.
+    # The device and the runtimes that latency is measured with; the first runtime's reading is the objective.
     device: str
     runtimes: tuple[str, ...]
     protocol: Protocol
 
     def counted(self, spec: NetworkSpec) -> tuple[Costs | None, dict[str, float]]:
-        """Costs of a network, None where its pools leave no pixel, and the constraints that counting can tell."""
+        """Costs of a network, and the constraints that follow from counting.
+
+        Costs are None if the input is too small, so that pooling leaves no pixels.
+        """
         room = {"input_size": smallest_input(spec) / self.input_size - 1}
         if room["input_size"] > 0:
             return None, room
@@ -41,5 +44,5 @@ class Task:
         return costs, room | self.limits.of_costs(costs)
 
     def fits(self, spec: NetworkSpec) -> bool:
-        """Whether a network keeps every limit that counting can tell."""
+        """True if a network satisfies every constraint that follows from counting."""
         return all(value <= 0 for value in self.counted(spec)[1].values())

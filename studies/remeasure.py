@@ -30,7 +30,7 @@ class Remeasured:
 
 
 def remeasure(
-    loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol, watch: Callbacks, *, again: bool = False
+    loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol, callbacks: Callbacks, *, again: bool = False
 ) -> Remeasured:
     """Measure every trained network of a study on a device, storing each reading as soon as it is there.
 
@@ -42,23 +42,23 @@ def remeasure(
     networks = networks_of(loaded)
     todo = [(spec, trials) for spec, trials in networks if again or any(place not in trial.latency for trial in trials)]
     taken, before, failed = 0, len(networks) - len(todo), dict[int, str]()
-    watch.counted(before)
+    callbacks.counted(before)
     try:
         for spec, trials in todo:
             first = trials[0]
-            watch.stage(first.number, f"measuring on {place}")
+            callbacks.stage(first.number, f"measuring on {place}")
             try:
                 latency = measure_on(device, spec, loaded.spec.input_size, runtime, protocol)
             except ConnectionLost:
                 raise
             except MeasurementError as failure:
                 failed[first.number] = str(failure)
-                watch.finished(replace(first, state="failed", reason=str(failure)))
+                callbacks.finished(replace(first, state="failed", reason=str(failure)))
                 continue
             _store(loaded, trials, place, latency)
             taken += 1
-            watch.counted(before + taken)
-            watch.finished(seen_on(replace(first, latency=first.latency | {place: latency}), place))
+            callbacks.counted(before + taken)
+            callbacks.finished(seen_on(replace(first, latency=first.latency | {place: latency}), place))
     except KeyboardInterrupt:
         return Remeasured(taken, before, failed, interrupted=True)
     return Remeasured(taken, before, failed, interrupted=False)

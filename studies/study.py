@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
 from search.convergence import StudyProgress, progress
-from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, quiet
+from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, no_progress
 from search.latency.devices.named import device_named
 from search.objective import Callbacks, StudyFolders
 from search.records import Record, by_end
@@ -68,13 +68,13 @@ def launch(
     until_plateau: bool | None = None,
     timeout_s: float | None = None,
     runs: Path = DEFAULT_RUNS,
-    watch: Callbacks | None = None,
-    progress: Progress = quiet,
+    callbacks: Callbacks | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[LoadedStudy, Outcome]:
     """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
 
     `trials`, `budget` (full trainings) and `until_plateau` override the spec's; it stops after `timeout_s` seconds.
-    `watch` looks on, `progress` hears of images being read.
+    `callbacks` report on trials, `progress` on images being read.
     InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
     """
     waits = timeout_s is None or (type(timeout_s) in (int, float) and timeout_s >= 0)
@@ -100,7 +100,7 @@ def launch(
             budget=spec.budget,
             until_plateau=spec.until_plateau,
             timeout_s=timeout_s,
-            watch=watch,
+            callbacks=callbacks,
         )
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"storage {shown(storage)!r} cannot be written: {reason(error)}") from None
@@ -124,8 +124,8 @@ def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
 
 
 def flips(spec: StudySpec) -> bool:
-    """Whether training may mirror the images of the spec's data set."""
-    return DATASETS[spec.data.name].mirror if spec.flip is None else spec.flip
+    """True if training may horizontally flip the images of the spec's data set."""
+    return DATASETS[spec.data.name].flip if spec.flip is None else spec.flip
 
 
 def _resolved(

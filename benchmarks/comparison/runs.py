@@ -141,11 +141,11 @@ def _train(
     data = images.search
     try:
         with memory_errors():
-            training = Training(system.make, data.train, recipe, flip=data.mirror, seed=conditions["seed"])
+            training = Training(system.make, data.train, recipe, flip=data.flip, seed=conditions["seed"])
             if checkpoint.exists():
                 load_training(training, checkpoint, conditions)
             while not training.finished:
-                epoch = training.step_epoch(turn=shared)
+                epoch = training.step_epoch(shared_lease=shared)
                 save_training(training, checkpoint, conditions)
                 told = f"epoch {epoch.number}, loss {epoch.loss:.3f}, {epoch.seconds:.0f} s"
                 sys.stderr.write(f"{system.title}: {told}\n")

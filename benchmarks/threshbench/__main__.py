@@ -63,7 +63,7 @@ def train(spec: NetworkSpec, seed: int, flip: bool) -> dict[str, Any]:
     training = Training(partial(build, spec), _data.train, RECIPE, flip=flip, seed=seed)
     errors = []
     while not training.finished:
-        training.step_epoch(turn=shared)
+        training.step_epoch(shared_lease=shared)
         if len(training.epochs) in RUNGS:
             errors.append(error_percent(training.current(shared), _data.validation, shared))
     seconds = time.perf_counter() - began

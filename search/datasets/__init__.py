@@ -1,1 +1,1 @@
-"""The data sets: which there are, and how their images are read."""
+"""Data sets by name, and the readers of their images."""

@@ -1,4 +1,4 @@
-"""Readers of the data sets, and how an image becomes RGB pixels."""
+"""Readers of the data sets, and the conversion of images to RGB pixels."""
 
 import fcntl
 import http.client
@@ -21,26 +21,26 @@ from search.datasets.named import Part
 from threshnet.errors import InputError
 
 Progress = Callable[[str, int, int], None]
-"""Called with (what is being done, steps done, steps in all); always from the thread that asked for the work."""
+"""Called with (description, steps done, total steps), always from the thread that called the function."""
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-CHUNK = 256  # images a thread decodes before it reports
-DIGITS_SEED = 0  # of the one train / test split that every user of the digits shares
+CHUNK = 256  # images that a thread decodes before it reports
+DIGITS_SEED = 0  # of the split of the digits into train and test part, which all studies share
 
-# What a damaged file makes Pillow raise: mostly OSError, the others in single formats' headers
+# Exceptions of Pillow for a damaged file: mostly OSError, others from the headers of some formats
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One part of a data set whose images are still to be decoded."""
+    """One part of a data set, its images not decoded yet."""
 
     labels: NDArray[np.int64]  # (n,), indices into the classes
     image: Callable[[int], Image.Image]  # the i-th image, of any size and mode; called from several threads
-    where: str  # for messages: the data set or its folder
+    where: str  # the data set or its folder, for messages
 
 
-def quiet(_what: str, _done: int, _total: int) -> None:
+def no_progress(_what: str, _done: int, _total: int) -> None:
     """Report nothing."""
 
 
@@ -67,30 +67,30 @@ def decode(source: Source, indices: NDArray[np.int64], size: int, what: str, pro
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """Give the image as RGB, its centre square resized to (size, size): bilinear, antialiased, never stretched."""
+    """Convert an image to RGB and resize its central square to (size, size): bilinear, antialiased, not stretched."""
     rgb = to_rgb(image)
     return rgb if rgb.size == (size, size) else ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Give the image as 8-bit RGB: grey becomes three equal channels, transparency is dropped, 16 bits become 8.
+    """Convert an image to 8-bit RGB: grey becomes three equal channels, transparency is dropped, 16 bits become 8.
 
-    Raises ValueError for floating-point pixels, whose range nobody knows.
+    Raises ValueError for floating-point pixels, whose range is unknown.
     """
     if image.mode == "F":
-        raise ValueError("floating-point pixels; allowed are 8 or 16 bits a channel")
+        raise ValueError("floating-point pixels, must be 8 or 16 bits per channel")
     if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip everything above 255 to white
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    if "transparency" in image.info:  # straight to RGB, Pillow warns about a palette with transparent entries
+    if "transparency" in image.info:  # converting a palette with transparent entries directly to RGB makes Pillow warn
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def stratified(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order images so that every prefix holds the classes in their proportions, none off by more than about one.
+    """Order images so that every prefix has the classes in proportion, to within about one image per class.
 
-    `labels` is (n,); gives (n,) indices into it. The r-th of a class's m images comes at r / m of the way, so the
-    first images are one of each class; within a class the given order stays.
+    Returns indices (n,) into `labels` (n,). The r-th of the m images of a class is placed at r / m of the way, so the
+    first images are one of each class. The order within a class stays the same.
     """
     by_class = np.argsort(labels, kind="stable")
     _, first, count = np.unique(labels[by_class], return_index=True, return_counts=True)
@@ -100,9 +100,9 @@ def stratified(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def shuffled(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Order images at random, every prefix stratified; `labels` (n,) gives (n,) indices, equal on every machine.
+    """Order images at random with every prefix stratified; returns indices (n,) into `labels`, equal on every machine.
 
-    RandomState, not Generator: its stream is frozen for ever (NEP 19).
+    RandomState, not Generator, since its stream never changes (NEP 19).
     """
     shuffle = np.random.RandomState(seed).permutation(len(labels)).astype(np.int64)
     return shuffle[stratified(labels[shuffle])]
@@ -112,7 +112,7 @@ def read_digits(_path: Path, part: Part) -> Source:
     """Read scikit-learn's 1,797 grey 8x8 digits; a fixed stratified fifth of them is the test part."""
     bunch: Any = load_digits()
     labels = bunch.target.astype(np.int64)
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # scikit-learn gives 0..16
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # scikit-learn's pixels are from 0 to 16
     order = shuffled(labels, DIGITS_SEED)
     tests = len(order) // 5
     chosen = np.sort(order[:tests] if part == "test" else order[tests:])
@@ -120,7 +120,7 @@ def read_digits(_path: Path, part: Part) -> Source:
 
 
 def read_cifar10(path: Path, part: Part) -> Source:
-    """Read CIFAR-10 from `path`, downloading it on first use; raises InputError if it can be neither found nor had."""
+    """Read CIFAR-10 from `path`, downloading it on first use; raises InputError if that fails."""
     data = _from_torchvision(
         "cifar10",
         lambda download: torchvision.datasets.CIFAR10(path, train=part == "train", download=download),
@@ -131,7 +131,7 @@ def read_cifar10(path: Path, part: Part) -> Source:
 
 
 def read_svhn(path: Path, part: Part) -> Source:
-    """Read SVHN from `path`, downloading it on first use; raises InputError if it can be neither found nor had."""
+    """Read SVHN from `path`, downloading it on first use; raises InputError if that fails."""
     url, file = torchvision.datasets.SVHN.split_list[part][:2]
     data = _from_torchvision(
         "svhn",
@@ -143,51 +143,48 @@ def read_svhn(path: Path, part: Part) -> Source:
 
 
 def read_folder(path: Path, part: Part) -> Source:
-    """List the images of `path`/train or `path`/test, one folder a class, without opening any of them.
+    """List the images of `path`/train or `path`/test, which have one folder per class, without opening them.
 
-    Raises InputError for a missing folder, a class without images, or test classes other than the training classes.
+    Raises InputError for a missing folder, a class without images, or classes that differ between train and test.
     """
     classes = folder_classes(path)
     if part == "test":
         found = _class_folders(path, part)
         for name in sorted({*classes} ^ {*found}):
             lacks, has = ("test", "train") if name in classes else ("train", "test")
-            raise InputError(
-                f"data path {path}: class {name!r} is in {has}/ and not in {lacks}/; allowed are equal classes in both"
-            )
+            raise InputError(f"data path {path}: class {name!r} is in {has}/ but not in {lacks}/, must be in both")
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
         of_class = _image_files(path / part / name)
         if not of_class:
-            raise InputError(
-                f"data path {path / part / name}: a class without images; allowed are {', '.join(IMAGE_SUFFIXES)} files"
-            )
+            suffixes = ", ".join(IMAGE_SUFFIXES)
+            raise InputError(f"data path {path / part / name}: a class without images, must have {suffixes} files")
         files += of_class
         labels += [label] * len(of_class)
     return Source(np.asarray(labels, np.int64), lambda i: _open_image(files[i]), str(path / part))
 
 
 def folder_classes(path: Path) -> tuple[str, ...]:
-    """List the class folders of `path`/train by name; raises InputError if there are none."""
+    """Names of the class folders of `path`/train, sorted; raises InputError if there are none."""
     return _class_folders(path, "train")
 
 
 def _class_folders(path: Path, part: Part) -> tuple[str, ...]:
     if not path.is_dir():
-        raise InputError(f"data path {path}: no such folder; allowed is a folder with train/CLASS/* and test/CLASS/*")
+        raise InputError(f"data path {path}: no such folder, must be a folder with train/CLASS/* and test/CLASS/*")
     if not (path / part).is_dir():
         raise InputError(
-            f"data path {path}: no folder {part}/; allowed is a folder with train/CLASS/* and test/CLASS/*"
+            f"data path {path}: has no folder {part}/, must be a folder with train/CLASS/* and test/CLASS/*"
         )
     classes = sorted(f.name for f in (path / part).iterdir() if f.is_dir() and not f.name.startswith("."))
     if not classes:
-        raise InputError(f"data path {path / part}: no classes; allowed is one folder of images a class")
+        raise InputError(f"data path {path / part}: no classes, must have one folder of images per class")
     return tuple(classes)
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """List the images below a class folder in an order that no file system and no locale changes."""
+    """List the images below a class folder, in an order that does not depend on file system or locale."""
     found = (f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
     return sorted((f for f in found if f.is_file()), key=lambda f: f.relative_to(folder).as_posix())
 
@@ -198,26 +195,26 @@ def _open_image(file: Path) -> Image.Image:
             image.load()
             return to_rgb(image)
     except UNREADABLE as error:
-        raise InputError(f"image {file}: {_one_line(error)}; allowed is a whole image that Pillow can read") from error
+        raise InputError(f"image {file}: {_one_line(error)}; must be an intact image that Pillow can read") from error
 
 
 def in_memory(labels: NDArray[np.int64], pixels: NDArray[np.uint8], where: str) -> Source:
-    """Wrap pixels (n, h, w) or (n, h, w, 3) that are decoded already."""
+    """A source of pixels (n, h, w) or (n, h, w, 3) that are already decoded."""
     return Source(labels, lambda i: Image.fromarray(np.ascontiguousarray(pixels[i])), where)
 
 
 def _from_torchvision(name: str, build: Callable[[bool], Any], path: Path, archive: str) -> Any:  # noqa: ANN401
-    """Build a torchvision data set, which checks every file's MD5, so that half a download never passes for one.
+    """Build a torchvision data set; it verifies the MD5 of every file, so a partial download is never used.
 
-    One process downloads, the others wait for it; a complete copy is only read, so its folder may be read-only.
+    One process downloads while others wait. A complete copy is only read, so its folder may be read-only.
     """
     with warnings.catch_warnings():
-        # NumPy 2.4.0 to 2.4.4 warns of CIFAR-10's old pickles: https://github.com/numpy/numpy/pull/31177
+        # NumPy 2.4.0 to 2.4.4 warns about the old pickles of CIFAR-10: https://github.com/numpy/numpy/pull/31177
         warnings.filterwarnings("ignore", message=r"dtype\(\): align", category=np.exceptions.VisibleDeprecationWarning)
         try:
             return build(False)
         except (OSError, RuntimeError):
-            pass  # not there, or not whole
+            pass  # missing or incomplete
         try:
             path.mkdir(parents=True, exist_ok=True)
             with (path / f".{name}.lock").open("w") as lock:
@@ -225,7 +222,7 @@ def _from_torchvision(name: str, build: Callable[[bool], Any], path: Path, archi
                 return build(True)
         except (OSError, RuntimeError, http.client.HTTPException) as error:
             raise InputError(
-                f"data set {name!r}: no good copy in {path} and the download failed ({_one_line(error)}); "
+                f"data set {name!r}: no intact copy in {path}, and the download failed ({_one_line(error)}); "
                 f"put {archive} there, or use the data set 'folder' with an ImageFolder tree"
             ) from error
 

@@ -24,7 +24,7 @@ DIGIT_CLASSES = tuple("0123456789")
 class Dataset:
     """An entry of DATASETS."""
 
-    # Its name in sentences.
+    # The data set's name in sentences.
     title: str
     # One clause: which images it holds.
     about: str
@@ -32,16 +32,16 @@ class Dataset:
     reader: str
     # Names of the classes in the order of their labels; None: the folders of train/, sorted by name.
     classes: tuple[str, ...] | None
-    # The folder it is read from unless the user names one; None: the user must.
+    # The default folder; None if the user must name one.
     home: Path | None
     # Whether a horizontal flip keeps the class.
-    mirror: bool
+    flip: bool
     # Note shown with every number measured on it; "" for none.
     caveat: str = ""
 
     @property
     def read(self) -> "Callable[[Path, Part], Source]":
-        """The reader, imported."""
+        """The reader function, imported on first use."""
         found: Callable[[Path, Part], Source] = resolve_name(self.reader)
         return found
 
@@ -53,7 +53,7 @@ DATASETS: dict[str, Dataset] = {
         reader="search.datasets.images:read_digits",
         classes=DIGIT_CLASSES,
         home=Path(),
-        mirror=False,
+        flip=False,
         caveat="8x8 grey digits of scikit-learn, enlarged: a smoke test, not a benchmark",
     ),
     "cifar10": Dataset(
@@ -62,7 +62,7 @@ DATASETS: dict[str, Dataset] = {
         reader="search.datasets.images:read_cifar10",
         classes=CIFAR10_CLASSES,
         home=Path("data"),
-        mirror=True,
+        flip=True,
     ),
     "svhn": Dataset(
         title="SVHN",
@@ -70,7 +70,7 @@ DATASETS: dict[str, Dataset] = {
         reader="search.datasets.images:read_svhn",
         classes=DIGIT_CLASSES,
         home=Path("data"),
-        mirror=False,
+        flip=False,
     ),
     "folder": Dataset(
         title="folder",
@@ -78,11 +78,11 @@ DATASETS: dict[str, Dataset] = {
         reader="search.datasets.images:read_folder",
         classes=None,
         home=None,
-        mirror=True,
+        flip=True,
     ),
 }
 
 
 def without_path() -> tuple[str, ...]:
-    """Names of the data sets that are used without a path."""
+    """Names of the data sets that need no path."""
     return tuple(name for name, dataset in DATASETS.items() if dataset.home is not None)

@@ -1,4 +1,4 @@
-"""Trainings on disk: what a stopped or interrupted one needs to go on exactly as if it had not been."""
+"""Checkpoints of trainings, from which a stopped or interrupted training resumes exactly."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,16 +11,16 @@ from threshnet.errors import InputError
 
 
 def save_training(training: Training[Model], file: Path, conditions: Mapping[str, Any]) -> None:
-    """Write a training down with the conditions that it belongs to; a crash leaves the former file whole."""
+    """Write a training with its conditions to a file; a crash leaves the previous file intact."""
     unfinished = file.with_name(file.name + ".partial")
     torch.save({"conditions": dict(conditions), "training": training.state_dict()}, unfinished)
     unfinished.replace(file)
 
 
 def load_training(training: Training[Model], file: Path, conditions: Mapping[str, Any]) -> None:
-    """Go on with the training in the file, a dictionary of plain values and tensors; nothing else is ever read.
+    """Restore a training from a file, of which only plain values and tensors are ever unpickled.
 
-    InputError where the file is damaged or belongs to other conditions.
+    Raises InputError if the file is damaged or has other conditions.
     """
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
@@ -29,7 +29,7 @@ def load_training(training: Training[Model], file: Path, conditions: Mapping[str
         raise _damaged(file, error) from None
     changed = [key for key in conditions if before.get(key) != conditions[key]]
     if changed:
-        raise InputError(f"{file}: belongs to a training with another {changed[0]}; delete it to start anew")
+        raise InputError(f"{file}: belongs to a training with another {changed[0]}; delete it to start over")
     try:
         training.load_state_dict(state)
     except (KeyError, ValueError, RuntimeError) as error:
@@ -38,4 +38,4 @@ def load_training(training: Training[Model], file: Path, conditions: Mapping[str
 
 def _damaged(file: Path, error: Exception) -> InputError:
     lines = str(error).splitlines() or [type(error).__name__]
-    return InputError(f"{file}: damaged ({lines[0]}); delete it to start anew")
+    return InputError(f"{file}: damaged ({lines[0]}); delete it to start over")

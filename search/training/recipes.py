@@ -1,4 +1,4 @@
-"""How a candidate is trained: recipes are data."""
+"""Training recipes, as data."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
@@ -12,7 +12,7 @@ WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate ris
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training, apart from the network, the images and the seed."""
+    """Everything that determines a training, except for the network, the images and the seed."""
 
     # Name of the recipe that the other keys start from.
     name: Annotated[str, Key("recipe")]
@@ -42,7 +42,7 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """The recipe's name, with whatever was changed in it but the epochs."""
+        """The recipe's name, with the values that differ from the named recipe; epochs are left out."""
         known = RECIPES.get(self.name, self)
         names = [field.name for field in fields(self) if field.name != "epochs"]
         changed = [f"{name} {getattr(self, name)}" for name in names if getattr(self, name) != getattr(known, name)]
@@ -54,7 +54,7 @@ class Recipe:
         return f"{self.epochs} epochs of {self.optimiser} in batches of {self.batch}"
 
     def image_passes(self, images: int) -> int:
-        """Training images seen in a whole training on so many; what is left over from the last batch is not seen."""
+        """Training images processed in a full training on `images` images; incomplete batches are dropped."""
         batch = min(self.batch, images)
         return self.epochs * (images // batch) * batch
 
@@ -102,19 +102,19 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe called `name`; InputError lists the recipes there are."""
+    """The recipe called `name`; raises InputError, which lists the recipes, for an unknown name."""
     if name not in RECIPES:
         raise InputError(f"no recipe is named {name!r}; the recipes are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
 def recipes_text() -> str:
-    """The recipes in words: "a (...) or b (...)"."""
+    """The recipes as text: "a (...) or b (...)"."""
     return " or ".join(f"{name} ({recipe.summary})" for name, recipe in RECIPES.items())
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
-    """The learning rate of a step (from 0, of `steps` an epoch) in an epoch (from 1)."""
+    """The learning rate of a step (counted from 0, with `steps` per epoch) in an epoch (counted from 1)."""
     match recipe.schedule:
         case "published":
             return recipe.learning_rate * (1.0 if epoch < 75 else 0.5 if epoch < 150 else 0.25)

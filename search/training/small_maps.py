@@ -1,6 +1,6 @@
-"""Convolutions of maps of a few pixels as products of matrices, which a CPU does several times as fast.
+"""Convolutions of very small feature maps as matrix products, which are several times as fast on a CPU.
 
-Where a map has 2 x 2 pixels or one, most taps of a 3 x 3 kernel fall on padding; torch multiplies them all the same.
+On a map of 2 x 2 pixels or fewer, most taps of a 3 x 3 kernel fall on padding, which torch multiplies nonetheless.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-AROUND = 2  # largest side of maps whose pixels all see each other through a 3 x 3 kernel
-SMALL = 4  # largest side of maps on which products serve 1 x 1 kernels better: measured, beyond it they gain nothing
+MAX_SIDE_3X3 = 2  # largest side of maps that a 3 x 3 kernel covers from every pixel
+MAX_SIDE_1X1 = 4  # largest side of maps on which matrix products were measured to be faster for 1 x 1 kernels
 
 
 class SmallMaps(TorchFunctionMode):
-    """While active, `conv2d` multiplies matrices where maps are small; the result is the same up to rounding."""
+    """While active, `conv2d` uses matrix products on small maps; the result is the same up to rounding errors."""
 
     def __torch_function__(
         self,
@@ -26,27 +26,27 @@ class SmallMaps(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - torch's interface
-        """What torch asks before each of its functions."""
+        """Called by torch in place of each of its functions."""
         if func is functional.conv2d and not kwargs and len(args) == 7:
             maps, kernels, bias, stride, padding, dilation, groups = args
             if (bias, stride, dilation, groups) == (None, (1, 1), (1, 1), 1):
                 side = max(maps.shape[2:])
                 match tuple(kernels.shape[2:]), padding:
-                    case (1, 1), (0, 0) if side <= SMALL:
+                    case (1, 1), (0, 0) if side <= MAX_SIDE_1X1:
                         return functional.linear(maps.permute(0, 2, 3, 1), kernels.flatten(1)).permute(0, 3, 1, 2)
-                    case (3, 3), (1, 1) if side <= AROUND:
+                    case (3, 3), (1, 1) if side <= MAX_SIDE_3X3:
                         return _Around.apply(maps, kernels, _computing(maps))
         return func(*args, **(kwargs or {}))
 
 
 def _computing(maps: Tensor) -> torch.dtype:
-    """The type that a convolution of these maps computes in."""
+    """The dtype in which a convolution of these maps is computed."""
     kind = maps.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else maps.dtype
 
 
 class _Around(torch.autograd.Function):
-    """A convolution of maps (n, c, h, w), h and w at most AROUND, with kernels (d, c, 3, 3) that see all of a map."""
+    """A convolution of maps (n, c, h, w), h and w at most MAX_SIDE_3X3, with kernels (d, c, 3, 3)."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, kernels: Tensor, dtype: torch.dtype) -> Tensor:  # noqa: ANN401 - torch's

@@ -1,4 +1,4 @@
-"""Training one network: a loop that can stop after any epoch and go on later, bit for bit."""
+"""Training of one network: a loop that can stop after any epoch and resume later, bit for bit."""
 
 import copy
 import math
@@ -21,22 +21,22 @@ from threshnet.network import ThreshNet, build
 from threshnet.shared_lease import SharedLease
 from threshnet.spec import NetworkSpec
 
-AVERAGE_SHARE = 0.04  # horizon of the averaged weights, as a share of all steps
-SETTLING = 1000  # training images that settle the batch statistics of averaged weights
-GPU_STRIDE = 20  # steps after which a GPU is waited for
-TURN_S = 0.2  # seconds of steps in one turn: a measurement waits no longer, and taking turns costs little
-DIVERGED = 3.0  # an epoch whose mean loss exceeds this many times a blind guess's has diverged
+AVERAGE_HORIZON = 0.04  # horizon of the averaged weights, as a share of all steps
+BATCH_NORM_IMAGES = 1000  # training images from which the batch statistics of averaged weights are computed
+GPU_SYNC_STEPS = 20  # steps between two synchronizations with a GPU
+LEASE_S = 0.2  # seconds of steps in one shared lease: a measurement waits no longer, and the overhead is small
+DIVERGED_FACTOR = 3.0  # an epoch has diverged if its mean loss exceeds this many times that of chance level
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of the search, not a fault of the program
-    """A training that cannot give a score; the message is the reason."""
+    """A training failed and has no score; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to."""
+    """The result of one epoch."""
 
     # Counted from 1.
     number: int
@@ -47,10 +47,10 @@ class Epoch:
 
 
 class Training(Generic[Model]):
-    """A training under way of the network that `make` gives: `step_epoch` until `finished`, then `result`.
+    """The training of the network that `make` returns: call `step_epoch` until `finished`, then `result`.
 
-    The order of the images, their augmentation and dropout depend on (seed, epoch) alone, so a training restored by
-    `load_state_dict` continues exactly as one that was never interrupted, on the same device and thread count.
+    The order of the images, their augmentation and dropout depend on (seed, epoch) alone. So a training restored by
+    `load_state_dict` continues exactly like one that was never interrupted, on the same device and thread count.
     """
 
     def __init__(
@@ -62,34 +62,34 @@ class Training(Generic[Model]):
         self.images, self.labels = split.images.to(self.device), split.labels.to(self.device)
         self.mixed = recipe.mixed and computes_bf16(self.device)
         self.layout = torch.channels_last if recipe.mixed else torch.contiguous_format
-        # On a CPU the images alone decide the layout of all that follows, and Adam copies weights that are not plain.
-        plain = self.device.type == "cpu"
-        self.convolving: Callable[[], AbstractContextManager[object]] = SmallMaps if plain else nullcontext
+        # On a CPU the layout of the images decides that of all activations, and Adam copies weights in another layout.
+        cpu = self.device.type == "cpu"
+        self.convolving: Callable[[], AbstractContextManager[object]] = SmallMaps if cpu else nullcontext
         with _seeded(seed, self.device):
-            self.model = _placed(make(), self.device, torch.contiguous_format if plain else self.layout)
+            self.model = _placed(make(), self.device, torch.contiguous_format if cpu else self.layout)
         self.steps = len(split) // recipe.batch
         self.average = copy.deepcopy(self.model) if recipe.averaged else None
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averages: list[Tensor] = [] if self.average is None else list(self.average.parameters())
         self.optimiser = _optimiser(self.model, recipe)
         self.epochs: list[Epoch] = []
-        # Numbers that the network gives for an image, known once it has seen one.
+        # Number of logits, known after the first step.
         self.logits = 0
-        # Images that it was given since it was made or restored, repetitions counted.
+        # Training images processed since construction or restoration, each epoch counted.
         self.image_passes = 0
-        self.stride = GPU_STRIDE if self.device.type == "cuda" else 1
+        self.stride = GPU_SYNC_STEPS if self.device.type == "cuda" else 1
 
     @property
     def finished(self) -> bool:
-        """Whether every epoch of the recipe is done."""
+        """True once every epoch of the recipe is done."""
         return len(self.epochs) >= self.recipe.epochs
 
     def step_epoch(
-        self, progress: Callable[[int, int], None] = lambda done, total: None, turn: SharedLease = nullcontext
+        self, progress: Callable[[int, int], None] = lambda done, total: None, shared_lease: SharedLease = nullcontext
     ) -> Epoch:
-        """Train one epoch; `progress` hears (steps done, steps); steps run inside a `turn`, TURN_S at a time.
+        """Train one epoch; raises TrainingFailed if the loss diverges.
 
-        TrainingFailed where the loss leaves all bounds.
+        `progress` is called with (steps done, total steps). Steps run inside a `shared_lease`, LEASE_S seconds each.
         """
         number, started = len(self.epochs) + 1, time.perf_counter()
         total = torch.zeros((), device=self.device)
@@ -98,8 +98,8 @@ class Training(Generic[Model]):
             order = torch.randperm(len(self.labels)).to(self.device)
             done = 0
             while done < self.steps:
-                with turn():
-                    until = time.perf_counter() + TURN_S
+                with shared_lease():
+                    until = time.perf_counter() + LEASE_S
                     while True:
                         stop = min(done + self.stride, self.steps)
                         total += self._steps(order, done, stop)
@@ -108,18 +108,18 @@ class Training(Generic[Model]):
                         if done == self.steps or time.perf_counter() >= until:
                             break
         mean = float(total) / self.steps
-        blind = math.log(self.logits)
+        chance = math.log(self.logits)
         if not math.isfinite(mean):
             raise TrainingFailed(f"the loss was not finite in epoch {number}")
-        if mean > DIVERGED * blind:
+        if mean > DIVERGED_FACTOR * chance:
             raise TrainingFailed(
-                f"the training diverged: mean loss {mean:.3g} in epoch {number} (a blind guess has {blind:.3g})"
+                f"the training diverged: mean loss {mean:.3g} in epoch {number} (chance level is {chance:.3g})"
             )
         self.epochs.append(Epoch(number, mean, time.perf_counter() - started))
         return self.epochs[-1]
 
     def _steps(self, order: Tensor, first: int, stop: int) -> Tensor:
-        """The optimiser steps from `first` to before `stop`, done when this returns; the sum of their losses."""
+        """Take the optimizer steps `first` to `stop` - 1, wait for them, and return the sum of their losses."""
         batch = self.recipe.batch
         self.image_passes += (stop - first) * batch
         losses = [self._step(step, order[step * batch : (step + 1) * batch]) for step in range(first, stop)]
@@ -128,7 +128,7 @@ class Training(Generic[Model]):
         return torch.stack(losses).sum()
 
     def _step(self, step: int, chosen: Tensor) -> Tensor:
-        """One optimiser step on the chosen images; its loss."""
+        """Take one optimizer step on the chosen images and return its loss."""
         recipe, number = self.recipe, len(self.epochs) + 1
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, number, step, self.steps)
@@ -147,30 +147,31 @@ class Training(Generic[Model]):
 
     @torch.no_grad()
     def _average(self, *, first: bool) -> None:
-        """Move the averaged weights towards those of a step; the `first` are taken as they are."""
-        share = 1 / max(2.0, AVERAGE_SHARE * self.steps * self.recipe.epochs)
+        """Update the averaged weights with those of a step; the `first` step initializes them."""
+        share = 1 / max(2.0, AVERAGE_HORIZON * self.steps * self.recipe.epochs)
         torch._foreach_lerp_(self.averages, self.weights, 1.0 if first else share)
 
-    def current(self, turn: SharedLease = nullcontext) -> Model:
-        """A copy of the network as it stands, on the training's device in eval mode.
+    def current(self, shared_lease: SharedLease = nullcontext) -> Model:
+        """A copy of the current network in eval mode, on the training's device.
 
-        Where the recipe averages, these are the averaged weights with the batch statistics that they themselves give on
-        training images, taken inside a `turn`: those of the steps lag behind, at a low rung by most of the training.
+        If the recipe averages weights, they are the averaged weights with batch statistics recomputed on training
+        images, inside a `shared_lease`: the running statistics of the steps lag behind, at a low rung by most of the
+        training.
         """
         if self.average is None:
             return copy.deepcopy(self.model).eval()
         model = copy.deepcopy(self.average).eval()
-        images = self.images[:SETTLING]
+        images = self.images[:BATCH_NORM_IMAGES]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            _settle(model, images.tensor_split(max(1, len(images) // BATCH)), turn)
+            _recompute_batch_norm(model, images.tensor_split(max(1, len(images) // BATCH)), shared_lease)
         return model
 
-    def result(self, turn: SharedLease = nullcontext) -> Model:
-        """As `current`, on the CPU."""
-        return on_cpu(self.current(turn))
+    def result(self, shared_lease: SharedLease = nullcontext) -> Model:
+        """The same as `current`, on the CPU."""
+        return on_cpu(self.current(shared_lease))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `load_state_dict` needs to go on after the last finished epoch."""
+        """The state from which `load_state_dict` resumes after the last finished epoch."""
         return {
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -179,7 +180,7 @@ class Training(Generic[Model]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where the training that gave `state` stopped."""
+        """Resume from the `state_dict` of another training."""
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -189,24 +190,24 @@ class Training(Generic[Model]):
 
 @dataclass(frozen=True)
 class Trained:
-    """A training that came to a rung where it was stopped, or to its end."""
+    """The result of a training that ran to its end or was stopped at a rung."""
 
     # On the CPU, in eval mode.
     model: ThreshNet
     epochs: tuple[Epoch, ...]
-    # Validation error, percent, in fp32, by epochs trained: at every rung on the way and where it ended.
+    # Validation error in percent, in fp32, by epochs trained: at every rung passed and at the end.
     errors: dict[int, float]
-    # Training images seen, repetitions counted, those before a checkpoint left out.
+    # Training images processed, each epoch counted; those before a checkpoint are not included.
     image_passes: int
 
     @property
     def error(self) -> float:
-        """Validation error, percent, of the model."""
+        """Validation error of the model in percent."""
         return self.errors[len(self.epochs)]
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 natively, so that autocast is quicker and not slower."""
+    """True if the device multiplies bf16 natively, so that autocast is faster."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -225,15 +226,15 @@ def train(
     rungs: Collection[int] = (),
     resume: Callable[[Training[ThreshNet]], None] = lambda training: None,
     should_continue: Callable[[Training[ThreshNet], float], bool] = lambda training, error: True,
-    turn: SharedLease = nullcontext,
+    shared_lease: SharedLease = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
-    """Train a network to the end of the recipe, or to a rung where it is stopped, and score it on validation images.
+    """Train a network to the end of the recipe or until it is stopped at a rung, and score it on validation images.
 
-    `flip` allows horizontal flips; `rungs` are epochs after which the network is scored, and training continues if
-    `should_continue` agrees, given the training and the error in percent; `resume` may restore a stopped training.
-    Whatever loads the machine runs inside a `turn`, for a moment at a time; `progress` hears (steps done, steps in
-    all). TrainingFailed gives the reason where there is no score, lack of memory included.
+    `flip` allows horizontal flips. After each of the `rungs`, in epochs, the network is scored, and training continues
+    if `should_continue` returns true, given the training and the error in percent. `resume` may restore a stopped
+    training. All work runs inside a `shared_lease`, a short while at a time. `progress` is called with (steps done,
+    total steps). Raises TrainingFailed, with the reason, if the loss diverges or memory runs out.
     """
     with memory_errors():
         training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed, device=device)
@@ -241,12 +242,15 @@ def train(
         errors, total = dict[int, float](), recipe.epochs * training.steps
         while True:
             done = len(training.epochs) * training.steps
-            training.step_epoch(lambda step, steps: progress(done + step, total), turn)  # noqa: B023 - called at once
+            training.step_epoch(
+                lambda step, steps: progress(done + step, total),  # noqa: B023 - called at once
+                shared_lease,
+            )
             epochs = len(training.epochs)
             if not training.finished and epochs not in rungs:
                 continue
-            model = training.current(turn)
-            errors[epochs] = error_percent(model, validation, turn)
+            model = training.current(shared_lease)
+            errors[epochs] = error_percent(model, validation, shared_lease)
             if training.finished or not should_continue(training, errors[epochs]):
                 break
         trained = Trained(
@@ -257,13 +261,13 @@ def train(
         )
         if training.device.type == "cuda":
             del training
-            torch.cuda.empty_cache()  # a probe needs room beside this process
+            torch.cuda.empty_cache()  # a probe in another process needs the memory
         return trained
 
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn every kind of out-of-memory into TrainingFailed."""
+    """Turn every out-of-memory error into TrainingFailed."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
@@ -274,8 +278,11 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
-def _settle(model: nn.Module, batches: Sequence[Tensor], turn: SharedLease) -> None:
-    """Give every batch norm the mean statistics of these images (n, 3, h, w) uint8, each batch inside a `turn`."""
+def _recompute_batch_norm(model: nn.Module, batches: Sequence[Tensor], shared_lease: SharedLease) -> None:
+    """Set the statistics of every batch norm to their mean over batches of (n, 3, h, w) uint8 images.
+
+    Each batch runs inside a `shared_lease`.
+    """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
@@ -283,7 +290,7 @@ def _settle(model: nn.Module, batches: Sequence[Tensor], turn: SharedLease) -> N
         norm.momentum = None  # a plain mean
         norm.train()
     for batch in batches:
-        with turn(), torch.inference_mode():
+        with shared_lease(), torch.inference_mode():
             model(scaled(batch))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -291,12 +298,12 @@ def _settle(model: nn.Module, batches: Sequence[Tensor], turn: SharedLease) -> N
 
 
 def on_cpu(model: Model) -> Model:
-    """The same model, moved to the CPU in the usual memory layout."""
+    """The same model, moved to the CPU in the contiguous memory layout."""
     return _placed(model, torch.device("cpu"), torch.contiguous_format)
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser; weight decay leaves norms and biases alone."""
+    """The recipe's optimizer, without weight decay for norms and biases."""
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -317,28 +324,28 @@ def _placed(model: Model, device: torch.device, layout: torch.memory_format) -> 
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Run a block on a device under a seed of its own and leave torch's random state as it was."""
+    """Run a block on a device with its own seed, and restore torch's random state afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
 def augment(images: Tensor, *, flip: bool, shift: int) -> Tensor:
-    """Randomly mirrored and translated copies of (n, 3, h, w) images of any dtype, a whole batch at once."""
+    """Randomly flip horizontally and translate a batch of (n, 3, h, w) images of any dtype."""
     n, channels, height, width = images.shape
     device = images.device
-    mirrored = torch.rand(n, 1, device=device) < 0.5 if flip else None
+    flipped = torch.rand(n, 1, device=device) < 0.5 if flip else None
     if not shift:
-        return images if mirrored is None else torch.where(mirrored[:, :, None, None], images.flip(-1), images)
+        return images if flipped is None else torch.where(flipped[:, :, None, None], images.flip(-1), images)
     rows = _reflected(height, torch.randint(-shift, shift + 1, (n, 1), device=device))
     columns = _reflected(width, torch.randint(-shift, shift + 1, (n, 1), device=device))
-    if mirrored is not None:
-        columns = torch.where(mirrored, width - 1 - columns, columns)
+    if flipped is not None:
+        columns = torch.where(flipped, width - 1 - columns, columns)
     pixels = (rows[:, :, None] * width + columns[:, None, :]).reshape(n, 1, height * width)
     return images.flatten(2).gather(2, pixels.expand(n, channels, -1)).view(images.shape)
 
 
 def _reflected(size: int, offsets: Tensor) -> Tensor:
-    """Indices (n, size) of the pixels that a line shows after a translation by each of `offsets` (n, 1)."""
+    """Indices (n, size) of the pixels of a line after a translation by `offsets` (n, 1), reflected at the borders."""
     index = torch.arange(size, device=offsets.device) + offsets
     return (size - 1 - (index.abs() - (size - 1)).abs()).clamp(0, size - 1)

@@ -130,7 +130,7 @@ def launch(
             until_plateau=until_plateau,
             timeout_s=timeout,
             runs=runs,
-            watch=screen,
+            callbacks=screen,
             progress=screen.loading,
         )
     if as_json:
@@ -230,7 +230,7 @@ def pareto(
             OUT.print(front_table(front))
             for part in moves_tables(moves(first, front)):
                 OUT.print(part, highlight=False)
-        for sentence in analysis.progress.told:
+        for sentence in analysis.progress.sentences:
             OUT.print(sentence, highlight=False)
         if first.caveat:
             OUT.print(f"Note: {first.caveat}.", highlight=False)

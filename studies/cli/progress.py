@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from search.convergence import stopped_at
 from search.records import Record
-from search.run import FRUITLESS, Outcome
+from search.run import MAX_REJECTED, Outcome
 from search.volume import plural
 from space import size
 from studies.analysis import StudyAnalysis
@@ -135,7 +135,7 @@ def closing(analysis: StudyAnalysis, outcome: Outcome) -> str:
         "timeout": "time limit reached; rerun the command to resume.",
         "interrupted": "stopped; rerun the command to resume.",
         "unreachable": "stopped, its device cannot be reached; rerun the command to resume.",
-        "fruitless": f"gave up: {FRUITLESS} consecutive duplicates or infeasible proposals.",
+        "fruitless": f"gave up: {MAX_REJECTED} consecutive duplicates or infeasible proposals.",
     }[outcome.ended]
     stopped, failed = sum(stopped_at(loaded.records).values()), failures(loaded.records)
     so_far = f"{loaded.trained} networks trained" + (f", {stopped} stopped early" if stopped else "")
@@ -145,7 +145,7 @@ def closing(analysis: StudyAnalysis, outcome: Outcome) -> str:
     counted = size(spec.space)
     space = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
-    summary = "".join(f"\n{sentence}" for sentence in analysis.progress.told) if loaded.trained else ""
+    summary = "".join(f"\n{sentence}" for sentence in analysis.progress.sentences) if loaded.trained else ""
     return f"{space}{spec.name}: {so_far}: {ended}{summary}{following}"
 
 

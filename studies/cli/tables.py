@@ -131,7 +131,8 @@ def studies_table(storage: str, listed: Sequence[StudySummary]) -> Table:
     table.caption = (
         "stopped: trainings ended at a rung; open: interrupted, running or waiting; "
         "volume: hypervolume in ms x percent, below the chance-level error and the latency limit "
-        f"(without one: {volume.MARGIN} x the slowest named network, else of the first {volume.FIRST})"
+        f"(without one: {volume.REFERENCE_MARGIN} x the slowest named network, "
+        f"else of the first {volume.FIRST_TRAINED})"
     )
     return table
 

@@ -73,7 +73,7 @@ def volume(
             "caveat": caveat,
             "studies": {
                 name: {
-                    "plateau": asdict(judged[name]) | {"told": judged[name].told},
+                    "plateau": asdict(judged[name]) | {"told": judged[name].summary},
                     "curve": [asdict(step) for step in steps],
                 }
                 for name, steps in curves.items()
@@ -83,7 +83,7 @@ def volume(
     else:
         OUT.print(volume_table(curves, price, box))
         for name, one in judged.items():
-            OUT.print(f"{name}: {one.told}", highlight=False)
+            OUT.print(f"{name}: {one.summary}", highlight=False)
         if caveat:
             OUT.print(f"Note: {caveat}.", highlight=False)
     if png:

@@ -129,7 +129,7 @@ def train_network(
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
     whole, scores, first = _whole(images), dict[int, Score](), None
-    flip = images.mirror if assignment.flip is None else assignment.flip
+    flip = images.flip if assignment.flip is None else assignment.flip
     for seed, file in files.items():
         conditions = {
             "network": spec.fingerprint(),

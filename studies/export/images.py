@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from search.data import DataSettings, Progress, SearchData, Split, load_calibration, load_test, quiet
+from search.data import DataSettings, Progress, SearchData, Split, load_calibration, load_test, no_progress
 from search.training.evaluate import scaled
 from threshnet.errors import InputError
 from threshnet.export.quantise import CALIBRATION
@@ -26,7 +26,7 @@ class ExportImages:
     missing: str = ""
 
 
-def images_of_study(settings: DataSettings, size: int, progress: Progress = quiet) -> ExportImages:
+def images_of_study(settings: DataSettings, size: int, progress: Progress = no_progress) -> ExportImages:
     """The images of a data set for an export, or the reason why some are missing."""
     try:
         calibration = scaled(load_calibration(settings, size, CALIBRATION, progress).images)

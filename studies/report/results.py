@@ -114,7 +114,7 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
 def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress) -> str:
     """The README.md of a results folder: the search, its conditions and its fronts, in at most 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
-    plateau, *convergence = progress.told
+    plateau, *convergence = progress.sentences
     states = pd.Series([record.state for record in loaded.records]).value_counts()
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])

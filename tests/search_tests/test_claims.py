@@ -1,4 +1,4 @@
-"""Claims, on each kind of storage: of all trials of one network one may train it, in whatever order they step."""
+"""Claims, on each kind of storage: of all trials of a network exactly one trains it, however their steps interleave."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -29,13 +29,13 @@ NETWORKS = 6
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pause between two looks at a rival, and nothing printed."""
+    """Do not pause between two checks of a rival, and print nothing."""
     monkeypatch.setattr(claims, "POLL_S", 0.0)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def open_study(kind: str, folder: Path, *, hasty: bool = False) -> Study:
-    """The study in a folder, new or as it is; a `hasty` one does not wait for the disk."""
+    """The study in a folder, created if missing; with `hasty`, writes are not synced to disk."""
     storage: BaseStorage
     match kind:
         case "memory":
@@ -53,7 +53,7 @@ def open_study(kind: str, folder: Path, *, hasty: bool = False) -> Study:
 
 
 def close(study: Study) -> None:
-    """Let go of the study's files."""
+    """Close the study's files."""
     storage = study._storage
     backend = getattr(storage, "_backend", storage)
     storage.remove_session()
@@ -69,7 +69,7 @@ def study(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Study]:
 
 
 class Stepped:
-    """A trial in a thread of its own that makes its claim one storage call at a time, as it is told to."""
+    """A trial in its own thread that makes its claim one storage call per `step`."""
 
     def __init__(self, trial: Trial, network: str, continues: FrozenTrial | None = None) -> None:
         self.trial, self.study, self.number = trial, self, trial.number
@@ -111,7 +111,7 @@ class Stepped:
 
 
 def play(steps: Sequence[Stepped], schedule: Sequence[int]) -> list[bool]:
-    """Let trials make their steps in this order, then in turns until all have ended; who has the claim."""
+    """Step the trials in this order, then in rotation until all have ended; return for each if it owns the claim."""
     for place in schedule:
         steps[place % len(steps)].step()
     for _ in range(50):
@@ -124,7 +124,7 @@ def play(steps: Sequence[Stepped], schedule: Sequence[int]) -> list[bool]:
 
 
 def owners(study: Study) -> list[tuple[str, int | None]]:
-    """The claims that stand: network and what is continued."""
+    """The successful claims: network, and number of the continued trial."""
     return [
         (trial.user_attrs[FINGERPRINT], trial.user_attrs.get(CONTINUES))
         for trial in study.get_trials(deepcopy=False)
@@ -132,17 +132,17 @@ def owners(study: Study) -> list[tuple[str, int | None]]:
     ]
 
 
-# Two at a time
+# Two trials
 
 
-def test_a_network_alone_is_claimed(study: Study) -> None:
+def test_a_claim_without_rivals_succeeds(study: Study) -> None:
     trial = study.ask()
     assert claim(trial, "net", None) is None
     assert owners(study) == [("net", None)]
 
 
-def test_in_every_order_of_their_steps_one_of_two_gets_the_network(study: Study) -> None:
-    """A claim is a write, a look, a write and another look."""
+def test_one_of_two_gets_the_network_for_every_interleaving(study: Study) -> None:
+    """A claim is a write, a read, a write and another read."""
     found = set()
     orders = sorted(set(permutations([0, 0, 0, 0, 1, 1, 1, 1])))
     for number, schedule in enumerate(orders):
@@ -152,13 +152,13 @@ def test_in_every_order_of_their_steps_one_of_two_gets_the_network(study: Study)
         loser = study.trials[trials[have.index(False)].number]
         assert loser.user_attrs[DUPLICATE_OF] == trials[have.index(True)].number
         found.add(have.index(True))
-    assert found == {0, 1}  # either may come first
+    assert found == {0, 1}  # either trial may win
     claimed = owners(study)
     assert len(claimed) == len(set(claimed)) == len(orders)
 
 
-def test_in_every_order_one_of_two_goes_on_with_a_stopped_training() -> None:
-    """One write more."""
+def test_one_of_two_resumes_a_stopped_training_for_every_interleaving() -> None:
+    """Such a claim has one more write."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     for number, schedule in enumerate(sorted(set(permutations([0, 0, 0, 0, 1, 1, 1, 1])))):
         first = stop(study, f"net {number}", {"1": 50.0})
@@ -171,7 +171,7 @@ def test_in_every_order_one_of_two_goes_on_with_a_stopped_training() -> None:
     schedule=st.lists(st.integers(0, 3), max_size=30),
     networks=st.lists(st.sampled_from(["net", "another"]), min_size=4, max_size=4),
 )
-def test_of_several_each_network_goes_to_one(schedule: list[int], networks: list[str]) -> None:
+def test_of_several_trials_one_gets_each_network(schedule: list[int], networks: list[str]) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["minimize", "minimize"])
     trials = [study.ask() for _ in networks]
@@ -220,28 +220,28 @@ def test_a_failed_trial_keeps_its_claim(study: Study) -> None:
     assert rival.number == 0
 
 
-def test_a_rival_that_died_before_it_looked_does_not_block_for_ever(
+def test_a_rival_that_died_before_its_check_does_not_block_forever(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, dead = study.ask(), study.ask()
     dead.set_user_attr(FINGERPRINT, "net")
     slept: list[float] = []
-    monkeypatch.setattr(claims, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(claims, "RIVAL_TIMEOUT_S", 0.05)
     monkeypatch.setattr(time, "sleep", slept.append)
     assert claim(first, "net", None) is None
-    assert slept  # it was waited for
+    assert slept  # the rival was waited for
     assert first.user_attrs[OWNER] is True
     assert latest_trials(study)["net"].number == first.number
 
 
-def test_one_that_falls_silent_between_its_look_and_its_last_word_gives_way(
+def test_a_trial_that_pauses_after_its_check_yields_to_the_new_owner(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where its machine slept: another took the network in the meantime."""
-    monkeypatch.setattr(claims, "PATIENCE_S", 0.05)
+    """For instance, its machine was suspended, and another trial took the network in the meantime."""
+    monkeypatch.setattr(claims, "RIVAL_TIMEOUT_S", 0.05)
     early, late = study.ask(), study.ask()
     silent = Stepped(late, "net")
-    for _ in range(2):  # it writes its claim, looks and sees nobody
+    for _ in range(2):  # it writes its claim, and sees no rival
         silent.step()
     assert claim(early, "net", None) is None
     while not silent.ended:
@@ -250,12 +250,12 @@ def test_one_that_falls_silent_between_its_look_and_its_last_word_gives_way(
     assert silent.rival.number == early.number
 
 
-# Which trial tells how a network stands
+# The latest trial of a network
 
 
 @pytest.mark.parametrize("numbers", list(permutations(range(4))))
-def test_the_last_of_a_line_stands_for_a_network_whatever_the_numbers(numbers: tuple[int, ...]) -> None:
-    """A trial gets its number before it is known what it goes on with: the line may jump back and forth."""
+def test_the_latest_trial_is_the_last_of_its_chain_whatever_the_numbers(numbers: tuple[int, ...]) -> None:
+    """A trial is numbered before it decides what to continue, so numbers in a chain may go up and down."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     trials = [study.ask() for _ in numbers]
     before: FrozenTrial | None = None
@@ -269,8 +269,8 @@ def test_the_last_of_a_line_stands_for_a_network_whatever_the_numbers(numbers: t
 
 
 @pytest.mark.parametrize("continued", [False, True])
-def test_the_owner_stands_for_a_network_before_one_that_will_give_way(study: Study, continued: bool) -> None:
-    """The one that came first may have looked last, and may have died since."""
+def test_the_owner_is_the_latest_trial_though_an_earlier_one_has_not_yielded_yet(study: Study, continued: bool) -> None:
+    """The earlier trial may have checked last, and may have died since."""
     before = stop(study, "net", {"1": 50.0}) if continued else None
     slow, owner = study.ask(), study.ask()
     assert claim(owner, "net", before) is None
@@ -280,7 +280,7 @@ def test_the_owner_stands_for_a_network_before_one_that_will_give_way(study: Stu
     assert latest_trials(study)["net"].number == owner.number
 
 
-def test_duplicates_and_trials_that_propose_nothing_stand_for_none(study: Study) -> None:
+def test_duplicates_and_trials_without_a_network_are_never_the_latest(study: Study) -> None:
     study.ask()
     assert claim(study.ask(), "net", None) is None
     late = study.ask()
@@ -289,10 +289,10 @@ def test_duplicates_and_trials_that_propose_nothing_stand_for_none(study: Study)
     assert {name: trial.number for name, trial in latest_trials(study).items()} == {"net": 1}
 
 
-def test_stopped_is_what_was_pruned_at_a_rung() -> None:
+def test_a_trial_is_stopped_if_it_was_pruned_at_a_rung() -> None:
     cases: list[tuple[dict[str, object], bool]] = [
         ({"state": TrialState.PRUNED, "user_attrs": {RUNGS: {"1": 50.0}}}, True),
-        ({"state": TrialState.PRUNED}, False),  # over a limit
+        ({"state": TrialState.PRUNED}, False),  # pruned before training
         ({"state": TrialState.RUNNING, "user_attrs": {RUNGS: {"1": 50.0}}}, False),
         ({"state": TrialState.COMPLETE, "values": [1.0, 2.0], "user_attrs": {RUNGS: {"4": 50.0}}}, False),
     ]
@@ -303,7 +303,7 @@ def test_stopped_is_what_was_pruned_at_a_rung() -> None:
 
 
 def work(kind: str, folder: Path, together: Barrier) -> None:
-    """Propose every network at the same moment as the other workers do."""
+    """Propose every network at the same time as the other workers."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = open_study(kind, folder)
     for number in range(NETWORKS):

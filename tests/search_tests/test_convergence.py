@@ -1,4 +1,4 @@
-"""What a study says of itself: closed forms, and the sentences."""
+"""Rank correlations and the progress of a study: closed forms, and the sentences."""
 
 from dataclasses import replace
 
@@ -28,11 +28,11 @@ def stopped(number: int, *epochs: int, network: str | None = None) -> Record:
 PERFECT = [trained(n, 60.0 - n, 30.0 - n, 100 + n) for n in range(5)]
 
 
-def test_a_perfect_predictor_has_tau_one_and_the_opposite_minus_one() -> None:
+def test_a_perfect_predictor_has_tau_1_and_its_opposite_minus_1() -> None:
     found = convergence(PERFECT)
     assert (found.rung, found.top, found.networks, found.missing) == (1, 4, 5, 0)
-    assert found.rung_tau == pytest.approx(1)  # the better early, the better at the end
-    assert found.params_tau == pytest.approx(1)  # the more params, the less error
+    assert found.rung_tau == pytest.approx(1)  # lower early errors, lower final errors
+    assert found.params_tau == pytest.approx(1)  # more params, lower errors
     assert found.macs_tau == pytest.approx(-1)
 
 
@@ -47,23 +47,23 @@ def test_tau_of_few_or_equal_values_is_none(errors: list[float]) -> None:
 
 
 @given(VALUES)
-def test_tau_is_symmetric_and_turns_with_its_sign(pairs: list[tuple[int, int]]) -> None:
+def test_tau_is_symmetric_and_odd(pairs: list[tuple[int, int]]) -> None:
     a, b = [x for x, _ in pairs], [y for _, y in pairs]
-    there, back, turned = tau(a, b), tau(b, a), tau([-x for x in a], b)
+    there, back, negated = tau(a, b), tau(b, a), tau([-x for x in a], b)
     if there is None:
-        assert back is turned is None
+        assert back is negated is None
     else:
         assert -1 <= there <= 1
-        assert (back, turned) == pytest.approx((there, -there))
+        assert (back, negated) == pytest.approx((there, -there))
 
 
-def test_chance_is_that_of_kendall() -> None:
+def test_the_chance_level_follows_kendalls_variance() -> None:
     """Variance 2 (2 n + 5) / (9 n (n - 1)): 50 / 810 for n = 10."""
     assert chance(10) == pytest.approx(1.96 * (50 / 810) ** 0.5)
     assert chance(3) == 1.0
 
 
-def test_only_networks_with_both_errors_are_audited() -> None:
+def test_only_networks_with_both_errors_are_correlated() -> None:
     unscored = replace(trained(5, 0.0, 99.0, 1), rungs={})
     failed = replace(record(6, "failed", 1.0, 1.0), rungs={1: 10.0})
     copy = replace(trained(7, 0.0, 99.0, 1), state="duplicate")
@@ -72,45 +72,45 @@ def test_only_networks_with_both_errors_are_audited() -> None:
     assert convergence([*PERFECT, over]).networks == 6
 
 
-def test_a_study_without_rungs_is_audited_by_its_costs_alone() -> None:
+def test_without_rungs_only_costs_are_correlated() -> None:
     plain = [replace(one, rungs={4: one.rungs[4]}) for one in PERFECT[:3]]
     plain += [replace(one, rungs={}) for one in PERFECT[3:]]
     found = convergence(plain)
     assert (found.rung, found.top, found.rung_tau, found.networks) == (None, None, None, 5)
     assert found.params_tau == pytest.approx(1)
-    assert found.told == (
-        "Self-audit, Kendall's tau with the final error (1 is a perfect predictor), n = 5 networks: params 1.00, "
-        "MACs -1.00; unrelated numbers stay within 0.80 of 0 in 95 % of cases."
+    assert found.summary == (
+        "Rank correlation with the final error (Kendall's tau, 1 is a perfect predictor, n = 5 networks): params 1.00, "
+        "MACs -1.00; by chance, |tau| stays below 0.80 in 95 % of cases."
     )
 
 
-def test_the_audit_tells_of_rungs_and_of_who_is_missing() -> None:
-    told = convergence([*PERFECT, stopped(7, 1), stopped(8, 1, 2)]).told
-    assert "error after 1 of 4 epochs 1.00, params 1.00, MACs -1.00" in told
-    assert told.endswith("; 2 networks stopped early are missing, so it is about the survivors alone.")
+def test_the_summary_reports_rungs_and_missing_networks() -> None:
+    summary = convergence([*PERFECT, stopped(7, 1), stopped(8, 1, 2)]).summary
+    assert "error after 1 of 4 epochs 1.00, params 1.00, MACs -1.00" in summary
+    assert summary.endswith("; 2 networks stopped early are not included.")
 
 
-def test_few_networks_are_too_few() -> None:
+def test_two_networks_are_too_few() -> None:
     found = convergence([*PERFECT[:2], stopped(7, 1)])
     assert (found.networks, found.rung_tau, found.params_tau, found.macs_tau) == (2, None, None, None)
-    assert found.told == (
-        "Self-audit: 2 networks trained to the end, too few to rank by what was known early; "
-        "1 network stopped early is missing, so it is about the survivors alone."
+    assert found.summary == (
+        "Rank correlation with the final error: available after 3 fully trained networks (2 so far); "
+        "1 network stopped early is not included."
     )
     assert convergence([]).networks == 0
 
 
-def test_equal_values_are_told_to_have_no_tau() -> None:
-    assert "params undefined" in convergence([replace(one, costs={"params": 1, "macs": 1}) for one in PERFECT]).told
+def test_tau_of_equal_values_is_reported_as_undefined() -> None:
+    assert "params undefined" in convergence([replace(one, costs={"params": 1, "macs": 1}) for one in PERFECT]).summary
 
 
 def test_a_network_is_counted_at_the_last_rung_at_which_it_was_stopped() -> None:
     done = replace(PERFECT[0], fingerprint="done")
     several = [
         stopped(10, 1, network="a"),
-        stopped(11, 1, network="done"),  # and trained to its end since
+        stopped(11, 1, network="done"),  # trained to the end later
         stopped(12, 1, network="b"),
-        stopped(13, 1, 2, network="a"),  # went on with 10
+        stopped(13, 1, 2, network="a"),  # continues trial 10
         stopped(14, 1, network="c"),
         done,
     ]
@@ -118,14 +118,14 @@ def test_a_network_is_counted_at_the_last_rung_at_which_it_was_stopped() -> None
     assert convergence(several).missing == 3
 
 
-def test_a_course_is_told_in_sentences_and_as_json() -> None:
+def test_progress_is_reported_as_sentences_and_as_json() -> None:
     found = progress([*PERFECT, stopped(7, 1), stopped(8, 1, 2)], (10.0, 90.0))
-    assert found.told == (
-        found.plateau.told,
-        found.convergence.told,
+    assert found.sentences == (
+        found.plateau.summary,
+        found.convergence.summary,
         "Stopped early: 1 network after 1 epoch, 1 network after 2 epochs.",
     )
-    told = found.to_json()
-    assert (told["stopped"], told["plateau"]["reached"]) == ({"1": 1, "2": 1}, False)
-    assert (told["audit"]["rung_tau"], told["audit"]["told"]) == (pytest.approx(1), found.convergence.told)
-    assert len(progress(PERFECT, (10.0, 90.0)).told) == 2
+    document = found.to_json()
+    assert (document["stopped"], document["plateau"]["reached"]) == ({"1": 1, "2": 1}, False)
+    assert (document["audit"]["rung_tau"], document["audit"]["told"]) == (pytest.approx(1), found.convergence.summary)
+    assert len(progress(PERFECT, (10.0, 90.0)).sentences) == 2

@@ -1,4 +1,4 @@
-"""Splits of the data sets, what the search may see of them, and how bad settings are answered."""
+"""Splits of the data sets, the images that a search may see, and errors for invalid settings."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from search_tests.trees import colours, contents, message, write_tree
+from search_tests.trees import colors, contents, message, write_tree
 from sklearn.datasets import load_digits
 
 from search import data
@@ -34,7 +34,7 @@ def test_every_prefix_is_stratified(labels: np.ndarray[Any, np.dtype[np.int64]])
         if k <= present:
             assert counts.max() == 1
         else:
-            # the prefix ends at some share x of the way, where each class has ceil(x m) or one fewer of its m images
+            # at a share x of the way, the prefix has ceil(x m) of the m images of each class, or one fewer
             share = max(((counts - 1) / np.maximum(totals, 1))[counts > 0])
             assert (counts >= np.ceil(share * totals) - 1e-9).all()
             assert (counts <= share * totals + 1 + 1e-9).all()
@@ -71,7 +71,7 @@ def test_digits_are_enlarged_to_three_equal_channels() -> None:
     assert (loaded.train.images == loaded.train.images[:, :1]).all()
     assert loaded.train.images.min() == 0
     assert loaded.train.images.max() > 240
-    assert (loaded.name, loaded.mirror, loaded.classes) == ("digits", False, tuple("0123456789"))
+    assert (loaded.name, loaded.flip, loaded.classes) == ("digits", False, tuple("0123456789"))
     assert "smoke test" in loaded.caveat
 
 
@@ -85,7 +85,7 @@ def test_digits_keep_their_labels() -> None:
         assert [labels[image[0].numpy().tobytes()] for image in split.images] == split.labels.tolist()
 
 
-def test_the_digits_test_split_is_fixed_and_the_seed_moves_the_others() -> None:
+def test_the_digits_test_split_is_fixed_and_the_others_depend_on_the_seed() -> None:
     first, second = (DataSettings("digits", train=200, validation=100, seed=seed) for seed in (0, 1))
     assert torch.equal(load_test(first, 8).images, load_test(second, 8).images)
     assert torch.equal(load_search(first, 8).train.images, load_search(first, 8).train.images)
@@ -97,10 +97,10 @@ def test_folder_splits_are_stratified_and_disjoint(tree: Path) -> None:
     assert loaded.classes == ("ant", "bee", "cat")
     assert loaded.train.labels.bincount().tolist() == [48, 16, 32]
     assert loaded.validation.labels.bincount().tolist() == [12, 4, 8]
-    assert loaded.mirror
-    assert sorted(colours(loaded.train) + colours(loaded.validation)) == list(range(120))
+    assert loaded.flip
+    assert sorted(colors(loaded.train) + colors(loaded.validation)) == list(range(120))
     for split in (loaded.train, loaded.validation):  # the tree was written cat, ant, bee
-        expected = [2 if colour < 40 else 0 if colour < 100 else 1 for colour in colours(split)]
+        expected = [2 if color < 40 else 0 if color < 100 else 1 for color in colors(split)]
         assert split.labels.tolist() == expected
 
 
@@ -110,37 +110,36 @@ def test_validation_does_not_depend_on_train_and_smaller_train_is_a_prefix(tree:
 
     whole, half, few = load(None), load(45), load(7)
     assert (len(whole.train), len(half.train), len(few.train)) == (90, 45, 7)
-    assert colours(whole.validation) == colours(half.validation) == colours(few.validation)
-    assert colours(whole.train)[:45] == colours(half.train)
-    assert colours(half.train)[:7] == colours(few.train)
-    assert not set(colours(whole.train)) & set(colours(whole.validation))
+    assert colors(whole.validation) == colors(half.validation) == colors(few.validation)
+    assert colors(whole.train)[:45] == colors(half.train)
+    assert colors(half.train)[:7] == colors(few.train)
+    assert not set(colors(whole.train)) & set(colors(whole.validation))
 
 
-def test_all_images_may_be_used_but_not_one_more(tree: Path) -> None:
+def test_all_images_may_be_used_but_no_more(tree: Path) -> None:
     loaded = load_search(DataSettings("folder", tree, train=96, validation=24), 12)
     assert len(loaded.train) + len(loaded.validation) == 120
-    said = message(lambda: load_search(DataSettings("folder", tree, train=97, validation=24), 12))
-    assert "train 97 + validation 24" in said
-    assert "120 images" in said
-    assert "validation 120" in message(lambda: load_search(DataSettings("folder", tree, validation=120), 12))
+    error = message(lambda: load_search(DataSettings("folder", tree, train=97, validation=24), 12))
+    assert "data.train + data.validation = 97 + 24: must be at most the 120 training images" in error
+    error = message(lambda: load_search(DataSettings("folder", tree, validation=120), 12))
+    assert "data.validation = 120: must be fewer than the 120 training images" in error
 
 
 @pytest.mark.parametrize("settings", [{"train": 2}, {"validation": 2}])
-def test_a_split_holds_every_class(tree: Path, settings: dict[str, int]) -> None:
+def test_a_split_has_every_class(tree: Path, settings: dict[str, int]) -> None:
     (key,) = settings
-    assert f"{key} 2: allowed is at least one" in message(
-        lambda: load_search(DataSettings("folder", tree, **settings), 12)
-    )
+    error = message(lambda: load_search(DataSettings("folder", tree, **settings), 12))
+    assert f"data.{key} = 2: must be at least one image for each of the 3 classes" in error
 
 
 def test_a_class_with_one_image_cannot_be_split(tmp_path: Path) -> None:
     root = write_tree(tmp_path, {"many": 9, "one": 1})
-    said = message(lambda: load_search(DataSettings("folder", root), 12))
-    assert "'one'" in said
-    assert "1 images, 1 of them for validation" in said
+    error = message(lambda: load_search(DataSettings("folder", root), 12))
+    assert "'one'" in error
+    assert "1 images, of which validation takes 1, leave none" in error
 
 
-# What the search may see
+# The images that a search may see
 
 
 def test_load_search_never_reads_the_test_part(tree: Path) -> None:
@@ -157,13 +156,13 @@ def test_load_search_never_reads_the_test_part(tree: Path) -> None:
 def test_a_tree_without_test_can_be_searched(tmp_path: Path) -> None:
     settings = DataSettings("folder", write_tree(tmp_path, {"a": 5, "b": 5}))
     assert len(load_search(settings, 12).train) == 8
-    assert f"{tmp_path}: no folder test/" in message(lambda: load_test(settings, 12))
+    assert f"{tmp_path}: has no folder test/" in message(lambda: load_test(settings, 12))
 
 
-def test_load_test_gives_the_whole_test_part(tree: Path) -> None:
+def test_load_test_returns_the_whole_test_part(tree: Path) -> None:
     test = load_test(DataSettings("folder", tree, train=10, validation=10), 12)
     assert len(test) == 15
-    assert colours(test) == list(range(120, 135))
+    assert colors(test) == list(range(120, 135))
     assert test.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
 
 
@@ -180,13 +179,13 @@ def test_only_the_images_of_the_split_are_opened(tree: Path, monkeypatch: pytest
     assert len(set(opened)) == len(opened) == 16
 
 
-def test_class_names_open_no_image(tree: Path) -> None:
+def test_class_names_need_no_image(tree: Path) -> None:
     for file in tree.rglob("*.png"):
         file.write_bytes(b"not an image")
     assert class_names(DataSettings("folder", tree)) == ("ant", "bee", "cat")
 
 
-def test_class_names_of_the_others_need_no_files(tmp_path: Path) -> None:
+def test_class_names_of_downloaded_data_sets_need_no_files(tmp_path: Path) -> None:
     assert class_names(DataSettings("cifar10", tmp_path))[::9] == ("airplane", "truck")
     assert class_names(DataSettings("svhn", tmp_path)) == class_names(DataSettings("digits")) == tuple("0123456789")
 
@@ -195,7 +194,7 @@ def test_class_names_of_the_others_need_no_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "expected"),
     [
         ({"name": "mnist"}, f"data.name = 'mnist': must be one of {', '.join(DATASETS)}"),
         ({"name": ["digits"]}, f"data.name = ['digits']: must be one of {', '.join(DATASETS)}"),
@@ -212,8 +211,8 @@ def test_class_names_of_the_others_need_no_files(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_wrong_settings_are_named_with_what_is_allowed(settings: dict[str, Any], said: str) -> None:
-    assert message(lambda: DataSettings(**{"name": "digits"} | settings)) == said
+def test_errors_name_the_invalid_setting_and_its_valid_values(settings: dict[str, Any], expected: str) -> None:
+    assert message(lambda: DataSettings(**{"name": "digits"} | settings)) == expected
 
 
 def test_a_path_may_be_text() -> None:
@@ -221,29 +220,29 @@ def test_a_path_may_be_text() -> None:
 
 
 @pytest.mark.parametrize("load", [load_search, load_test])
-def test_an_input_has_some_pixels(load: Callable[..., object]) -> None:
+def test_the_input_size_must_be_positive(load: Callable[..., object]) -> None:
     assert "input size 0" in message(lambda: load(DataSettings("digits"), 0))
 
 
-def test_a_set_larger_than_memory_is_refused_before_decoding(tree: Path) -> None:
+def test_a_data_set_larger_than_the_memory_is_rejected_before_decoding(tree: Path) -> None:
     for file in tree.rglob("*.png"):
         file.write_bytes(b"not an image, and never opened")
     settings = DataSettings("folder", tree)
     needed = 120 * 3 * 100 * 100
-    said = message(lambda: load_search(settings, 100, memory_limit_bytes=needed - 1))
-    assert "120 images at 100x100 need 3.6 MB" in said
-    assert "allowed are 3.6 MB" in said
+    error = message(lambda: load_search(settings, 100, memory_limit_bytes=needed - 1))
+    assert "120 images at 100x100 need 3.6 MB" in error
+    assert "and 3.6 MB are available" in error
     assert "memory" in message(lambda: load_test(settings, 100, memory_limit_bytes=15 * 3 * 100 * 100 - 1))
     assert "need 36.0 GB" in message(lambda: load_search(settings, 10_000, memory_limit_bytes=2 * 10**9))
 
 
-def test_a_set_just_within_the_limit_is_loaded(tree: Path) -> None:
+def test_a_data_set_just_within_the_limit_is_loaded(tree: Path) -> None:
     few = DataSettings("folder", tree, train=5, validation=5)
     assert len(load_search(few, 12, memory_limit_bytes=10 * 3 * 12 * 12).train) == 5
     assert "memory" in message(lambda: load_search(few, 12, memory_limit_bytes=10 * 3 * 12 * 12 - 1))
 
 
-def test_the_default_limit_is_half_of_what_is_free(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_limit_is_half_of_the_available_memory(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.available_memory_bytes() > 10**8
     monkeypatch.setattr(data, "available_memory_bytes", lambda: 2 * 120 * 3 * 12 * 12 - 2)
     assert "memory" in message(lambda: load_search(DataSettings("folder", tree), 12))

@@ -1,4 +1,4 @@
-"""The data sets: what the pixels become, and what each kind of damaged or missing file is told."""
+"""The data sets: conversion of pixels, and errors for damaged and missing files."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ import scipy.io
 import torch
 import torchvision
 from PIL import Image
-from search_tests.trees import colours, contents, message, write_image, write_tree
+from search_tests.trees import colors, contents, message, write_image, write_tree
 
 from search import data
 from search.data import DataSettings, class_names, load_search, load_test
@@ -39,7 +39,7 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
     with Image.open(file) as image:
         assert image.mode == mode
     loaded = load_search(DataSettings("folder", tmp_path, validation=2), 12)
-    of_a = [colours(split)[split.labels.tolist().index(0)] for split in (loaded.train, loaded.validation)]
+    of_a = [colors(split)[split.labels.tolist().index(0)] for split in (loaded.train, loaded.validation)]
     assert sorted(of_a) == [0, 255]
 
 
@@ -55,19 +55,19 @@ def test_a_palette_with_transparent_entries_gives_no_warning(tmp_path: Path) -> 
     assert datasets._open_image(tmp_path / "p.png").getpixel((0, 0)) == (40, 50, 60)
 
 
-def test_channels_keep_their_order(tmp_path: Path) -> None:
+def test_the_order_of_channels_is_preserved(tmp_path: Path) -> None:
     Image.new("RGB", (5, 5), (10, 20, 30)).save(tmp_path / "c.png")
     source = datasets.Source(np.zeros(1, np.int64), lambda _: datasets._open_image(tmp_path / "c.png"), "here")
-    decoded = datasets.decode(source, np.zeros(1, np.int64), 5, "", data.quiet)
+    decoded = datasets.decode(source, np.zeros(1, np.int64), 5, "", data.no_progress)
     assert decoded[0, :, 2, 2].tolist() == [10, 20, 30]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 31), (64, 40), (32, 32), (301, 17)])
-def test_any_size_is_fitted(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_images_of_any_size_are_resized(tmp_path: Path, size: tuple[int, int]) -> None:
     write_tree(tmp_path, {"a": 2})
     write_image(tmp_path / "train" / "a" / "000.png", 77, size)
     loaded = load_search(DataSettings("folder", tmp_path), 16)
-    assert 77 in colours(loaded.train) + colours(loaded.validation)
+    assert 77 in colors(loaded.train) + colors(loaded.validation)
     assert loaded.train.images.shape == (1, 3, 16, 16)
 
 
@@ -92,13 +92,13 @@ def test_progress_counts_up_to_every_image(tree: Path) -> None:
     assert seen[-1] == ("validation images", 24, 24)
 
 
-def test_several_chunks_land_in_their_rows(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_are_written_to_their_rows(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = load_search(DataSettings("folder", tree), 12)
     monkeypatch.setattr(datasets, "CHUNK", 7)
     assert torch.equal(load_search(DataSettings("folder", tree), 12).train.images, whole.train.images)
 
 
-def test_nested_hidden_and_foreign_files(tmp_path: Path) -> None:
+def test_nested_hidden_and_other_files(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a": 2, "b": 2})
     write_image(tmp_path / "train" / "a" / "deeper" / "x.PNG", 99)
     (tmp_path / "train" / "a" / "._000.png").write_bytes(b"a macOS side file")
@@ -106,7 +106,7 @@ def test_nested_hidden_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "train" / ".cache").mkdir()
     loaded = load_search(DataSettings("folder", tmp_path), 12)
     assert loaded.classes == ("a", "b")
-    assert sorted(colours(loaded.train) + colours(loaded.validation)) == [0, 1, 2, 3, 99]
+    assert sorted(colors(loaded.train) + colors(loaded.validation)) == [0, 1, 2, 3, 99]
 
 
 # Bad input
@@ -116,7 +116,7 @@ def test_a_missing_path_or_part_is_named(tmp_path: Path) -> None:
     for call in (class_names, lambda s: load_search(s, 8), lambda s: load_test(s, 8)):
         gone = DataSettings("folder", tmp_path / "gone")
         assert f"{tmp_path / 'gone'}: no such folder" in message(lambda call=call, gone=gone: call(gone))  # type: ignore[misc]
-    assert "no folder train/" in message(lambda: load_search(DataSettings("folder", tmp_path), 8))
+    assert "has no folder train/" in message(lambda: load_search(DataSettings("folder", tmp_path), 8))
     (tmp_path / "train").mkdir()
     assert f"{tmp_path / 'train'}: no classes" in message(lambda: load_search(DataSettings("folder", tmp_path), 8))
 
@@ -126,17 +126,16 @@ def test_a_class_without_images_is_named(tree: Path, part: str) -> None:
     for file in (tree / part / "bee").iterdir():
         file.rename(file.with_suffix(".txt"))
     load = load_search if part == "train" else load_test
-    said = message(lambda: load(DataSettings("folder", tree), 8))
-    assert f"{tree / part / 'bee'}: a class without images" in said
-    assert ".png" in said
+    error = message(lambda: load(DataSettings("folder", tree), 8))
+    assert f"{tree / part / 'bee'}: a class without images" in error
+    assert ".png" in error
 
 
 @pytest.mark.parametrize(("part", "other"), [("train", "test"), ("test", "train")])
 def test_classes_that_differ_are_named(tree: Path, part: str, other: str) -> None:
     write_image(tree / part / "dog" / "0.png", 1)
-    assert f"class 'dog' is in {part}/ and not in {other}/" in message(
-        lambda: load_test(DataSettings("folder", tree), 8)
-    )
+    error = message(lambda: load_test(DataSettings("folder", tree), 8))
+    assert f"class 'dog' is in {part}/ but not in {other}/" in error
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".gif", ".bmp", ".webp", ".tif"])
@@ -148,24 +147,24 @@ def test_a_damaged_image_is_named(tmp_path: Path, suffix: str, keep: float) -> N
     Image.fromarray(noise).save(file)
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * keep)])
-    said = message(lambda: load_search(DataSettings("folder", tmp_path), 8))
-    assert str(file) in said
-    assert "allowed is" in said
+    error = message(lambda: load_search(DataSettings("folder", tmp_path), 8))
+    assert str(file) in error
+    assert "must be an intact image" in error
 
 
-def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
+def test_floating_point_pixels_are_rejected(tmp_path: Path) -> None:
     write_tree(tmp_path, {"a": 2})
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "train" / "a" / "f.tif")
     assert "f.tif: floating-point" in message(lambda: load_search(DataSettings("folder", tmp_path), 8))
 
 
-# CIFAR-10 and SVHN, in torchvision's own files but small
+# CIFAR-10 and SVHN, from small files in torchvision's formats
 
 
 class OldNumpyPickler(pickle.Pickler):
-    """Writes dtypes with integer flags, as in 2009, when CIFAR-10 was pickled; NumPy 2.4 warns on reading that.
+    """Writes dtypes with integer flags, as when CIFAR-10 was pickled in 2009; NumPy 2.4 warns about them.
 
-    The real files say (0, 1), which 2.4.5 forgives; (0, 0) warns with every 2.4, so that the test can fail.
+    The real files have (0, 1), which NumPy 2.4.5 accepts; (0, 0) makes every 2.4 warn, so that the test can fail.
     """
 
     def reducer_override(self, obj: object) -> Any:  # noqa: ANN401
@@ -186,7 +185,7 @@ def no_network(*_args: object, **_kwargs: object) -> None:
 
 @pytest.fixture
 def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write five train batches and a test batch of 20 images each; image i of all is filled with i in its red plane."""
+    """Write five train batches and a test batch of 20 images each; the red channel of the i-th image is i."""
     monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", no_network)
     monkeypatch.setattr(torchvision.datasets.utils, "_get_redirect_url", no_network)
     folder = tmp_path / "cifar-10-batches-py"
@@ -208,10 +207,10 @@ def cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_cifar10_comes_from_local_batches(cifar10: Path) -> None:
+def test_cifar10_is_read_from_local_batches(cifar10: Path) -> None:
     loaded = load_search(DataSettings("cifar10", cifar10), 32)
     assert (len(loaded.train), len(loaded.validation)) == (80, 20)
-    assert (loaded.name, loaded.mirror, loaded.caveat) == ("cifar10", True, "")
+    assert (loaded.name, loaded.flip, loaded.caveat) == ("cifar10", True, "")
     red = torch.cat([loaded.train.images, loaded.validation.images])[:, 0, 0, 0]
     labels = torch.cat([loaded.train.labels, loaded.validation.labels])
     assert sorted(red.tolist()) == list(range(100))
@@ -222,57 +221,57 @@ def test_cifar10_comes_from_local_batches(cifar10: Path) -> None:
     assert test.images[:, 0, 0, 0].tolist() == list(range(100, 120))
 
 
-def test_cifar10_is_resized_only_when_asked(cifar10: Path) -> None:
+def test_cifar10_is_resized_to_other_input_sizes_only(cifar10: Path) -> None:
     small = load_search(DataSettings("cifar10", cifar10, train=10, validation=10), 20)
     native = load_search(DataSettings("cifar10", cifar10, train=10, validation=10), 32)
     assert small.train.images.shape == (10, 3, 20, 20)
     assert torch.equal(small.train.images[:, :, 0, 0], native.train.images[:, :, 0, 0])
 
 
-def test_a_whole_copy_in_a_read_only_folder_is_read(cifar10: Path) -> None:
+def test_reading_a_complete_copy_writes_nothing(cifar10: Path) -> None:
     load_search(DataSettings("cifar10", cifar10), 32)
     assert sorted(f.name for f in cifar10.iterdir()) == ["cifar-10-batches-py"]
 
 
 @pytest.mark.parametrize("damaged", ["data_batch_3", "batches.meta"])
-def test_half_a_cifar10_is_no_copy(cifar10: Path, damaged: str) -> None:
+def test_a_damaged_cifar10_is_not_used(cifar10: Path, damaged: str) -> None:
     file = cifar10 / "cifar-10-batches-py" / damaged
     file.write_bytes(file.read_bytes()[:-1])
-    said = message(lambda: load_search(DataSettings("cifar10", cifar10), 32))
-    assert f"'cifar10': no good copy in {cifar10}" in said
-    assert "cifar-10-python.tar.gz" in said
-    assert "'folder'" in said
+    error = message(lambda: load_search(DataSettings("cifar10", cifar10), 32))
+    assert f"'cifar10': no intact copy in {cifar10}" in error
+    assert "cifar-10-python.tar.gz" in error
+    assert "'folder'" in error
 
 
-def test_a_partial_archive_is_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_archive_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.datasets.utils, "_get_redirect_url", no_network)
     (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"\x1f\x8b half a download")
-    said = message(lambda: load_search(DataSettings("cifar10", tmp_path), 32))
-    assert "network is unreachable" in said
+    error = message(lambda: load_search(DataSettings("cifar10", tmp_path), 32))
+    assert "network is unreachable" in error
 
 
-def test_a_download_that_breaks_off_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partial_download_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def half(_url: str, file: str) -> None:
         Path(file).write_bytes(b"half")
 
     monkeypatch.setattr(torchvision.datasets.utils, "_get_redirect_url", lambda url, max_hops: url)
     monkeypatch.setattr(torchvision.datasets.utils, "_urlretrieve", half)
     for name in ("cifar10", "svhn"):
-        said = message(lambda name=name: load_search(DataSettings(name, tmp_path), 32))  # type: ignore[misc]
-        assert f"{name!r}: no good copy in {tmp_path}" in said
-        assert "File not found or corrupted" in said
+        error = message(lambda name=name: load_search(DataSettings(name, tmp_path), 32))  # type: ignore[misc]
+        assert f"{name!r}: no intact copy in {tmp_path}" in error
+        assert "File not found or corrupted" in error
 
 
 @pytest.mark.parametrize(("name", "file"), [("cifar10", "cifar-10-python.tar.gz"), ("svhn", "train_32x32.mat")])
-def test_no_network_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str) -> None:
+def test_a_failed_download_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str) -> None:
     monkeypatch.setattr(torchvision.datasets.utils, "_get_redirect_url", no_network)
-    said = message(lambda: load_search(DataSettings(name, tmp_path / "new"), 32))
-    assert f"{name!r}: no good copy in {tmp_path / 'new'}" in said
-    assert "network is unreachable" in said
-    assert file in said
+    error = message(lambda: load_search(DataSettings(name, tmp_path / "new"), 32))
+    assert f"{name!r}: no intact copy in {tmp_path / 'new'}" in error
+    assert "network is unreachable" in error
+    assert file in error
 
 
-def test_a_path_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+def test_the_error_for_a_file_as_path_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert str(tmp_path / "file") in message(lambda: load_search(DataSettings("cifar10", tmp_path / "file"), 32))
 
@@ -283,7 +282,7 @@ def test_the_default_path_is_data() -> None:
 
 
 @pytest.mark.parametrize("part", ["train", "test"])
-def test_svhn_comes_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+def test_svhn_is_read_from_a_local_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     pixels = np.zeros((32, 32, 3, 40), np.uint8)
     pixels[:, :16, 1] = np.arange(40)  # the left half, in green
     file = tmp_path / f"{part}_32x32.mat"
@@ -294,7 +293,7 @@ def test_svhn_comes_from_a_local_file(tmp_path: Path, monkeypatch: pytest.Monkey
         images, labels = (test := load_test(DataSettings("svhn", tmp_path), 32)).images, test.labels
     else:
         loaded = load_search(DataSettings("svhn", tmp_path), 32)
-        assert not loaded.mirror
+        assert not loaded.flip
         images = torch.cat([loaded.train.images, loaded.validation.images])
         labels = torch.cat([loaded.train.labels, loaded.validation.labels])
     green = images[:, 1, 0, 0]

@@ -1,4 +1,4 @@
-"""Intervals of errors against scipy's."""
+"""Confidence intervals of error rates, compared with those of scipy."""
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,7 @@ from search.intervals import error_interval
 
 
 @given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_the_interval_of_an_error_is_wilsons(counted: tuple[int, int]) -> None:
+def test_the_interval_is_the_wilson_interval_of_scipy(counted: tuple[int, int]) -> None:
     wrong, images = counted
     expected = binomtest(wrong, images).proportion_ci(method="wilson")
     low, high = error_interval(100 * wrong / images, images)

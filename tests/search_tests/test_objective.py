@@ -1,4 +1,4 @@
-"""The score of a candidate: what is measured and trained when, what is written down, and what fails a trial."""
+"""The objective of a study: when networks are measured and trained, what is recorded, and when a trial fails."""
 
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,8 +16,8 @@ from search_tests.tiny import (
     SIZE,
     SMALLEST,
     SPACE,
-    Measuring,
-    Teaching,
+    StubMeasurement,
+    StubTraining,
     failing,
     params_of,
     tiny_data,
@@ -43,23 +43,23 @@ MIDDLE = (params_of(SMALLEST) + params_of(LARGEST)) / 2
 
 
 class Scoring:
-    """A study in memory whose measuring and training are stood in for; `log` tells what they were asked, in order."""
+    """A study in memory with stubs for measuring and training; `log` lists their calls in order."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[str] = []
-        self.measuring, self.teaching = Measuring(self.log), Teaching(self.log)
-        monkeypatch.setattr("search.objective.measure_on", self.measuring)
-        monkeypatch.setattr("search.objective.train", self.teaching)
+        self.measurement, self.training = StubMeasurement(self.log), StubTraining(self.log)
+        monkeypatch.setattr("search.objective.measure_on", self.measurement)
+        monkeypatch.setattr("search.objective.train", self.training)
         self.study: Study = optuna.create_study(directions=["minimize", "minimize"])
         (folder / "checkpoints").mkdir()
         self.weights = FileSystemArtifactStore(folder)
-        self.kept = StudyFolders(self.weights, folder / "checkpoints")
+        self.folders = StudyFolders(self.weights, folder / "checkpoints")
 
     def score(self, spec: NetworkSpec, task: Task, named: str | None = None) -> FrozenTrial:
-        """Score one network and give its trial back."""
+        """Score one network and return its trial."""
         self.log.clear()
         self.study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: named} if named else None)
-        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.kept, NoCallbacks())
+        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.folders, NoCallbacks())
         self.study.optimize(objective, n_trials=1, catch=FAILURES)
         return self.study.trials[-1]
 
@@ -71,7 +71,7 @@ def scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scoring:
 
 
 def done(scoring: Scoring) -> list[str]:
-    """What was asked of the stand-ins, without the networks."""
+    """The calls of the stubs, without the networks."""
     return [entry.split()[0] for entry in scoring.log]
 
 
@@ -131,11 +131,12 @@ def test_latency_is_measured_through_every_runtime_before_training(scoring: Scor
 
 
 @pytest.mark.parametrize("limit", ["params", "macs", "memory_bytes"])
-def test_over_a_counted_limit_nothing_is_measured_or_trained(scoring: Scoring, limit: str) -> None:
+def test_a_network_above_a_counted_limit_is_neither_measured_nor_trained(scoring: Scoring, limit: str) -> None:
     actual = getattr(count(LARGEST, SIZE), limit)
     read = record(scoring.score(LARGEST, tiny_task(Limits(**{limit: actual / 2}))))
     assert scoring.log == []
-    assert (read.state, read.trained, read.reason) == ("not trained", False, f"100 % over the limit of {limit}")
+    reason = f"violates the constraint on {limit} by 100 %"
+    assert (read.state, read.trained, read.reason) == ("not trained", False, reason)
     assert read.constraints == {"input_size": pytest.approx(read.constraints["input_size"]), limit: 1.0}
     assert read.network == LARGEST
     assert read.costs[limit] == actual
@@ -144,48 +145,49 @@ def test_over_a_counted_limit_nothing_is_measured_or_trained(scoring: Scoring, l
         _ = read.point
 
 
-def test_just_at_its_limits_a_network_is_trained(scoring: Scoring) -> None:
+def test_a_network_exactly_at_the_limits_is_trained(scoring: Scoring) -> None:
     limits = Limits(params=params_of(LARGEST), latency_ms=params_of(LARGEST) / 1000)
     assert record(scoring.score(LARGEST, tiny_task(limits))).state == "finished"
 
 
-def test_over_the_latency_limit_it_is_measured_once_and_not_trained(scoring: Scoring) -> None:
+def test_a_network_above_the_latency_limit_is_measured_once_and_not_trained(scoring: Scoring) -> None:
     task = tiny_task(Limits(latency_ms=params_of(LARGEST) / 4000), runtimes=("onnxruntime", "torch"))
     read = record(scoring.score(LARGEST, task))
     assert done(scoring) == ["measure"]
-    assert (read.state, read.reason) == ("not trained", "300 % over the limit of latency_ms")
+    assert (read.state, read.reason) == ("not trained", "violates the constraint on latency_ms by 300 %")
     assert read.constraints["latency_ms"] == 3.0
     assert list(read.latency) == ["cpu onnxruntime"]
 
 
-def test_only_the_first_runtime_is_limited(scoring: Scoring) -> None:
+def test_the_latency_limit_applies_to_the_first_runtime_only(scoring: Scoring) -> None:
     task = tiny_task(Limits(latency_ms=1.5 * params_of(LARGEST) / 1000), runtimes=("onnxruntime", "torch"))
     assert record(scoring.score(LARGEST, task)).state == "finished"
 
 
 @pytest.mark.parametrize("limits", [Limits(params=MIDDLE), Limits(latency_ms=MIDDLE / 1000)])
-def test_a_named_network_is_trained_though_it_breaks_a_limit(scoring: Scoring, limits: Limits) -> None:
+def test_a_named_network_is_trained_even_if_infeasible(scoring: Scoring, limits: Limits) -> None:
     trial = scoring.score(LARGEST, tiny_task(limits), named="largest")
     read = record(trial)
     assert done(scoring) == ["measure", "train"]
     assert trial.state is TrialState.COMPLETE
     assert (read.state, read.trained, read.reason) == ("infeasible", True, None)
     assert max(read.constraints.values()) == pytest.approx(params_of(LARGEST) / MIDDLE - 1)
-    assert scoring.study.best_trials == []  # Optuna agrees
+    assert scoring.study.best_trials == []  # infeasible for Optuna, too
 
 
 @pytest.mark.parametrize("named", [None, "pooling"])
-def test_a_network_that_pools_the_image_away_is_never_built(scoring: Scoring, named: str | None) -> None:
+def test_a_network_whose_pooling_leaves_no_pixels_is_never_built(scoring: Scoring, named: str | None) -> None:
     stem = StemSpec((4, 8), stride=2, pool=True)
     space = replace(SPACE, stems=(stem,), pools=(True,))
     spec = replace(LARGEST, stem=stem, blocks=(replace(LARGEST.blocks[0], pool=True),))
     read = record(scoring.score(spec, replace(tiny_task(space=space), input_size=4), named))
     assert scoring.log == []
-    assert (read.state, read.reason, read.costs) == ("not trained", "pools the image away", {})
+    assert (read.state, read.costs) == ("not trained", {})
+    assert read.reason == "input too small: pooling leaves no pixels"
     assert read.constraints["input_size"] > 0
 
 
-def test_a_task_tells_what_fits() -> None:
+def test_a_task_decides_if_a_network_fits() -> None:
     task = tiny_task(Limits(params=MIDDLE))
     assert task.fits(SMALLEST)
     assert not task.fits(LARGEST)
@@ -195,7 +197,7 @@ def test_a_task_tells_what_fits() -> None:
     assert task.protocol == QUICK
 
 
-def test_a_duplicate_repeats_the_earlier_values_and_is_not_trained(scoring: Scoring) -> None:
+def test_a_duplicate_has_the_earlier_values_and_is_not_trained(scoring: Scoring) -> None:
     task = tiny_task(Limits(latency_ms=100.0))
     first = record(scoring.score(LARGEST, task))
     second = record(scoring.score(LARGEST, task))
@@ -211,7 +213,7 @@ def test_a_duplicate_repeats_the_earlier_values_and_is_not_trained(scoring: Scor
 def test_a_duplicate_of_an_untrained_or_failed_network_has_no_values(scoring: Scoring) -> None:
     task = tiny_task(Limits(params=MIDDLE))
     scoring.score(LARGEST, task)
-    scoring.measuring.fail = failing(MeasurementError("no answer"))
+    scoring.measurement.fail = failing(MeasurementError("no answer"))
     scoring.score(SMALLEST, task)
     for number, spec in enumerate((LARGEST, SMALLEST)):
         trial = scoring.score(spec, task)
@@ -221,21 +223,21 @@ def test_a_duplicate_of_an_untrained_or_failed_network_has_no_values(scoring: Sc
         assert trial.constraints == scoring.study.trials[number].constraints
 
 
-def test_a_network_that_gets_a_name_is_trained_though_it_was_turned_away_before(scoring: Scoring) -> None:
+def test_a_pruned_network_that_is_named_later_is_trained(scoring: Scoring) -> None:
     task = tiny_task(Limits(params=MIDDLE))
     scoring.score(LARGEST, task)
     assert record(scoring.score(LARGEST, task, named="largest")).state == "infeasible"
 
 
-def test_a_failed_training_keeps_its_measurement_and_says_why(scoring: Scoring) -> None:
-    scoring.teaching.fail = failing(TrainingFailed("out of memory (CPU)"))
+def test_a_failed_training_keeps_its_measurement_and_records_the_reason(scoring: Scoring) -> None:
+    scoring.training.fail = failing(TrainingFailed("out of memory (CPU)"))
     read = record(scoring.score(LARGEST, tiny_task()))
     assert (read.state, read.reason, read.error) == ("failed", "out of memory (CPU)", None)
     assert read.latency["cpu onnxruntime"].latency_ms == params_of(LARGEST) / 1000
 
 
-def test_a_failed_measurement_is_not_trained_and_says_why(scoring: Scoring) -> None:
-    scoring.measuring.fail = failing(MeasurementError("the probe died"))
+def test_after_a_failed_measurement_nothing_is_trained_and_the_reason_is_recorded(scoring: Scoring) -> None:
+    scoring.measurement.fail = failing(MeasurementError("the probe died"))
     read = record(scoring.score(LARGEST, tiny_task()))
     assert (read.state, read.reason) == ("failed", "the probe died")
     assert done(scoring) == ["measure"]
@@ -243,88 +245,90 @@ def test_a_failed_measurement_is_not_trained_and_says_why(scoring: Scoring) -> N
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("shapes")])
 def test_a_programming_error_is_not_swallowed(scoring: Scoring, error: Exception) -> None:
-    scoring.teaching.fail = failing(error)
+    scoring.training.fail = failing(error)
     with pytest.raises(type(error)):
         scoring.score(LARGEST, tiny_task())
     assert scoring.study.trials[0].state is TrialState.FAIL
 
 
-def test_an_interruption_is_written_down_and_goes_on(scoring: Scoring) -> None:
-    scoring.teaching.fail = failing(KeyboardInterrupt())
+def test_an_interruption_is_recorded_and_the_network_can_be_tried_again(scoring: Scoring) -> None:
+    scoring.training.fail = failing(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         scoring.score(LARGEST, tiny_task())
     assert record(scoring.study.trials[0]).reason == records.INTERRUPTED
-    scoring.teaching.fail = lambda spec: None
+    scoring.training.fail = lambda spec: None
     assert record(scoring.score(LARGEST, tiny_task())).state == "finished"  # no duplicate
 
 
 def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, object] = {}
-    teach = scoring.teaching
+    passed: dict[str, object] = {}
+    stub = scoring.training
 
     def spy(spec: NetworkSpec, train: object, validation: object, recipe: object, **others: object) -> object:
-        asked.update(others, train=train, validation=validation, recipe=recipe)
-        return teach(spec, train, validation, recipe, **others)  # type: ignore[arg-type]
+        passed.update(others, train=train, validation=validation, recipe=recipe)
+        return stub(spec, train, validation, recipe, **others)  # type: ignore[arg-type]
 
     monkeypatch.setattr("search.objective.train", spy)
     task = replace(tiny_task(), flip=False, seed=7)
     data = tiny_data()
     scoring.study.enqueue_trial(encode(SPACE, LARGEST))
-    scoring.study.optimize(scorer(task, data, sampler_for("random", task, 0), scoring.kept, NoCallbacks()), n_trials=1)
-    assert asked["train"] is data.train
-    assert asked["validation"] is data.validation
-    assert (asked["recipe"], asked["flip"], asked["seed"]) == (task.recipe, False, 7)
-    assert asked["device"] == "cpu"
+    scoring.study.optimize(
+        scorer(task, data, sampler_for("random", task, 0), scoring.folders, NoCallbacks()), n_trials=1
+    )
+    assert passed["train"] is data.train
+    assert passed["validation"] is data.validation
+    assert (passed["recipe"], passed["flip"], passed["seed"]) == (task.recipe, False, 7)
+    assert passed["device"] == "cpu"
     assert {field.name for field in fields(SearchData)} == {
         "name",
         "classes",
         "train",
         "validation",
-        "mirror",
+        "flip",
         "caveat",
     }
     assert not any("test" in field.name for field in fields(Task))
 
 
 @pytest.mark.parametrize(("trains_on", "held"), [("cpu", ["cpu"]), ("cuda:1", ["cpu", "cuda:1"])])
-def test_training_waits_while_what_it_loads_is_measured(
+def test_training_waits_while_a_device_it_uses_is_measured(
     scoring: Scoring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trains_on: str, held: list[str]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    teach, seen = scoring.teaching, []
+    stub, seen = scoring.training, []
     leases = [device_named(name).lease for name in ("cpu", "cuda:0", "cuda:1")]
 
-    def spy(*arguments: object, device: str, turn: SharedLease, **others: object) -> object:
+    def spy(*arguments: object, device: str, shared_lease: SharedLease, **others: object) -> object:
         assert device == trains_on
-        with turn():
+        with shared_lease():
             seen.append(busy(leases))
         seen.append(busy(leases))
-        return teach(*arguments, device=device, turn=turn, **others)  # type: ignore[arg-type]
+        return stub(*arguments, device=device, shared_lease=shared_lease, **others)  # type: ignore[arg-type]
 
     monkeypatch.setattr("search.objective.train", spy)
     assert record(scoring.score(LARGEST, replace(tiny_task(), trains_on=trains_on))).state == "finished"
     assert seen == [[device_named(name).lease for name in held], []]
 
 
-def test_a_watch_hears_of_every_stage(scoring: Scoring) -> None:
-    heard: list[str] = []
+def test_callbacks_are_called_at_every_stage(scoring: Scoring) -> None:
+    calls: list[str] = []
 
-    class Listening(NoCallbacks):
+    class Recording(NoCallbacks):
         def stage(self, number: int, text: str) -> None:
-            heard.append(f"{number} {text}")
+            calls.append(f"{number} {text}")
 
         def progress(self, done: int, total: int) -> None:
-            heard.append(f"{done}/{total}")
+            calls.append(f"{done}/{total}")
 
     scoring.study.enqueue_trial(encode(SPACE, LARGEST))
-    objective = scorer(tiny_task(), tiny_data(), sampler_for("random", tiny_task(), 0), scoring.kept, Listening())
+    objective = scorer(tiny_task(), tiny_data(), sampler_for("random", tiny_task(), 0), scoring.folders, Recording())
     scoring.study.optimize(objective, n_trials=1)
     latency = f"{params_of(LARGEST) / 1000:.2f}"
-    assert heard == ["0 proposing", "0 measuring with onnxruntime", f"0 training, {latency} ms", "1/1"]
+    assert calls == ["0 proposing", "0 measuring with onnxruntime", f"0 training, {latency} ms", "1/1"]
 
 
-def test_every_state_of_optuna_has_its_word() -> None:
+def test_every_optuna_state_maps_to_a_recorded_state() -> None:
     values = (1.0, 2.0)
     cases: list[tuple[str, dict[str, object]]] = [
         ("finished", {"state": TrialState.COMPLETE, "values": values, "constraints": {"params": 0.0}}),
@@ -345,14 +349,14 @@ def test_every_state_of_optuna_has_its_word() -> None:
         assert (read.network, read.schedule, read.latency, read.epochs) == (None, "", {}, ())
 
 
-def test_a_picture_is_drawn_of_what_is_trained_alone(scoring: Scoring) -> None:
+def test_only_trained_networks_are_drawn(scoring: Scoring) -> None:
     drawn: list[tuple[NetworkSpec, int, str]] = []
 
     def draw(spec: NetworkSpec, input_size: int, title: str) -> str:
         drawn.append((spec, input_size, title))
         return "<svg/>"
 
-    scoring.kept = replace(scoring.kept, draw=draw)
+    scoring.folders = replace(scoring.folders, draw=draw)
     task = tiny_task(Limits(params=int(MIDDLE)))
     scoring.score(LARGEST, task)
     scoring.score(SMALLEST, task, named="smallest")
@@ -360,11 +364,11 @@ def test_a_picture_is_drawn_of_what_is_trained_alone(scoring: Scoring) -> None:
     assert drawn == [(SMALLEST, SIZE, f"Trial 1 of {scoring.study.study_name}: smallest")]
 
 
-def test_a_picture_that_cannot_be_drawn_fails_no_trial(scoring: Scoring) -> None:
+def test_a_failed_drawing_does_not_fail_the_trial(scoring: Scoring) -> None:
     def draw(spec: NetworkSpec, input_size: int, title: str) -> str:
         raise ValueError("no pencil")
 
-    scoring.kept = replace(scoring.kept, draw=draw)
+    scoring.folders = replace(scoring.folders, draw=draw)
     trial = scoring.score(SMALLEST, tiny_task())
     assert trial.state is TrialState.COMPLETE
     assert [meta.artifact_id for meta in get_all_artifact_meta(trial, storage=scoring.study._storage)] == [
@@ -372,13 +376,13 @@ def test_a_picture_that_cannot_be_drawn_fails_no_trial(scoring: Scoring) -> None
     ]
 
 
-def test_a_picture_that_cannot_be_kept_stops_the_study_as_weights_would(
+def test_a_drawing_that_cannot_be_stored_stops_the_study_as_weights_would(
     scoring: Scoring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(**others: Any) -> str:  # noqa: ANN401 - upload_artifact's own
         raise OSError("no space left on device")
 
-    scoring.kept = replace(scoring.kept, draw=lambda spec, input_size, title: "<svg/>")
+    scoring.folders = replace(scoring.folders, draw=lambda spec, input_size, title: "<svg/>")
     monkeypatch.setattr("search.objective.upload_artifact", full)
     with pytest.raises(OSError, match="no space left"):
         scoring.score(SMALLEST, tiny_task())

@@ -1,4 +1,4 @@
-"""Pareto arithmetic: closed forms, and quick against slow."""
+"""Pareto arithmetic: closed forms, and fast implementations compared with slow ones."""
 
 from itertools import product
 
@@ -12,13 +12,13 @@ from search.pareto import contributions, dominators, hypervolume, knee, non_domi
 
 Point = tuple[float, float]
 
-GRID = st.tuples(st.integers(0, 8), st.integers(0, 8))  # so coarse that ties and duplicates are frequent
+GRID = st.tuples(st.integers(0, 8), st.integers(0, 8))  # coarse, so that ties and duplicates are frequent
 GRIDS = st.lists(GRID, max_size=25)
 REALS = st.lists(st.tuples(*[st.floats(allow_nan=False, allow_infinity=False)] * 2), max_size=25)
 
 
 def staircase(steps: int) -> list[Point]:
-    """(1, n), (2, n - 1) ... (n, 1): nothing dominates anything."""
+    """(1, n), (2, n - 1) ... (n, 1): no point dominates another."""
     return [(float(x), float(steps + 1 - x)) for x in range(1, steps + 1)]
 
 
@@ -28,28 +28,28 @@ def dominates(a: Point, b: Point) -> bool:
 
 
 def cells(points: list[tuple[int, int]], right: int, top: int) -> int:
-    """Unit squares below the reference that lie right of and above some point: the hypervolume, counted."""
+    """Number of unit squares below the reference that some point dominates: the hypervolume by counting."""
     return sum(any(x <= i and y <= j for x, y in points) for i, j in product(range(right), range(top)))
 
 
 @given(GRIDS | REALS)
-def test_the_quick_mask_is_the_quadratic_one(points: list[Point]) -> None:
+def test_the_mask_equals_that_of_pairwise_comparison(points: list[Point]) -> None:
     slow = [not any(dominates(other, point) for other in points) for point in points]
     assert non_dominated(points).tolist() == slow
 
 
 @given(GRIDS, GRID)
-def test_dominators_are_those_of_the_definition(points: list[Point], point: Point) -> None:
+def test_dominators_follow_the_definition(points: list[Point], point: Point) -> None:
     assert dominators(points, point).tolist() == [i for i, other in enumerate(points) if dominates(other, point)]
 
 
 @given(GRIDS.filter(len))
-def test_the_front_is_what_has_no_dominators(points: list[Point]) -> None:
+def test_points_of_the_front_have_no_dominators(points: list[Point]) -> None:
     assert non_dominated(points).tolist() == [len(dominators(points, point)) == 0 for point in points]
 
 
 @given(GRIDS.filter(len))
-def test_the_front_is_that_of_optuna(points: list[Point]) -> None:
+def test_the_front_equals_optunas(points: list[Point]) -> None:
     study = optuna.create_study(directions=["minimize", "minimize"])
     study.add_trials([optuna.create_trial(values=point) for point in points])
     assert sorted(t.number for t in study.best_trials) == np.flatnonzero(non_dominated(points)).tolist()
@@ -60,24 +60,24 @@ def test_front_of_a_staircase_with_points_behind_it() -> None:
     assert non_dominated(staircase(6) + behind).tolist() == [True] * 6 + [False] * 12
 
 
-def test_equal_points_stand_or_fall_together() -> None:
+def test_equal_points_are_all_in_or_all_out() -> None:
     assert non_dominated([(1, 2), (2, 1), (1, 2), (2, 2), (2, 2), (2, 1)]).tolist() == [1, 1, 1, 0, 0, 1]
     assert dominators([(1, 1), (1, 1)], (1, 1)).tolist() == []
 
 
-def test_of_no_points() -> None:
+def test_without_points_every_result_is_empty() -> None:
     assert non_dominated([]).tolist() == []
     assert dominators([], (1, 1)).tolist() == []
     assert hypervolume([], (1, 1)) == 0
 
 
 @given(GRIDS, st.integers(1, 10), st.integers(1, 10))
-def test_hypervolume_is_the_number_of_cells(points: list[tuple[int, int]], right: int, top: int) -> None:
+def test_hypervolume_equals_the_number_of_unit_squares(points: list[tuple[int, int]], right: int, top: int) -> None:
     assert hypervolume(points, (right, top)) == cells(points, right, top)
 
 
 @given(GRIDS, GRID)
-def test_another_point_never_takes_hypervolume_away(points: list[Point], point: Point) -> None:
+def test_another_point_never_reduces_the_hypervolume(points: list[Point], point: Point) -> None:
     before, after = hypervolume(points, (7, 6)), hypervolume([*points, point], (7, 6))
     gains = point[0] < 7 and point[1] < 6 and point not in points and not len(dominators(points, point))
     assert (after > before) == gains
@@ -91,7 +91,7 @@ def test_hypervolume_of_a_staircase(steps: int) -> None:
 
 
 @given(GRIDS)
-def test_a_contribution_is_what_is_lost_without_a_point_and_its_equals(points: list[tuple[int, int]]) -> None:
+def test_a_contribution_is_the_loss_without_a_point_and_its_duplicates(points: list[tuple[int, int]]) -> None:
     front = [point for point, kept in zip(points, non_dominated(points), strict=True) if kept]
     whole = hypervolume(front, (9, 9))
     lost = [whole - hypervolume([other for other in front if other != point], (9, 9)) for point in front]
@@ -100,7 +100,7 @@ def test_a_contribution_is_what_is_lost_without_a_point_and_its_equals(points: l
 
 def test_hypervolume_is_in_the_units_of_the_points() -> None:
     assert hypervolume([(0.5, 90.0)], (2.0, 100.0)) == 15.0
-    # on the edge or outside
+    # points on or beyond the reference add nothing
     assert hypervolume([(2.0, 0.0), (2.5, 0.0), (0.0, 100.0), (1.0, 100.5)], (2.0, 100.0)) == 0.0
 
 
@@ -108,15 +108,15 @@ def test_hypervolume_is_in_the_units_of_the_points() -> None:
     ("points", "index"),
     [
         ([(0, 10), (1, 1), (10, 0)], 1),
-        ([(10, 0), (9, 9), (2, 1.5), (0, 10), (5, 1)], 2),  # unordered; (9, 9) is behind the front
-        ([(0, 1000), (1, 400), (2, 390), (3, 0)], 1),  # far apart in one unit, near in the other
-        ([(0, 10), (3, 8), (8, 3), (10, 0)], 0),  # bulging: nothing lies below the line, so an end
+        ([(10, 0), (9, 9), (2, 1.5), (0, 10), (5, 1)], 2),  # unordered; (9, 9) is dominated
+        ([(0, 1000), (1, 400), (2, 390), (3, 0)], 1),  # axes with different ranges
+        ([(0, 10), (3, 8), (8, 3), (10, 0)], 0),  # concave: no point lies below the line, so an end
         ([(3, 1), (1, 3)], 1),
         ([(4, 4)], 0),
         ([(4, 4), (4, 4)], 0),
     ],
 )
-def test_knee_of_hand_made_fronts(points: list[Point], index: int) -> None:
+def test_knees_of_small_fronts(points: list[Point], index: int) -> None:
     assert knee(points) == index
 
 
@@ -127,6 +127,6 @@ def test_the_knee_is_on_the_front_and_does_not_depend_on_units(points: list[Poin
     assert knee([(x * a, y * b) for a, b in points]) == index
 
 
-def test_no_points_have_no_knee() -> None:
+def test_without_points_there_is_no_knee() -> None:
     with pytest.raises(ValueError, match="no points"):
         knee([])

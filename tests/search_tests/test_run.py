@@ -1,4 +1,4 @@
-"""Running a study, on each kind of storage: what comes first, what counts, and how it ends and goes on."""
+"""Runs of a study, on each kind of storage: the order of trials, which ones count, and how runs end and resume."""
 
 import os
 import socket
@@ -21,8 +21,8 @@ from search_tests.tiny import (
     LARGEST,
     SMALLEST,
     SPACE,
-    Measuring,
-    Teaching,
+    StubMeasurement,
+    StubTraining,
     failing,
     params_of,
     tiny_data,
@@ -47,7 +47,7 @@ NAMED = {"smallest": SMALLEST, "largest": LARGEST}
 
 
 class Listening(NoCallbacks):
-    """A Watch that remembers which trials ended and how many counted."""
+    """Callbacks that record the ended trials and the counts."""
 
     def __init__(self) -> None:
         self.ended: list[Record] = []
@@ -61,15 +61,15 @@ class Listening(NoCallbacks):
 
 
 class Running:
-    """A study on a file, opened anew for each run as a new process would; `log` tells what the stand-ins did."""
+    """A study in a file that each run reopens, as a new process would; `log` lists the calls of the stubs."""
 
     def __init__(self, kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kind, self.folder = kind, folder
         self.log: list[str] = []
         self.listening = Listening()
-        self.measuring, self.teaching = Measuring(self.log), Teaching(self.log)
-        monkeypatch.setattr("search.objective.measure_on", self.measuring)
-        monkeypatch.setattr("search.objective.train", self.teaching)
+        self.measurement, self.training = StubMeasurement(self.log), StubTraining(self.log)
+        monkeypatch.setattr("search.objective.measure_on", self.measurement)
+        monkeypatch.setattr("search.objective.train", self.training)
         (folder / "weights").mkdir()
         (folder / "checkpoints").mkdir()
         self.weights = FileSystemArtifactStore(folder / "weights")
@@ -81,7 +81,7 @@ class Running:
         match self.kind:
             case "sqlite":
                 storage = RDBStorage(f"sqlite:///{self.folder / 'study.db'}")
-                # Waiting for the disk, commit by commit, would take most of the time of these tests.
+                # Syncing every commit to disk would take most of the time of these tests.
                 event.listen(storage.engine, "connect", lambda sqlite, _: sqlite.execute("PRAGMA synchronous = OFF"))
                 storage.engine.dispose()
             case _:
@@ -92,7 +92,7 @@ class Running:
         )
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for storage in self.opened:
             storage.remove_session()
             if isinstance(storage, RDBStorage):
@@ -108,7 +108,7 @@ class Running:
         budget: float | None = None,
         until_plateau: bool = False,
     ) -> Outcome:
-        """Run the study in a new process, as far as the study can tell."""
+        """Run the study as a new process would."""
         return run(
             self.study(),
             task or tiny_task(),
@@ -120,11 +120,11 @@ class Running:
             budget=budget,
             until_plateau=until_plateau,
             timeout_s=timeout_s,
-            watch=self.listening,
+            callbacks=self.listening,
         )
 
     def records(self) -> list[Record]:
-        """What another process reads."""
+        """The records that another process reads."""
         return records.records(self.study())
 
     def trained(self) -> list[str]:
@@ -148,7 +148,7 @@ def gone() -> int:
 
 
 def nth(n: int, error: BaseException) -> Callable[[NetworkSpec], None]:
-    """Something that raises `error` the n-th time."""
+    """A function that raises `error` on its n-th call."""
     calls = 0
 
     def fail(_spec: NetworkSpec) -> None:
@@ -161,7 +161,7 @@ def nth(n: int, error: BaseException) -> Callable[[NetworkSpec], None]:
 
 
 def after_interruption(running: Running) -> None:
-    """Run the interrupted study to its end, and see that the interrupted network was repeated."""
+    """Run the interrupted study to its end, and check that the interrupted network was repeated."""
     interrupted = [r for r in running.records() if r.reason == records.INTERRUPTED]
     assert len(interrupted) == 1
     assert running.run(4) == Outcome(4, "enough")
@@ -170,10 +170,10 @@ def after_interruption(running: Running) -> None:
     assert repeated[0].named == interrupted[0].named
 
 
-# The order of things
+# The order of trials
 
 
-def test_named_networks_come_first_and_the_study_ends_with_enough(running: Running) -> None:
+def test_named_networks_come_first_and_the_study_ends_at_its_size(running: Running) -> None:
     assert running.run(5) == Outcome(5, "enough")
     read = running.records()
     assert [r.number for r in read] == list(range(len(read)))
@@ -189,24 +189,24 @@ def test_named_networks_come_first_and_the_study_ends_with_enough(running: Runni
 def test_a_named_network_is_trained_though_infeasible_and_a_proposal_is_not(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samplers, "INFEASIBLE_REDRAWS", 0)  # so that proposals break the limit too
+    monkeypatch.setattr(samplers, "INFEASIBLE_REDRAWS", 0)  # so that infeasible networks are proposed
     limit = (params_of(SMALLEST) + params_of(LARGEST)) / 2
     running.run(6, tiny_task(Limits(params=limit)))
     read = running.records()
     states = [r.state for r in read]
     assert states[:2] == ["finished", "infeasible"]
     assert set(states[2:]) == {"finished", "not trained"}
-    assert states.count("not trained") == len(read) - 6  # they do not count
+    assert states.count("not trained") == len(read) - 6  # pruned trials do not count
     for r in read[2:]:
         assert r.network is not None
         over = params_of(r.network) / limit - 1
         assert (r.state == "not trained") == (over > 0) == (r.fingerprint not in running.trained())
         assert r.constraints["params"] == pytest.approx(over)
         if over > 0:
-            assert r.reason == f"{100 * over:.0f} % over the limit of params"
+            assert r.reason == f"violates the constraint on params by {100 * over:.0f} %"
 
 
-def test_weights_are_kept_and_load_to_their_network(running: Running) -> None:
+def test_weights_are_stored_and_load_to_their_network(running: Running) -> None:
     running.run(3)
     for r in running.records():
         assert r.weights is not None
@@ -217,7 +217,7 @@ def test_weights_are_kept_and_load_to_their_network(running: Running) -> None:
     assert len(list((running.folder / "weights").iterdir())) == 3
 
 
-def test_duplicates_repeat_the_values_and_do_not_count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicates_have_the_earlier_values_and_do_not_count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samplers, "DUPLICATE_REDRAWS", 0)
     assert running.run(6, tiny_task(space=FEW), named={}) == Outcome(6, "enough")  # the whole space
     read = running.records()
@@ -231,16 +231,16 @@ def test_duplicates_repeat_the_values_and_do_not_count(running: Running, monkeyp
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
-def test_every_quick_sampler_runs_a_study(running: Running, sampler: str) -> None:
+def test_every_fast_sampler_runs_a_study(running: Running, sampler: str) -> None:
     assert running.run(16, sampler=sampler) == Outcome(16, "enough")
 
 
 # Failures
 
 
-def test_failures_fail_their_trial_count_and_the_study_goes_on(running: Running) -> None:
-    running.measuring.fail = nth(1, MeasurementError("the probe died"))
-    running.teaching.fail = nth(2, TrainingFailed("diverged"))
+def test_a_failure_fails_its_trial_which_counts_and_the_study_continues(running: Running) -> None:
+    running.measurement.fail = nth(1, MeasurementError("the probe died"))
+    running.training.fail = nth(2, TrainingFailed("diverged"))
     assert running.run(5) == Outcome(5, "enough")
     read = running.records()
     assert [(r.state, r.reason) for r in read] == [
@@ -254,41 +254,41 @@ def test_failures_fail_their_trial_count_and_the_study_goes_on(running: Running)
     assert [r.fingerprint for r in running.records()].count(read[0].fingerprint) == 1  # failures are not repeated
 
 
-def test_a_network_whose_device_was_lost_is_measured_once_more(running: Running) -> None:
-    running.measuring.fail = nth(1, ConnectionLost("the cable"))
+def test_a_network_whose_device_was_lost_is_measured_again(running: Running) -> None:
+    running.measurement.fail = nth(1, ConnectionLost("the cable"))
     assert running.run(4) == Outcome(4, "enough")
     read = running.records()
     assert (read[0].state, read[0].named, read[0].reason) == ("interrupted", "smallest", "unreachable: the cable")
     assert [r.named for r in read if r.trained].count("smallest") == 1
 
 
-def test_a_study_whose_device_is_gone_ends_and_loses_nothing(running: Running) -> None:
-    running.measuring.fail = failing(ConnectionLost("the cable"))
+def test_a_run_ends_if_the_device_is_gone_and_loses_nothing(running: Running) -> None:
+    running.measurement.fail = failing(ConnectionLost("the cable"))
     for _ in range(2):
         assert running.run(4) == Outcome(0, "unreachable")
-    running.measuring.fail = lambda spec: None
+    running.measurement.fail = lambda spec: None
     assert running.run(4) == Outcome(4, "enough")
     assert sorted(r.named or "" for r in running.records() if r.trained) == ["", "", "largest", "smallest"]
 
 
 def test_a_programming_error_is_not_swallowed(running: Running) -> None:
-    running.teaching.fail = nth(2, ZeroDivisionError("a bug"))
+    running.training.fail = nth(2, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         running.run(5)
     assert [r.state for r in running.records()] == ["finished", "interrupted"]
 
 
-def test_a_study_gives_up_where_nothing_can_be_trained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FRUITLESS", 4)
+def test_a_run_gives_up_if_no_network_can_be_trained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_REJECTED", 4)
     monkeypatch.setattr(samplers, "INFEASIBLE_REDRAWS", 3)
     assert running.run(5, tiny_task(Limits(params=1))) == Outcome(2, "fruitless")
     assert [r.state for r in running.records()] == ["infeasible"] * 2 + ["not trained"] * 4
 
 
-# Ending and going on
+# Ending and resuming
 
 
-def test_a_resumed_study_goes_on_to_the_same_total(running: Running) -> None:
+def test_a_resumed_study_continues_to_the_new_total(running: Running) -> None:
     assert running.run(3) == Outcome(3, "enough")
     assert running.run(6) == Outcome(6, "enough")
     read = running.records()
@@ -296,7 +296,7 @@ def test_a_resumed_study_goes_on_to_the_same_total(running: Running) -> None:
     assert [r.named for r in read].count("smallest") == 1
 
 
-def test_enough_trials_are_no_work(running: Running) -> None:
+def test_a_complete_study_does_no_work(running: Running) -> None:
     running.run(4)
     running.log.clear()
     running.listening.ended.clear()
@@ -305,71 +305,71 @@ def test_enough_trials_are_no_work(running: Running) -> None:
     assert len(running.records()) == 4
 
 
-def test_a_spent_budget_ends_a_study_that_a_larger_one_goes_on_with(running: Running) -> None:
-    assert running.run(6, budget=2.5) == Outcome(3, "spent")  # the training that spends it is finished
+def test_a_run_ends_at_its_budget_and_a_larger_budget_continues_it(running: Running) -> None:
+    assert running.run(6, budget=2.5) == Outcome(3, "spent")  # the training that exceeds the budget is finished
     assert running.run(6, budget=3.0) == Outcome(3, "spent")
     assert running.run(6, budget=3.1) == Outcome(4, "spent")
     assert running.run(6, budget=99.0) == Outcome(6, "enough")
     assert len(running.trained()) == 6
 
 
-def test_a_front_that_no_longer_moves_ends_a_study_if_it_is_to(
+def test_with_until_plateau_a_run_ends_once_the_front_has_plateaued(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(volume, "PATIENCE", 2)
-    monkeypatch.setattr(volume, "GROWTH", 1000.0)  # percent: whatever the last ones added is nothing
+    monkeypatch.setattr(volume, "PLATEAU_TRAININGS", 2)
+    monkeypatch.setattr(volume, "PLATEAU_GROWTH", 1000.0)  # percent: any growth counts as none
     ended = running.run(12, until_plateau=True)
     assert ended == Outcome(4, "plateau")  # four is the first number of which two end in the last third of the cost
     assert running.run(12, until_plateau=True) == ended
     assert running.run(8) == Outcome(8, "enough")
 
 
-def test_a_timeout_ends_a_study_that_can_go_on(running: Running) -> None:
+def test_a_study_that_timed_out_can_be_resumed(running: Running) -> None:
     assert running.run(5, timeout_s=0.0) == Outcome(0, "timeout")
     assert running.trained() == []
-    running.teaching.fail = lambda spec: time.sleep(2.0)
+    running.training.fail = lambda spec: time.sleep(2.0)
     assert running.run(5, timeout_s=1.5) == Outcome(1, "timeout")  # the network in training is finished
-    running.teaching.fail = lambda spec: None
+    running.training.fail = lambda spec: None
     assert running.run(5) == Outcome(5, "enough")
     assert [r.named for r in running.records()] == ["smallest", "largest", None, None, None]
 
 
 @pytest.mark.parametrize("n", [1, 2, 3], ids=["first named", "second named", "proposed"])
-@pytest.mark.parametrize("where", ["measuring", "teaching"])
+@pytest.mark.parametrize("where", ["measurement", "training"])
 def test_an_interrupted_network_is_repeated_by_the_next_run(running: Running, n: int, where: str) -> None:
-    stand_in = getattr(running, where)
-    stand_in.fail = nth(n, KeyboardInterrupt())
+    stub = getattr(running, where)
+    stub.fail = nth(n, KeyboardInterrupt())
     assert running.run(4) == Outcome(n - 1, "interrupted")
     last = running.records()[n - 1]
     assert (last.state, last.reason) == ("interrupted", records.INTERRUPTED)
     assert last.network is not None
-    stand_in.fail = lambda spec: None
+    stub.fail = lambda spec: None
     after_interruption(running)
     assert running.run(4) == Outcome(4, "enough")
     assert sum(r.state == "waiting" for r in running.records()) == 0
 
 
-def test_a_network_interrupted_twice_is_repeated_once_more(running: Running) -> None:
+def test_a_network_interrupted_twice_is_repeated_again(running: Running) -> None:
     for _ in range(2):
-        running.teaching.fail = failing(KeyboardInterrupt())
+        running.training.fail = failing(KeyboardInterrupt())
         assert running.run(4) == Outcome(0, "interrupted")
-    running.teaching.fail = lambda spec: None
+    running.training.fail = lambda spec: None
     assert running.run(4) == Outcome(4, "enough")
     assert sorted(r.named or "" for r in running.records() if r.trained) == ["", "", "largest", "smallest"]
 
 
-def test_a_network_that_breaks_the_program_is_given_up_in_the_end(running: Running) -> None:
-    def breaks(spec: NetworkSpec) -> None:
+def test_a_network_that_crashes_the_program_is_given_up_after_its_retries(running: Running) -> None:
+    def crash(spec: NetworkSpec) -> None:
         if spec == LARGEST:
-            raise ZeroDivisionError("a fault of ours")
+            raise ZeroDivisionError("a bug")
 
-    running.teaching.fail = breaks
-    for _ in range(1 + module.RETRIES):
+    running.training.fail = crash
+    for _ in range(1 + module.MAX_RETRIES):
         with pytest.raises(ZeroDivisionError):
             running.run(4)
     assert running.run(4) == Outcome(4, "enough")
     lost = [r for r in running.records() if r.named == "largest"]
-    assert [r.reason for r in lost] == ["lost: ZeroDivisionError: a fault of ours"] * (1 + module.RETRIES)
+    assert [r.reason for r in lost] == ["lost: ZeroDivisionError: a bug"] * (1 + module.MAX_RETRIES)
 
 
 def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, gone: int) -> None:
@@ -388,21 +388,19 @@ def test_the_trial_of_a_dead_process_is_failed_and_repeated(running: Running, go
     assert (again.user_attrs[records.RETRY_OF], again.user_attrs[records.NAMED]) == (0, "largest")
 
 
-def test_of_two_that_find_the_trial_of_a_dead_process_the_slower_is_content(
-    running: Running, gone: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_workers_may_find_the_same_dead_trial(running: Running, gone: int, monkeypatch: pytest.MonkeyPatch) -> None:
     study = running.study()
     study.ask().set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": gone})
     found = study.get_trials(deepcopy=True)
     fail_abandoned(running.study())
-    monkeypatch.setattr(study, "get_trials", lambda **_: found)  # seen before the faster one acted
+    monkeypatch.setattr(study, "get_trials", lambda **_: found)  # read before the faster worker acted
     fail_abandoned(study)
     assert [r.state for r in running.records()] == ["interrupted"]
 
 
 @pytest.mark.parametrize("queued", [True, False])
-def test_a_process_that_died_amid_its_proposal(running: Running, gone: int, queued: bool) -> None:
-    """Only the first parameter was written down: a queued network is repeated whole, an unknown one is forgotten."""
+def test_a_process_that_died_while_proposing(running: Running, gone: int, queued: bool) -> None:
+    """Only the first parameter was stored: a queued network is repeated in full, an unknown one is dropped."""
     study = running.study()
     if queued:
         study.enqueue_trial(encode(SPACE, LARGEST), user_attrs={records.NAMED: "largest"})
@@ -416,7 +414,7 @@ def test_a_process_that_died_amid_its_proposal(running: Running, gone: int, queu
 
 
 @pytest.mark.parametrize("other_host", [False, True])
-def test_the_trial_of_a_living_or_distant_process_is_left_alone(running: Running, gone: int, other_host: bool) -> None:
+def test_the_trial_of_a_living_or_remote_process_is_not_touched(running: Running, gone: int, other_host: bool) -> None:
     worker = {"host": "elsewhere", "pid": gone} if other_host else {"host": socket.gethostname(), "pid": os.getppid()}
     study = running.study()
     study.enqueue_trial(encode(SPACE, SMALLEST), user_attrs={records.NAMED: "smallest"})
@@ -427,7 +425,7 @@ def test_the_trial_of_a_living_or_distant_process_is_left_alone(running: Running
     assert "smallest" not in [r.named for r in read[1:]]
 
 
-def test_only_trials_that_were_trained_or_failed_to_count(running: Running) -> None:
+def test_only_trained_and_failed_trials_count(running: Running) -> None:
     study = running.study()
     cases: list[tuple[TrialState, dict[str, Any], bool]] = [
         (TrialState.COMPLETE, {}, True),
@@ -435,7 +433,7 @@ def test_only_trials_that_were_trained_or_failed_to_count(running: Running) -> N
         (TrialState.FAIL, {records.REASON: "diverged"}, True),
         (TrialState.FAIL, {records.REASON: records.INTERRUPTED}, False),
         (TrialState.COMPLETE, {records.DUPLICATE_OF: 0}, False),
-        (TrialState.PRUNED, {records.REASON: "12 % over the limit of params"}, False),
+        (TrialState.PRUNED, {records.REASON: "violates the constraint on params by 12 %"}, False),
         (TrialState.PRUNED, {records.DUPLICATE_OF: 5}, False),
         (TrialState.RUNNING, {}, False),
         (TrialState.WAITING, {}, False),
@@ -445,14 +443,14 @@ def test_only_trials_that_were_trained_or_failed_to_count(running: Running) -> N
         study.add_trial(optuna.create_trial(state=state, values=values, user_attrs=attrs))
     assert [counts(trial) for trial in study.trials] == [expected for _, _, expected in cases]
     assert counted(study) == 3
-    fail_abandoned(study)  # a running trial of nobody is left alone
+    fail_abandoned(study)  # a running trial without a worker is not touched
     assert study.trials[7].state is TrialState.RUNNING
 
 
-# Everything together
+# End to end
 
 
-def test_a_true_search_end_to_end(tmp_path: Path) -> None:
+def test_a_search_without_stubs(tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "checkpoints").mkdir()
     study = optuna.create_study(directions=["minimize", "minimize"])

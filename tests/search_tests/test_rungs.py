@@ -1,4 +1,4 @@
-"""Trainings that stop at rungs and go on: bit for bit, once, and only where they may join the front."""
+"""Trainings that stop at rungs and resume: bit for bit, only once, and only for networks that may join the front."""
 
 import os
 from collections import Counter
@@ -20,8 +20,8 @@ from search_tests.tiny import (
     LARGEST,
     SMALLEST,
     SPACE,
-    Measuring,
-    Teaching,
+    StubMeasurement,
+    StubTraining,
     failing,
     params_of,
     tiny_data,
@@ -49,7 +49,7 @@ from threshnet.spec import NetworkSpec
 
 RUNGS = (1, 2, 4)
 EPOCH = 40  # images
-# 6 schedules x 12 growths x 12 transitions = 864 networks, and one of which several processes soon want the same.
+# 6 schedules x 12 growths x 12 transitions = 864 networks; CROWDED is so small that processes soon propose the same.
 LARGE = replace(SPACE, name="large", growths=tuple(range(2, 14)), transitions=tuple(range(4, 16)))
 CROWDED = replace(SPACE, name="crowded", growths=(2, 4), transitions=(4, 8))  # 24 networks
 WITH_DROPOUT = replace(SPACE, name="dropping", block_dropouts=(0.3,), head_dropouts=(0.3,))
@@ -58,7 +58,7 @@ PROPOSALS = 200
 
 
 class Until:
-    """A Policy that stops every training at some rungs, and turns networks away if told so."""
+    """A policy that stops every training at some rungs and, unless `reach`, prunes every network before training."""
 
     def __init__(self, *stops: int, reach: bool = True) -> None:
         self.stops, self.reach = stops, reach
@@ -72,47 +72,53 @@ class Until:
 
 
 class Searching:
-    """A study in memory; measuring is stood in for, and training too unless it is to be `true`."""
+    """A study in memory with stubs for measuring and training."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.log: list[str] = []
-        self.teaching = Teaching(self.log)
+        self.training = StubTraining(self.log)
         self.monkeypatch, self.folder = monkeypatch, folder
-        monkeypatch.setattr("search.objective.measure_on", Measuring(self.log))
-        monkeypatch.setattr("search.objective.train", self.teaching)
+        monkeypatch.setattr("search.objective.measure_on", StubMeasurement(self.log))
+        monkeypatch.setattr("search.objective.train", self.training)
         (folder / "checkpoints").mkdir(parents=True)
         (folder / "weights").mkdir()
-        self.kept = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
+        self.folders = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
         self.study = optuna.create_study(directions=["minimize", "minimize"])
 
     def timed(self, milliseconds: Callable[[NetworkSpec], float]) -> None:
-        """Let latencies be these."""
-        self.monkeypatch.setattr("search.objective.measure_on", Measuring(self.log, milliseconds))
+        """Set the latencies of networks."""
+        self.monkeypatch.setattr("search.objective.measure_on", StubMeasurement(self.log, milliseconds))
 
     def score(
-        self, spec: NetworkSpec, task: Task, policy: Policy, *, named: str | None = None, watch: Callbacks | None = None
+        self,
+        spec: NetworkSpec,
+        task: Task,
+        policy: Policy,
+        *,
+        named: str | None = None,
+        callbacks: Callbacks | None = None,
     ) -> Record:
         """Score one network."""
         attrs = {records.NAMED: named} if named else None
         self.study.enqueue_trial(encode(task.space, spec), user_attrs=attrs)
-        return self.propose(task, policy, watch=watch)
+        return self.propose(task, policy, callbacks=callbacks)
 
-    def propose(self, task: Task, policy: Policy, *, watch: Callbacks | None = None) -> Record:
-        """Score what the study's sampler, or its queue, proposes."""
+    def propose(self, task: Task, policy: Policy, *, callbacks: Callbacks | None = None) -> Record:
+        """Score the next proposal of the study's queue or sampler."""
         self.log.clear()
-        score = scorer(task, tiny_data(), policy, self.kept, watch or NoCallbacks())
+        score = scorer(task, tiny_data(), policy, self.folders, callbacks or NoCallbacks())
         self.study.optimize(score, n_trials=1, catch=FAILURES)
         return record(self.study.trials[-1])
 
     def done(self) -> list[str]:
-        """What was asked of the stand-ins in the last trial, without the networks."""
+        """The calls of the stubs in the last trial, without the networks."""
         return [entry.split()[0] for entry in self.log]
 
     def weights(self, one: Record) -> dict[str, torch.Tensor]:
-        """The weights that a trial left behind."""
+        """The weights that a trial stored."""
         file = self.folder / "model.safetensors"
         assert one.weights is not None
-        download_artifact(artifact_store=self.kept.weights, artifact_id=one.weights, file_path=str(file))
+        download_artifact(artifact_store=self.folders.weights, artifact_id=one.weights, file_path=str(file))
         model = load_weights(file)
         file.unlink()
         assert model.spec == one.network
@@ -135,34 +141,34 @@ def losses(one: Record) -> list[float]:
 
 
 def assert_equal(searching: Searching, one: Record, another: Searching, other: Record) -> None:
-    """Two trials came to the same, bit for bit."""
+    """Check that two trials have the same results, bit for bit."""
     assert (one.state, one.error, one.rungs, losses(one)) == (other.state, other.error, other.rungs, losses(other))
     mine, others = searching.weights(one), another.weights(other)
     assert mine.keys() == others.keys()
     assert all(torch.equal(mine[key], others[key]) for key in mine)
 
 
-# True trainings
+# Without a stub for training
 
 
 def dropping() -> tuple[Task, NetworkSpec]:
-    """A task whose trainings draw random numbers in every way there is, and its largest network."""
+    """A task whose trainings use every source of random numbers, and its largest network."""
     spec = replace(LARGEST, block_dropout=0.3, head_dropout=0.3)
     return tiny_task(space=WITH_DROPOUT, rungs=RUNGS), spec
 
 
 @pytest.fixture
-def truly(monkeypatch: pytest.MonkeyPatch, searching: Searching, another: Searching) -> tuple[Searching, Searching]:
-    """Two studies whose networks are trained."""
+def trained(monkeypatch: pytest.MonkeyPatch, searching: Searching, another: Searching) -> tuple[Searching, Searching]:
+    """Two studies that really train their networks."""
     monkeypatch.setattr("search.objective.train", train)
     return searching, another
 
 
 @pytest.mark.parametrize("stops", [(1,), (2,), (1, 2)])
-def test_a_training_that_went_on_equals_one_that_was_never_stopped(
-    truly: tuple[Searching, Searching], stops: tuple[int, ...]
+def test_a_resumed_training_equals_one_that_was_never_stopped(
+    trained: tuple[Searching, Searching], stops: tuple[int, ...]
 ) -> None:
-    whole, parts = truly
+    whole, parts = trained
     task, spec = dropping()
     uninterrupted = whole.score(spec, task, Until())
     assert uninterrupted.state == "finished"
@@ -172,16 +178,16 @@ def test_a_training_that_went_on_equals_one_that_was_never_stopped(
         assert stopped.state == "stopped"
         assert stopped.rungs == {at: error for at, error in uninterrupted.rungs.items() if at <= rung}
         assert losses(stopped) == losses(uninterrupted)[:rung]
-        assert [file.stem for file in parts.kept.checkpoints.iterdir()] == [spec.fingerprint()]
-    gone_on = parts.score(spec, task, Until())
-    assert_equal(whole, uninterrupted, parts, gone_on)
-    assert gone_on.continues == len(stops) - 1
+        assert [file.stem for file in parts.folders.checkpoints.iterdir()] == [spec.fingerprint()]
+    resumed = parts.score(spec, task, Until())
+    assert_equal(whole, uninterrupted, parts, resumed)
+    assert resumed.continues == len(stops) - 1
     assert sum(one.image_passes for one in records.records(parts.study)) == uninterrupted.image_passes == 4 * EPOCH
-    assert list(parts.kept.checkpoints.iterdir()) == []
+    assert list(parts.folders.checkpoints.iterdir()) == []
 
 
 class Interrupting(NoCallbacks):
-    """A Watch that is fed up after so many steps."""
+    """Callbacks that raise KeyboardInterrupt after a number of steps."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -192,30 +198,30 @@ class Interrupting(NoCallbacks):
 
 
 @pytest.mark.parametrize(
-    ("step", "left", "stopped_before"),  # five steps an epoch; those of the first were done before where it stopped
+    ("step", "left", "stopped_before"),  # five steps an epoch; a stopped training has done those of its first epoch
     [(3, 4, False), (8, 3, False), (8, 3, True), (13, 2, False), (13, 2, True), (18, 2, False), (18, 2, True)],
 )
-def test_an_interrupted_training_goes_on_from_its_last_rung(
-    truly: tuple[Searching, Searching], step: int, left: int, stopped_before: bool
+def test_an_interrupted_training_resumes_from_its_last_rung(
+    trained: tuple[Searching, Searching], step: int, left: int, stopped_before: bool
 ) -> None:
-    whole, parts = truly
+    whole, parts = trained
     task, spec = dropping()
     uninterrupted = whole.score(spec, task, Until())
     if stopped_before:
         parts.score(spec, task, Until(1))
     with pytest.raises(KeyboardInterrupt):
-        parts.score(spec, task, Until(), watch=Interrupting(step))
+        parts.score(spec, task, Until(), callbacks=Interrupting(step))
     interrupted = record(parts.study.trials[-1])
     assert interrupted.state == "interrupted"
-    assert interrupted.image_passes == EPOCH // 5 * (step - 5 * stopped_before)  # what it cost, though it is repeated
-    gone_on = parts.score(spec, task, Until())
-    assert_equal(whole, uninterrupted, parts, gone_on)
-    assert gone_on.image_passes == left * EPOCH
-    assert gone_on.continues == (0 if stopped_before else None)
+    assert interrupted.image_passes == EPOCH // 5 * (step - 5 * stopped_before)  # its cost counts
+    resumed = parts.score(spec, task, Until())
+    assert_equal(whole, uninterrupted, parts, resumed)
+    assert resumed.image_passes == left * EPOCH
+    assert resumed.continues == (0 if stopped_before else None)
 
 
-def test_a_checkpoint_of_another_seed_is_not_gone_on_with(truly: tuple[Searching, Searching]) -> None:
-    searching, _ = truly
+def test_a_checkpoint_of_another_seed_is_not_resumed(trained: tuple[Searching, Searching]) -> None:
+    searching, _ = trained
     task, spec = dropping()
     searching.score(spec, task, Until(1))
     with pytest.raises(Exception, match="belongs to a training with another seed"):
@@ -224,10 +230,10 @@ def test_a_checkpoint_of_another_seed_is_not_gone_on_with(truly: tuple[Searching
     assert searching.score(spec, task, Until()).state == "finished"
 
 
-# What is written down
+# Records
 
 
-def test_a_stopped_trial_has_no_values_and_is_on_no_front(searching: Searching) -> None:
+def test_a_stopped_trial_has_no_values_and_is_not_on_the_front(searching: Searching) -> None:
     task = tiny_task(rungs=RUNGS)
     searching.score(SMALLEST, task, Until())
     stopped = searching.score(LARGEST, task, Until(2))
@@ -242,18 +248,18 @@ def test_a_stopped_trial_has_no_values_and_is_on_no_front(searching: Searching) 
     front = front_of(loaded(searching.study))
     assert [each.number for each in front.trained] == [each.number for each in front.front] == [0]
 
-    gone_on = searching.score(LARGEST, task, Until())
+    resumed = searching.score(LARGEST, task, Until())
     assert searching.done() == ["train"]  # it was measured before
-    assert (gone_on.state, gone_on.continues, gone_on.image_passes) == ("finished", 1, 2 * EPOCH)
-    assert (gone_on.latency_ms, gone_on.latency) == (params_of(LARGEST) / 1000, stopped.latency)
-    assert gone_on.rungs == {**stopped.rungs, 4: 1e5 / params_of(LARGEST)}
-    assert len(gone_on.epochs) == 4
+    assert (resumed.state, resumed.continues, resumed.image_passes) == ("finished", 1, 2 * EPOCH)
+    assert (resumed.latency_ms, resumed.latency) == (params_of(LARGEST) / 1000, stopped.latency)
+    assert resumed.rungs == {**stopped.rungs, 4: 1e5 / params_of(LARGEST)}
+    assert len(resumed.epochs) == 4
     assert {trial.number for trial in searching.study.best_trials} == {0, 2}
     assert {each.number for each in front_of(loaded(searching.study)).front} == {0, 2}
 
 
 def loaded(study: Study) -> LoadedStudy:
-    """The study as its reports see it."""
+    """The study as reports load it."""
     return LoadedStudy(
         study=study,
         spec=StudySpec(name="rungs", trials=3, about="", caveat=""),
@@ -265,22 +271,22 @@ def loaded(study: Study) -> LoadedStudy:
     )
 
 
-def test_a_training_that_fails_after_it_went_on_is_not_tried_again(searching: Searching) -> None:
+def test_a_resumed_training_that_fails_is_not_tried_again(searching: Searching) -> None:
     task = tiny_task(rungs=RUNGS)
     searching.score(LARGEST, task, Until(1))
-    searching.teaching.fail = failing(TrainingFailed("diverged"))
+    searching.training.fail = failing(TrainingFailed("diverged"))
     assert searching.score(LARGEST, task, Until()).state == "failed"
-    searching.teaching.fail = lambda spec: None
+    searching.training.fail = lambda spec: None
     again = searching.score(LARGEST, task, Until())
     assert (again.state, again.duplicate_of, searching.log) == ("duplicate", 1, [])
 
 
-def test_a_network_being_trained_further_is_known_by_its_scores(searching: Searching) -> None:
-    """Others judge it by them while it is busy."""
+def test_a_resumed_trial_has_the_earlier_scores_from_the_start(searching: Searching) -> None:
+    """Other workers read them while the network is in training."""
     task = tiny_task(rungs=RUNGS)
     stopped = searching.score(LARGEST, task, Until(1))
     seen: list[dict[int, float]] = []
-    teaching = searching.teaching
+    stub = searching.training
 
     def slowly(*arguments: object, **options: object) -> object:
         resume = options["resume"]
@@ -289,7 +295,7 @@ def test_a_network_being_trained_further_is_known_by_its_scores(searching: Searc
             resume(training)  # type: ignore[operator]
             seen.append(record(searching.study.trials[-1]).rungs)
 
-        return teaching(*arguments, **options | {"resume": resumed})  # type: ignore[arg-type]
+        return stub(*arguments, **options | {"resume": resumed})  # type: ignore[arg-type]
 
     searching.monkeypatch.setattr("search.objective.train", slowly)
     searching.score(LARGEST, task, Until())
@@ -300,14 +306,16 @@ def test_a_network_being_trained_further_is_known_by_its_scores(searching: Searc
 
 
 @pytest.mark.parametrize("rungs", [RUNGS, (4,)])
-def test_a_named_network_goes_to_the_top_whatever_the_policy(searching: Searching, rungs: tuple[int, ...]) -> None:
+def test_a_named_network_is_trained_to_the_end_whatever_the_policy(
+    searching: Searching, rungs: tuple[int, ...]
+) -> None:
     task = tiny_task(Limits(params=params_of(LARGEST) / 2), rungs=rungs)
     read = searching.score(LARGEST, task, Until(1, 2, reach=False), named="largest")
     assert (read.state, list(read.rungs)) == ("infeasible", list(rungs))
     assert "front" not in read.constraints
 
 
-def test_a_network_that_gets_a_name_later_goes_on_to_the_top(searching: Searching) -> None:
+def test_a_network_that_is_named_later_is_trained_to_the_end(searching: Searching) -> None:
     task = tiny_task(rungs=RUNGS)
     searching.score(LARGEST, task, Until(1))
     searching.score(SMALLEST, task, Until(reach=False))
@@ -318,11 +326,11 @@ def test_a_network_that_gets_a_name_later_goes_on_to_the_top(searching: Searchin
 
 
 @pytest.mark.parametrize("sampler", ["freeze_thaw", "random"])
-def test_a_run_takes_its_named_networks_to_the_top(searching: Searching, sampler: str) -> None:
+def test_a_run_trains_its_named_networks_to_the_end(searching: Searching, sampler: str) -> None:
     searching.monkeypatch.setattr(surrogate, "MAX_ITERATIONS", 2)
     named = {"smallest": SMALLEST, "largest": LARGEST}
     task = tiny_task(rungs=RUNGS)
-    assert run(searching.study, task, tiny_data(), named, sampler, searching.kept, trials=6) == Outcome(6, "enough")
+    assert run(searching.study, task, tiny_data(), named, sampler, searching.folders, trials=6) == Outcome(6, "enough")
     read = records.records(searching.study)
     assert [(one.named, one.state) for one in read[:2]] == [("smallest", "finished"), ("largest", "finished")]
     assert {one.state for one in read} <= {"finished", "stopped", "not trained"}
@@ -342,8 +350,10 @@ def several() -> list[NetworkSpec]:
 
 
 @pytest.mark.parametrize("sampler", ["freeze_thaw", "random"])
-def test_a_hopeless_network_is_measured_once_and_never_proposed_again(searching: Searching, sampler: str) -> None:
-    """Here the smaller networks are the slower ones, and the worse ones too."""
+def test_a_network_that_cannot_reach_the_front_is_measured_once_and_never_proposed_again(
+    searching: Searching, sampler: str
+) -> None:
+    """Here smaller networks are both slower and worse."""
     searching.timed(lambda spec: 1e4 / params_of(spec))
     task = tiny_task(rungs=RUNGS)
     policy = searching.study.sampler = sampler_for(sampler, task, 0)
@@ -352,7 +362,7 @@ def test_a_hopeless_network_is_measured_once_and_never_proposed_again(searching:
     read = searching.score(SMALLEST, task, policy)
     assert searching.done() == ["measure"]
     assert (read.state, read.rungs, read.image_passes) == ("not trained", {}, 0)
-    assert read.reason == f"cannot be expected to reach the front at {1e4 / params_of(SMALLEST):.3g} ms"
+    assert read.reason == f"not expected to reach the front at {1e4 / params_of(SMALLEST):.3g} ms"
     assert read.constraints["front"] == 1.0
     assert searching.study.trials[-1].constraints["front"] == 1.0  # Optuna's samplers see it
     for _ in range(12):
@@ -361,7 +371,7 @@ def test_a_hopeless_network_is_measured_once_and_never_proposed_again(searching:
     assert (copy.state, copy.constraints, searching.log) == ("duplicate", read.constraints, [])
 
 
-def test_without_rungs_optunas_samplers_turn_nothing_away(searching: Searching) -> None:
+def test_without_rungs_optunas_samplers_prune_no_network_before_training(searching: Searching) -> None:
     searching.timed(lambda spec: 1e4 / params_of(spec))
     task = tiny_task(rungs=(2,))
     policy = sampler_for("random", task, 0)
@@ -373,8 +383,8 @@ def test_without_rungs_optunas_samplers_turn_nothing_away(searching: Searching) 
 # Optuna's samplers with rungs
 
 
-def test_the_worse_half_is_stopped_and_goes_on_once_it_belongs_to_the_better(searching: Searching) -> None:
-    """All networks are equally quick, so that their errors alone rank them: the larger the better."""
+def test_the_worse_half_is_stopped_and_resumed_once_it_is_in_the_better_half(searching: Searching) -> None:
+    """All networks have the same latency, so that only their errors rank them: larger networks are better."""
     searching.timed(lambda spec: 1.0)
     task = tiny_task(rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("random", task, 0)
@@ -383,21 +393,21 @@ def test_the_worse_half_is_stopped_and_goes_on_once_it_belongs_to_the_better(sea
         decode(SPACE, {"block1_layers": 1, "block1_threshold": 2, "block1_growth": n, "block1_transition": n})
         for n in (0, 2, 5)
     )
-    assert searching.score(best, task, policy).state == "finished"  # alone at every rung
+    assert searching.score(best, task, policy).state == "finished"  # the only one at every rung
     assert list(searching.score(worse, task, policy).rungs) == [1]  # second of two
     assert list(searching.score(worst, task, policy).rungs) == [1]  # third of three
-    # Of three, two are the better half now.
-    gone_on = searching.propose(task, policy)
-    assert (gone_on.fingerprint, gone_on.continues) == (worse.fingerprint(), 1)
-    assert (gone_on.state, list(gone_on.rungs), gone_on.image_passes) == ("stopped", [1, 2], EPOCH)  # second of two
+    # The better half of three networks has two.
+    resumed = searching.propose(task, policy)
+    assert (resumed.fingerprint, resumed.continues) == (worse.fingerprint(), 1)
+    assert (resumed.state, list(resumed.rungs), resumed.image_passes) == ("stopped", [1, 2], EPOCH)  # second of two
     assert searching.propose(task, policy).continues is None
 
 
-# No network twice
+# No network is trained twice
 
 
 def passes_and_ends(read: Collection[Record]) -> tuple[dict[str, int], dict[str, int]]:
-    """Image passes of each network, and how often it was trained to the end."""
+    """Training images processed for each network, and the number of times it was trained to the end."""
     passes: Counter[str] = Counter()
     ends: Counter[str] = Counter()
     for one in read:
@@ -408,7 +418,7 @@ def passes_and_ends(read: Collection[Record]) -> tuple[dict[str, int], dict[str,
 
 
 def assert_each_once(read: Collection[Record]) -> None:
-    """No network saw more images than one training has, none ended twice, and no rung was reached twice."""
+    """Check that no network was trained on more images than one training has, to the end twice, or to a rung twice."""
     passes, ends = passes_and_ends(read)
     assert max(ends.values()) == 1
     assert max(passes.values()) <= RUNGS[-1] * EPOCH
@@ -417,36 +427,36 @@ def assert_each_once(read: Collection[Record]) -> None:
     assert len(continued) == len(set(continued))
 
 
-def test_no_network_is_trained_twice_and_checkpoints_are_of_the_stopped(searching: Searching) -> None:
-    searching.monkeypatch.setattr(surrogate, "MIN_VALUES", 10**9)  # learning the kernel takes most of the time
+def test_no_network_is_trained_twice_and_only_stopped_ones_have_checkpoints(searching: Searching) -> None:
+    searching.monkeypatch.setattr(surrogate, "MIN_VALUES", 10**9)  # fitting the kernel takes most of the time
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("freeze_thaw", task, 0)
-    searching.study.optimize(scorer(task, tiny_data(), policy, searching.kept, NoCallbacks()), n_trials=30)
+    searching.study.optimize(scorer(task, tiny_data(), policy, searching.folders, NoCallbacks()), n_trials=30)
     read = records.records(searching.study)
     assert_each_once(read)
     assert {one.state for one in read} == {"stopped", "finished"}
-    assert {file.stem for file in searching.kept.checkpoints.iterdir()} == unfinished(read)
+    assert {file.stem for file in searching.folders.checkpoints.iterdir()} == unfinished(read)
 
 
 def unfinished(read: Collection[Record]) -> set[str]:
-    """Fingerprints of the networks that saw images and did not come to the end."""
+    """Fingerprints of the networks whose training began and did not end."""
     passes, ends = passes_and_ends(read)
     return {name for name, seen in passes.items() if seen > 0 and ends[name] == 0}
 
 
 class Worker:
-    """What one of several processes does to a study: its trainings and measurements are stood in for."""
+    """One of several processes that work on a study, with stubs for measuring and training."""
 
     def __init__(self, folder: Path) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         torch.set_num_threads(1)
-        os.fsync = lambda fd: None  # waiting for the disk would take most of the time
+        os.fsync = lambda fd: None  # syncing to disk would take most of the time
         log: list[str] = []
-        objective.measure_on = Measuring(log)  # type: ignore[assignment, attr-defined]
-        objective.train = Teaching(log)  # type: ignore[assignment, attr-defined]
-        module.FRUITLESS, samplers.INFEASIBLE_REDRAWS, surrogate.MAX_ITERATIONS = 30, 10, 2
+        objective.measure_on = StubMeasurement(log)  # type: ignore[assignment, attr-defined]
+        objective.train = StubTraining(log)  # type: ignore[assignment, attr-defined]
+        module.MAX_REJECTED, samplers.INFEASIBLE_REDRAWS, surrogate.MAX_ITERATIONS = 30, 10, 2
         self.study = optuna.load_study(study_name="tiny", storage=journal(folder))
-        self.kept = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
+        self.folders = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
 
 
 def journal(folder: Path) -> JournalStorage:
@@ -454,29 +464,29 @@ def journal(folder: Path) -> JournalStorage:
     return JournalStorage(JournalFileBackend(str(folder / "study.log")))
 
 
-def search_beside_others(folder: Path, number: int, sampler: str, together: Barrier) -> None:
+def search_with_others(folder: Path, number: int, sampler: str, together: Barrier) -> None:
     """Run a search until six networks are trained."""
     worker = Worker(folder)
     together.wait(120)
-    run(worker.study, tiny_task(space=CROWDED, rungs=RUNGS), tiny_data(), {}, sampler, worker.kept, trials=6)
+    run(worker.study, tiny_task(space=CROWDED, rungs=RUNGS), tiny_data(), {}, sampler, worker.folders, trials=6)
 
 
-def propose_beside_others(folder: Path, number: int, sampler: str, together: Barrier) -> None:
-    """Make proposals until the study has PROPOSALS."""
+def propose_with_others(folder: Path, number: int, sampler: str, together: Barrier) -> None:
+    """Make proposals until the study has PROPOSALS of them."""
     worker = Worker(folder)
     together.wait(120)
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = worker.study.sampler = sampler_for(sampler, task, number)
     enough = MaxTrialsCallback(PROPOSALS, states=None)
-    worker.study.optimize(scorer(task, tiny_data(), policy, worker.kept, NoCallbacks()), callbacks=[enough])
+    worker.study.optimize(scorer(task, tiny_data(), policy, worker.folders, NoCallbacks()), callbacks=[enough])
 
 
 @pytest.mark.parametrize(
     ("target", "sampler", "proposals"),
     [
-        (search_beside_others, "random", 1),
-        (search_beside_others, "freeze_thaw", 1),
-        (propose_beside_others, "random", PROPOSALS),
+        (search_with_others, "random", 1),
+        (search_with_others, "freeze_thaw", 1),
+        (propose_with_others, "random", PROPOSALS),
     ],
 )
 def test_no_network_is_trained_twice_by_several_processes(

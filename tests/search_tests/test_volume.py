@@ -1,4 +1,4 @@
-"""The hypervolume over what a search cost: closed forms, and what holds of any study."""
+"""The hypervolume over the cost of a search: closed forms, and properties of every study."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from search.pareto import hypervolume
 from search.records import Record, State
-from search.volume import GROWTH, PATIENCE, Step, curve, plateau, reference_point, share_percent
+from search.volume import PLATEAU_GROWTH, PLATEAU_TRAININGS, Step, curve, plateau, reference_point, share_percent
 
-BOX = (10.0, 90.0)
+REFERENCE = (10.0, 90.0)
 POINTS = st.tuples(st.floats(0.1, 12), st.floats(0, 100))
 
 
 def record(
     number: int, state: State, latency_ms: float, error: float, *, named: str | None = None, image_passes: int = 100
 ) -> Record:
-    """One trial of a made-up study; its values are left out where such a trial has none."""
+    """One trial of a synthetic study, without values if a trial in this state has none."""
     valued = state in ("finished", "infeasible", "duplicate")
     return Record(
         number=number,
@@ -45,7 +45,7 @@ def record(
 
 @st.composite
 def records(draw: st.DrawFn, states: Sequence[State] = get_args(State)) -> list[Record]:
-    """Trials of any states, named or not."""
+    """Trials in any states, named or not."""
     found = []
     for number in range(draw(st.integers(0, 15))):
         state = draw(st.sampled_from(states))
@@ -55,20 +55,20 @@ def records(draw: st.DrawFn, states: Sequence[State] = get_args(State)) -> list[
 
 
 def steps(*volumes: float, passes: int = 100) -> list[Step]:
-    """A curve of trainings that all cost the same."""
+    """A curve of trainings that all have the same cost."""
     return [Step(n, (n + 1) * passes, volume, volume) for n, volume in enumerate(volumes)]
 
 
 # The reference point
 
 
-def test_the_reference_is_the_limit_where_there_is_one() -> None:
+def test_the_reference_is_the_latency_limit_if_there_is_one() -> None:
     trained = [record(0, "finished", 50.0, 95.0, named="threshnet28")]
     assert reference_point(trained, 10, limit_ms=3) == (3.0, 90.0)
     assert reference_point([], 2, limit_ms=3) == (3.0, 50.0)
 
 
-def test_without_a_limit_it_is_a_tenth_beyond_the_slowest_named_network() -> None:
+def test_without_a_limit_it_is_ten_percent_above_the_slowest_named_network() -> None:
     trained = [
         record(0, "finished", 9.0, 20.0),
         record(1, "infeasible", 4.0, 30.0, named="threshnet79"),
@@ -78,21 +78,21 @@ def test_without_a_limit_it_is_a_tenth_beyond_the_slowest_named_network() -> Non
     assert reference_point(trained, 10) == pytest.approx((4.4, 90.0))
 
 
-def test_without_a_named_network_it_is_a_tenth_beyond_the_slowest_of_the_first_five_trained() -> None:
+def test_without_a_named_network_it_is_ten_percent_above_the_slowest_of_the_first_five() -> None:
     trained = [record(n, "finished", 1.0 + n, 20.0) for n in range(8)]
     stopped = record(8, "stopped", 99.0, 20.0)
     assert reference_point([stopped, *trained], 4) == pytest.approx((5.5, 75.0))
     assert reference_point(trained[:2], 4) == pytest.approx((2.2, 75.0))
 
 
-def test_without_any_network_there_is_none() -> None:
+def test_without_any_network_there_is_no_reference() -> None:
     with pytest.raises(ValueError, match="no trained network"):
         reference_point([record(0, "failed", 1.0, 1.0)], 10)
 
 
 @given(records(), records(), st.none() | st.floats(0.1, 10))
-def test_later_trials_do_not_move_it(first: list[Record], later: list[Record], limit: float | None) -> None:
-    """Once the named networks are trained or, without any, the first five."""
+def test_later_trials_do_not_change_it(first: list[Record], later: list[Record], limit: float | None) -> None:
+    """It is fixed once the named networks are trained or, without any, the first five."""
     later = [one for one in later if not one.named]
     ready = any(one.trained and one.named for one in first) or sum(one.trained for one in first) >= 5
     if ready or limit is not None:
@@ -102,19 +102,19 @@ def test_later_trials_do_not_move_it(first: list[Record], later: list[Record], l
 # The curve
 
 
-def test_a_curve_worked_out_by_hand() -> None:
+def test_a_curve_computed_by_hand() -> None:
     ended = [
         record(0, "finished", 5.0, 45.0, image_passes=100),  # 5 x 45
-        record(1, "failed", 1.0, 1.0, image_passes=30),  # costs, but is no step
+        record(1, "failed", 1.0, 1.0, image_passes=30),  # counts as cost, but is no step
         record(3, "stopped", 1.0, 1.0, image_passes=20),
         record(2, "finished", 2.0, 80.0, image_passes=100),  # 3 x 10 more
         record(4, "duplicate", 1.0, 1.0, image_passes=100),
         record(5, "infeasible", 1.0, 1.0, image_passes=100),
         record(6, "finished", 6.0, 50.0, image_passes=100),  # dominated
         record(7, "running", 1.0, 1.0, image_passes=50),
-        record(8, "finished", 11.0, 1.0, image_passes=100),  # outside the box
+        record(8, "finished", 11.0, 1.0, image_passes=100),  # beyond the reference point
     ]
-    assert curve(ended, BOX) == (
+    assert curve(ended, REFERENCE) == (
         Step(0, 100, 225.0, 25.0),
         Step(3, 150, 225.0, 25.0),
         Step(2, 250, 255.0, 100 * 255 / 900),
@@ -122,12 +122,12 @@ def test_a_curve_worked_out_by_hand() -> None:
         Step(6, 450, 255.0, 100 * 255 / 900),
         Step(8, 550, 255.0, 100 * 255 / 900),
     )
-    assert curve([], BOX) == ()
+    assert curve([], REFERENCE) == ()
 
 
 @given(records())
-def test_neither_volume_nor_cost_ever_falls(ended: list[Record]) -> None:
-    found = curve(ended, BOX)
+def test_hypervolume_and_cost_never_decrease(ended: list[Record]) -> None:
+    found = curve(ended, REFERENCE)
     for before, after in pairwise(found):
         assert after.hypervolume >= before.hypervolume
         assert after.image_passes >= before.image_passes
@@ -138,16 +138,16 @@ def test_neither_volume_nor_cost_ever_falls(ended: list[Record]) -> None:
 
 
 @given(records())
-def test_it_ends_at_the_volume_of_the_feasible_networks(ended: list[Record]) -> None:
-    found = curve(ended, BOX)
-    whole = hypervolume([one.point for one in ended if one.state == "finished"], BOX)
-    assert (found[-1].hypervolume if found else 0.0) == pytest.approx(whole)
-    assert not found or found[-1].share_percent == share_percent(found[-1].hypervolume, BOX)
+def test_it_ends_at_the_hypervolume_of_the_feasible_networks(ended: list[Record]) -> None:
+    found = curve(ended, REFERENCE)
+    final = hypervolume([one.point for one in ended if one.state == "finished"], REFERENCE)
+    assert (found[-1].hypervolume if found else 0.0) == pytest.approx(final)
+    assert not found or found[-1].share_percent == share_percent(found[-1].hypervolume, REFERENCE)
 
 
 @given(records())
-def test_the_order_changes_the_way_but_not_the_end(ended: list[Record]) -> None:
-    there, back = curve(ended, BOX), curve(ended[::-1], BOX)
+def test_the_order_of_trials_does_not_change_the_end(ended: list[Record]) -> None:
+    there, back = curve(ended, REFERENCE), curve(ended[::-1], REFERENCE)
     assert len(there) == len(back)
     if there:
         assert there[-1].hypervolume == pytest.approx(back[-1].hypervolume)
@@ -156,60 +156,60 @@ def test_the_order_changes_the_way_but_not_the_end(ended: list[Record]) -> None:
 # The plateau
 
 
-def test_a_front_that_stands_still_has_reached_its_plateau() -> None:
+def test_a_front_that_hardly_grows_has_plateaued() -> None:
     found = plateau(steps(*[10.0] * 20, *[10.04] * 10))
     assert found.reached
     assert found.growth_percent == pytest.approx(0.4)
     assert (found.over_networks, found.over_passes, found.image_passes) == (10, 1000, 3000)
-    assert found.told == (
-        "The front no longer moves: its hypervolume grew by 0.40 % over the last 10 trainings "
-        "(1,000 of 3,000 image passes)."
+    assert found.summary == (
+        "The front has plateaued: hypervolume grew by 0.40 % over the last 10 trainings "
+        "(1,000 of 3,000 training images processed)."
     )
 
 
-def test_a_front_that_grows_has_not() -> None:
+def test_a_front_that_grows_is_still_improving() -> None:
     found = plateau(steps(*[10.0] * 20, *[10.06] * 10))
     assert not found.reached
-    assert found.told.startswith("The front still moves: its hypervolume grew by 0.60 % over the last 10 trainings")
-
-
-def test_few_networks_are_too_few() -> None:
-    found = plateau(steps(*[10.0] * 27))
-    assert (found.reached, found.growth_percent, found.over_networks) == (False, 0.0, 9)
-    assert found.told == (
-        "Too early to say whether the front still moves: its hypervolume grew by 0.00 % over the last 9 trainings "
-        "(900 of 2,700 image passes), fewer than 10."
+    assert found.summary.startswith(
+        "The front is still improving: hypervolume grew by 0.60 % over the last 10 trainings"
     )
 
 
-def test_few_networks_are_enough_to_see_a_front_move() -> None:
-    assert plateau(steps(1.0, 1.0, 2.0)).told.startswith("The front still moves: its hypervolume grew by 100.00 %")
+def test_few_recent_trainings_are_too_few_to_judge() -> None:
+    found = plateau(steps(*[10.0] * 27))
+    assert (found.reached, found.growth_percent, found.over_networks) == (False, 0.0, 9)
+    assert found.summary == "Too early to judge convergence: 9 recent trainings, 10 needed."
+
+
+def test_few_trainings_are_enough_to_see_improvement() -> None:
+    found = plateau(steps(1.0, 1.0, 2.0))
+    assert found.summary.startswith("The front is still improving: hypervolume grew by 100.00 %")
 
 
 @pytest.mark.parametrize("volumes", [(), (0.0,), (5.0,), (0.0,) * 40, (0.0,) * 30 + (1.0,) * 10])
-def test_from_nothing_no_growth_is_told(volumes: tuple[float, ...]) -> None:
+def test_growth_from_an_empty_front_is_undefined(volumes: tuple[float, ...]) -> None:
     found = plateau(steps(*volumes))
     assert (found.reached, found.growth_percent) == (False, None)
-    assert found.told.startswith("Too early to say whether the front still moves: it was empty before the last ")
+    assert found.summary.startswith("Too early to judge convergence: the front was empty before the last ")
 
 
-def test_a_study_that_cost_nothing_is_not_judged() -> None:
+def test_a_study_without_cost_is_not_judged() -> None:
     assert not plateau(steps(*[10.0] * 40, passes=0)).reached
 
 
-def test_the_third_is_of_the_cost_and_not_of_the_networks() -> None:
-    cheap = [Step(n, 10 * (n + 1), 10.0, 10.0) for n in range(60)]  # 600 passes
-    dear = [Step(60 + n, 600 + 100 * (n + 1), 10.0, 10.0) for n in range(9)]  # 900 more
-    found = plateau([*cheap, *dear])
+def test_the_last_third_is_a_third_of_the_cost_not_of_the_networks() -> None:
+    cheap = [Step(n, 10 * (n + 1), 10.0, 10.0) for n in range(60)]  # 600 images
+    expensive = [Step(60 + n, 600 + 100 * (n + 1), 10.0, 10.0) for n in range(9)]  # 900 more
+    found = plateau([*cheap, *expensive])
     assert (found.over_networks, found.over_passes) == (5, 500)
 
 
 @given(st.lists(st.floats(0, 100), max_size=60).map(sorted), st.integers(1, 1000))
-def test_a_plateau_is_what_it_says(volumes: list[float], passes: int) -> None:
+def test_a_plateau_is_reached_by_its_definition(volumes: list[float], passes: int) -> None:
     found = plateau(steps(*volumes, passes=passes))
     assert 0 <= found.over_passes <= found.image_passes == len(volumes) * passes
     assert 3 * found.over_passes >= found.image_passes
     assert found.growth_percent is None or found.growth_percent >= 0
-    still = found.growth_percent is not None and found.growth_percent < GROWTH
-    assert found.reached == (still and found.over_networks >= PATIENCE)
-    assert found.told.endswith(".")
+    still = found.growth_percent is not None and found.growth_percent < PLATEAU_GROWTH
+    assert found.reached == (still and found.over_networks >= PLATEAU_TRAININGS)
+    assert found.summary.endswith(".")

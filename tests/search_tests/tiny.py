@@ -68,7 +68,7 @@ def dark_and_bright(n: int, seed: int = 0, size: int = SIZE) -> Split:
 
 def tiny_data() -> SearchData:
     """Forty images to train on and twenty to validate with."""
-    return SearchData("tiny", ("dark", "bright"), dark_and_bright(40), dark_and_bright(20, seed=1), mirror=True)
+    return SearchData("tiny", ("dark", "bright"), dark_and_bright(40), dark_and_bright(20, seed=1), flip=True)
 
 
 def tiny_task(
@@ -111,7 +111,7 @@ def steady_latency(milliseconds: float, **changes: Any) -> Latency:  # noqa: ANN
     return replace(latency, **changes)
 
 
-class Measuring:
+class StubMeasurement:
     """A stand-in for measure_on: a microsecond per parameter, or other `milliseconds` of a network.
 
     It remembers whom it measured, and may fail first.
@@ -146,7 +146,7 @@ class Measuring:
         )
 
 
-class Teaching:
+class StubTraining:
     """A stand-in for train: an error that falls with the parameters and the epochs.
 
     It remembers whom it trained, and may fail first; a training is restored and kept as a true one.
@@ -169,7 +169,7 @@ class Teaching:
         rungs: Collection[int],
         resume: Callable[[Training[ThreshNet]], None],
         should_continue: Callable[[Training[ThreshNet], float], bool],
-        turn: SharedLease,
+        shared_lease: SharedLease,
         progress: Callable[[int, int], None],
     ) -> Trained:
         self.log.append(f"train {spec.fingerprint()}")

@@ -1,4 +1,4 @@
-"""ImageFolder trees whose images are told apart by their one colour, and what the data tests ask of splits."""
+"""ImageFolder trees of images that differ in their only color, and functions that read such splits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ def write_image(file: Path, value: int, size: tuple[int, int] = (12, 12), mode: 
 
 
 def write_tree(root: Path, train: dict[str, int], test: dict[str, int] | None = None) -> Path:
-    """Write one-colour images, all of different colours, `train[c]` of them for class c."""
+    """Write images of a single color each, all different, `train[c]` of them for class c."""
     value = 0
     for part, counts in (("train", train), ("test", test or {})):
         for name, count in counts.items():
@@ -27,8 +27,8 @@ def write_tree(root: Path, train: dict[str, int], test: dict[str, int] | None = 
     return root
 
 
-def colours(split: Split) -> list[int]:
-    """Read the colour of each one-colour image, which tells it from all others."""
+def colors(split: Split) -> list[int]:
+    """The color of each image, which identifies it."""
     assert (split.images == split.images[:, :1, :1, :1]).all()
     return [int(image[0, 0, 0]) for image in split.images]
 
@@ -38,7 +38,7 @@ def contents(split: Split) -> set[bytes]:
 
 
 def message(call: Callable[[], object]) -> str:
-    """Give the one line that bad input is answered with."""
+    """The message of the InputError that a call raises, which must be one line."""
     with pytest.raises(InputError) as caught:
         call()
     assert "\n" not in str(caught.value)

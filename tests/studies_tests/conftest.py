@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from optuna.storages import RDBStorage
-from search_tests.tiny import Measuring, Teaching
+from search_tests.tiny import StubMeasurement, StubTraining
 from sqlalchemy import event
 from studies_tests.small import write_tree
 
@@ -34,8 +34,8 @@ def storages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Put stand-ins in the place of measuring and training; the list tells what they did."""
     log: list[str] = []
-    monkeypatch.setattr("search.objective.measure_on", Measuring(log))
-    monkeypatch.setattr("search.objective.train", Teaching(log))
+    monkeypatch.setattr("search.objective.measure_on", StubMeasurement(log))
+    monkeypatch.setattr("search.objective.train", StubTraining(log))
     return log
 
 

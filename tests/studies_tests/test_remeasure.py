@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from search_tests.tiny import LARGEST, QUICK, SMALLEST, Measuring, failing
+from search_tests.tiny import LARGEST, QUICK, SMALLEST, StubMeasurement, failing
 from sqlalchemy.exc import OperationalError
 from studies_tests.small import small_spec
 
@@ -60,15 +60,17 @@ def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def measuring(log: list[str], monkeypatch: pytest.MonkeyPatch) -> Measuring:
+def measuring(log: list[str], monkeypatch: pytest.MonkeyPatch) -> StubMeasurement:
     """The stand-in that measures anew; torch takes twice as long."""
-    measuring = Measuring(log)
+    measuring = StubMeasurement(log)
     monkeypatch.setattr("studies.remeasure.measure_on", measuring)
     return measuring
 
 
-def on_torch(loaded: LoadedStudy, watch: NoCallbacks | None = None, *, again: bool = False) -> tuple[int, int, bool]:
-    done = remeasure(loaded, "cpu", "torch", QUICK, watch or NoCallbacks(), again=again)
+def on_torch(
+    loaded: LoadedStudy, callbacks: NoCallbacks | None = None, *, again: bool = False
+) -> tuple[int, int, bool]:
+    done = remeasure(loaded, "cpu", "torch", QUICK, callbacks or NoCallbacks(), again=again)
     assert done.failed == {}
     return done.taken, done.before, done.interrupted
 
@@ -84,7 +86,7 @@ def fails_for(unlucky: NetworkSpec, error: BaseException) -> Callable[[NetworkSp
 
 
 def test_every_trained_network_is_measured_and_none_is_trained(
-    storage: str, measuring: Measuring, log: list[str]
+    storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     before = load("small", storage)
     seen = Seen()
@@ -101,7 +103,7 @@ def test_every_trained_network_is_measured_and_none_is_trained(
 
 
 def test_networks_that_were_measured_there_are_passed_over_unless_again(
-    storage: str, measuring: Measuring, log: list[str]
+    storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     assert on_torch(load("small", storage)) == (4, 0, False)
     seen = Seen()
@@ -112,7 +114,7 @@ def test_networks_that_were_measured_there_are_passed_over_unless_again(
 
 
 def test_ctrl_c_keeps_what_is_there_and_the_next_time_goes_on(
-    storage: str, measuring: Measuring, log: list[str]
+    storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     assert on_torch(load("small", storage), Seen(stop_at=2)) == (2, 0, True)
     assert [TORCH in record.latency for record in load("small", storage).records] == [True, True, False, False]
@@ -120,12 +122,12 @@ def test_ctrl_c_keeps_what_is_there_and_the_next_time_goes_on(
     assert len(set(log)) == len(log) == 4
 
 
-def test_ctrl_c_in_a_measurement_loses_only_that_one(storage: str, measuring: Measuring) -> None:
+def test_ctrl_c_in_a_measurement_loses_only_that_one(storage: str, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
     assert on_torch(load("small", storage)) == (1, 0, True)
 
 
-def test_a_network_that_fails_is_told_and_the_rest_goes_on(storage: str, measuring: Measuring) -> None:
+def test_a_network_that_fails_is_told_and_the_rest_goes_on(storage: str, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, MeasurementError("the probe died"))
     seen = Seen()
     done = remeasure(load("small", storage), "cpu", "torch", QUICK, seen)
@@ -135,7 +137,7 @@ def test_a_network_that_fails_is_told_and_the_rest_goes_on(storage: str, measuri
     assert on_torch(load("small", storage)) == (1, 3, False)
 
 
-def test_a_machine_that_is_gone_ends_it(storage: str, measuring: Measuring, log: list[str]) -> None:
+def test_a_machine_that_is_gone_ends_it(storage: str, measuring: StubMeasurement, log: list[str]) -> None:
     measuring.fail = fails_for(LARGEST, ConnectionLost("no route"))
     with pytest.raises(ConnectionLost, match="no route"):
         on_torch(load("small", storage))
@@ -144,7 +146,7 @@ def test_a_machine_that_is_gone_ends_it(storage: str, measuring: Measuring, log:
 
 
 def test_a_network_of_two_trials_is_measured_once_and_stored_for_both(
-    storage: str, measuring: Measuring, log: list[str]
+    storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     loaded = load("small", storage)
     twin = replace(loaded.records[0], number=7)
@@ -157,7 +159,7 @@ def test_a_network_of_two_trials_is_measured_once_and_stored_for_both(
 
 
 def test_the_latency_limit_of_the_study_does_not_hold_elsewhere(
-    log: list[str], measuring: Measuring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    log: list[str], measuring: StubMeasurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
     url = f"journal:{tmp_path / 'limited.log'}"
@@ -179,7 +181,7 @@ def test_the_latency_limit_of_the_study_does_not_hold_elsewhere(
     ],
 )
 def test_where_the_study_measured_itself_is_refused(
-    runtime: str, protocol: Protocol, refused: bool, storage: str, measuring: Measuring, log: list[str]
+    runtime: str, protocol: Protocol, refused: bool, storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     if not refused:
         assert remeasure(load("small", storage), "cpu", runtime, protocol, NoCallbacks()).taken == 4
@@ -189,20 +191,22 @@ def test_where_the_study_measured_itself_is_refused(
     assert log == []
 
 
-def test_a_second_runtime_of_the_study_is_its_own_too(log: list[str], measuring: Measuring, tmp_path: Path) -> None:
+def test_a_second_runtime_of_the_study_is_its_own_too(
+    log: list[str], measuring: StubMeasurement, tmp_path: Path
+) -> None:
     url = f"journal:{tmp_path / 'two.log'}"
     launch(small_spec(trials=1, runtimes=("onnxruntime", "torch")), url, runs=tmp_path / "runs")
     with pytest.raises(InputError, match="itself measured on 'cpu torch'"):
         on_torch(load("small", url))
 
 
-def test_a_study_without_trained_networks_is_refused(storage: str, measuring: Measuring) -> None:
+def test_a_study_without_trained_networks_is_refused(storage: str, measuring: StubMeasurement) -> None:
     with pytest.raises(InputError, match="has no trained network yet"):
         on_torch(replace(load("small", storage), records=[]))
 
 
 def test_a_storage_that_cannot_be_written_is_one_line(
-    storage: str, measuring: Measuring, monkeypatch: pytest.MonkeyPatch
+    storage: str, measuring: StubMeasurement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load("small", storage)
     broken = failing(OperationalError("update", {}, Exception("attempt to write a readonly database")))
@@ -230,7 +234,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def test_the_command_tells_each_network_the_front_and_what_moved(run: Run, measuring: Measuring) -> None:
+def test_the_command_tells_each_network_the_front_and_what_moved(run: Run, measuring: StubMeasurement) -> None:
     status, out, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (0, "")
     opening, *lines = out.splitlines()
@@ -241,7 +245,7 @@ def test_the_command_tells_each_network_the_front_and_what_moved(run: Run, measu
     assert run("remeasure", "--runtime", "torch")[1].startswith("4 of 4 networks so far")
 
 
-def test_the_command_tells_a_script(run: Run, measuring: Measuring, storage: str) -> None:
+def test_the_command_tells_a_script(run: Run, measuring: StubMeasurement, storage: str) -> None:
     measuring.fail = fails_for(SMALLEST, MeasurementError("the probe died"))
     status, out, err = run("remeasure", "--runtime", "torch", "--json")
     assert status == 1
@@ -256,7 +260,7 @@ def test_the_command_tells_a_script(run: Run, measuring: Measuring, storage: str
     assert (told["unmeasured"], told["tau"]) == ([0], found.tau)
 
 
-def test_where_no_network_could_be_measured_there_is_no_front(run: Run, measuring: Measuring) -> None:
+def test_where_no_network_could_be_measured_there_is_no_front(run: Run, measuring: StubMeasurement) -> None:
     measuring.fail = failing(MeasurementError("the probe died"))
     status, out, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (1, "error: 4 of 4 networks could not be measured on cpu torch; see above\n")
@@ -264,26 +268,26 @@ def test_where_no_network_could_be_measured_there_is_no_front(run: Run, measurin
     assert "Pareto" not in out
 
 
-def test_an_interrupted_command_says_what_is_kept(run: Run, measuring: Measuring) -> None:
+def test_an_interrupted_command_says_what_is_kept(run: Run, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
     status, out, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (130, "stopped: 1 of 4 networks measured; rerun the command to resume\n")
     assert "Pareto" not in out
 
 
-def test_a_lost_machine_is_one_line(run: Run, measuring: Measuring) -> None:
+def test_a_lost_machine_is_one_line(run: Run, measuring: StubMeasurement) -> None:
     measuring.fail = failing(ConnectionLost("no route"))
     status, _, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (1, "error: cpu torch: no route; finished readings are kept; rerun the command to resume\n")
 
 
-def test_the_study_s_own_backend_is_refused_before_anything_is_shown(run: Run, measuring: Measuring) -> None:
+def test_the_study_s_own_backend_is_refused_before_anything_is_shown(run: Run, measuring: StubMeasurement) -> None:
     status, out, err = run("remeasure")
     assert (status, out) == (2, "")
     assert err == "error: study 'small' itself measured on 'cpu onnxruntime'; name another --device or --runtime\n"
 
 
-def test_pareto_shows_both_fronts_and_what_moved(run: Run, measuring: Measuring) -> None:
+def test_pareto_shows_both_fronts_and_what_moved(run: Run, measuring: StubMeasurement) -> None:
     alone = run("pareto")[1]
     assert "cpu torch" not in alone
     run("remeasure", "--runtime", "torch")
@@ -297,7 +301,7 @@ def test_pareto_shows_both_fronts_and_what_moved(run: Run, measuring: Measuring)
     assert told["backends"][TORCH]["tau"] == pytest.approx(1)
 
 
-def test_pareto_shows_one_backend_alone(run: Run, measuring: Measuring, storage: str) -> None:
+def test_pareto_shows_one_backend_alone(run: Run, measuring: StubMeasurement, storage: str) -> None:
     run("remeasure", "--runtime", "torch")
     status, out, err = run("pareto", "--backend", TORCH, "--html", "torch.html")
     assert (status, err) == (0, "wrote torch.html\n")

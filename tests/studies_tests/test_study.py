@@ -53,7 +53,7 @@ def start(log: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 class Listening(NoCallbacks):
-    """A Watch that remembers what ended."""
+    """Callbacks that remember the ended trials."""
 
     def __init__(self) -> None:
         self.heard: list[Record] = []
@@ -83,13 +83,13 @@ def with_classes(network: NetworkSpec) -> NetworkSpec:
 
 
 def test_named_networks_come_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
-    watch = Listening()
-    loaded, outcome = start(small_spec(), watch=watch)
+    callbacks = Listening()
+    loaded, outcome = start(small_spec(), callbacks=callbacks)
     assert outcome == Outcome(3, "enough")
     assert [record.named for record in loaded.records] == ["smallest", "largest", None]
     assert [record.network for record in loaded.records[:2]] == [with_classes(SMALLEST), with_classes(LARGEST)]
-    assert watch.heard == loaded.records
-    assert watch.trials == [0, 1, 2, 3]
+    assert callbacks.heard == loaded.records
+    assert callbacks.trials == [0, 1, 2, 3]
     assert [entry.split()[0] for entry in log] == ["measure", "train"] * 3
 
 

@@ -37,7 +37,7 @@ def page_data(
         "caveat": first.caveat,
         "validation": loaded.images.get("validation"),
         "export": export_parts(loaded.spec.name, place_options(storage, loaded.weights.parents[1])),
-        "summary": list(progress.told),
+        "summary": list(progress.sentences),
         "fronts": [front_data(fronts[0], front) for front in fronts],
         "trials": trials_data(loaded, fronts),
         "volume": volume_data(progress, full_training(loaded), first.backend),

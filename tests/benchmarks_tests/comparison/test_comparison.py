@@ -83,7 +83,7 @@ class Interrupted(Exception):  # noqa: N818 - no error
 
 def test_an_interrupted_training_goes_on_to_the_same_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = dark_and_bright(40)
-    images = given(SearchData("made up", ("dark", "bright"), split, split, mirror=False))
+    images = given(SearchData("made up", ("dark", "bright"), split, split, flip=False))
     system = _system()
     protocols = Protocols(replace(FAST, epochs=3, batch=8), train=40, validation=40)
     whole = trained(Ledger(tmp_path / "whole.jsonl", ("trained",)), system, protocols, images, seed=0)
@@ -131,7 +131,7 @@ def test_a_training_that_ends_blind_is_begun_anew_at_a_lower_rate(
 
     monkeypatch.setattr(comparison_runs, "_train", train)
     split = dark_and_bright(40)
-    images = given(SearchData("made up", ("dark", "bright"), split, split, mirror=False))
+    images = given(SearchData("made up", ("dark", "bright"), split, split, flip=False))
     outcome = trained(Ledger(tmp_path / "l.jsonl", ("trained",)), _system(), FULL, images, seed=0)
     assert rates == [FAST.learning_rate, FAST.learning_rate / 4, FAST.learning_rate / 16]
     assert (outcome["rate"], outcome["test_error_percent"]) == (1 / 16, 40.0)

@@ -11,11 +11,11 @@ from search.training.train import augment
 
 
 def slow_copies(image: np.ndarray[Any, Any], *, flip: bool, shift: int) -> list[bytes]:
-    """Every copy that augmentation may make of a (3, h, w) image, one by one, with NumPy's own reflection."""
+    """Every possible augmentation of a (3, h, w) image, one by one, with NumPy's reflection."""
     height, width = image.shape[1:]
     copies = []
-    for mirrored in (image, image[:, :, ::-1])[: 1 + flip]:
-        padded = np.pad(mirrored, ((0, 0), (shift, shift), (shift, shift)), mode="reflect")
+    for flipped in (image, image[:, :, ::-1])[: 1 + flip]:
+        padded = np.pad(flipped, ((0, 0), (shift, shift), (shift, shift)), mode="reflect")
         copies += [
             padded[:, down : down + height, right : right + width].tobytes()
             for down in range(2 * shift + 1)
@@ -27,7 +27,7 @@ def slow_copies(image: np.ndarray[Any, Any], *, flip: bool, shift: int) -> list[
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("shift", [0, 1, 3])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_augmentation_makes_every_slow_copy_and_no_other(flip: bool, shift: int, dtype: torch.dtype) -> None:
+def test_augmentation_makes_exactly_the_possible_copies(flip: bool, shift: int, dtype: torch.dtype) -> None:
     n, originals = 2000, 4
     torch.manual_seed(shift)
     base = torch.randint(0, 256, (originals, 3, 5, 8)).to(dtype)
@@ -37,13 +37,13 @@ def test_augmentation_makes_every_slow_copy_and_no_other(flip: bool, shift: int,
     copies = [slow_copies(image.numpy(), flip=flip, shift=shift) for image in base]
     assert all(len(set(of_one)) == len(of_one) for of_one in copies)
     seen: set[int] = set()
-    for index, image in enumerate(made):  # whole images, all channels alike
+    for index, image in enumerate(made):  # all channels are augmented alike
         seen.add(copies[index % originals].index(image.contiguous().numpy().tobytes()))
     assert seen == set(range((1 + flip) * (2 * shift + 1) ** 2))
-    assert torch.equal(images, base.repeat(n // originals, 1, 1, 1))  # the data set itself is left alone
+    assert torch.equal(images, base.repeat(n // originals, 1, 1, 1))  # the input is unchanged
 
 
-def test_augmentation_that_is_off_does_nothing() -> None:
+def test_disabled_augmentation_does_nothing() -> None:
     images = dark_and_bright(6).images
     before = torch.random.get_rng_state()
     assert torch.equal(augment(images, flip=False, shift=0), images)

@@ -1,4 +1,4 @@
-"""Products of matrices in place of convolutions: the same results and gradients, and only where maps are small."""
+"""Matrix products in place of convolutions: the same results and gradients, and only on small maps."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search.training.recipes import PUBLISHED
-from search.training.small_maps import AROUND, SMALL, SmallMaps
+from search.training.small_maps import MAX_SIDE_1X1, MAX_SIDE_3X3, SmallMaps
 from search.training.train import Training
 from threshnet.named import named
 from threshnet.network import build
@@ -20,7 +20,7 @@ MAPS = [(1, 1), (2, 2), (1, 2), (2, 1)]
 
 
 def gradients(conv: nn.Conv2d, maps: Tensor, under: AbstractContextManager[object]) -> tuple[Tensor, ...]:
-    """The result of a convolution, and the gradients of a fixed function of it by the maps and the kernels."""
+    """The result of a convolution, and the gradients of a fixed function of it for the maps and the kernels."""
     maps = maps.clone().requires_grad_()
     with under:
         result = conv(maps)
@@ -29,7 +29,7 @@ def gradients(conv: nn.Conv2d, maps: Tensor, under: AbstractContextManager[objec
 
 
 def multiplied(conv: nn.Conv2d, maps: Tensor) -> bool:
-    """Whether the convolution became a product of matrices."""
+    """True if the convolution became a matrix product."""
     with SmallMaps():
         return "Convolution" not in type(conv(maps).grad_fn).__name__
 
@@ -37,7 +37,7 @@ def multiplied(conv: nn.Conv2d, maps: Tensor) -> bool:
 @pytest.mark.parametrize("size", MAPS)
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_result_and_gradients_are_those_of_the_convolution(
+def test_result_and_gradients_equal_those_of_the_convolution(
     kernel: int, size: tuple[int, int], layout: torch.memory_format
 ) -> None:
     torch.manual_seed(0)
@@ -51,8 +51,8 @@ def test_result_and_gradients_are_those_of_the_convolution(
 @pytest.mark.parametrize(
     ("conv", "side"),
     [
-        (nn.Conv2d(5, 4, 1, bias=False), SMALL + 1),
-        (nn.Conv2d(5, 4, 3, padding=1, bias=False), AROUND + 1),
+        (nn.Conv2d(5, 4, 1, bias=False), MAX_SIDE_1X1 + 1),
+        (nn.Conv2d(5, 4, 3, padding=1, bias=False), MAX_SIDE_3X3 + 1),
         (nn.Conv2d(5, 4, 1, bias=True), 1),
         (nn.Conv2d(5, 4, 1, stride=2, bias=False), 2),
         (nn.Conv2d(5, 5, 1, groups=5, bias=False), 1),
@@ -61,11 +61,11 @@ def test_result_and_gradients_are_those_of_the_convolution(
         (nn.Conv2d(5, 4, 1, padding=1, bias=False), 1),
     ],
 )
-def test_every_other_convolution_is_left_alone(conv: nn.Conv2d, side: int) -> None:
+def test_other_convolutions_are_unchanged(conv: nn.Conv2d, side: int) -> None:
     assert not multiplied(conv, torch.randn(2, 5, side, side))
 
 
-def test_mixed_precision_computes_in_bf16_and_gives_gradients_of_the_weights_own_type() -> None:
+def test_mixed_precision_computes_in_bf16_with_gradients_in_the_dtype_of_the_weights() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(64, 32, 3, padding=1, bias=False)
     maps = torch.randn(8, 64, 2, 2)
@@ -85,7 +85,7 @@ def test_other_functions_pass_through_with_their_keywords() -> None:
     torch.testing.assert_close(found, functional.conv2d(maps, kernels, padding=1))
 
 
-def test_a_training_on_a_cpu_uses_products_and_comes_to_the_same_losses() -> None:
+def test_a_training_on_a_cpu_uses_products_with_the_same_losses() -> None:
     recipe = replace(PUBLISHED, batch=50, epochs=2)
     spec = replace(named("threshnet28"), classes=2)  # its last maps of 32 x 32 images have one pixel
     with_products, without = (

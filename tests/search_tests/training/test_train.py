@@ -40,7 +40,7 @@ def finish(training: Training[ThreshNet]) -> Training[ThreshNet]:
 
 
 def state(training: Training[ThreshNet]) -> dict[str, Tensor]:
-    """Every tensor that a training carries, by its place."""
+    """Every tensor in the state of a training, by its path."""
     found: dict[str, Tensor] = {}
 
     def collect(where: str, value: object) -> None:
@@ -55,7 +55,7 @@ def state(training: Training[ThreshNet]) -> dict[str, Tensor]:
 
 
 def assert_equal(a: Training[ThreshNet], b: Training[ThreshNet]) -> None:
-    """Bit for bit, wall-clock times aside."""
+    """Check that two trainings are equal bit for bit, except for wall-clock times."""
     first, second = state(a), state(b)
     assert first.keys() == second.keys()
     assert [key for key in first if not torch.equal(first[key], second[key])] == []
@@ -63,7 +63,7 @@ def assert_equal(a: Training[ThreshNet], b: Training[ThreshNet]) -> None:
 
 
 def seen_images(training: Training[ThreshNet]) -> list[Tensor]:
-    """What the network reads, batch by batch, from now on."""
+    """The batches that the network reads from now on."""
     seen: list[Tensor] = []
     training.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
     return seen
@@ -72,7 +72,7 @@ def seen_images(training: Training[ThreshNet]) -> list[Tensor]:
 # Recipes
 
 
-def test_the_published_recipe_is_the_published_one() -> None:
+def test_the_published_recipe_has_the_published_values() -> None:
     assert (
         Recipe(
             name="published",
@@ -120,25 +120,25 @@ def test_the_published_training_only_flips_and_is_in_full_precision() -> None:
     assert autocast == [False]
     (images,) = seen
     originals = split.images.float() / 255
-    plain, mirrored = positions(images, originals), positions(images, originals.flip(-1))
-    assert sorted(plain + mirrored) == list(range(100))  # every image once, as it is or mirrored
-    assert plain + mirrored != list(range(100))  # shuffled
-    assert 30 <= len(mirrored) <= 70  # a fair coin
+    plain, flipped = positions(images, originals), positions(images, originals.flip(-1))
+    assert sorted(plain + flipped) == list(range(100))  # every image once, flipped or not
+    assert plain + flipped != list(range(100))  # shuffled
+    assert 30 <= len(flipped) <= 70  # a fair coin
 
 
 def positions(images: Tensor, originals: Tensor) -> list[int]:
-    """Where those of the images that are among the originals stand there."""
+    """Indices into the originals of the images that are among them."""
     return [int(at) for image in images for at in (originals == image).flatten(1).all(1).nonzero()]
 
 
 @pytest.mark.parametrize(
     ("allowed", "wish", "flips"), [(True, "where_allowed", 1), (False, "where_allowed", 0), (False, "always", 1)]
 )
-def test_who_decides_about_flips(allowed: bool, wish: Any, flips: int) -> None:  # noqa: ANN401
+def test_a_recipe_or_the_data_set_decides_about_flips(allowed: bool, wish: Any, flips: int) -> None:  # noqa: ANN401
     assert start(recipe=replace(PLAIN, flip=wish), flip=allowed).flip == bool(flips)
 
 
-def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing() -> None:
+def test_one_cycle_rises_for_a_fifth_and_falls_to_zero() -> None:
     recipe = replace(RECIPE, epochs=10, learning_rate=0.5)
     rates = [learning_rate(recipe, epoch, step, 10) for epoch in range(1, 11) for step in range(10)]
     assert rates[:2] == pytest.approx([0.5 * 0.005 / 0.2, 0.5 * 0.015 / 0.2])
@@ -149,7 +149,7 @@ def test_one_cycle_rises_for_a_fifth_and_falls_to_nothing() -> None:
     assert learning_rate(recipe, 2, 9, 10) == max(rates[:20])
 
 
-def test_weight_decay_leaves_norms_and_biases_alone() -> None:
+def test_norms_and_biases_have_no_weight_decay() -> None:
     decayed, free = start(recipe=replace(RECIPE, weight_decay=0.07)).optimiser.param_groups
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.07, 0.0)
     assert {p.ndim for p in decayed["params"]} == {2, 4}
@@ -192,7 +192,7 @@ def test_a_wrong_value_of_a_recipe_is_named(change: dict[str, Any], allowed: str
 # Learning
 
 
-def test_training_learns_what_can_be_learnt() -> None:
+def test_training_fits_separable_classes() -> None:
     recipe = replace(RECIPE, epochs=8, learning_rate=1e-2)
     steps: list[tuple[int, int]] = []
     split, validation = dark_and_bright(64), dark_and_bright(32, seed=9)
@@ -206,13 +206,13 @@ def test_training_learns_what_can_be_learnt() -> None:
     assert not done.model.training
 
 
-def test_unlearnable_labels_are_not_learnt() -> None:
+def test_random_labels_are_not_predicted() -> None:
     split = dark_and_bright(64)
     noise = Split(split.images, torch.arange(64) // 2 % 2)
     assert train(NETWORK, noise, noise, replace(PLAIN, epochs=1), flip=False, seed=0).error > 25
 
 
-def test_the_same_seed_trains_the_same_network_and_another_seed_another() -> None:
+def test_trainings_are_equal_for_equal_seeds_only() -> None:
     first, again, other = (finish(start(DROPPING, seed=seed)) for seed in (3, 3, 4))
     assert_equal(first, again)
     a, b = state(first), state(other)
@@ -220,7 +220,7 @@ def test_the_same_seed_trains_the_same_network_and_another_seed_another() -> Non
     assert first.epochs[0].loss != other.epochs[0].loss
 
 
-def test_epochs_differ_in_order() -> None:
+def test_every_epoch_has_another_order() -> None:
     training = start(recipe=PLAIN, flip=False)
     seen = seen_images(training)
     finish(training)
@@ -229,7 +229,7 @@ def test_epochs_differ_in_order() -> None:
     assert not torch.equal(first, second)
 
 
-def test_the_global_random_state_is_left_alone_and_has_no_say() -> None:
+def test_the_global_random_state_is_neither_used_nor_changed() -> None:
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     first = finish(start(DROPPING))
@@ -248,18 +248,18 @@ def test_a_split_smaller_than_the_batch_is_one_batch() -> None:
     assert done.image_passes == 12
 
 
-# Taking turns with measurements
+# Sharing the machine with measurements
 
 
-class Turns:
-    """A turn that remembers what happened in it."""
+class LoggedLease:
+    """A shared lease that logs when it is entered and left."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        assert "in" not in self.log[-1:], "turns do not nest"
+        assert "in" not in self.log[-1:], "leases do not nest"
         self.log.append("in")
         try:
             yield
@@ -267,61 +267,61 @@ class Turns:
             self.log.append("out")
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 3), (60.0, 1)], ids=["as short as can be", "long"])
-def test_a_turn_lasts_some_steps(monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int) -> None:
-    monkeypatch.setattr("search.training.train.TURN_S", seconds)
-    turns, training = Turns(), start(images=24)
-    training.model.register_forward_pre_hook(lambda *_: turns.log.append("step"))
-    training.step_epoch(lambda done, steps: turns.log.append(f"{done}/{steps}"), turns)
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, 3), (60.0, 1)], ids=["shortest", "long"])
+def test_a_lease_is_held_for_some_steps(monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int) -> None:
+    monkeypatch.setattr("search.training.train.LEASE_S", seconds)
+    lease, training = LoggedLease(), start(images=24)
+    training.model.register_forward_pre_hook(lambda *_: lease.log.append("step"))
+    training.step_epoch(lambda done, steps: lease.log.append(f"{done}/{steps}"), lease)
     steps = [["step", f"{step}/3"] for step in (1, 2, 3)]
     if expected == 1:
-        assert turns.log == ["in", *steps[0], *steps[1], *steps[2], "out"]
+        assert lease.log == ["in", *steps[0], *steps[1], *steps[2], "out"]
     else:
-        assert turns.log == ["in", *steps[0], "out", "in", *steps[1], "out", "in", *steps[2], "out"]
+        assert lease.log == ["in", *steps[0], "out", "in", *steps[1], "out", "in", *steps[2], "out"]
 
 
-def test_every_validation_batch_is_a_turn() -> None:
-    turns, model = Turns(), Dictated(2)
+def test_every_validation_batch_takes_a_lease() -> None:
+    lease, model = LoggedLease(), FirstPixel(2)
     images = torch.zeros(501, 3, 2, 2, dtype=torch.uint8)
-    model.register_forward_pre_hook(lambda _, inputs: turns.log.append(str(len(inputs[0]))))
-    error_percent(model, Split(images, torch.zeros(501, dtype=torch.long)), turns)
-    assert turns.log == ["in", "100", "out"] * 5 + ["in", "1", "out"]
+    model.register_forward_pre_hook(lambda _, inputs: lease.log.append(str(len(inputs[0]))))
+    error_percent(model, Split(images, torch.zeros(501, dtype=torch.long)), lease)
+    assert lease.log == ["in", "100", "out"] * 5 + ["in", "1", "out"]
 
 
-def test_training_and_its_validation_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.training.train.TURN_S", 0.0)
-    turns = Turns()
-    done = train(NETWORK, dark_and_bright(24), dark_and_bright(20), RECIPE, flip=True, seed=0, turn=turns)
-    assert turns.log == ["in", "out"] * (2 * 3 + 1 + 1)  # two epochs of three steps, the statistics, the validation
+def test_training_and_validation_take_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.training.train.LEASE_S", 0.0)
+    lease = LoggedLease()
+    done = train(NETWORK, dark_and_bright(24), dark_and_bright(20), RECIPE, flip=True, seed=0, shared_lease=lease)
+    assert lease.log == ["in", "out"] * (2 * 3 + 1 + 1)  # two epochs of three steps, the statistics, the validation
     assert done.error <= 100
 
 
 @pytest.mark.parametrize("error", [MemoryError("no room"), KeyboardInterrupt(), ZeroDivisionError()])
-def test_an_error_inside_a_turn_leaves_it(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+def test_an_error_inside_a_lease_releases_it(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def wrong(*_args: object, **_kwargs: object) -> None:
         raise error
 
-    turns = Turns()
+    lease = LoggedLease()
     monkeypatch.setattr(module, "augment", wrong)
     with pytest.raises((TrainingFailed, type(error))):
-        train(NETWORK, dark_and_bright(8), dark_and_bright(8), PLAIN, flip=True, seed=0, turn=turns)
-    assert turns.log == ["in", "out"]
+        train(NETWORK, dark_and_bright(8), dark_and_bright(8), PLAIN, flip=True, seed=0, shared_lease=lease)
+    assert lease.log == ["in", "out"]
 
 
-def test_turns_change_nothing_bit_for_bit() -> None:
-    plain, turned = finish(start(DROPPING)), start(DROPPING)
-    while not turned.finished:
-        turned.step_epoch(turn=Turns())
-    assert_equal(plain, turned)
+def test_leases_change_nothing_bit_for_bit() -> None:
+    plain, leased = finish(start(DROPPING)), start(DROPPING)
+    while not leased.finished:
+        leased.step_epoch(shared_lease=LoggedLease())
+    assert_equal(plain, leased)
     data = dark_and_bright(24), dark_and_bright(20)
-    alone = train(DROPPING, *data, RECIPE, flip=True, seed=0)
-    taken = train(DROPPING, *data, RECIPE, flip=True, seed=0, turn=Turns())
-    assert alone.error == taken.error
-    for mine, theirs in zip(alone.model.parameters(), taken.model.parameters(), strict=True):
+    first = train(DROPPING, *data, RECIPE, flip=True, seed=0)
+    second = train(DROPPING, *data, RECIPE, flip=True, seed=0, shared_lease=LoggedLease())
+    assert first.error == second.error
+    for mine, theirs in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(mine, theirs)
 
 
-# Going on after an interruption
+# Resuming
 
 
 def through_a_file(saved: dict[str, Any]) -> dict[str, Any]:
@@ -338,7 +338,7 @@ def through_a_file(saved: dict[str, Any]) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("carry", [copy.deepcopy, through_a_file])
 @pytest.mark.parametrize("stopped", [0, 1, 2, 3])
-def test_an_interrupted_training_ends_as_if_it_had_not_been(
+def test_a_resumed_training_equals_an_uninterrupted_one(
     spec: NetworkSpec, recipe: Recipe, carry: Callable[[dict[str, Any]], dict[str, Any]], stopped: int
 ) -> None:
     whole, first = finish(start(spec, recipe)), start(spec, recipe)
@@ -367,7 +367,7 @@ def test_a_loss_that_is_not_finite_fails_the_training_and_the_epoch_does_not_cou
 
 def test_a_training_that_diverges_fails() -> None:
     recipe = replace(PLAIN, learning_rate=50.0, schedule="published", batch=4)
-    with pytest.raises(TrainingFailed, match=r"diverged: mean loss \d\S* in epoch 1 \(a blind guess has 0\.693\)"):
+    with pytest.raises(TrainingFailed, match=r"diverged: mean loss \d\S* in epoch 1 \(chance level is 0\.693\)"):
         finish(start(recipe=recipe))
 
 
@@ -379,7 +379,7 @@ def test_a_training_that_diverges_fails() -> None:
     ],
 )
 @pytest.mark.parametrize("where", ["build", "augment", "error_percent"])
-def test_lack_of_memory_fails_the_training(monkeypatch: pytest.MonkeyPatch, error: Exception, where: str) -> None:
+def test_out_of_memory_fails_the_training(monkeypatch: pytest.MonkeyPatch, error: Exception, where: str) -> None:
     def too_much(*_args: object, **_kwargs: object) -> None:
         raise error
 
@@ -420,7 +420,7 @@ def test_averaged_weights_are_the_moving_average_and_the_result() -> None:
         assert not torch.equal(result[name], steps[-1][name])
 
 
-def test_averaged_weights_have_the_statistics_that_they_give_themselves() -> None:
+def test_averaged_weights_have_recomputed_batch_statistics() -> None:
     training = finish(start(recipe=replace(RECIPE, mixed=False)))
     result = training.result()
     inputs: list[Tensor] = []
@@ -459,8 +459,8 @@ def test_a_result_is_a_copy_in_eval_mode(recipe: Recipe) -> None:
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), weights, strict=True))
 
 
-class Dictated(nn.Module):
-    """A network whose answer stands in the first pixel of the image."""
+class FirstPixel(nn.Module):
+    """A network that predicts the class in the first pixel of the image."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -473,19 +473,19 @@ class Dictated(nn.Module):
 
 
 @pytest.mark.parametrize(("n", "wrong"), [(1, 0), (1, 1), (8, 3), (250, 1), (601, 77)])  # one forward pass, or three
-def test_error_is_the_share_of_wrong_answers(n: int, wrong: int) -> None:
+def test_the_error_is_the_share_of_misclassified_images(n: int, wrong: int) -> None:
     answers = torch.arange(n) % 5
     labels = answers.clone()
     labels[torch.randperm(n)[:wrong]] += 1
     images = answers.to(torch.uint8)[:, None, None, None].expand(n, 3, 2, 2)
-    model = Dictated(6).train()
+    model = FirstPixel(6).train()
     assert error_percent(model, Split(images, labels)) == pytest.approx(100 * wrong / n)
     assert set(model.modes) == {False}
     assert model.training
     assert logits(model, images).shape == (n, 6)
 
 
-def test_an_allocation_that_the_processor_cannot_hold_fails_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_allocation_larger_than_the_memory_fails_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "build", lambda _spec: torch.empty(10**15))
     with pytest.raises(TrainingFailed, match="out of memory"):
         train(NETWORK, dark_and_bright(8), dark_and_bright(8), PLAIN, flip=True, seed=0)

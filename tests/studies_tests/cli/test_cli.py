@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
-from search_tests.tiny import LARGEST, SMALLEST, Measuring
+from search_tests.tiny import LARGEST, SMALLEST, StubMeasurement
 from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 
 from search.latency.protocol import MeasurementError
@@ -329,7 +329,7 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
-    told = progress_of(load("mine", "journal:x.log")).told
+    told = progress_of(load("mine", "journal:x.log")).sentences
     assert (plateau, audit) == told
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
@@ -400,7 +400,7 @@ def test_the_front_is_shown_with_what_dominates_the_named(run: Run, storage: str
     for record in front.trained:
         assert f"{record.error:.2f}" in said.out
     words = " ".join(said.out.split())  # lines are broken at the terminal's width
-    for sentence in progress_of(load("small", storage)).told:
+    for sentence in progress_of(load("small", storage)).sentences:
         assert sentence in words
     assert f"{front.share_percent:.2f} % of the box below" in words
 
@@ -480,7 +480,7 @@ def test_a_measurement_is_told_with_its_interval(run: Run) -> None:
 
 @pytest.mark.usefixtures("files")
 def test_a_measurement_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.latency.measure.measure_on", Measuring([]))
+    monkeypatch.setattr("search.latency.measure.measure_on", StubMeasurement([]))
     said = run("measure", "tree.json", "--input", str(smallest_input(TREE_NETWORK)), "--batch", "4")
     assert (said.status, said.err) == (0, "")
     for part in (

@@ -55,7 +55,7 @@ def test_the_closing_counts_networks_by_what_became_of_them() -> None:
     assert space.startswith("space ")
     so_far = "13 networks trained, 3 stopped early, 1 failed, of 40"
     assert done == f"sample: {so_far}: time limit reached; rerun the command to resume."
-    assert tuple(sentences) == progress_of(loaded).told
+    assert tuple(sentences) == progress_of(loaded).sentences
     assert len(sentences) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
     analysis = StudyAnalysis(loaded, "postgresql://me:secret@host/db?sslmode=require")

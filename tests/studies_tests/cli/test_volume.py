@@ -50,7 +50,7 @@ def test_one_study_is_shown_in_its_box(run: Run) -> None:
     assert "Hypervolume below 3.000 ms and 90.00 %, the reference point of a" in words
     assert f"a {len(found)} {found[-1].image_passes / full_training(loaded):.1f} " in words
     assert f"{found[-1].share_percent:.2f}" in words
-    assert f"a: {plateau(found).told}" in words
+    assert f"a: {plateau(found).summary}" in words
     assert f"Note: {loaded.spec.caveat}." in words
     assert "not of one kind" not in words
 
@@ -67,7 +67,7 @@ def test_several_studies_share_the_first_ones_box(run: Run) -> None:
     other = load("a", "journal:y.log")
     last = told["studies"]["a (journal:y.log)"]
     assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
-    assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).told
+    assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).summary
     assert told["caveat"] == f"{first.spec.caveat}; not comparable with a: they differ in limits"
     assert f"Note: {told['caveat']}." in " ".join(run(*command)[1].split())
 

@@ -141,7 +141,7 @@ def test_stopped_networks_are_told_of_but_are_not_on_the_front() -> None:
     assert [record.state for record in found.records[-5:]] == ["stopped"] * 4 + ["finished"]
     assert len(front_of(found).trained) == 15
     assert progress_of(found).stopped == {2: 3}
-    assert progress_of(found).told[-1] == "Stopped early: 3 networks after 2 epochs."
+    assert progress_of(found).sentences[-1] == "Stopped early: 3 networks after 2 epochs."
 
 
 @pytest.mark.parametrize(

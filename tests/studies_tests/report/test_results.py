@@ -37,7 +37,7 @@ def study() -> LoadedStudy:
     number = len(loaded.records)
     untrained = replace(first, error=None, latency_ms=None, named=None, latency={}, epochs=(), image_passes=0)
     others = [
-        replace(untrained, number=number, state="not trained", reason="12 % over the limit of params"),
+        replace(untrained, number=number, state="not trained", reason="violates the constraint on params by 12 %"),
         replace(untrained, number=number + 1, state="failed", reason="diverged, alas"),
         replace(first, number=number + 2, state="duplicate", duplicate_of=3, named=None),
         replace(untrained, number=number + 3, state="waiting", network=None, costs={}, fingerprint=None),
@@ -131,8 +131,8 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
         "onnxruntime 1.22.0, fp32, batch 1, 1 thread(s)",
         "32x32",
         f"{front.hypervolume:.2f} ms x % below 3.000 ms, 90.00 %, {front.share_percent:.2f} % of that box. The front",
-        progress_of(study).plateau.told,
-        progress_of(study).convergence.told,
+        progress_of(study).plateau.summary,
+        progress_of(study).convergence.summary,
     ):
         assert part in page
     for record in front.front[: report.MAX_LISTED]:
