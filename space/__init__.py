@@ -1,4 +1,4 @@
-"""What may vary: spaces of networks, and the way between a network and an Optuna trial's parameters."""
+"""Search spaces of networks, and the conversion between networks and the parameters of an Optuna trial."""
 
 from space.definition import Choice, Space
 from space.encode import contains, decode, encode, suggest

@@ -1,4 +1,4 @@
-"""What may vary: a space is the list of values that each choice allows, and the granularity of the thresholds."""
+"""Search spaces: the values that each choice allows, and the granularity of the thresholds."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -30,17 +30,17 @@ Value = Any  # what a choice yields: an int, float, str, bool or StemSpec
 
 @dataclass(frozen=True)
 class Choice:
-    """One parameter of the search: an integer that stands for one of several values, smallest first.
+    """One parameter of the search: an integer that encodes one of several values, smallest first.
 
-    Integers keep the order of the values visible to samplers (GP, multivariate TPE). Consecutive integers stand for
-    themselves; anything else is written as its index.
+    Integers show the order of the values to samplers (GP, multivariate TPE). Consecutive integers encode themselves;
+    any other values are encoded by their index.
     """
 
     values: tuple[Value, ...]
 
     @property
     def low(self) -> int:
-        """The integer that stands for the first value."""
+        """The integer that encodes the first value."""
         consecutive = all(type(v) is int for v in self.values) and self.values == tuple(
             range(self.values[0], self.values[0] + len(self.values))
         )
@@ -48,15 +48,15 @@ class Choice:
 
     @property
     def distribution(self) -> IntDistribution:
-        """The integers as Optuna sees them."""
+        """The integers as an Optuna distribution."""
         return IntDistribution(self.low, self.low + len(self.values) - 1)
 
     def value(self, code: int) -> Value:
-        """The value that the integer `code` stands for."""
+        """Decode the integer `code`."""
         return self.values[code - self.low]
 
     def code(self, value: Value) -> int:
-        """The integer that stands for `value`; ValueError where the choice does not allow it."""
+        """Encode `value`; raises ValueError if the choice does not allow it."""
         return self.values.index(value) + self.low
 
 
@@ -64,8 +64,8 @@ class Choice:
 class Space:
     """All networks that a study may propose. A field with one value is fixed and is no parameter.
 
-    The set of parameter names depends on the space alone: where a network has fewer blocks or layers than the space
-    allows, the parameters beyond them are without effect.
+    The set of parameter names depends on the space alone: if a network has fewer blocks or layers than the space
+    allows, the parameters beyond them have no effect.
     """
 
     # Name of the space.
@@ -117,12 +117,12 @@ class Space:
 
     @property
     def smallest_input(self) -> int:
-        """The smallest square input, in pixels, that some network of the space can take."""
+        """The smallest square input, in pixels, that some network of the space accepts."""
         blocks = (BlockSpec(links=((0,),), growth=1, transition=1, pool=min(self.pools)),) * self.blocks[0]
         return min(smallest_input(NetworkSpec(blocks, stem)) for stem in self.stems)
 
     def choices(self) -> dict[str, Choice]:
-        """Every choice by its parameter name, fixed ones included, always in the same order."""
+        """Every choice by its parameter name, including fixed ones, always in the same order."""
         found = {
             "stem": Choice(self.stems),
             "activation": Choice(self.activations),
@@ -148,7 +148,7 @@ class Space:
         return found
 
     def distributions(self) -> dict[str, IntDistribution]:
-        """Optuna's view: the distribution of every choice that is not fixed."""
+        """The Optuna distribution of every choice that is not fixed."""
         return {name: choice.distribution for name, choice in self.choices().items() if len(choice.values) > 1}
 
     def _threshold_values(self) -> dict[str, tuple[int, ...]]:

@@ -1,4 +1,4 @@
-"""Between parameters (one integer per choice) and networks: decode, encode, and suggest for an Optuna trial."""
+"""Conversion between networks and parameters (one integer per choice): decode, encode, and suggest for a trial."""
 
 from collections.abc import Mapping
 from itertools import product
@@ -15,13 +15,13 @@ Links = tuple[tuple[int, ...], ...]
 
 
 def suggest(space: Space, trial: BaseTrial) -> NetworkSpec:
-    """The network that an Optuna trial proposes; every parameter of the space is asked for, whatever the depth."""
+    """The network that an Optuna trial proposes; suggests every parameter of the space, whatever the depth."""
     distributions = space.distributions()
     return decode(space, {name: trial.suggest_int(name, d.low, d.high) for name, d in distributions.items()})
 
 
 def decode(space: Space, params: Mapping[str, int]) -> NetworkSpec:
-    """The network that `params` stand for; parameters of fixed choices may be left out, others raise InputError."""
+    """Decode `params`; those of fixed choices may be omitted. Raises InputError if another is missing or wrong."""
     choices = space.choices()
     unknown = sorted(set(params) - set(choices))
     if unknown:
@@ -58,10 +58,10 @@ def decode(space: Space, params: Mapping[str, int]) -> NetworkSpec:
 
 
 def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
-    """The parameters of `spec`, with the largest thresholds that give its links; `decode` gives it back exactly.
+    """Encode `spec` with the largest thresholds that give its links; `decode` restores it exactly.
 
-    Choices without effect on the network take their first value. Raises InputError where the space or its granularity
-    cannot express the network, naming the value.
+    Choices without effect on the network take their first value. Raises InputError, which names the value, if the space
+    or its granularity cannot express the network.
     """
     if spec.classes != space.classes:
         raise InputError(f"classes = {spec.classes}: the space {space.name!r} has {space.classes}")
@@ -96,7 +96,7 @@ def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
 
 
 def contains(space: Space, spec: NetworkSpec) -> bool:
-    """Whether the space, at its granularity, can express the network."""
+    """Return whether the space, at its granularity, can express the network."""
     try:
         encode(space, spec)
     except InputError:
@@ -116,7 +116,7 @@ def _value(space: Space, name: str, choice: Choice, params: Mapping[str, int]) -
 
 
 def _thresholds(space: Space, own: Mapping[str, Value], width: int) -> tuple[int, ...]:
-    """One connection threshold per layer of a block that is entered by `width` channels."""
+    """One connection threshold per layer of a block whose input has `width` channels."""
     depth: int = own["layers"]
     match space.granularity:
         case "network":
@@ -130,7 +130,7 @@ def _thresholds(space: Space, own: Mapping[str, Value], width: int) -> tuple[int
 
 
 def _switched(first: int, rest: int, switch: int, depth: int) -> tuple[int, ...]:
-    """Threshold `first` for the layers before number `switch`, `rest` from there on."""
+    """Threshold `first` for the layers before number `switch`, `rest` from that layer on."""
     return tuple(first if layer < switch else rest for layer in range(1, depth + 1))
 
 
@@ -148,7 +148,7 @@ def _encode_width_threshold(space: Space, spec: NetworkSpec) -> int:
 
 
 def _encode_thresholds(space: Space, number: int, links: Links) -> dict[str, int]:
-    """The largest thresholds of one block's links; for a schedule the first threshold counts before the second."""
+    """The largest thresholds that give one block's links; in a schedule, the first has priority over the second."""
     depth = len(links)
     descending = sorted(space.thresholds, reverse=True)
     problem = InputError(f"block {number}: granularity {space.granularity!r} cannot express its links")

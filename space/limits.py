@@ -1,4 +1,4 @@
-"""Budgets: what a network of a study may cost. Optuna calls a trial feasible when every constraint is at most 0."""
+"""Limits on the cost of a study's networks, as Optuna constraints: a trial is feasible if each is at most 0."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ class Limits:
         strict.check(self, "limits")
 
     def of_costs(self, costs: Costs) -> dict[str, float]:
-        """Constraints on what counting tells: relative excess over each limit, feasible when <= 0."""
+        """Constraints on counted costs: the relative excess over each limit, feasible if <= 0."""
         return self._excess({"params": costs.params, "macs": costs.macs, "memory_bytes": costs.memory_bytes})
 
     def of_latency(self, latency_ms: float) -> dict[str, float]:
-        """Constraints on what measuring tells."""
+        """Constraints on the measured latency."""
         return self._excess({"latency_ms": latency_ms})
 
     def _excess(self, values: Mapping[str, float]) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""How large a space is: its parameter points, and the different networks that they stand for, counted exactly.
+"""The size of a space: its parameter points and the distinct networks they encode, counted exactly.
 
-Blocks are independent of each other, so the networks are a sum of powers of the number of different blocks. A block's
-layer widths depend on its links only through the harmonic counts that occur (see BlockSpec.widths), so its schedules
-are grouped by the set of these counts. Nothing is enumerated but the schedules of one block; those of granularity
+Blocks are independent of each other, so the number of networks is a sum of powers of the number of distinct blocks. A
+block's layer widths depend on its links only through the harmonic counts that occur (see BlockSpec.widths), so its
+schedules are grouped by the set of these counts. Only the schedules of one block are enumerated; those of granularity
 `layer`, which are too many, are counted layer by layer.
 """
 
@@ -22,7 +22,7 @@ Counts = frozenset[int]  # the harmonic counts that occur in a block; a layer's 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a space, stated twice."""
+    """The size of a space, as points and as networks."""
 
     # Points of the parameter space: the product of the numbers of values of all choices.
     points: int
@@ -31,7 +31,7 @@ class Size:
 
 
 def size(space: Space) -> Size:
-    """The exact size of a space, in time that grows with its lists of values and not with its points."""
+    """The exact size of a space. The time grows with the lists of values, not with the number of points."""
     points = math.prod(len(choice.values) for choice in space.choices().values())
     around = len(space.activations) * len(space.block_dropouts) * len(space.head_dropouts)
     if space.granularity == "network":
@@ -41,7 +41,7 @@ def size(space: Space) -> Size:
 
 
 def _blocks_of(space: Space, depth: int) -> int:
-    """Different blocks of `depth` layers, leaving out the transition; for granularity `network`, at one threshold."""
+    """Distinct blocks of `depth` layers without the transition; for granularity `network`, at one threshold."""
     units = sum(len(space.bottleneck_widths) if unit_named(unit).has_bottleneck else 1 for unit in space.units)
     links_and_widths = sum(
         schedules * _width_vectors(space, depth, counts) for counts, schedules in _schedules(space, depth).items()
@@ -50,7 +50,7 @@ def _blocks_of(space: Space, depth: int) -> int:
 
 
 def _width_vectors(space: Space, depth: int, counts: Counts) -> int:
-    """Different widths that growth and multiplier give to layers with these harmonic counts."""
+    """Distinct widths that growth and multiplier give to layers with these harmonic counts."""
     found = set()
     for growth, multiplier in product(space.growths, space.multipliers):
         # Layer 2^(k - 1) of a harmonic block keeps k harmonic links, so this block shows the width of every count.
@@ -60,17 +60,19 @@ def _width_vectors(space: Space, depth: int, counts: Counts) -> int:
 
 
 def _schedules(space: Space, depth: int) -> Counter[Counts]:
-    """How many different schedules of `depth` layers the space has, by the harmonic counts that occur in them."""
+    """The number of distinct schedules of `depth` layers, by the harmonic counts that occur in them."""
     match space.granularity:
         case "network":
-            # Whether dense or harmonic, the harmonic links are the same; the links follow from the entering width.
+            # Whether dense or harmonic, the harmonic links are the same; the links follow from the input width.
             return Counter([_counts((HARMONIC,) * depth)])
         case "block":
             distinct = {_largest((threshold,) * depth) for threshold in space.thresholds}
             return Counter(_counts(thresholds) for thresholds in distinct)
         case "schedule":
             whole = {threshold: _largest((threshold,) * depth) for threshold in space.thresholds}
-            switches = range(1, depth + 1)  # a switch beyond the block is a block of one threshold, which is there too
+            switches = range(
+                1, depth + 1
+            )  # a switch beyond the block gives one threshold throughout, which is included
             distinct = {
                 whole[first][: switch - 1] + whole[rest][switch - 1 :]
                 for first, rest, switch in product(space.thresholds, space.thresholds, switches)
@@ -93,7 +95,7 @@ def _layer_schedules(thresholds: tuple[int, ...], depth: int) -> Counter[Counts]
 
 
 def _largest(thresholds: Iterable[int]) -> tuple[int, ...]:
-    """Thresholds as `encode` would write them: of those that keep the same links, the largest."""
+    """Thresholds as `encode` writes them: the largest of those that keep the same links."""
     return tuple(
         max(t for t in range(4) if kept_links(layer, t) == kept_links(layer, threshold))
         for layer, threshold in enumerate(thresholds, start=1)
@@ -106,10 +108,10 @@ def _counts(thresholds: Iterable[int]) -> Counts:
 
 
 def _width_threshold_networks(space: Space) -> int:
-    """Different stems and blocks of granularity `network`.
+    """Distinct stems and blocks of granularity `network`.
 
     Raising the width threshold T turns blocks from harmonic to dense and never back, so the T that give one network are
-    neighbours: adding up the networks of every T and taking away those shared by every two neighbours counts each once.
+    neighbours: adding the networks of every T and subtracting those that neighbours share counts each network once.
     """
     blocks = {depth: _blocks_of(space, depth) for depth in space.layers}
     total = sum(blocks.values())
@@ -117,7 +119,7 @@ def _width_threshold_networks(space: Space) -> int:
     at_one: int = len(space.stems) * sum((total * len(space.transitions)) ** number for number in space.blocks)
     shared = 0
     for low, high in pairwise(space.width_thresholds):
-        # Entered by a width from `low` to below `high`, a block changes with T: only those that cannot change count.
+        # With an input width from `low` to below `high`, a block changes with T: only blocks that cannot change count.
         inside = sum(low <= width < high for width in space.transitions)
         outside = len(space.transitions) - inside
         entered_inside = sum(low <= stem.widths[1] < high for stem in space.stems)

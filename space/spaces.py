@@ -5,7 +5,7 @@ from dataclasses import replace
 from space.definition import Space
 from threshnet.spec import StemSpec
 
-# Holds every named network. Values that no named network uses fill the gaps below and between theirs.
+# Contains every named network. Further values fill the gaps below and between those of the named networks.
 DEFAULT = Space(
     name="default",
     classes=10,

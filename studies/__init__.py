@@ -1,4 +1,4 @@
-"""Which searches are run and what came out of them: `launch` a study, `load` it again."""
+"""Studies: `launch` a search, `load` its results."""
 
 from typing import TYPE_CHECKING
 

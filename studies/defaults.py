@@ -1,4 +1,4 @@
-"""Where things are kept unless the user says otherwise, below the working directory; and limits of all commands."""
+"""Default locations below the working directory, and limits shared by all commands."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The studies of a storage at a glance."""
+"""Summaries of the studies in a storage."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class StudySummary:
     name: str
     # Number of trials per state, see search.records.State.
     states: dict[str, int]
-    # In ms x percent, below the study's fixed reference point; None while nothing is trained.
+    # In ms x percent, relative to the study's fixed reference point; None while nothing is trained.
     hypervolume: float | None
     # Local time of the last start or end of a trial.
     last_activity: str | None
@@ -45,7 +45,10 @@ def list_studies(url: str) -> list[StudySummary]:
 
 
 def copy_study(name: str, source: str, target: str) -> None:
-    """Copy a study with all its trials to another storage; InputError where it is not there, or is there already."""
+    """Copy a study with all its trials to another storage.
+
+    Raises InputError if it is missing, or if the target already has a study of that name.
+    """
     load(name, source)
     into = open_storage(target, create=True)
     if name in optuna.get_all_study_names(into):
@@ -54,7 +57,7 @@ def copy_study(name: str, source: str, target: str) -> None:
 
 
 def _readable(study: optuna.Study) -> LoadedStudy | None:
-    """The study as ours; None where it is not, so that one foreign study does not hide the others."""
+    """The loaded study; None if this project did not launch it, so that one foreign study does not hide the others."""
     try:
         return read_study(study)
     except InputError:

@@ -1,4 +1,4 @@
-"""A study as data: read from TOML, checked key by key, and written into the study it describes."""
+"""Study specs: read from TOML, validated key by key, and stored in the study they describe."""
 
 import re
 import tomllib
@@ -27,7 +27,7 @@ NAME = r"[\w][\w.-]{0,79}"
 
 @dataclass(frozen=True)
 class StudySpec:
-    """Everything that decides a study; two launches of one study must agree on all but `trials` and the data's path."""
+    """The settings of a study. All its launches must agree on them, except on `trials` and the path of the data."""
 
     # Name of the study in its storage: at most 80 letters, digits, '-', '_' and '.', not '-' or '.' first.
     name: str
@@ -109,7 +109,7 @@ class StudySpec:
 
 
 def find_spec(name: str) -> StudySpec:
-    """The study spec in the TOML file `name`, or the built-in one of that name; InputError where there is neither."""
+    """The study spec in the TOML file `name`, or the built-in one of that name; raises InputError if neither exists."""
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
         return read_spec(path)
@@ -121,7 +121,7 @@ def find_spec(name: str) -> StudySpec:
 
 
 def read_spec(path: Path) -> StudySpec:
-    """The study spec in a TOML file; InputError names the file and the key that is wrong."""
+    """The study spec in a TOML file. Raises InputError, which names the file and the wrong key."""
     try:
         document = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -137,7 +137,7 @@ def read_spec(path: Path) -> StudySpec:
 
 
 def parse_spec(document: Mapping[str, Any]) -> StudySpec:
-    """The study spec in a TOML or JSON document; InputError names the key that is wrong."""
+    """The study spec in a TOML or JSON document. Raises InputError, which names the wrong key."""
     return _parsed(document, DEFAULT.classes, stored=False)
 
 

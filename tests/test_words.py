@@ -25,6 +25,7 @@ CLEAN = (
     "search/datasets",
     "search/samplers",
     "search/training",
+    "space",
     "studies/builtin",
     "studies/cli",
     "studies/export",
