@@ -1,4 +1,4 @@
-"""Retargeting: the networks of a study measured on another device, without training them again."""
+"""Measure the networks of a study on another device, without retraining them."""
 
 from dataclasses import dataclass, replace
 
@@ -18,25 +18,25 @@ from threshnet.spec import NetworkSpec
 
 @dataclass(frozen=True)
 class Remeasured:
-    """What came of measuring a study's networks elsewhere; the readings are in the study."""
+    """The outcome of a remeasurement; the readings are stored in the study."""
 
-    # How many networks were measured now, and how many had been before.
+    # Number of networks that were measured now, and of those that had a reading before.
     taken: int
     before: int
-    # Why a network could not be measured, under the number of its first trial.
+    # The reasons of failed measurements, by the number of the network's first trial.
     failed: dict[int, str]
-    # Whether a user stopped it.
+    # Whether the user stopped it.
     interrupted: bool
 
 
 def remeasure(
     loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol, callbacks: Callbacks, *, again: bool = False
 ) -> Remeasured:
-    """Measure every trained network of a study on a device, storing each reading as soon as it is there.
+    """Measure every trained network of a study on a device, storing each reading immediately.
 
-    Networks that have a reading there are passed over unless `again`; Ctrl-C ends it and keeps what there is. The
-    study's latency limit does not hold there. InputError where `elsewhere` says so or the storage cannot be written;
-    ConnectionLost when the machine that measures is gone.
+    Networks that have a reading there are skipped unless `again`; Ctrl-C ends it and keeps the readings. The study's
+    latency limit does not apply there. Raises InputError as `elsewhere` does, or if the storage cannot be written, and
+    ConnectionLost if the connection to the measuring machine is lost.
     """
     place = elsewhere(loaded, device, runtime, protocol)
     networks = networks_of(loaded)
@@ -67,8 +67,8 @@ def remeasure(
 def elsewhere(loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol) -> str:
     """The backend of these settings, see Latency.backend.
 
-    InputError where nothing was trained, or where the study measured on that backend itself: its readings decided what
-    it searched, and the values of its trials cannot change.
+    Raises InputError if no network is trained, or if the study itself measured on that backend: those readings steered
+    the search, and the values of its trials cannot change.
     """
     place, *own = (
         backend(where, how, taken.threads, taken.batch, taken.precision, taken.channels_last)
@@ -81,12 +81,12 @@ def elsewhere(loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol
     if place in own:
         raise InputError(f"study {name!r} itself measured on {place!r}; name another --device or --runtime")
     if not loaded.trained:
-        raise InputError(f"study {name!r} has no trained network yet; launch it again to go on")
+        raise InputError(f"study {name!r} has no trained network yet; launch it again to resume")
     return place
 
 
 def networks_of(loaded: LoadedStudy) -> list[tuple[NetworkSpec, list[Record]]]:
-    """The trained networks, each with the trials that trained it: several where workers met the same one at once."""
+    """The trained networks, each with the trials that trained it: several if workers trained it at the same time."""
     found: dict[str, tuple[NetworkSpec, list[Record]]] = {}
     for record in loaded.records:
         if record.trained and record.network:

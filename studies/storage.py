@@ -31,7 +31,7 @@ def shown(url: str) -> str:
 
 
 def place_options(storage: str, runs: Path) -> list[str]:
-    """The options of a command that say where a study and its weights lie; none where that is the default."""
+    """The command-line options for the storage and the folder of the weights; none for the defaults."""
     options = [] if storage == DEFAULT_STORAGE else ["--storage", shown(storage)]
     return options if runs == DEFAULT_RUNS else [*options, "--runs", str(runs)]
 

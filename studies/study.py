@@ -39,14 +39,14 @@ OBJECTIVES = ["error (%)", "latency (ms)"]
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study as it stands: Optuna's object, the spec it was launched with, its trials."""
+    """A study read from its storage: the Optuna study, the spec it was launched with, and its trials."""
 
     study: Study
     spec: StudySpec
     records: list[records.Record]
     # Names of the classes, in the order of the logits.
     classes: tuple[str, ...]
-    # How many images each split has, and their hash.
+    # The number of images in each split, and their hash.
     images: dict[str, Any]
     # The conditions under which trials ran, oldest first, without repetitions.
     environments: list[dict[str, Any]]
@@ -55,7 +55,7 @@ class LoadedStudy:
 
     @property
     def trained(self) -> int:
-        """How many networks were trained."""
+        """The number of trained networks."""
         return sum(record.trained for record in self.records)
 
 
@@ -165,7 +165,7 @@ def _task(spec: StudySpec) -> Task:
 
 
 def _trainer(name: str) -> str:
-    """The torch device that trains; InputError where there is no such GPU."""
+    """The torch device that trains; raises InputError if there is no such GPU."""
     gpus = torch.cuda.device_count()
     if name == "auto":
         return "cuda:0" if gpus else "cpu"
@@ -228,7 +228,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
 
 
 def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
-    """An open study, read once; InputError where it is not one of ours."""
+    """Read an open study; raises InputError if this project did not launch it."""
     attrs = study.user_attrs
     if records.SPEC not in attrs:
         raise InputError(f"study {study.study_name!r} was not made by threshnet launch")
@@ -249,13 +249,13 @@ def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
 
 
 def _study_folders(runs: Path, study: str) -> StudyFolders:
-    """The folders of a study, made where they are missing; InputError where they cannot be."""
+    """The folders of a study, created if missing; raises InputError if that fails."""
     weights, checkpoints = _folder(_weights(runs, study)), _folder(runs / study / "checkpoints")
     return StudyFolders(FileSystemArtifactStore(weights), checkpoints, draw=schedule_svg)
 
 
 def _folder(folder: Path) -> Path:
-    """A folder, made where it is missing."""
+    """Create a folder if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -268,12 +268,12 @@ def _weights(runs: Path, study: str) -> Path:
 
 
 def backends_of(loaded: LoadedStudy) -> tuple[str, ...]:
-    """Where the trained networks of a study were measured, the objective's backend first."""
+    """The backends on which the trained networks of a study were measured, the objective's first."""
     return tuple(dict.fromkeys(backend for record in loaded.records if record.trained for backend in record.latency))
 
 
 def reference_of(loaded: LoadedStudy) -> tuple[float, float]:
-    """The fixed reference point of a study on the objective's backend; ValueError where no network was trained."""
+    """The fixed reference point of a study on the objective's backend; raises ValueError if no network is trained."""
     return reference_point(loaded.records, loaded.spec.space.classes, loaded.spec.limits.latency_ms)
 
 
@@ -283,10 +283,10 @@ def ended(loaded: LoadedStudy) -> list[Record]:
 
 
 def progress_of(loaded: LoadedStudy) -> StudyProgress:
-    """How a study has gone so far, on the objective's backend; ValueError where no network was trained."""
+    """The progress of a study on the objective's backend; raises ValueError if no network is trained."""
     return progress(ended(loaded), reference_of(loaded))
 
 
 def full_training(loaded: LoadedStudy) -> int:
-    """What training one network of a study to its end costs, in image passes."""
+    """The cost of fully training one network of a study, in training images processed."""
     return loaded.spec.recipe.image_passes(int(loaded.images["train"]))

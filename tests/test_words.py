@@ -26,12 +26,7 @@ CLEAN = (
     "search/samplers",
     "search/training",
     "space",
-    "studies/builtin",
-    "studies/cli",
-    "studies/export",
-    "studies/figures",
-    "studies/fronts",
-    "studies/report",
+    "studies",
     "tests/compatibility_tests",
     "tests/conftest.py",
     "tests/docs_tests",
@@ -39,8 +34,7 @@ CLEAN = (
     "tests/search_tests/samplers",
     "tests/search_tests/training",
     "tests/test_project.py",
-    "threshnet/export",
-    "threshnet/recover",
+    "threshnet",
 )
 
 LONGEST_SUMMARY = 60  # characters; `threshnet --help` cuts a longer one

@@ -19,16 +19,16 @@ IMAGE_CHANNELS = 3
 
 @dataclass(frozen=True)
 class Row:
-    """One leaf module of the network: what it reads and what it makes."""
+    """One leaf module of the network, with its inputs and its output."""
 
-    # Its place in the network, such as "block2_layer3_conv1"; unique.
+    # Its place in the network, e.g. "block2_layer3_conv1"; unique.
     name: str
     op: Op
     # Rows whose outputs it reads, concatenated in this order; IMAGE (-1) is the input.
     sources: tuple[int, ...]
     channels_in: int
     channels_out: int
-    # Height and width in pixels of what it reads and of what it makes; images are square.
+    # Height and width of its input and of its output, in pixels; images are square.
     size_in: int
     size_out: int
     # Edge of the kernel of a convolution or pool, in pixels; 1 elsewhere.
@@ -42,7 +42,7 @@ class Row:
 
 
 def walk(spec: NetworkSpec, input_size: int) -> tuple[Row, ...]:
-    """Rows of the network on a (3, input_size, input_size) image; InputError where a pool would leave no pixel."""
+    """Rows of the network on a (3, input_size, input_size) image; raises InputError if pooling leaves no pixels."""
     if type(input_size) is not int or input_size < 1:
         raise InputError(f"input size = {input_size!r}: must be a whole number of pixels, at least 1")
     walker = _Walker(spec, input_size)
@@ -69,8 +69,8 @@ def smallest_input(spec: NetworkSpec) -> int:
     size = 1
     for block in reversed(spec.blocks):
         size *= 2 if block.pool else 1
-    for halves in (spec.stem.pool, spec.stem.stride == 2):
-        size = 2 * size - 1 if halves else size
+    for downsamples in (spec.stem.pool, spec.stem.stride == 2):
+        size = 2 * size - 1 if downsamples else size
     return size
 
 

@@ -26,7 +26,7 @@ Classes = Annotated[int, Range(2, 1_000_000)]
 
 @dataclass(frozen=True)
 class StemSpec:
-    """What stands before the first block: two 3x3 convolutions and, usually, a 3x3 max-pool of stride 2."""
+    """The layers before the first block: two 3x3 convolutions and, usually, a 3x3 max-pool of stride 2."""
 
     # Channels after the first and the second convolution.
     widths: tuple[Width, Width] = (32, 64)

@@ -42,7 +42,7 @@ class Range:
     unit: str = ""
 
     def holds(self, value: float) -> bool:
-        """Whether a number lies within the bounds."""
+        """Return whether a number lies within the bounds."""
         return (
             (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
@@ -51,7 +51,7 @@ class Range:
         )
 
     def text(self, number: str) -> str:
-        """What is allowed, in words; `number` is "a number" or "a whole number"."""
+        """The allowed numbers, in words; `number` is "a number" or "a whole number"."""
         noun = f"{number} of {self.unit}" if self.unit else number
         if number == "a whole number" and self.least is not None and self.most == self.least + 1:
             return f"{self.least:g} or {self.most:g}"
@@ -184,13 +184,13 @@ def _plain(value: object) -> object:
 
 @dataclasses.dataclass(frozen=True)
 class _Mode:
-    """How a document is read."""
+    """The mode in which a document is read."""
 
-    # Whether keys of fields with a default must be there.
+    # Whether keys of fields with a default are required.
     complete: bool = False
-    # Whether bounds, lists of names and the rules of __post_init__ are left out.
+    # Whether bounds, lists of names and the rules of __post_init__ are skipped.
     stored: bool = False
-    # Whether the values were given in Python, where a record is no table.
+    # Whether the values come from Python code, so that a record need not be a table.
     python: bool = False
 
 
@@ -206,7 +206,7 @@ def _fields(record: type, mode: _Mode) -> dict[str, tuple[str, Read]]:
 
 @cache
 def _table(record: type, mode: _Mode) -> Read:
-    """What reads a dataclass from a table of its fields."""
+    """The reader of a dataclass from a table of its fields."""
     fields = {field.name: field for field in dataclasses.fields(record)}
     required = [
         name
@@ -253,7 +253,7 @@ def _without_rules(record: type[Record], values: Mapping[str, object]) -> Record
 
 
 def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a generic alias of one
-    """What reads values of a type."""
+    """The reader of values of a type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         inner, *extras = arguments
@@ -340,7 +340,7 @@ def _literal(values: Collection[object]) -> Read:
 
 
 def _tuple(kinds: tuple[Any, ...], mode: _Mode) -> Read:
-    """What reads a tuple: of one type and any length, or of one type per item."""
+    """The reader of a tuple: of one type and any length, or of one type per item."""
     inner, length = _reader(kinds[0], mode), None if kinds[-1] is Ellipsis else len(kinds)
     allowed = "a list" if length is None else f"a list of {length} values"
     plain_kinds = {kinds[0]} if kinds[0] in (int, float, str, bool) else set()
@@ -378,7 +378,7 @@ def _missing(key: str) -> _Wrong:
 
 
 def _nested(error: InputError) -> _Wrong:
-    """What a record says of itself, seen from the document; many records name their own table."""
+    """The error of a record, with its path in the document; many records name their own table."""
     text = str(error)
     return _Wrong(lambda path: text if not path or text.startswith(path) else f"{path}: {text}")
 

@@ -1,4 +1,4 @@
-"""Block units: what one layer of a block is made of.
+"""Block units: the modules of one layer of a block.
 
 To add one, write an entry of UNITS. The walk adds the rows of its parts; whatever builds, counts, draws or exports a
 network reads the rows.
@@ -27,7 +27,7 @@ class NormAct:
 
 @dataclass(frozen=True)
 class Unit:
-    """What one layer of a block is made of; ValueError if its last convolution does not have the layer's width."""
+    """One layer of a block; raises ValueError if its last convolution does not have the layer's width."""
 
     # One clause: where it comes from.
     about: str
@@ -45,7 +45,7 @@ class Unit:
 
     @property
     def has_bottleneck(self) -> bool:
-        """Whether a block of it has a bottleneck width."""
+        """Return whether its blocks have a bottleneck width."""
         return any(isinstance(part, Conv) and part.channels == "bottleneck_width" for part in self.parts)
 
     @property
