@@ -1,1 +1,1 @@
-"""Programs that each print one table of the README: `python -m benchmarks.NAME` from the repository's root."""
+"""Benchmarks that print the tables of the documentation: `python -m benchmarks.NAME` from the repository root."""

@@ -1,4 +1,4 @@
-"""Cells of a table of latencies: one named network, one runtime, one batch."""
+"""Cells of a latency table: one named network with one runtime and one batch size."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,55 +22,54 @@ INPUT_SIZE = 32  # pixels
 class Cell:
     """The outcome of one measurement."""
 
-    network: str  # a name of threshnet.named
-    runtime: str  # a name of search.latency.measure
-    batch: int  # images in one run
-    summary: Mapping[str, Any] | None  # what search.latency.reading.Latency.summary tells; None where it failed
-    reason: str = ""  # why there is no summary, one line
+    network: str  # a name in threshnet.named
+    runtime: str  # a name in search.latency.measure
+    batch: int  # images per run
+    summary: Mapping[str, Any] | None  # search.latency.reading.Latency.summary, None if the measurement failed
+    reason: str = ""  # the reason for a failure, one line
 
     @property
     def title(self) -> str:
-        """What the cell stands for, in print."""
+        """Network, runtime and batch size in words."""
         return f"{ABOUT[self.network].title}, {self.runtime}, batch {self.batch}"
 
-    def told(self, per: int = 1) -> str:
-        """Latency with its 95 % interval, ms, divided by `per`; a word where there is none."""
+    def text(self, per: int = 1) -> str:
+        """Latency divided by `per` with its 95 % interval, ms; "failed" or "not installed" if there is none."""
         if self.summary is None:
             return "not installed" if self.runtime == "openvino" and not find_spec("openvino") else "failed"
         return interval(*(self.summary[key] / per for key in ("latency_ms", "low_ms", "high_ms")))
 
 
 def spec_of(network: str) -> NetworkSpec:
-    """The named network with CLASSES classes, as all of them are measured."""
+    """The named network with CLASSES classes."""
     return replace(named(network), classes=CLASSES)
 
 
-def measured(device: Device | str, network: str, runtime: str, protocol: Protocol) -> Cell:
-    """Measure one cell, telling of it on standard error; a failure is an outcome."""
+def measure_cell(device: Device | str, network: str, runtime: str, protocol: Protocol) -> Cell:
+    """Measure one cell and report it on standard error; a failed measurement gives a cell with its reason."""
     try:
         latency = measure_on(device, spec_of(network), INPUT_SIZE, runtime, protocol)
     except (InputError, MeasurementError) as error:
         cell = Cell(network, runtime, protocol.batch, None, str(error))
     else:
         cell = Cell(network, runtime, protocol.batch, latency.summary())
-    sys.stderr.write(f"{cell.title}: {cell.told()}{' ms' if cell.summary else ''}\n")
+    sys.stderr.write(f"{cell.title}: {cell.text()}{' ms' if cell.summary else ''}\n")
     return cell
 
 
-def remarks(cells: Iterable[Cell]) -> list[str]:
-    """What is to be said below a table: why cells failed, and what speaks against readings, one Markdown item each."""
+def notes(cells: Iterable[Cell]) -> list[str]:
+    """Notes below a table: reasons for failures and warnings on readings, as Markdown items."""
     lines = []
     for cell in cells:
-        reading_warnings = cell.summary["warnings"] if cell.summary else [cell.reason]
-        lines += [f"- {cell.title}: {doubt}" for doubt in reading_warnings]
+        texts = cell.summary["warnings"] if cell.summary else [cell.reason]
+        lines += [f"- {cell.title}: {text}" for text in texts]
     return lines
 
 
 def ratio(above: Cell, below: Cell) -> tuple[float, float, float] | None:
-    """(ratio, low, high) of two cells' latencies, None where one failed.
+    """(ratio, low, high) of two cells' latencies, or None if one failed.
 
-    The ends are those of the two 95 % intervals set against each other: both hold, and so does this, in 90 % at least
-    (Bonferroni).
+    The interval combines the ends of both 95 % intervals, so its coverage is at least 90 % (Bonferroni).
     """
     if above.summary is None or below.summary is None:
         return None

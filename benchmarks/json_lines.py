@@ -1,4 +1,4 @@
-"""Files of JSON lines: what a long recording appends to, and goes on with after a crash."""
+"""JSON Lines files that a long run appends to, and resumes from after a crash."""
 
 import json
 from collections.abc import Mapping
@@ -8,17 +8,17 @@ from typing import Any
 from filelock import FileLock
 
 
-def lines_of(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that is being recorded; one cut short is left out."""
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """All complete lines of a file; a truncated last line is ignored."""
     if not file.exists():
         return []
     return [json.loads(line) for line in file.read_text().rpartition("\n")[0].splitlines()]
 
 
 def append(file: Path, line: Mapping[str, Any]) -> None:
-    """Add one line to such a file, in place of one that a crash cut short; several processes may do so."""
+    """Append a line, replacing a truncated last line; safe with several processes."""
     with FileLock(f"{file}.lock"), file.open("a+") as lines:
         lines.seek(0)
-        written = lines.read()
-        lines.truncate(len(written[: written.rfind("\n") + 1].encode()))
+        content = lines.read()
+        lines.truncate(len(content[: content.rfind("\n") + 1].encode()))
         lines.write(json.dumps(line) + "\n")

@@ -1,8 +1,8 @@
-"""Does a latency come back when it is measured again? `python -m benchmarks.latency_repeatability`.
+"""Repeatability of latency measurements: `python -m benchmarks.latency_repeatability`.
 
-Twelve networks are measured in two passes, the second while another process keeps a core busy: by this project's
-protocol as every command uses it, and by the naive one (a fresh session, the mean of ten runs). It takes about four
-minutes, with or without --quick.
+Measures twelve networks twice, the second time while another process keeps one core busy: with the default protocol of
+this project, and with a naive one (mean of ten runs in a fresh session). Takes about four minutes, with or without
+--quick.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import numpy as np
 import optuna
 from scipy.stats import kendalltau
 
-from benchmarks.report import conditions, digits, options, publish, table
+from benchmarks.report import Document, conditions, digits, options, publish, recorded, table
 from search.latency.measure import measure_on
 from search.latency.onnx_files import onnx_files
 from search.latency.probes.probe import load_onnxruntime, processor_name, usable_processors
@@ -27,20 +27,20 @@ from threshnet.costs import count
 from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec
 
-STUDY = "cifar10_cpu"  # whose space, limits and input size the networks are drawn from
+STUDY = "cifar10_cpu"  # the networks come from its space, limits and input size
 SEED = 2
-DRAWN, SIBLINGS = 8, 4  # networks drawn from the space, and how many of them get a sibling a few percent costlier
-SPREAD = 4.0  # the slowest takes at least this many times as long as the quickest
-CLOSE = 0.05  # a network and its sibling lie within this share of each other
+RANDOM_NETWORKS, SIBLINGS = 8, 4  # random networks, and how many of them get a slightly more expensive sibling
+MIN_SPREAD = 4.0  # least ratio of the slowest to the fastest network
+CLOSE = 0.05  # largest relative difference between a network and its sibling
 NAIVE_RUNS = 10
-TAU, DIFFERENCE = 0.95, 0.03  # --check: least tau, largest median difference of our protocol
+MIN_TAU, MAX_DIFFERENCE = 0.95, 0.03  # --check: limits for Kendall's tau and the median difference of our protocol
 METHODS = ("ours", "naive")
 PACKAGES = ("onnxruntime", "torch", "numpy")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One network's latency, ms, in both passes, by both methods."""
+    """Latency of one network in both passes with each method, ms."""
 
     network: str
     macs: int
@@ -49,44 +49,44 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How well the two passes of one method agree."""
+class Agreement:
+    """Agreement between the two passes of one method."""
 
-    tau: float  # Kendall's, between the passes
-    median_difference: float  # of the passes, relative to their mean, a share
+    tau: float  # Kendall's tau between the passes
+    median_difference: float  # difference of the passes, relative to their mean
     largest_difference: float
 
 
 def networks(study: StudySpec) -> dict[str, NetworkSpec]:
-    """Twelve networks of the study's space within its limits, by name: A to H drawn at random, A', C', E', G' siblings.
+    """Choose twelve networks of the study's space within its limits: A to H, and siblings A', C', E' and G'.
 
-    So that latencies are spread, each of the eight is the first draw whose MACs lie in its own part of the last decade
-    below the limit; so that some are close, a sibling has one block's growth changed for about 3 % more MACs.
+    For a wide range of latencies, A to H are the first random networks with MACs in eight bands of the decade below the
+    limit. For close pairs, a sibling differs in the growth of one block and has about 3 % more MACs.
     """
-    drawing = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=SEED))
-    bands = np.geomspace((study.limits.macs or 0.0) / 10, study.limits.macs or 0.0, DRAWN + 1)
-    found: dict[str, NetworkSpec] = {}
+    sampling = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=SEED))
+    bands = np.geomspace((study.limits.macs or 0.0) / 10, study.limits.macs or 0.0, RANDOM_NETWORKS + 1)
+    chosen: dict[str, NetworkSpec] = {}
     for number, name in enumerate("ABCDEFGH"):
-        wants_sibling = number % 2 == 0
-        while name not in found:
-            spec = suggest(study.space, drawing.ask())
+        needs_sibling = number % 2 == 0
+        while name not in chosen:
+            spec = suggest(study.space, sampling.ask())
             if smallest_input(spec) > study.input_size:
                 continue
             costs = count(spec, study.input_size)
-            over = any(excess > 0 for excess in study.limits.of_costs(costs).values())
-            if over or not bands[number] <= costs.macs <= bands[number + 1]:
+            infeasible = any(excess > 0 for excess in study.limits.of_costs(costs).values())
+            if infeasible or not bands[number] <= costs.macs <= bands[number + 1]:
                 continue
-            sibling = _sibling(spec, study) if wants_sibling else None
-            if wants_sibling and sibling is None:
+            sibling = _sibling(spec, study) if needs_sibling else None
+            if needs_sibling and sibling is None:
                 continue
-            found[name] = spec
+            chosen[name] = spec
             if sibling:
-                found[f"{name}'"] = sibling
-    return found
+                chosen[f"{name}'"] = sibling
+    return chosen
 
 
 def _sibling(spec: NetworkSpec, study: StudySpec) -> NetworkSpec | None:
-    """The network of the space with another growth in one block that costs nearest to 3 % more MACs, of 2 to 4 %."""
+    """The network with another growth in one block whose MACs are closest to 3 % more, among those with 2 to 4 %."""
     macs = count(spec, study.input_size).macs
     choices = []
     for number, block in enumerate(spec.blocks):
@@ -100,34 +100,34 @@ def _sibling(spec: NetworkSpec, study: StudySpec) -> NetworkSpec | None:
 
 
 def one_pass(
-    chosen: dict[str, NetworkSpec], size: int, title: str, *, anew: bool = False
+    chosen: dict[str, NetworkSpec], size: int, title: str, *, recalibrate: bool = False
 ) -> dict[str, tuple[float, float]]:
-    """(ours, naive) latency, ms, of each network, told on standard error; `anew` calibrates the reference first."""
-    taken = {}
+    """Latency of each network with (our, the naive) protocol, ms; `recalibrate` re-measures the reference network."""
+    latencies = {}
     for name, spec in chosen.items():
-        ours = measure_on("cpu", spec, size, anew=anew)
-        anew = False
+        ours = measure_on("cpu", spec, size, anew=recalibrate)
+        recalibrate = False
         naive = naive_latency(spec, size)
         reading_warnings = "".join(f"; {warning}" for warning in ours.warnings)
         sys.stderr.write(f"{title}: {name} {digits(ours.latency_ms)} ms, naive {digits(naive)} ms{reading_warnings}\n")
-        taken[name] = (ours.latency_ms, naive)
-    return taken
+        latencies[name] = (ours.latency_ms, naive)
+    return latencies
 
 
 def naive_latency(spec: NetworkSpec, size: int) -> float:
-    """The mean of ten runs of a fresh session, ms, by the same runtime with the same settings."""
+    """Mean of ten runs in a fresh session, ms, with the same runtime and settings."""
     settings = {"threads": DEFAULT_PROTOCOL.threads, "batch": DEFAULT_PROTOCOL.batch, "input_size": size}
     with onnx_files([spec], size, DEFAULT_PROTOCOL.batch) as (path,):
         (timer,) = load_onnxruntime([str(path)], settings).timers
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(NAIVE_RUNS):
             timer()
-        return (time.perf_counter() - began) * 1e3 / NAIVE_RUNS
+        return (time.perf_counter() - start) * 1e3 / NAIVE_RUNS
 
 
 @contextlib.contextmanager
 def busy_core() -> Iterator[None]:
-    """Another process that keeps a core busy."""
+    """Keep one core busy with another process."""
     process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
     process.start()
     try:
@@ -143,91 +143,102 @@ def _spin() -> None:
         sum(number * number for number in range(10_000))
 
 
-def outcome(first: Sequence[float], second: Sequence[float]) -> Outcome:
-    """How well two passes over the same networks agree."""
+def agreement(first: Sequence[float], second: Sequence[float]) -> Agreement:
+    """Compare two passes over the same networks."""
     a, b = np.asarray(first), np.asarray(second)
     difference = np.abs(a - b) / ((a + b) / 2)
-    return Outcome(float(kendalltau(a, b).statistic), float(np.median(difference)), float(difference.max()))
+    return Agreement(float(kendalltau(a, b).statistic), float(np.median(difference)), float(difference.max()))
 
 
-def outcomes(rows: Sequence[Row]) -> dict[str, Outcome]:
-    """How well the passes of each method agree."""
-    return {method: outcome(*zip(*(getattr(row, method) for row in rows), strict=True)) for method in METHODS}
+def agreements(rows: Sequence[Row]) -> dict[str, Agreement]:
+    """Compare the two passes of each method."""
+    return {method: agreement(*zip(*(getattr(row, method) for row in rows), strict=True)) for method in METHODS}
 
 
 def close_pairs(rows: Sequence[Row]) -> dict[str, float]:
-    """Each sibling's latency over that of its network, the mean of our passes."""
+    """Latency of each sibling divided by that of its network, over the mean of our passes."""
     mean = {row.network: sum(row.ours) / 2 for row in rows}
     return {f"{name}/{name[0]}": mean[name] / mean[name[0]] for name in mean if name.endswith("'")}
 
 
 def spread(rows: Sequence[Row]) -> float:
-    """The slowest network's latency over the quickest's."""
+    """Latency of the slowest network divided by that of the fastest."""
     means = [sum(row.ours) / 2 for row in rows]
     return max(means) / min(means)
 
 
-def as_asked(rows: Sequence[Row]) -> bool:
-    """Whether the networks are spread enough, and four pairs of them close enough, to make agreement hard."""
+def discriminating(rows: Sequence[Row]) -> bool:
+    """True if the networks are spread widely enough, and four pairs of them are close enough, for a meaningful test."""
     close = [abs(ratio - 1) <= CLOSE for ratio in close_pairs(rows).values()]
-    return spread(rows) >= SPREAD and sum(close) >= SIBLINGS
+    return spread(rows) >= MIN_SPREAD and sum(close) >= SIBLINGS
 
 
 def reached(rows: Sequence[Row]) -> bool:
-    """Whether our passes agree as well as --check asks for, on networks as asked for."""
-    found = outcomes(rows)
-    ours, naive = found["ours"], found["naive"]
-    tau = ours.tau >= max(TAU, naive.tau)
-    return as_asked(rows) and tau and ours.median_difference <= min(DIFFERENCE, naive.median_difference - 1e-9)
+    """True if the networks are discriminating and our passes agree as --check requires."""
+    both = agreements(rows)
+    ours, naive = both["ours"], both["naive"]
+    tau = ours.tau >= max(MIN_TAU, naive.tau)
+    difference = ours.median_difference <= min(MAX_DIFFERENCE, naive.median_difference - 1e-9)
+    return discriminating(rows) and tau and difference
+
+
+def render(document: Document) -> str:
+    """The page of a recorded run."""
+    rows = [Row(one["network"], one["macs"], one["ours"], one["naive"]) for one in document["networks"]]
+    return markdown(rows, document["conditions"])
 
 
 def markdown(rows: Sequence[Row], facts: str) -> str:
-    """Both tables, the conditions and what the networks are."""
+    """The tables of latencies and of agreement, a description of the networks, and the conditions."""
     cells = [[row.network, f"{row.macs / 1e6:.1f}", *(digits(ms) for ms in (*row.ours, *row.naive))] for row in rows]
-    titles = {"ours": "rounds against the reference network", "naive": f"naive: mean of {NAIVE_RUNS} runs"}
+    titles = {"ours": "ours: rounds with a reference network", "naive": f"naive: mean of {NAIVE_RUNS} runs"}
     summary = [
         [titles[method], f"{one.tau:.3f}", f"{one.median_difference:.1%}", f"{one.largest_difference:.1%}"]
-        for method, one in outcomes(rows).items()
+        for method, one in agreements(rows).items()
     ]
     pairs = ", ".join(f"{pair} {ratio:.3f}" for pair, ratio in close_pairs(rows).items())
     return "\n".join(
         [
             table(["Network", "M MACs", "ours 1, ms", "ours 2, ms", "naive 1, ms", "naive 2, ms"], cells),
             "",
-            table(["Two passes", "Kendall's tau", "median difference", "largest difference"], summary),
+            table(["Agreement of two passes", "Kendall's tau", "median difference", "largest difference"], summary),
             "",
-            f"{len(rows)} networks of the space of {STUDY}, seed {SEED}, latencies {spread(rows):.1f}x apart; close "
-            f"pairs: {pairs}. Second pass beside a process that keeps a core busy. fp32, batch 1, one thread; {facts}.",
+            f"{len(rows)} networks from the space of {STUDY}, seed {SEED}; the slowest takes {spread(rows):.1f} times "
+            f"as long as the fastest; close pairs: {pairs}. During the second pass, another process kept one core "
+            f"busy. fp32, batch 1, one thread. Conditions: {facts}.",
         ]
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write; the exit status."""
-    goal = f"our tau is at least {TAU} and naive's, our median difference at most {DIFFERENCE:.0%} and below naive's"
-    given = options("latency_repeatability", "Two passes over twelve networks, as Markdown.", goal).parse_args(
-        arguments
+    """Measure both passes, print and write the page; returns the exit status."""
+    goal = (
+        f"our tau is at least {MIN_TAU} and not below the naive one, and our median difference is at most "
+        f"{MAX_DIFFERENCE:.0%} and below the naive one"
     )
+    parser = options("latency_repeatability", "Two latency passes over twelve networks, as Markdown.", goal)
+    given = parser.parse_args(arguments)
+    if given.render:
+        publish(render, recorded(given.render), given.output)
+        return 0
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = find_spec(STUDY)
     chosen = networks(study)
-    first = one_pass(chosen, study.input_size, "first pass", anew=True)
+    first = one_pass(chosen, study.input_size, "first pass", recalibrate=True)
     with busy_core():
-        second = one_pass(chosen, study.input_size, "second pass, beside a busy process")
+        second = one_pass(chosen, study.input_size, "second pass, with a busy core")
     rows = [
         Row(name, count(spec, study.input_size).macs, *zip(first[name], second[name], strict=True))
         for name, spec in chosen.items()
     ]
-    facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
-    page = markdown(rows, facts)
     document = {
-        "conditions": facts,
+        "conditions": conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES),
         "protocol": DEFAULT_PROTOCOL.to_json(),
         "networks": [asdict(row) | {"spec": chosen[row.network].to_json()} for row in rows],
-        "outcomes": {method: asdict(one) for method, one in outcomes(rows).items()},
+        "outcomes": {method: asdict(one) for method, one in agreements(rows).items()},
         "close_pairs": close_pairs(rows),
     }
-    publish(page, document, given.output)
+    publish(render, document, given.output)
     return int(given.check and not reached(rows))
 
 

@@ -1,8 +1,9 @@
-"""What training and measuring do to each other on one machine: `python -m benchmarks.measurement_interference`.
+"""Mutual interference of training and latency measurement: `python -m benchmarks.measurement_interference`.
 
-Two workers train, each in one thread, and pause between steps while the CPU is measured. Networks are measured in turns
-with the workers stopped and with them training; the time that workers spend waiting is kept. A typical study is the
-built-in cifar10_cpu: for each network that its workers train, one network is measured through each of its runtimes.
+Two workers train in one thread each and pause between steps while the CPU is measured. Networks are measured
+alternately with the workers stopped and training, and the time that the workers spend waiting is recorded. The costs
+are stated for a typical study, the built-in cifar10_cpu: for each network that a worker trains, one network is measured
+with each of the study's runtimes.
 """
 
 import multiprocessing
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.cells import spec_of
-from benchmarks.report import conditions, digits, options, publish, table
+from benchmarks.report import Document, conditions, digits, options, publish, recorded, table
 from search.data import Split
 from search.latency.lease import shared
 from search.latency.measure import measure_on
@@ -32,70 +33,70 @@ from threshnet.network import build
 
 STUDY = "cifar10_cpu"
 WORKERS = 2
-TRAINED = "threshnet28"  # what the workers train
+TRAINED = "threshnet28"  # trained by the workers
 MEASURED = ("threshnet28", "threshnet79")
-REPEATS, QUICK_REPEATS = 10, 6  # six are the fewest that have a 95 % interval of the median
-SETTLE_S = 1.0  # after the workers start or stop
-CHANGE, LOSS = 0.05, 0.10  # --check: largest change of a latency, largest loss of throughput
+REPEATS, QUICK_REPEATS = 10, 6  # six is the fewest with a 95 % interval of the median
+SETTLE_S = 1.0  # wait after the workers start or stop
+MAX_CHANGE, MAX_LOSS = 0.05, 0.10  # --check: limits for the change of a latency and the loss of training throughput
 PACKAGES = ("torch", "onnxruntime")
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What a training process shares with this one."""
+    """State shared with a training process."""
 
-    images: "Synchronized[float]"  # trained so far
-    waited_s: "Synchronized[float]"  # spent waiting for measurements so far
-    go: Event  # it trains while this is set
+    images: "Synchronized[float]"  # training images processed so far
+    waited_s: "Synchronized[float]"  # time spent waiting for measurements so far
+    go: Event  # the worker trains while this is set
 
 
 @dataclass(frozen=True)
 class Interference:
-    """One network's latency, ms, alone and beside training, in turns."""
+    """Alternating latency readings of one network, ms, alone and during training."""
 
     network: str
     alone_ms: tuple[float, ...]
-    beside_ms: tuple[float, ...]
+    during_ms: tuple[float, ...]
 
     @property
     def change(self) -> tuple[float, float, float]:
-        """Beside over alone: the median of the turns, and the ends of its 95 % interval."""
-        ratios = [beside / alone for alone, beside in zip(self.alone_ms, self.beside_ms, strict=True)]
+        """Ratio of the latency during training to the latency alone: median and its 95 % interval."""
+        ratios = [during / alone for alone, during in zip(self.alone_ms, self.during_ms, strict=True)]
         return float(np.median(ratios)), *median_interval(ratios)
 
 
 @dataclass(frozen=True)
 class Pauses:
-    """What measuring costs the training of a typical study."""
+    """Time that the training of a typical study loses to measurements."""
 
-    pause_s: tuple[float, ...]  # waited by one worker, for one network measured through every runtime
+    pause_s: tuple[float, ...]  # wait of one worker while one network is measured with every runtime
     images_per_s: float  # of one worker while it trains
-    images: int  # passes of one training of the study
+    images: int  # training images processed in one training of the study
 
     @property
     def period_s(self) -> float:
-        """Seconds of training between two measured networks, with all workers at work."""
+        """Training time between two measured networks with all workers training, seconds."""
         return self.images / self.images_per_s / WORKERS
 
     @property
     def loss(self) -> tuple[float, float, float]:
-        """Share of the time that training waits: median and the ends of its 95 % interval."""
-        shares = [pause / (self.period_s + pause) for pause in self.pause_s]
-        return float(np.median(shares)), *median_interval(shares)
+        """Fraction of time that training waits: median and its 95 % interval."""
+        fractions = [pause / (self.period_s + pause) for pause in self.pause_s]
+        return float(np.median(fractions)), *median_interval(fractions)
 
 
 def train(worker: Worker) -> None:
-    """Train on noise, in turns with measurements, until the benchmark is gone."""
+    """Train on noise, pausing for measurements, until the parent process ends."""
     torch.set_num_threads(1)
     noise = Split(torch.randint(0, 256, (2_000, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (2_000,)))
     training = Training(partial(build, spec_of(TRAINED)), noise, FAST, flip=True, seed=0)
 
     @contextmanager
-    def turn() -> Iterator[None]:
+    def timed_lease() -> Iterator[None]:
         worker.go.wait()
-        asked = time.monotonic()
+        start = time.monotonic()
         with shared():
-            worker.waited_s.value += time.monotonic() - asked
+            worker.waited_s.value += time.monotonic() - start
             yield
 
     def progress(done: int, steps: int) -> None:
@@ -103,35 +104,36 @@ def train(worker: Worker) -> None:
 
     parent = multiprocessing.parent_process()
     while parent and parent.is_alive():
-        training.epochs.clear()  # the same epoch once more
-        training.step_epoch(progress, turn)
+        training.epochs.clear()  # repeat the same epoch
+        training.step_epoch(progress, timed_lease)
 
 
-def beside(network: str, study: StudySpec, repeats: int, set_going: Callable[[bool], None]) -> Interference:
-    """Measure a network in turns without and with training beside it."""
-    taken: dict[bool, list[float]] = {False: [], True: []}
+def interference(network: str, study: StudySpec, repeats: int, set_training: Callable[[bool], None]) -> Interference:
+    """Measure a network alternately without and with training."""
+    latencies: dict[bool, list[float]] = {False: [], True: []}
     for repeat in range(repeats):
         for training in (False, True) if repeat % 2 == 0 else (True, False):
-            set_going(training)
+            set_training(training)
             latency = measure_on(study.device, spec_of(network), study.input_size, study.runtimes[0], study.protocol)
-            taken[training].append(latency.latency_ms)
-        sys.stderr.write(f"{network}: {taken[False][-1]:.3f} ms alone, {taken[True][-1]:.3f} ms beside training\n")
-    return Interference(network, tuple(taken[False]), tuple(taken[True]))
+            latencies[training].append(latency.latency_ms)
+        alone, during = latencies[False][-1], latencies[True][-1]
+        sys.stderr.write(f"{network}: {alone:.3f} ms alone, {during:.3f} ms during training\n")
+    return Interference(network, tuple(latencies[False]), tuple(latencies[True]))
 
 
-def pauses(workers: Sequence[Worker], study: StudySpec, repeats: int, set_going: Callable[[bool], None]) -> Pauses:
-    """How long the workers wait while a network is measured as the study does, and how fast they train otherwise."""
-    set_going(True)
-    began, before = time.monotonic(), _sum(workers, "images")
+def pauses(workers: Sequence[Worker], study: StudySpec, repeats: int, set_training: Callable[[bool], None]) -> Pauses:
+    """Measure the training rate, and the waiting time of the workers while networks are measured as in the study."""
+    set_training(True)
+    start, before = time.monotonic(), _sum(workers, "images")
     time.sleep(20 * SETTLE_S)
-    rate = (_sum(workers, "images") - before) / (time.monotonic() - began) / WORKERS
+    rate = (_sum(workers, "images") - before) / (time.monotonic() - start) / WORKERS
     waited = []
     for repeat in range(repeats):
         before = _sum(workers, "waited_s")
         for runtime in study.runtimes:
             name = MEASURED[repeat % len(MEASURED)]
             measure_on(study.device, spec_of(name), study.input_size, runtime, study.protocol)
-        time.sleep(SETTLE_S)  # a worker counts its waiting when it goes on
+        time.sleep(SETTLE_S)  # a worker adds up its wait when it resumes
         waited.append((_sum(workers, "waited_s") - before) / WORKERS)
         sys.stderr.write(f"waited {waited[-1]:.2f} s\n")
     return Pauses(tuple(waited), rate, study.recipe.epochs * (study.data.train or 0))
@@ -142,65 +144,88 @@ def _sum(workers: Sequence[Worker], counter: str) -> float:
 
 
 def reached(rows: Sequence[Interference], cost: Pauses) -> bool:
-    """Whether latencies and throughput keep the bounds of --check."""
-    return all(abs(row.change[0] - 1) <= CHANGE for row in rows) and cost.loss[0] <= LOSS
+    """True if latencies and training throughput stay within the limits of --check."""
+    return all(abs(row.change[0] - 1) <= MAX_CHANGE for row in rows) and cost.loss[0] <= MAX_LOSS
+
+
+def render(document: Document) -> str:
+    """The page of a recorded run."""
+    rows = [
+        Interference(
+            one["network"], one["alone_ms"], one.get("during_ms") or one["beside_ms"]
+        )  # the key of earlier runs
+        for one in document["latency"]
+    ]
+    return markdown(rows, Pauses(**document["pauses"]), document["conditions"])
 
 
 def markdown(rows: Sequence[Interference], cost: Pauses, facts: str) -> str:
-    """Both tables and the conditions."""
+    """The tables of latencies and training throughput, and the conditions."""
     cells = [
         [
             ABOUT[row.network].title,
             digits(float(np.median(row.alone_ms))),
-            digits(float(np.median(row.beside_ms))),
+            digits(float(np.median(row.during_ms))),
             "{:.3f} ({:.3f} to {:.3f})".format(*row.change),
         ]
         for row in rows
     ]
     loss = "{:.1%} ({:.1%} to {:.1%})".format(*cost.loss)
-    pause = [f"{cost.images_per_s:.0f}", f"{cost.period_s:.0f}", f"{float(np.median(cost.pause_s)):.1f}", loss]
+    throughput = [
+        ABOUT[TRAINED].title,
+        f"{cost.images_per_s:.0f}",
+        f"{cost.period_s:.0f}",
+        f"{float(np.median(cost.pause_s)):.1f}",
+        loss,
+    ]
+    header = ["Training", "images/s per worker", "s between measurements", "s waiting per measurement", "time lost"]
     return "\n".join(
         [
-            table(["Latency", "alone, ms", f"beside {WORKERS} trainings, ms", "beside / alone"], cells),
+            table(["Latency", "alone, ms", f"during {WORKERS} trainings, ms", "during / alone"], cells),
             "",
-            table(
-                ["Training", "images/s a worker", "s between measurements", "s waited for one", "lost"], [["", *pause]]
-            ),
+            table(header, [throughput]),
             "",
-            f"Medians with their 95 % intervals; n = {len(rows[0].alone_ms)} turns and {len(cost.pause_s)} measured "
-            f"networks. {WORKERS} workers train {ABOUT[TRAINED].title} in one thread each; the study is {STUDY}: "
-            f"{cost.images:,} image passes a training. {facts}.",
+            f"Medians with 95 % intervals; n = {len(rows[0].alone_ms)} alternating readings per network, and "
+            f"{len(cost.pause_s)} measured networks for the time lost. {WORKERS} workers train {ABOUT[TRAINED].title} "
+            f"in one thread each. A training of the study {STUDY} processes {cost.images:,} training images. "
+            f"Conditions: {facts}.",
         ]
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write; the exit status."""
-    goal = f"a latency changes by at most {CHANGE:.0%} and training loses at most {LOSS:.0%}"
-    given = options("training_beside", "Measuring beside training, as Markdown.", goal).parse_args(arguments)
+    """Measure, print and write the page; returns the exit status."""
+    goal = f"no latency changes by more than {MAX_CHANGE:.0%} and training loses at most {MAX_LOSS:.0%} of its time"
+    parser = options("measurement_interference", "Measuring latency during training, as Markdown.", goal)
+    given = parser.parse_args(arguments)
+    if given.render:
+        publish(render, recorded(given.render), given.output)
+        return 0
     repeats = QUICK_REPEATS if given.quick else REPEATS
     study = find_spec(STUDY)
     spawn = multiprocessing.get_context("spawn")
     workers = [Worker(spawn.Value("d", 0.0), spawn.Value("d", 0.0), spawn.Event()) for _ in range(WORKERS)]
     processes = [spawn.Process(target=train, args=(worker,), daemon=True) for worker in workers]
 
-    def set_going(going: bool) -> None:
+    def set_training(training: bool) -> None:
         for worker in workers:
-            worker.go.set() if going else worker.go.clear()
+            worker.go.set() if training else worker.go.clear()
         time.sleep(SETTLE_S)
 
     for process in processes:
         process.start()
     try:
-        rows = [beside(network, study, repeats, set_going) for network in MEASURED]
-        cost = pauses(workers, study, repeats, set_going)
+        rows = [interference(network, study, repeats, set_training) for network in MEASURED]
+        cost = pauses(workers, study, repeats, set_training)
     finally:
         for process in processes:
             process.kill()
-    facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
-    page = markdown(rows, cost, facts)
-    document = {"conditions": facts, "latency": [asdict(row) for row in rows], "pauses": asdict(cost)}
-    publish(page, document, given.output)
+    document = {
+        "conditions": conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES),
+        "latency": [asdict(row) for row in rows],
+        "pauses": asdict(cost),
+    }
+    publish(render, document, given.output)
     return int(given.check and not reached(rows, cost))
 
 

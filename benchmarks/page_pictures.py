@@ -1,4 +1,4 @@
-"""Pictures of a study's page for the documentation: on a desk, there in the dark with a card open, and on a phone.
+"""Take screenshots of a study's page for the documentation: desktop, desktop in dark mode with a card, and phone.
 
 python -m benchmarks.page_pictures front.html --output docs/pages/pictures
 """
@@ -16,35 +16,35 @@ from playwright.sync_api import Browser, sync_playwright
 
 from threshnet.errors import InputError
 
-COLOURS = 256  # of a picture's palette: a page has few, and a picture must stay small
-SCALE = 1.5  # pixels of a picture for each of the page
+COLOURS = 256  # size of the palette: the page has few colours, and the files should be small
+SCALE = 1.5  # pixels of the screenshot per pixel of the page
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A picture to take."""
+class Screenshot:
+    """A screenshot to take."""
 
     name: str
-    # Pixels of the page.
+    # Viewport, pixels.
     width: int
     height: int
     scheme: Literal["light", "dark"]
-    # Whether the knee's card is open.
+    # True to open the card of the knee.
     card: bool = False
 
 
-SHOTS = (
-    Shot("page", 1280, 900, "light"),
-    Shot("page_card_dark", 1280, 900, "dark", card=True),
-    Shot("page_phone", 360, 900, "light"),
+SCREENSHOTS = (
+    Screenshot("page", 1280, 900, "light"),
+    Screenshot("page_card_dark", 1280, 900, "dark", card=True),
+    Screenshot("page_phone", 360, 900, "light"),
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
+    """Take all screenshots and write them as PNG files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", type=Path, help="what `threshnet pareto STUDY --html` wrote")
-    parser.add_argument("--output", type=Path, required=True, help="folder of the pictures")
+    parser.add_argument("page", type=Path, help="HTML page written by `threshnet pareto STUDY --html`")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the screenshots")
     given = parser.parse_args(arguments)
     for name, data in pictures(given.page):
         (given.output / f"{name}.png").write_bytes(data)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def pictures(page: Path) -> Iterator[tuple[str, bytes]]:
-    """Each picture's name and its PNG; InputError where there is no page or no Chromium."""
+    """Yield the name and the PNG of each screenshot; raises InputError without the page or a Chromium."""
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:
         raise InputError("no chromium or google-chrome is installed")
@@ -60,36 +60,36 @@ def pictures(page: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{page}: no such file")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable)
-        for shot in SHOTS:
-            yield shot.name, small(_taken(browser, page, shot))
+        for screenshot in SCREENSHOTS:
+            yield screenshot.name, compressed(_take(browser, page, screenshot))
         browser.close()
 
 
-def _taken(browser: Browser, page: Path, shot: Shot) -> bytes:
-    opened = browser.new_page(
-        viewport={"width": shot.width, "height": shot.height},
-        color_scheme=shot.scheme,
+def _take(browser: Browser, page: Path, screenshot: Screenshot) -> bytes:
+    tab = browser.new_page(
+        viewport={"width": screenshot.width, "height": screenshot.height},
+        color_scheme=screenshot.scheme,
         device_scale_factor=SCALE,
         offline=True,
     )
-    opened.goto(page.resolve().as_uri())
-    opened.wait_for_selector("#fronts .stairs", state="attached")
-    if shot.card:
-        knee = opened.evaluate("page.data.fronts[0].knee")
-        opened.locator(f'#front-0 .point[data-trial="{knee}"]').press("Enter")
-        opened.mouse.move(0, 0)
-    data = opened.screenshot()
-    opened.close()
+    tab.goto(page.resolve().as_uri())
+    tab.wait_for_selector("#fronts .stairs", state="attached")
+    if screenshot.card:
+        knee = tab.evaluate("page.data.fronts[0].knee")
+        tab.locator(f'#front-0 .point[data-trial="{knee}"]').press("Enter")
+        tab.mouse.move(0, 0)
+    data = tab.screenshot()
+    tab.close()
     return data
 
 
-def small(png: bytes) -> bytes:
-    """The same picture in a palette that has the colours of small things too, such as an arc's."""
-    into = io.BytesIO()
+def compressed(png: bytes) -> bytes:
+    """Reduce a PNG to a palette that preserves the colours of small details, e.g. of thin lines."""
+    buffer = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    # Not the median cut, which shares colours out by area: a green line of few pixels came out blue.
-    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(into, "PNG", optimize=True)
-    return into.getvalue()
+    # Median cut would choose colours by area: it turned a thin green line blue.
+    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,34 +1,38 @@
-"""What every benchmark shares: its options, its line of conditions, its table in Markdown and its files."""
+"""Shared parts of all benchmarks: command-line options, the line of conditions, Markdown tables and output files."""
 
 import argparse
 import json
 import math
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+Document = dict[str, Any]  # the numbers behind a page, as JSON
 
 
-def options(name: str, about: str, goal: str) -> argparse.ArgumentParser:
-    """The options that every benchmark takes; `goal` says what --check asks for."""
-    about, goal = (text.replace("%", "%%") for text in (about, goal))  # argparse fills in what stands after a %
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
-    parser.add_argument("--quick", action="store_true", help="measure for a shorter time: under 10 minutes on 2 cores")
+def options(name: str, description: str, goal: str) -> argparse.ArgumentParser:
+    """Build a parser with the options that every benchmark takes; `goal` is the condition of --check."""
+    description, goal = (text.replace("%", "%%") for text in (description, goal))  # argparse formats help texts with %
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=description)
+    parser.add_argument("--quick", action="store_true", help="shorter measurements: under 10 minutes on 2 cores")
     parser.add_argument("--check", action="store_true", help=f"exit status 1 unless {goal}")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the Markdown here, and JSON beside it")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the Markdown to FILE, and JSON next to it")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="print the page of an earlier run from its JSON")
     return parser
 
 
 def conditions(*facts: str, packages: Sequence[str]) -> str:
-    """One line on what numbers were taken with: facts, the versions of installed packages, Python, today's date."""
+    """One line of measurement conditions: the facts, versions of installed packages, Python and today's date."""
     versions = [f"{package} {installed(package)}" for package in packages if installed(package)]
     return ", ".join([*facts, *versions, f"Python {platform.python_version()}", f"{datetime.now(UTC):%Y-%m-%d}"])
 
 
 def installed(package: str) -> str | None:
-    """The installed version of a package, None where there is none."""
+    """The installed version of a package, or None."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -36,25 +40,32 @@ def installed(package: str) -> str | None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are right-aligned."""
+    """Format a Markdown table with a left-aligned first column and right-aligned other columns."""
     rules = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rules, *rows))
 
 
 def digits(value: float) -> str:
-    """A number with three significant digits, no more than a latency is known to."""
+    """Format a number with three significant digits, about the precision of a latency."""
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}" if value else "0"
 
 
 def interval(value: float, low: float, high: float) -> str:
-    """A number with its interval, in as many digits as `digits` gives each."""
+    """Format a number with its interval, each with three significant digits."""
     return f"{digits(value)} ({digits(low)} to {digits(high)})"
 
 
-def publish(markdown: str, document: object, output: Path | None) -> None:
-    """Print a benchmark's Markdown; with `output` write it there and its numbers as JSON beside it, folder and all."""
+def publish(render: Callable[[Document], str], document: Document, output: Path | None) -> None:
+    """Print a benchmark's page; with `output`, also write it there and the document as JSON next to it."""
+    markdown = render(document)
     sys.stdout.write(markdown + "\n")
     if output:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(markdown + "\n")
         output.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def recorded(file: Path) -> Document:
+    """Read the document of an earlier run."""
+    document: Document = json.loads(file.read_text())
+    return document

@@ -1,4 +1,4 @@
-"""Worker processes that end with the process that began them, however it ended."""
+"""Worker processes that end with their parent process, even if it is killed."""
 
 import multiprocessing
 import os
@@ -9,15 +9,15 @@ from concurrent.futures import ProcessPoolExecutor
 WORKERS = 2
 
 
-def pool(begin: Callable[..., None], *given: object) -> ProcessPoolExecutor:
-    """A pool of WORKERS processes, each of which calls `begin` with what is `given` once, before anything else."""
+def pool(initialise: Callable[..., None], *arguments: object) -> ProcessPoolExecutor:
+    """A pool of WORKERS processes, each of which first calls `initialise` with `arguments`."""
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(WORKERS, mp_context=spawn, initializer=_begin, initargs=(begin, given))
+    return ProcessPoolExecutor(WORKERS, mp_context=spawn, initializer=_start, initargs=(initialise, arguments))
 
 
-def _begin(begin: Callable[..., None], given: tuple[object, ...]) -> None:
+def _start(initialise: Callable[..., None], arguments: tuple[object, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    begin(*given)
+    initialise(*arguments)
 
 
 def _end_with_parent() -> None:

@@ -1,1 +1,1 @@
-"""Published networks and baselines, counted, measured and trained by one protocol."""
+"""Comparison of the published networks and the baselines under one protocol."""

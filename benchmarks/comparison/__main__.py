@@ -1,12 +1,12 @@
-"""Every system that this project answers for, counted, measured and trained alike: `python -m benchmarks.comparison`.
+"""Comparison of all systems that this project covers, under one protocol: `python -m benchmarks.comparison`.
 
-Resumable: outcomes are lines of runs/comparison/ledger.jsonl, and a rerun goes on after them, within a training after
-its last epoch. The page is written from what there is.
+Resumable: outcomes are lines of runs/comparison/ledger.jsonl. A rerun adds what is missing and resumes an interrupted
+training after its last epoch. The page shows all outcomes so far.
 """
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,10 @@ import torch
 from benchmarks.cells import INPUT_SIZE
 from benchmarks.comparison.claims import pairs_claimed
 from benchmarks.comparison.figure import figure
-from benchmarks.comparison.page import Row, markdown
+from benchmarks.comparison.page import Row, render
 from benchmarks.comparison.runs import Images, Ledger, NotTaken, Protocols, measured, paired, trained
 from benchmarks.comparison.systems import systems
-from benchmarks.report import conditions, options
+from benchmarks.report import Document, conditions, options, recorded
 from search.data import DataSettings
 from search.latency.probes.probe import processor_name, usable_processors
 from search.latency.protocol import MeasurementError
@@ -35,15 +35,15 @@ from threshnet.published import INPUT_SIZE as PUBLISHED_SIZE
 # The training of the built-in study cifar10_cpu.
 FULL = Protocols(recipe=replace(FAST, epochs=6), train=10_000, validation=5_000)
 QUICK = Protocols(recipe=replace(FAST, epochs=1), train=500, validation=500)
-KINDS = {"measure": ("measured", "paired"), "train": ("trained",)}
+KINDS = {"measure": ("measured", "paired"), "train": ("trained",)}  # kinds of outcomes that --only selects
 RUNS = Path("runs/comparison")
 
-Taken = TypeVar("Taken")
+Outcome = TypeVar("Outcome")
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "numpy")
 
 
-def take(work: Callable[[], Taken], title: str) -> Taken | None:
-    """What the work gives; None where it fails, which is told."""
+def attempt(work: Callable[[], Outcome], title: str) -> Outcome | None:
+    """Return the outcome of `work`, or None if it fails; reports the failure on standard error."""
     try:
         return work()
     except (InputError, MeasurementError, NotTaken, TrainingFailed) as failure:
@@ -51,29 +51,39 @@ def take(work: Callable[[], Taken], title: str) -> Taken | None:
         return None
 
 
-def publish(output: Path, page: str, document: Mapping[str, Any], rows: Sequence[Row], heading: str) -> None:
-    """Write the page, beside it comparison.json and, where a Chrome is, figure.png."""
+def publish(document: Document, output: Path | None) -> None:
+    """Print the page; with `output`, write it there with comparison.json and, if Chrome is installed, figure.png."""
+    page = render(document)
+    sys.stdout.write(page + "\n")
+    if output is None:
+        return
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(page + "\n")
     output.with_name("comparison.json").write_text(json.dumps(document, indent=2) + "\n")
-    if not any(row.filled for row in rows):
+    rows = [Row.from_json(row) for row in document["rows"]]
+    if not any(row.complete for row in rows):
         return
     try:
+        heading = f"{document['conditions']}. {document['caveat']}".strip()
         write_picture(figure(rows, heading), WIDTH, output.with_name("figure.png"))
     except NoChrome as reason:
         sys.stderr.write(f"figure.png not written: {reason}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Take what is not there yet, print and write; the exit status."""
-    goal = "every system is costed, measured and trained, and every claim measured"
-    parser = options("comparison", "Every system alike: costs, latency and test error, as Markdown; resumable.", goal)
-    parser.add_argument("networks", nargs="*", type=Path, metavar="F.json", help="further networks, set beside them")
+    """Measure and train what is missing, print and write the page; returns the exit status."""
+    goal = "every system is counted, measured and trained, and every claim on latency is measured"
+    description = "Costs, latency and test error of all systems under one protocol, as Markdown; resumable."
+    parser = options("comparison", description, goal)
+    parser.add_argument("networks", nargs="*", type=Path, metavar="F.json", help="further networks to compare")
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="an ImageFolder tree [the CIFAR-10 download]")
-    parser.add_argument("--caveat", default="", help="said beside the numbers")
-    parser.add_argument("--threads", type=int, default=1, help="of a training [1]")
-    parser.add_argument("--only", choices=KINDS, help="take these alone now, and the others another time")
+    parser.add_argument("--caveat", default="", help="note shown above the results")
+    parser.add_argument("--threads", type=int, default=1, help="training threads [1]")
+    parser.add_argument("--only", choices=KINDS, help="only measure or only train in this run")
     given = parser.parse_args(arguments)
+    if given.render:
+        publish(recorded(given.render), given.output)
+        return 0
     torch.set_num_threads(given.threads)
     protocols = QUICK if given.quick else FULL
     kinds = KINDS[given.only] if given.only else [kind for several in KINDS.values() for kind in several]
@@ -87,41 +97,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     rows = []
     for system in by_key.values():
-        latency = take(lambda: measured(ledger, system, protocols.latency), system.title)  # noqa: B023 - called at once
-        training = take(lambda: trained(ledger, system, protocols, images, seed=0), system.title)  # noqa: B023
-        published, own = (take(partial(system.costs, size), system.title) for size in (PUBLISHED_SIZE, INPUT_SIZE))
-        rows.append(Row(system, published, own, latency, training))
+        latency = attempt(lambda: measured(ledger, system, protocols.latency), system.title)  # noqa: B023 - called here
+        training = attempt(lambda: trained(ledger, system, protocols, images, seed=0), system.title)  # noqa: B023
+        published, own = (attempt(partial(system.costs, size), system.title) for size in (PUBLISHED_SIZE, INPUT_SIZE))
+        rows.append(Row(system.key, system.kind, system.title, system.origin, published, own, latency, training))
     pairs: dict[str, dict[str, Any]] = {}
     for claim, key in pairs_claimed(list(by_key)):
         ours, other = by_key[claim.network], by_key[key]
-        pair = take(lambda: paired(ledger, ours, other, protocols.latency), f"{other.title} / {ours.title}")  # noqa: B023
+        title = f"{other.title} / {ours.title}"
+        pair = attempt(lambda: paired(ledger, ours, other, protocols.latency), title)  # noqa: B023 - called here
         pairs |= {key: pair} if pair else {}
-    facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
-    page = markdown(rows, pairs, protocols, facts, given.caveat)
-    sys.stdout.write(page + "\n")
-    if given.output:
-        document = {
-            "conditions": facts,
-            "caveat": given.caveat,
-            "protocols": {"recipe": asdict(protocols.recipe), "latency": protocols.latency.to_json()},
-            "rows": [told(row) for row in rows],
-            "pairs": pairs,
-        }
-        publish(given.output, page, document, rows, f"{facts}. {given.caveat}".strip())
-    complete = all(row.filled for row in rows) and len(pairs) == len(list(pairs_claimed(list(by_key))))
-    return int(given.check and not complete)
-
-
-def told(row: Row) -> dict[str, Any]:
-    """A row as JSON-ready values."""
-    return {
-        "system": row.system.key,
-        "title": row.system.title,
-        "origin": row.system.origin,
-        "costs": {str(costs.input_size): asdict(costs) for costs in (row.costs, row.costs_published) if costs},
-        "latency": row.latency,
-        "training": row.training,
+    document = {
+        "conditions": conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES),
+        "caveat": given.caveat,
+        "protocols": {
+            "recipe": asdict(protocols.recipe),
+            "images": {"train": protocols.train, "validation": protocols.validation},
+            "latency": protocols.latency.to_json(),
+        },
+        "rows": [row.to_json() for row in rows],
+        "pairs": pairs,
     }
+    publish(document, given.output)
+    complete = all(row.complete for row in rows) and len(pairs) == len(list(pairs_claimed(list(by_key))))
+    return int(given.check and not complete)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The comparison as a figure: test error against latency, every system named."""
+"""The comparison as a figure: test error against latency, with the name of every system."""
 
 import textwrap
 from collections.abc import Sequence
@@ -11,26 +11,26 @@ from studies.figures.front import BOTTOM, HEAD, HEIGHT, LEFT, LINE, LINE_HEIGHT,
 from studies.figures.labels import RIGHT_FIRST, Box, place
 from studies.figures.panel import BLUE, DOT, INK, SOFT, VERMILLION
 
-# Kind of a system: its name in the legend, and its marker.
+# Legend and marker of each kind of system.
 KINDS = {
     "spec": ("published ThreshNets and HarDNets", {"symbol": "diamond", "size": 13, "color": VERMILLION}),
-    "baseline": ("comparison networks", {"symbol": "circle", "size": 9, "color": DOT}),
-    "stride8": ("comparison networks at stride 8", {"symbol": "square", "size": 9, "color": SOFT}),
+    "baseline": ("baselines", {"symbol": "circle", "size": 9, "color": DOT}),
+    "stride8": ("baselines at stride 8", {"symbol": "square", "size": 9, "color": SOFT}),
     "file": ("discovered networks", {"symbol": "circle", "size": 12, "color": BLUE}),
 }
-TEXT = 12  # pixels of a label's font
+LABEL_SIZE = 12  # font size, pixels
 
 
 def figure(rows: Sequence[Row], heading: str) -> go.Figure:
-    """Latency against test error of every row that has both, with the 95 % intervals of both."""
-    shown = [row for row in rows if row.filled]
+    """Plot test error against latency for all complete rows, with the 95 % intervals of both."""
+    shown = [row for row in rows if row.complete]
     texts = "<br>".join(textwrap.wrap(heading, LINE))
     top = HEAD + LINE_HEIGHT * texts.count("<br>")
     xs = axis([x for row in shown for x in _latency(row)], log=True)
     ys = axis([y for row in shown for y in _error(row)], log=False)
     chart = go.Figure()
     for kind, (name, marker) in KINDS.items():
-        own = [row for row in shown if row.system.kind == kind]
+        own = [row for row in shown if row.kind == kind]
         if own:
             chart.add_scatter(
                 x=[_latency(row)[0] for row in own],
@@ -43,20 +43,20 @@ def figure(rows: Sequence[Row], heading: str) -> go.Figure:
             )
     frame = (LEFT, top, WIDTH - RIGHT, HEIGHT - BOTTOM)
     pixels = {
-        row.system.key: (
+        row.key: (
             frame[0] + (frame[2] - frame[0]) * xs.share(_latency(row)[0]),
             frame[1] + (frame[3] - frame[1]) * (1 - ys.share(_error(row)[0])),
         )
         for row in shown
     }
-    taken: list[Box] = [(x - 8, y - 12, x + 8, y + 12) for x, y in pixels.values()]
+    occupied: list[Box] = [(x - 8, y - 12, x + 8, y + 12) for x, y in pixels.values()]
     for row in shown:
-        spot = place(pixels[row.system.key], row.system.title, TEXT, RIGHT_FIRST, taken, frame)
-        taken.append(spot.box)
+        spot = place(pixels[row.key], row.title, LABEL_SIZE, RIGHT_FIRST, occupied, frame)
+        occupied.append(spot.box)
         x, y = xs.coordinate(_latency(row)[0]), ys.coordinate(_error(row)[0])
-        chart.add_annotation(x=x, y=y, text=row.system.title, font={"size": TEXT, "color": INK}, **spot.annotation)
+        chart.add_annotation(x=x, y=y, text=row.title, font={"size": LABEL_SIZE, "color": INK}, **spot.annotation)
     chart.update_layout(
-        layout("Every system, trained and measured alike", texts, top),
+        layout("All systems under one protocol", texts, top),
         legend={"y": 1.012, "yanchor": "bottom"},
         xaxis=axis_layout(xs, "latency of one run (ms), lower is better"),
         yaxis=axis_layout(ys, "test error (%), lower is better"),
@@ -65,19 +65,19 @@ def figure(rows: Sequence[Row], heading: str) -> go.Figure:
 
 
 def _latency(row: Row) -> tuple[float, float, float]:
-    """(ms, low, high) of a row that was measured."""
+    """(latency, low, high) of a complete row, ms."""
     assert row.latency is not None
     return row.latency["latency_ms"], row.latency["low_ms"], row.latency["high_ms"]
 
 
 def _error(row: Row) -> tuple[float, float, float]:
-    """(percent, low, high) of a row that was trained."""
+    """(test error, low, high) of a complete row, percent."""
     assert row.error is not None
     return row.error
 
 
 def _bars(values: Sequence[tuple[float, float, float]]) -> dict[str, object]:
-    """Error bars as plotly takes them."""
+    """Error bars in plotly's format."""
     return {
         "type": "data",
         "array": [high - value for value, _, high in values],

@@ -1,56 +1,114 @@
-"""The comparison as Markdown: a row for each system, and a verdict on each published claim."""
+"""The comparison as a Markdown page: one row for each system, and a verdict on each published claim."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.cells import INPUT_SIZE
 from benchmarks.comparison.claims import size_rows, speed_rows
 from benchmarks.comparison.runs import Protocols
-from benchmarks.comparison.systems import System
-from benchmarks.report import interval, table
+from benchmarks.comparison.systems import Kind, kind_of
+from benchmarks.report import Document, interval, table
 from search.intervals import error_interval
+from search.latency.protocol import Protocol
+from search.training.recipes import Recipe
 from threshnet.costs import Costs
+from threshnet.published import INPUT_SIZE as PUBLISHED_SIZE
 
-SLOWED = " †"  # marks a training at a lower learning rate
+LOWER_RATE = " †"  # marks a training with a lower learning rate
 
 
 @dataclass(frozen=True)
 class Row:
-    """What is known of one system; None where it was not taken or failed."""
+    """Results of one system; None for a result that is missing."""
 
-    system: System
-    # At 224x224, in which the published costs are stated, and at the size that is trained and measured.
+    key: str
+    kind: Kind
+    title: str
+    # Source of its layers.
+    origin: str
+    # At 224x224, the input size of the published costs, and at the input size of training and measurement.
     costs_published: Costs | None
     costs: Costs | None
-    # As Latency.summary tells it.
+    # As in Latency.summary.
     latency: Mapping[str, Any] | None
-    # As comparison_runs.trained gives it.
+    # As in runs.trained.
     training: Mapping[str, Any] | None
 
     @property
-    def filled(self) -> bool:
-        """Whether it was costed, measured and trained."""
+    def complete(self) -> bool:
+        """True if the system was counted, measured and trained."""
         return None not in (self.costs, self.latency, self.training)
 
     @property
     def error(self) -> tuple[float, float, float] | None:
-        """Test error, percent, with its binomial 95 % interval; None where it was not trained."""
+        """Test error with its binomial 95 % interval, percent; None if the system was not trained."""
         if self.training is None:
             return None
         percent: float = self.training["test_error_percent"]
         return percent, *error_interval(percent, self.training["test_images"])
 
+    @property
+    def lower_rate(self) -> bool:
+        """True if the training used a lower learning rate than the recipe's."""
+        return self.training is not None and self.training["rate"] != 1
+
+    def to_json(self) -> Document:
+        """The row as JSON-ready values."""
+        return {
+            "system": self.key,
+            "title": self.title,
+            "origin": self.origin,
+            "costs": {str(costs.input_size): asdict(costs) for costs in (self.costs, self.costs_published) if costs},
+            "latency": self.latency,
+            "training": self.training,
+        }
+
+    @staticmethod
+    def from_json(row: Document) -> "Row":
+        """The row that `to_json` gave."""
+        costs = {int(size): Costs(**values) for size, values in row["costs"].items()}
+        return Row(
+            key=row["system"],
+            kind=kind_of(row["system"]),
+            title=row["title"],
+            origin=row["origin"],
+            costs_published=costs.get(PUBLISHED_SIZE),
+            costs=costs.get(INPUT_SIZE),
+            latency=row["latency"],
+            training=row["training"],
+        )
+
+
+def render(document: Document) -> str:
+    """The page of a recorded run."""
+    return markdown(
+        [Row.from_json(row) for row in document["rows"]],
+        document["pairs"],
+        protocols_of(document),
+        document["conditions"],
+        document["caveat"],
+    )
+
+
+def protocols_of(document: Document) -> Protocols:
+    """The protocols of a recorded run."""
+    recorded = document["protocols"]
+    # Earlier runs did not record the numbers of images, which were these.
+    images = {"train": 10_000, "validation": 5_000} | recorded.get("images", {})
+    return Protocols(Recipe(**recorded["recipe"]), **images, latency=Protocol(**recorded["latency"]))
+
 
 def markdown(
     rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]], protocols: Protocols, facts: str, caveat: str
 ) -> str:
-    """The page: protocol, rows, claims; `pairs` holds comparison_runs.paired by the other system's key."""
+    """The page: rows, protocol and claims; `pairs` has the results of runs.paired by the other system's key."""
     recipe = protocols.recipe
-    by_key = {row.system.key: row.system for row in rows}
-    claims = [*speed_rows(by_key, pairs), *size_rows(by_key, {row.system.key: row.costs for row in rows if row.costs})]
+    titles = {row.key: row.title for row in rows}
+    claims = [*speed_rows(titles, pairs), *size_rows(titles, {row.key: row.costs for row in rows if row.costs})]
     return "\n".join(
         [
-            "# Every system, trained and measured alike",
+            "# All systems under one protocol",
             "",
             *([f"**{caveat[0].upper()}{caveat[1:]}.**", ""] if caveat else []),
             "![test error against latency](figure.png)",
@@ -60,67 +118,63 @@ def markdown(
                 [cells(row) for row in rows],
             ),
             "",
-            f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {protocols.train:,} images, 32x32 straight "
-            f"in, 10 classes, n = 1 training each. The published training has 200 epochs of 50,000; a short one "
-            f"favours what learns quickly.",
-            *slowed(rows),
-            "- Test error: the whole test split, nothing chosen by it; the interval is binomial and knows nothing of "
-            "seeds.",
+            f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {protocols.train:,} images, 32x32 input "
+            "without resizing, 10 classes, n = 1 training each. The published recipe has 200 epochs of 50,000 images; "
+            "a short training favours networks that learn quickly.",
+            *lower_rates(rows),
+            "- Test error: on the whole test split, which no choice depends on. The intervals are binomial and do not "
+            "include seed-to-seed variance.",
             f"- Latency: ONNX Runtime, {protocols.latency.threads} thread(s), batch {protocols.latency.batch}, fp32, "
-            "32x32, in rounds against the reference network; ! marks what is to be distrusted (below).",
-            "- The comparison networks are their libraries' for ImageNet, which shrink a 32x32 image to one pixel. "
-            "*Stride 8*: the same layers, the earliest reductions left out, the usual adaptation to small images.",
-            f"- {facts}.",
+            "32x32 input, measured in rounds with the reference network; ! marks a reading with warnings (below).",
+            "- The baselines are the ImageNet networks of torchvision and timm, which reduce a 32x32 image to one "
+            "pixel. *Stride 8*: the same layers with the first reductions at stride 1, the usual adaptation to small "
+            "images.",
+            f"- Conditions: {facts}.",
             "",
             "## The published claims",
             "",
             table(["claim", "compared with", "here", "verdict"], claims),
             "",
-            "Speed: latency of the other network over ThreshNet79's, less 1, with its 95 % interval, both measured in "
-            "turns in one run on this CPU. The claims are of an RTX 3050 and a Raspberry Pi 4, on neither of which "
-            "anything was measured here; which ShuffleNet and EfficientNet are meant is not published.",
+            "Speed: latency of the other network divided by that of ThreshNet79, minus 1, with its 95 % interval; both "
+            "were measured alternately in one run on this CPU. The claims are for an RTX 3050 and a Raspberry Pi 4; "
+            "nothing was measured on either here. The authors do not say which ShuffleNet and EfficientNet they mean.",
             "",
-            "`threshnet costs all` sets the published costs beside these, with what explains the differences.",
-            *reading_warnings(rows, {by_key[key].title: pair for key, pair in pairs.items()}),
+            "`threshnet costs all` compares the published costs with these and explains the differences.",
+            *reading_warnings(rows, {titles[key]: pair for key, pair in pairs.items()}),
         ]
     )
 
 
 def cells(row: Row) -> list[str]:
-    """A row of the table."""
+    """The cells of a system's table row."""
     latency = row.latency and interval(*(row.latency[name] for name in ("latency_ms", "low_ms", "high_ms")))
     flag = " !" if row.latency and row.latency["warnings"] else ""
     error = row.error
     return [
-        row.system.title,
+        row.title,
         f"{row.costs.params / 1e6:.2f}" if row.costs else "not counted",
         f"{row.costs.macs / 1e6:.1f}" if row.costs else "not counted",
         f"{row.costs_published.macs / 1e9:.2f}" if row.costs_published else "not counted",
         f"{latency}{flag}" if latency else "not measured",
-        f"{error[0]:.2f} ({error[1]:.1f} to {error[2]:.1f}){SLOWED if at_lower_rate(row) else ''}"
+        f"{error[0]:.2f} ({error[1]:.1f} to {error[2]:.1f}){LOWER_RATE if row.lower_rate else ''}"
         if error
         else "not trained",
     ]
 
 
-def at_lower_rate(row: Row) -> bool:
-    """Whether a row's training is not by the recipe's own learning rate."""
-    return row.training is not None and row.training["rate"] != 1
-
-
-def slowed(rows: Sequence[Row]) -> Iterator[str]:
-    """Which systems the recipe's learning rate left at a blind guess."""
-    told = [f"{row.system.title} ({row.training['rate']:g})" for row in rows if row.training and at_lower_rate(row)]
-    if told:
+def lower_rates(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a note on the systems that were trained with a lower learning rate."""
+    systems = [f"{row.title} ({row.training['rate']:g})" for row in rows if row.training and row.lower_rate]
+    if systems:
         yield (
-            f"-{SLOWED}: at the recipe's learning rate its training loss stayed that of a blind guess, so it was "
-            f"trained anew at a share of it: {', '.join(told)}."
+            f"-{LOWER_RATE}: with the learning rate of the recipe, the training loss stayed at chance level, so the "
+            f"network was retrained with a fraction of it: {', '.join(systems)}."
         )
 
 
 def reading_warnings(rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """What speaks against readings and against comparisons (by the other network's title), in a line."""
-    taken = {row.system.title: row.latency for row in rows if row.latency}
-    taken |= {f"{title}, in turns": pair for title, pair in pairs.items()}
-    told = [f"{title} ({'; '.join(one['warnings'])})" for title, one in taken.items() if one["warnings"]]
-    yield from ["", f"! To be distrusted: {', '.join(told)}."] if told else []
+    """Yield a line with the warnings on readings and on paired readings (by the other network's title)."""
+    readings = {row.title: row.latency for row in rows if row.latency}
+    readings |= {f"{title}, paired": pair for title, pair in pairs.items()}
+    texts = [f"{title} ({'; '.join(one['warnings'])})" for title, one in readings.items() if one["warnings"]]
+    yield from ["", f"! Readings with warnings: {', '.join(texts)}."] if texts else []

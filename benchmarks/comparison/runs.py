@@ -1,7 +1,7 @@
-"""What the comparison takes of each system: one training by the stated protocol, and one latency reading.
+"""Training and latency measurement of the compared systems under one protocol.
 
-Each outcome is a line of a file, with the conditions it was taken under; what the file holds is not taken again, and a
-training that was interrupted goes on after its last epoch.
+Each outcome is a line of a file, with its conditions. An outcome in the file is not computed again, and an interrupted
+training resumes after its last epoch.
 """
 
 import math
@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.cells import CLASSES, INPUT_SIZE
 from benchmarks.comparison.systems import System
-from benchmarks.json_lines import append, lines_of
+from benchmarks.json_lines import append, read_lines
 from search.data import DataSettings, SearchData, Split, identity, load_search, load_test
 from search.latency.compare import compare_on
 from search.latency.devices.named import device_named
@@ -35,17 +35,17 @@ from search.training.train import Training, TrainingFailed, memory_errors
 from threshnet.export.folder import export_onnx
 
 DEVICE, RUNTIME = "cpu", "onnxruntime"
-RATES = (1.0, 1 / 4, 1 / 16)  # learning rates that are tried, as shares of the recipe's
-BLIND = 0.999  # a training loss above this share of a blind guess's is one
+RATES = (1.0, 1 / 4, 1 / 16)  # learning rates to try, as fractions of the recipe's
+CHANCE = 0.999  # a training loss above this fraction of the chance-level loss counts as chance level
 
 
 @dataclass(frozen=True)
 class Protocols:
-    """How every system is trained and measured."""
+    """The protocols for training and measuring all systems."""
 
     recipe: Recipe
-    # Training and validation images taken out of the training split; the latter are not used, and as many as the
-    # built-in studies hold out, so that these are the images that their networks are trained on.
+    # Numbers of training and validation images in the training split. The validation images are not used; their number
+    # is that of the built-in studies, so that the training images are the same as theirs.
     train: int
     validation: int
     latency: Protocol = DEFAULT_PROTOCOL
@@ -53,7 +53,7 @@ class Protocols:
 
 @dataclass(frozen=True)
 class Images:
-    """The images of the comparison, decoded when first asked for."""
+    """The images of the comparison, decoded on first use."""
 
     settings: DataSettings
 
@@ -64,52 +64,52 @@ class Images:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Which images the training sees."""
+        """The identity of the training images."""
         return identity(self.search)
 
     @cached_property
     def test(self) -> Split:
-        """The whole test split, which scores each system once."""
+        """The whole test split, used to score each system once."""
         return load_test(self.settings, INPUT_SIZE)
 
 
 class NotTaken(RuntimeError):  # noqa: N818 - a choice of the user, not a fault of the program
-    """An outcome that is not there and was not asked for; the message says which."""
+    """An outcome is missing and --only excludes its kind; the message names the kind."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Outcomes so far, a line each."""
+    """The file of outcomes so far, one per line."""
 
     file: Path
-    # Kinds of outcomes that may be taken now; of the others only those that are there are told.
+    # Kinds of outcomes to compute if they are missing; other kinds are only read.
     kinds: Collection[str]
 
     def take(
         self, kind: str, key: str, conditions: Mapping[str, Any], work: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """The last outcome of that kind for that system under these conditions, else what `work` gives, written down.
+        """The last recorded outcome of this kind and system under these conditions; computes and records a missing one.
 
-        NotTaken where there is none and that kind is not taken now.
+        Raises NotTaken if it is missing and its kind is not to be computed.
         """
-        wanted = {"kind": kind, "key": key, "conditions": dict(conditions)}
-        known = [line["outcome"] for line in lines_of(self.file) if {name: line[name] for name in wanted} == wanted]
-        if known:
-            outcome: dict[str, Any] = known[-1]
+        entry = {"kind": kind, "key": key, "conditions": dict(conditions)}
+        found = [line["outcome"] for line in read_lines(self.file) if {name: line[name] for name in entry} == entry]
+        if found:
+            outcome: dict[str, Any] = found[-1]
             return outcome
         if kind not in self.kinds:
             raise NotTaken(f"not {kind}")
         self.file.parent.mkdir(parents=True, exist_ok=True)
         outcome = work()
-        append(self.file, wanted | {"outcome": outcome})
+        append(self.file, entry | {"outcome": outcome})
         return outcome
 
 
 def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images, seed: int) -> dict[str, Any]:
-    """Train a system by the recipe and score it on the test split; TrainingFailed where it gives no score.
+    """Train a system with the recipe and score it on the test split; raises TrainingFailed if there is no score.
 
-    One that fails, or ends with the loss of a blind guess on the training images, is trained anew at a lower learning
-    rate, those of RATES in turn; what is told of it is the first that does better, or the last.
+    A training that fails, or whose training loss stays at chance level, is repeated with lower learning rates, in the
+    order of RATES. The outcome is that of the first successful training, otherwise of the last.
     """
     for rate in RATES:
         recipe = replace(protocols.recipe, learning_rate=rate * protocols.recipe.learning_rate)
@@ -127,7 +127,7 @@ def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images
         work = partial(_train, system, recipe, images, conditions, checkpoint)
         outcome = ledger.take("trained", system.key, conditions, work)
         checkpoint.unlink(missing_ok=True)
-        if "failed" not in outcome and outcome["losses"][-1] < BLIND * math.log(CLASSES):
+        if "failed" not in outcome and outcome["losses"][-1] < CHANCE * math.log(CLASSES):
             break
     if "failed" in outcome:
         raise TrainingFailed(outcome["failed"])
@@ -137,7 +137,7 @@ def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images
 def _train(
     system: System, recipe: Recipe, images: Images, conditions: dict[str, Any], checkpoint: Path
 ) -> dict[str, Any]:
-    """The outcome of one training, or why it failed."""
+    """The outcome of one training, or the reason for its failure."""
     data = images.search
     try:
         with memory_errors():
@@ -147,8 +147,8 @@ def _train(
             while not training.finished:
                 epoch = training.step_epoch(shared_lease=shared)
                 save_training(training, checkpoint, conditions)
-                told = f"epoch {epoch.number}, loss {epoch.loss:.3f}, {epoch.seconds:.0f} s"
-                sys.stderr.write(f"{system.title}: {told}\n")
+                line = f"epoch {epoch.number}, loss {epoch.loss:.3f}, {epoch.seconds:.0f} s"
+                sys.stderr.write(f"{system.title}: {line}\n")
             error = error_percent(training.result(shared), images.test, shared)
     except TrainingFailed as failure:
         return {"failed": str(failure)}
@@ -161,34 +161,34 @@ def _train(
 
 
 def measured(ledger: Ledger, system: System, protocol: Protocol) -> dict[str, Any]:
-    """Measure a system's latency by the project's protocol; MeasurementError where that fails."""
+    """Measure a system's latency with the project's protocol; raises MeasurementError on failure."""
 
     def measure() -> dict[str, Any]:
-        with files([system], protocol.batch) as (file,):
+        with onnx_files_of([system], protocol.batch) as (file,):
             summary = measure_on(DEVICE, file, INPUT_SIZE, RUNTIME, protocol).summary()
         sys.stderr.write(f"{system.title}: {summary['latency_ms']:.3f} ms\n")
         return summary
 
-    return ledger.take("measured", system.key, _measuring(protocol) | {"network": system.identity}, measure)
+    return ledger.take("measured", system.key, _conditions(protocol) | {"network": system.identity}, measure)
 
 
 def paired(ledger: Ledger, ours: System, other: System, protocol: Protocol) -> dict[str, Any]:
-    """The ratio of two systems' latencies, `other` over `ours`, measured in turns in one run."""
+    """The latency of `other` divided by that of `ours`, measured alternately in one run."""
 
     def compare() -> dict[str, Any]:
-        with files([other, ours], protocol.batch) as networks:
-            found = compare_on(device_named(DEVICE), networks, INPUT_SIZE, RUNTIME, protocol)
-        (pair,) = found.pairs
+        with onnx_files_of([other, ours], protocol.batch) as networks:
+            comparison = compare_on(device_named(DEVICE), networks, INPUT_SIZE, RUNTIME, protocol)
+        (pair,) = comparison.pairs
         sys.stderr.write(f"{other.title} / {ours.title}: {pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})\n")
-        told = {"ratio": pair.ratio, "low": pair.low, "high": pair.high, "verdict": pair.verdict}
-        return told | {"cycles": found.cycles, "warnings": list(found.warnings)}
+        outcome = {"ratio": pair.ratio, "low": pair.low, "high": pair.high, "verdict": pair.verdict}
+        return outcome | {"cycles": comparison.cycles, "warnings": list(comparison.warnings)}
 
     networks = {"networks": [other.identity, ours.identity]}
-    return ledger.take("paired", f"{other.key}/{ours.key}", _measuring(protocol) | networks, compare)
+    return ledger.take("paired", f"{other.key}/{ours.key}", _conditions(protocol) | networks, compare)
 
 
-def _measuring(protocol: Protocol) -> dict[str, Any]:
-    """The conditions of a measurement, but for the network."""
+def _conditions(protocol: Protocol) -> dict[str, Any]:
+    """The conditions of a measurement, except for the network."""
     return {
         "device": DEVICE,
         "processor": processor_name(),
@@ -199,11 +199,11 @@ def _measuring(protocol: Protocol) -> dict[str, Any]:
 
 
 @contextmanager
-def files(several: Sequence[System], batch: int) -> Iterator[list[Network]]:
-    """ONNX files of untrained systems, whose batch is fixed; gone after the block."""
+def onnx_files_of(systems: Sequence[System], batch: int) -> Iterator[list[Network]]:
+    """Temporary ONNX files of untrained systems with a fixed batch size."""
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths: list[Network] = []
-        for system in several:
+        for system in systems:
             path = Path(folder) / f"{system.key}.onnx"
             with shared(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)

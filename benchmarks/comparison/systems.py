@@ -1,4 +1,4 @@
-"""The systems that this project answers for, and networks set beside them: how each is made and counted."""
+"""The compared networks: published ThreshNets and HarDNets, baselines, and networks from files."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,49 +19,58 @@ from threshnet.network import build
 from threshnet.spec import NetworkSpec
 from threshnet.spec_file import read_spec_file
 
+# A published network, a baseline with its own stride or with a total stride of 8, a network from a file.
+Kind = Literal["spec", "baseline", "stride8", "file"]
+
 
 @dataclass(frozen=True)
 class System:
-    """A network under comparison."""
+    """A network in the comparison."""
 
-    # Its name, or that of the file it is from.
+    # Its name, or the name of its file without the suffix.
     key: str
-    # "spec": a published network of this project; "baseline", "stride8": a comparison network; "file": one in a file.
-    kind: Literal["spec", "baseline", "stride8", "file"]
-    # As it is written in print.
+    kind: Kind
+    # Display name.
     title: str
-    # Where its layers come from, in words.
+    # Source of its layers.
     origin: str
-    # Equal exactly for equal networks: the fingerprint of a spec, a library's version of its network.
+    # Equal for equal networks only: the fingerprint of a spec, or the library and version of a baseline.
     identity: str
-    # A freshly initialised module: (n, 3, h, w) images in [0, 1] to logits (n, CLASSES).
+    # Builds the network with random weights: (n, 3, h, w) images in [0, 1] to logits (n, CLASSES).
     make: Callable[[], nn.Module]
-    # What it costs at an input size, pixels.
+    # Its costs at an input size, pixels.
     costs: Callable[[int], Costs]
 
 
 def systems(discovered: Sequence[Path] = ()) -> tuple[System, ...]:
-    """The published networks, the comparison networks, and the networks in `discovered` JSON files, in this order.
+    """The published networks, the baselines, and the networks in the JSON files `discovered`, in this order.
 
-    InputError where a file holds no network of CLASSES classes, or two have one name.
+    Raises InputError if a file does not contain a network with CLASSES classes, or if two networks have one name.
     """
     named = (_of_spec(name, "spec", ABOUT[name].title, ABOUT[name].origin, spec_of(name)) for name in NAMED)
-    found = (*named, *map(_of_baseline, BASELINES.values()), *map(_of_file, discovered))
-    keys = [system.key for system in found]
-    twice = next((key for key in keys if keys.count(key) > 1), None)
-    if twice:
-        raise InputError(f"network {twice!r}: named twice; allowed is a name for each network")
-    return found
+    every = (*named, *map(_of_baseline, BASELINES.values()), *map(_of_file, discovered))
+    keys = [system.key for system in every]
+    duplicate = next((key for key in keys if keys.count(key) > 1), None)
+    if duplicate:
+        raise InputError(f"two networks are named {duplicate!r}; rename a file")
+    return every
 
 
-def _of_spec(key: str, kind: Literal["spec", "file"], title: str, origin: str, spec: NetworkSpec) -> System:
+def kind_of(key: str) -> Kind:
+    """The kind of a system by its key."""
+    if key in BASELINES:
+        return "stride8" if BASELINES[key].unstrided else "baseline"
+    return "spec" if key in NAMED else "file"
+
+
+def _of_spec(key: str, kind: Kind, title: str, origin: str, spec: NetworkSpec) -> System:
     return System(key, kind, title, origin, spec.fingerprint(), partial(build, spec), partial(count, spec))
 
 
 def _of_baseline(baseline: Baseline) -> System:
     return System(
         key=baseline.key,
-        kind="stride8" if baseline.unstrided else "baseline",
+        kind=kind_of(baseline.key),
         title=baseline.title,
         origin=baseline.origin,
         identity=f"{baseline.key} of {baseline.library} {installed(baseline.library)}",
@@ -71,7 +80,7 @@ def _of_baseline(baseline: Baseline) -> System:
 
 
 def _of_file(path: Path) -> System:
-    given = read_spec_file(path)
-    if given.spec.classes != CLASSES:
-        raise InputError(f"{path}: classes = {given.spec.classes}: must be {CLASSES}")
-    return _of_spec(path.stem, "file", given.title, given.origin, given.spec)
+    network = read_spec_file(path)
+    if network.spec.classes != CLASSES:
+        raise InputError(f"{path}: classes = {network.spec.classes}: must be {CLASSES}")
+    return _of_spec(path.stem, "file", network.title, network.origin, network.spec)

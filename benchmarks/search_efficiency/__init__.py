@@ -1,1 +1,1 @@
-"""Searches replayed on a recorded table."""
+"""Search strategies replayed on a recorded table."""

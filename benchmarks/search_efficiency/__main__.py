@@ -1,4 +1,4 @@
-"""What finding a front costs, strategy by strategy, on a recorded table: `python -m benchmarks.search_efficiency`."""
+"""The cost of finding a front with each strategy, on a recorded table: `python -m benchmarks.search_efficiency`."""
 
 import sys
 import time
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.json_lines import append
-from benchmarks.report import conditions, options, publish
+from benchmarks.report import conditions, options, publish, recorded
 from benchmarks.search_efficiency.figure import HEIGHT, WIDTH, figure
 from benchmarks.search_efficiency.page import by_strategy, document, markdown, reached
-from benchmarks.search_efficiency.runs import Run, kept, made, write
+from benchmarks.search_efficiency.runs import Run, read_runs, run_all, write_runs
 from benchmarks.search_efficiency.strategies import OURS, SLOW, STRATEGIES
 from benchmarks.threshbench.table import FOLDER, Table, read
 from studies.figures.chrome import NoChrome, draw
@@ -17,99 +17,105 @@ from studies.figures.chrome import NoChrome, draw
 TABLES = ("cifar10", "svhn")
 SEEDS = 30
 QUICK_SEEDS = 3
-SCALE = 2  # pixels of the PNG for each of the figure
+SCALE = 2  # pixels of the PNG per pixel of the figure
 
 
-def searched(table: Table, file: Path, todo: Sequence[tuple[str, int]]) -> None:
-    """Make these runs and add each to the file as it ends; progress goes to stderr."""
-    began = time.monotonic()
-    for number, run in enumerate(made(table, todo), start=1):
+def add_runs(table: Table, file: Path, todo: Sequence[tuple[str, int]]) -> None:
+    """Run these (strategy, seed) pairs and append each to the file as it ends; reports progress on standard error."""
+    start = time.monotonic()
+    for number, run in enumerate(run_all(table, todo), start=1):
         append(file, run.to_json())
-        left = (time.monotonic() - began) / number * (len(todo) - number) / 60
-        sys.stderr.write(f"{number} of {len(todo)}: {told(run)}; {left:.0f} minutes left\n")
+        left = (time.monotonic() - start) / number * (len(todo) - number) / 60
+        sys.stderr.write(f"{number} of {len(todo)}: {run_text(run)}; {left:.0f} minutes left\n")
 
 
-def told(run: Run) -> str:
-    """A run in a line."""
+def run_text(run: Run) -> str:
+    """One-line summary of a run."""
     cached, charged, share = run.curve[-1]
     return (
-        f"{run.strategy}, seed {run.seed}: {share:.1%} for {cached:g} (repeats paid: {charged:g}), "
+        f"{run.strategy}, seed {run.seed}: {share:.1%} for {cached:g} (with repeats charged: {charged:g}), "
         f"{run.proposals} proposals, {run.seconds:.1f} s"
     )
 
 
-def differing(table: Table, stored: dict[tuple[str, int], Run], names: Sequence[str]) -> list[str]:
-    """Make the first runs of these strategies anew; those that are not as they are stored, in words."""
+def differences(table: Table, stored: dict[tuple[str, int], Run], names: Sequence[str]) -> list[str]:
+    """Rerun the first seeds of these strategies; a line for each run that differs from the stored one."""
     todo = [(name, seed) for name in names for seed in range(QUICK_SEEDS)]
-    found = []
-    for run in made(table, todo):
+    lines = []
+    for run in run_all(table, todo):
         before = stored.get((run.strategy, run.seed))
-        sys.stderr.write(f"{told(run)}\n")
+        sys.stderr.write(f"{run_text(run)}\n")
         if before is None:
-            found.append(f"{run.strategy}, seed {run.seed}: not stored")
-        elif not run.same(before):
-            found.append(f"{told(run)}; stored: {told(before)}")
-    return found
+            lines.append(f"{run.strategy}, seed {run.seed}: not stored")
+        elif not run.equivalent(before):
+            lines.append(f"{run_text(run)}; stored: {run_text(before)}")
+    return lines
 
 
-def facts(runs: Sequence[Run], table: Table) -> str:
-    """Where the latencies were measured, what the runs were made with, and when the page was."""
+def conditions_of(runs: Sequence[Run], table: Table) -> str:
+    """The line of conditions: the processor of the latencies, package versions of the runs, today's date."""
     versions = {f"{package} {version}" for run in runs for package, version in run.versions.items()}
-    return conditions(f"Latencies of {table.about['environment']['processor']}", *sorted(versions), packages=())
+    return conditions(f"latencies of {table.about['environment']['processor']}", *sorted(versions), packages=())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing, print and write; the exit status."""
-    goal = "ours costs at most half of the best peer's and a fifth of NSGA-II's, to 95 %, repeats free"
-    about = (
-        "What finding a front costs, on a recorded table, as Markdown. Replays are kept and made once; --quick makes "
-        f"the first {QUICK_SEEDS} of each strategy that proposes quickly anew: exit status 1 unless they are as kept."
+    """Run what is missing, print and write the page; returns the exit status."""
+    goal = (
+        "our median cost to reach 95 % with free repeats is at most half of that of the best peer and a fifth of that "
+        "of NSGA-II"
     )
-    parser = options("search_efficiency", about, goal)
-    parser.add_argument("--table", choices=TABLES, default=TABLES[0], help="the recorded table [%(default)s]")
-    parser.add_argument("--strategies", metavar="A,B", default=",".join(STRATEGIES), help="which to run [%(default)s]")
-    parser.add_argument("--again", action="store_true", help="run these strategies anew instead of what is stored")
-    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="of each strategy [%(default)s]")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where tables and replays are [the repository's]")
+    description = (
+        "The cost of finding a front on a recorded table, as Markdown. Replays are stored, and only missing ones are "
+        f"run. --quick reruns the first {QUICK_SEEDS} seeds of each fast strategy instead; exit status 1 if one "
+        "differs from the stored run."
+    )
+    parser = options("search_efficiency", description, goal)
+    parser.add_argument("--table", choices=TABLES, default=TABLES[0], help="recorded table [%(default)s]")
+    parser.add_argument("--strategies", metavar="A,B", default=",".join(STRATEGIES), help="strategies [%(default)s]")
+    parser.add_argument("--again", action="store_true", help="rerun these strategies and replace their stored runs")
+    parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="seeds of each strategy [%(default)s]")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of tables and replays [the repository's]")
     given = parser.parse_args(arguments)
     names = given.strategies.split(",")
     if unknown := [name for name in names if name not in STRATEGIES]:
-        parser.error(f"--strategies {unknown[0]}: must be of {', '.join(STRATEGIES)}")
+        parser.error(f"--strategies {unknown[0]}: must be among {', '.join(STRATEGIES)}")
+    earlier = recorded(given.render) if given.render else None
+    name = earlier["table"]["table"] if earlier else given.table
     try:
-        table = read(given.folder / f"threshbench_{given.table}.jsonl")
+        table = read(given.folder / f"threshbench_{name}.jsonl")
     except (OSError, ValueError) as error:
-        parser.error(f"--table {given.table}: {error}")
-    file = given.folder / f"search_efficiency_{given.table}.jsonl"
-    stored = kept(file, table)
-    changed: list[str] = []
+        parser.error(f"--table {name}: {error}")
+    file = given.folder / f"search_efficiency_{name}.jsonl"
+    stored = read_runs(file, table)
+    differing: list[str] = []
     if given.quick:
-        changed = differing(table, stored, [name for name in names if name not in SLOW])
-        sys.stderr.writelines(f"differs: {each}\n" for each in changed)
-    else:
+        differing = differences(table, stored, [name for name in names if name not in SLOW])
+        sys.stderr.writelines(f"differs: {line}\n" for line in differing)
+    elif not earlier:
         stored = {key: run for key, run in stored.items() if not (given.again and key[0] in names)}
         todo = [(name, seed) for seed in range(given.seeds) for name in names if (name, seed) not in stored]
-        write(file, stored)
-        searched(table, file, todo)
-        stored = kept(file, table)
-        write(file, stored)
+        write_runs(file, stored)
+        add_runs(table, file, todo)
+        stored = read_runs(file, table)
+        write_runs(file, stored)
     runs = [run for (name, seed), run in stored.items() if name in names and seed < given.seeds]
     if not runs:
-        parser.error(f"nothing is stored of {given.strategies} in {file}")
-    page_facts = facts(runs, table)
-    publish(markdown(runs, table, page_facts), document(runs, table, page_facts), given.output)
+        parser.error(f"no runs of {given.strategies} are stored in {file}")
+    facts = earlier["conditions"] if earlier else conditions_of(runs, table)
+    publish(lambda _: markdown(runs, table, facts), document(runs, table, facts), given.output)
     if given.output:
         draw_figure(runs, table, given.output.with_suffix(".png"))
     if given.check and OURS not in by_strategy(runs):
-        sys.stderr.write(f"--check: nothing of {OURS!r} is stored\n")
-    return int(bool(changed) or (given.check and not reached(runs, len(table.entries))))
+        sys.stderr.write(f"--check: no runs of {OURS!r} are stored\n")
+    return int(bool(differing) or (given.check and not reached(runs, len(table.entries))))
 
 
 def draw_figure(runs: Sequence[Run], table: Table, path: Path) -> None:
-    """Write the figure as a PNG, or say why there is none."""
+    """Write the figure as a PNG; reports on standard error if Chrome is missing."""
     try:
         path.write_bytes(draw(figure(runs, table), WIDTH, HEIGHT, SCALE))
     except NoChrome as error:
-        sys.stderr.write(f"no {path.name}: {error}\n")
+        sys.stderr.write(f"{path.name} not written: {error}\n")
 
 
 if __name__ == "__main__":

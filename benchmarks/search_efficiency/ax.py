@@ -1,4 +1,4 @@
-"""Ax as a peer: its Client with the defaults for two objectives, Sobol first, then BoTorch's qLogNEHVI on GPs."""
+"""Ax as a peer: its Client with the defaults for two objectives, Sobol and then BoTorch's qLogNEHVI on GPs."""
 
 import logging
 import warnings
@@ -14,10 +14,10 @@ from search.latency.lease import shared
 
 
 def search(replay: Replay, seed: int) -> None:
-    """Search with Ax, which minimises error and latency; every proposal is trained to the end."""
+    """Minimise error and latency with Ax; every proposal is fully trained."""
     set_ax_logger_levels(logging.ERROR)
     with with_rng_seed(seed), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numerical warnings of its models
+        warnings.simplefilter("ignore")  # numerical warnings from its models
         client = Client()
         client.configure_experiment(
             parameters=[

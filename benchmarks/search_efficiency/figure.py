@@ -1,4 +1,4 @@
-"""The replays of a table as a figure: the share of the true front found, over what it cost, strategy by strategy."""
+"""The replays of a table as a figure: share of the true front over cost, one line for each strategy."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -19,12 +19,15 @@ from studies.figures.panel import DOT, GRID, INK, SOFT
 
 WIDTH, HEIGHT = 1120, 760  # pixels
 LEFT, RIGHT, BOTTOM = 76, 30, 66  # margins, pixels
-HEAD, LINE, ROW, GAP = 116, 19, 18, 6  # pixels: the title with a line below it, further lines, flags and between them
-CHARACTER, CHARACTERS = 7.0, 165  # pixels of a flag's character, characters of a line below the title
-LEAST, COSTS = 0.95, (1, 2, 5, 10, 20, 50, 100, 200)  # left end and ticks of the cost, full trainings
-LOWEST, TICKS = 0.4, (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-STEPS = 400  # costs at which the runs are compared
-# Okabe and Ito's colours, told apart by most of the colour-blind.
+HEAD_HEIGHT = 116  # title and one line of text, pixels
+LINE_HEIGHT = 19  # further lines of text, pixels
+FLAG_HEIGHT, FLAG_GAP = 18, 6  # pixels
+CHARACTER_WIDTH = 7.0  # of a flag's text, pixels
+CHARACTERS = 165  # per line of text below the title
+MIN_COST, COST_TICKS = 0.95, (1, 2, 5, 10, 20, 50, 100, 200)  # full trainings
+MIN_SHARE, SHARE_TICKS = 0.4, (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+GRID_POINTS = 400  # costs at which the runs are evaluated
+# Mostly Okabe and Ito's colours, which most colour-blind people can distinguish.
 COLOURS = {
     OURS: "#0072B2",
     UNSEEN: "#003B5C",
@@ -40,7 +43,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Line:
-    """One strategy's shares over its cost, repeats free."""
+    """Shares of the front that one strategy reached, over its cost with free repeats."""
 
     strategy: str
     # Full trainings.
@@ -50,42 +53,42 @@ class Line:
 
     @property
     def end(self) -> tuple[float, float]:
-        """Cost and median share where the median run ended."""
+        """Median cost at the end of the runs, and median share there."""
         return float(self.costs[-1]), float(self.shares[1][-1])
 
 
 def line(strategy: str, runs: Sequence[Run]) -> Line:
-    """The line of a strategy's runs, up to where the median run reaches the goal, or half of them have ended."""
+    """The line of a strategy's runs, up to the median cost at which they end."""
     ends = [run.curve[-1][0] for run in runs]
     last = float(np.median(ends))
-    grid = np.geomspace(1.0, max(last, 1.0), STEPS)
-    shares = np.array([held(run, grid) for run in runs])
+    grid = np.geomspace(1.0, max(last, 1.0), GRID_POINTS)
+    shares = np.array([share_at(run, grid) for run in runs])
     low, middle, high = np.quantile(shares, (0.25, 0.5, 0.75), axis=0)
     return Line(strategy, grid, (low, middle, high))
 
 
-def held(run: Run, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share that a run had at each cost, at most the goal."""
+def share_at(run: Run, grid: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share that a run had reached at each cost, at most the goal."""
     at = np.array([point[0] for point in run.curve])
     share = np.array([0.0, *(point[2] for point in run.curve)])
     return np.asarray(np.minimum(share[np.searchsorted(at, grid, side="right")], GOAL))
 
 
 def figure(runs: Sequence[Run], recorded: Table) -> go.Figure:
-    """Median and quartiles of the share over the cost, with the fewest possible networks as steps."""
+    """Plot median and quartiles of the share over the cost, with the fewest possible networks as steps."""
     lines = [line(strategy, own) for strategy, own in by_strategy(runs).items()]
     seeds = sorted({len(own) for own in by_strategy(runs).values()})
-    about = (
+    description = (
         f"Table {recorded.about['table']}: {len(recorded.entries)} networks, recorded once and replayed. Median and "
-        f"quartiles of {' or '.join(map(str, seeds))} seeds; a repeated proposal is free. Each line is named where its "
-        f"median run ends, with the median cost to {GOAL:.0%}; >= where seeds were cut short before."
+        f"quartiles of {' or '.join(map(str, seeds))} seeds; repeated proposals are free. The label at the end of each "
+        f"line is the median cost to reach {GOAL:.0%}; >= marks medians over right-censored seeds."
     )
     if recorded.about["caveat"]:
-        about += f" Caveat: {recorded.about['caveat']}."
-    heading = "<br>".join(textwrap.wrap(about, CHARACTERS))
+        description += f" Caveat: {recorded.about['caveat']}."
+    heading = "<br>".join(textwrap.wrap(description, CHARACTERS))
     right = 1.06 * max(each.end[0] for each in lines)
-    flags = list(flagged(lines, runs, recorded, right))
-    top = HEAD + LINE * heading.count("<br>") + ROW * (1 + max(flag.row for flag in flags))
+    flags = list(flags_of(lines, runs, recorded, right))
+    top = HEAD_HEIGHT + LINE_HEIGHT * heading.count("<br>") + FLAG_HEIGHT * (1 + max(flag.row for flag in flags))
     chart = go.Figure()
     for each in sorted(lines, key=lambda one: one.strategy == OURS):
         draw_line(chart, each)
@@ -97,25 +100,25 @@ def figure(runs: Sequence[Run], recorded: Table) -> go.Figure:
     for flag in flags:
         draw_flag(chart, flag, HEIGHT - top - BOTTOM)
     chart.update_layout(
-        layout("What finding the front costs", heading, top),
+        layout("Cost of finding the front", heading, top),
         margin={"l": LEFT, "r": RIGHT, "t": top, "b": BOTTOM},
         width=WIDTH,
         height=HEIGHT,
         showlegend=False,
         xaxis=axis(f"cost, full trainings of {RUNGS[-1]} epochs (log scale)")
-        | {"type": "log", "range": [np.log10(LEAST), np.log10(right)], "tickvals": COSTS},
+        | {"type": "log", "range": [np.log10(MIN_COST), np.log10(right)], "tickvals": COST_TICKS},
         yaxis=axis("share of the true front's hypervolume")
         | {
-            "range": [height(LOWEST), height(GOAL)],
-            "tickvals": [height(share) for share in TICKS],
-            "ticktext": [f"{share:.0%}" for share in TICKS],
+            "range": [height(MIN_SHARE), height(GOAL)],
+            "tickvals": [height(share) for share in SHARE_TICKS],
+            "ticktext": [f"{share:.0%}" for share in SHARE_TICKS],
         },
     )
     return chart
 
 
 def height(share: float) -> float:
-    """Where a share is drawn: by the decades of what is missing to 1, so that the last percents are seen."""
+    """Height of a share on the axis, logarithmic in its distance from 1 to show the last percent."""
     return float(-np.log10(1 - max(0.0, min(share, GOAL))))
 
 
@@ -135,39 +138,39 @@ def draw_line(chart: go.Figure, each: Line) -> None:
 
 @dataclass(frozen=True)
 class Flag:
-    """A line's name above the plot, left of a thin pole that stands on the line's end."""
+    """A label above the plot, to the left of a thin vertical line to the end of a strategy's line."""
 
     text: str
     colour: str
-    # Cost and share of the line's end.
+    # Cost and share at the end of the strategy's line.
     at: tuple[float, float]
-    # 0 is the lowest.
+    # Row above the plot; 0 is the lowest.
     row: int
 
 
-def flagged(lines: Sequence[Line], runs: Sequence[Run], recorded: Table, right: float) -> Iterator[Flag]:
-    """The lines' flags from left to right, each above the poles that its text would cross."""
+def flags_of(lines: Sequence[Line], runs: Sequence[Run], recorded: Table, right: float) -> Iterator[Flag]:
+    """Yield the flags from left to right, each in a row above the vertical lines that its text would cross."""
     fewest = oracle(recorded, GOAL)
     ends = [(f"fewest possible {fewest}", INK, (float(fewest), GOAL))]
     for each in lines:
         paid = costs(by_strategy(runs)[each.strategy], GOAL, "cached", len(recorded.entries))
-        text = f"{TITLES[each.strategy]} {'>= ' if paid.cut else ''}{digits(paid.median)}"
+        text = f"{TITLES[each.strategy]} {'>= ' if paid.censored else ''}{digits(paid.median)}"
         ends.append((f"<b>{text}</b>" if each.strategy == OURS else text, COLOURS[each.strategy], each.end))
-    pixels = (WIDTH - LEFT - RIGHT) / np.log(right / LEAST)
+    pixels = (WIDTH - LEFT - RIGHT) / np.log(right / MIN_COST)
     poles: list[tuple[float, int]] = []
     for text, colour, at in sorted(ends, key=lambda end: end[2][0]):
-        pole = float(pixels * np.log(at[0] / LEAST))
-        left = pole - CHARACTER * len(text.removeprefix("<b>").removesuffix("</b>")) - 2 * GAP
+        pole = float(pixels * np.log(at[0] / MIN_COST))
+        left = pole - CHARACTER_WIDTH * len(text.removeprefix("<b>").removesuffix("</b>")) - 2 * FLAG_GAP
         row = max((row + 1 for other, row in poles if other > left), default=0)
         poles.append((pole, row))
         yield Flag(text, colour, at, row)
 
 
 def draw_flag(chart: go.Figure, flag: Flag, pixels: float) -> None:
-    """Add a flag above a plot of so many pixels' height."""
+    """Add a flag above a plot with a height of `pixels`."""
     cost, share = flag.at
-    low, high = height(LOWEST), height(GOAL)
-    top = 1 + (GAP + ROW * flag.row + ROW / 2) / pixels
+    low, high = height(MIN_SHARE), height(GOAL)
+    top = 1 + (FLAG_GAP + FLAG_HEIGHT * flag.row + FLAG_HEIGHT / 2) / pixels
     foot = (height(share) - low) / (high - low)
     pole = {"color": flag.colour, "width": 1}
     chart.add_shape(type="line", xref="x", yref="paper", x0=cost, x1=cost, y0=foot, y1=top + 6 / pixels, line=pole)
@@ -181,12 +184,12 @@ def draw_flag(chart: go.Figure, flag: Flag, pixels: float) -> None:
         showarrow=False,
         xanchor="right",
         yanchor="middle",
-        xshift=-GAP / 2,
+        xshift=-FLAG_GAP / 2,
     )
 
 
 def axis(title: str) -> dict[str, object]:
-    """How both axes look."""
+    """The style of both axes."""
     return {
         "title": {"text": title, "font": {"size": 14, "color": SOFT}, "standoff": 10},
         "tickfont": {"color": SOFT},

@@ -1,8 +1,8 @@
-"""The search of the project on a recorded table, which stands in for measuring and training.
+"""The freeze-thaw search of this project on a recorded table, which replaces training and measurement.
 
-Like search.samplers.freeze_thaw it continues the training with the highest acquisition value, one rung at a time, and
-may prune a network once its latency is measured. New networks are drawn from the table at random, and none of them near
-others, since the pool holds most of the table anyway.
+Like search.samplers.freeze_thaw, it continues the training with the highest acquisition value, one rung at a time, and
+can prune a network after its latency is measured. Unlike there, new networks of the pool are random only, without
+neighbours of good ones, since the pool contains most of the table anyway.
 """
 
 import numpy as np
@@ -16,21 +16,21 @@ from search.samplers.surrogate import PRIOR
 
 
 def freeze_thaw(replay: Replay, seed: int) -> None:
-    """With the latency of every network known beforehand: it is free."""
-    _search(replay, seed, told=True)
+    """Search with the latencies of all networks known from the start, as they are free."""
+    _search(replay, seed, latencies_known=True)
 
 
 def freeze_thaw_unseen(replay: Replay, seed: int) -> None:
-    """With a latency known once its network was chosen, as in a study that is launched."""
-    _search(replay, seed, told=False)
+    """Search with the latency of a network known only after it was chosen, as in a launched study."""
+    _search(replay, seed, latencies_known=False)
 
 
-def _search(replay: Replay, seed: int, *, told: bool) -> None:
+def _search(replay: Replay, seed: int, *, latencies_known: bool) -> None:
     rng = np.random.default_rng(seed)
     entries = replay.table.entries
     descriptors = [descriptors_of(entry.spec, INPUT_SIZE) for entry in entries]
     measured: set[int] = set()
-    away: set[int] = set()
+    pruned: set[int] = set()
     pool: list[int] = []
     hyperparameters = PRIOR
 
@@ -39,10 +39,10 @@ def _search(replay: Replay, seed: int, *, told: bool) -> None:
         return Candidate(
             fingerprint=str(place),
             descriptors=descriptors[place],
-            latency_ms=entries[place].latency_ms if told or place in measured else None,
+            latency_ms=entries[place].latency_ms if latencies_known or place in measured else None,
             errors=dict(zip(RUNGS[:rungs], entries[place].errors, strict=False)),
-            feasible=place not in away,
-            state="closed" if place in away or rungs == len(RUNGS) else "open",
+            feasible=place not in pruned,
+            state="closed" if place in pruned or rungs == len(RUNGS) else "open",
         )
 
     while replay.open:
@@ -51,17 +51,19 @@ def _search(replay: Replay, seed: int, *, told: bool) -> None:
         ]
         others = set(range(len(entries))) - measured - set(pool)
         pool += rng.permutation(sorted(others)).tolist()[: POOL_SIZE - len(pool)]
-        seen = sorted({*pool, *measured})
-        acquisition = Acquisition([candidate(place) for place in seen], RUNGS, start=hyperparameters)
+        places = sorted({*pool, *measured})
+        acquisition = Acquisition([candidate(place) for place in places], RUNGS, start=hyperparameters)
         hyperparameters, values = acquisition.hyperparameters, acquisition.values()
         if not np.isfinite(values).any():
             return
-        chosen = seen[int(np.argmax(values))]
+        chosen = places[int(np.argmax(values))]
         if chosen not in measured:
             measured.add(chosen)
             known = sorted(measured)
-            learnt = sum(replay.rung(place) == len(RUNGS) - 1 for place in known) >= MIN_FINISHED
-            if learnt and not Acquisition([candidate(place) for place in known], RUNGS).can_reach(known.index(chosen)):
-                away.add(chosen)
+            can_prune = sum(replay.rung(place) == len(RUNGS) - 1 for place in known) >= MIN_FINISHED
+            if can_prune and not Acquisition([candidate(place) for place in known], RUNGS).can_reach(
+                known.index(chosen)
+            ):
+                pruned.add(chosen)
                 continue
         replay.train(chosen, replay.rung(chosen) + 1)

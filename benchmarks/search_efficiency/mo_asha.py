@@ -1,7 +1,7 @@
 """MO-ASHA with random proposals: asynchronous successive halving that promotes by non-dominated rank.
 
 Schmucker, Donini, Zafar, Salinas, Archambeau, 2021, "Multi-objective asynchronous successive halving", algorithm 1 with
-the epsilon-net of section 4: within a rank those come first that lie farthest from the ones before them. One worker.
+the epsilon-net of section 4: within a rank, the next point is the one farthest from those before it. One worker.
 """
 
 import random
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from benchmarks.search_efficiency.replay import TOP, Replay
 from search.pareto import non_dominated
 
-ETA = 2  # one of so many is promoted; the rungs are as far apart
+ETA = 2  # one in ETA networks is promoted; also the factor between rungs
 
 
 def mo_asha(replay: Replay, seed: int) -> None:
-    """Promote what can be promoted, from the highest rung down, else begin the next network in a random order.
+    """Promote a network, from the highest rung down, or start the next network in random order.
 
-    In its favour no network is begun twice, and once all are begun those not yet promoted follow in their order.
+    To its advantage, no network is started twice, and after all were started, the remaining promotions follow in order.
     """
     order = random.Random(seed).sample(range(len(replay.entries)), len(replay.entries))
-    rungs: list[list[int]] = [[] for _ in range(TOP + 1)]  # the networks that were trained so far or farther
+    rungs: list[list[int]] = [[] for _ in range(TOP + 1)]  # networks trained to at least this rung
     while replay.open:
         step = promotion(replay, rungs, ETA)
         if step is None and len(rungs[0]) < len(order):
@@ -36,7 +36,7 @@ def mo_asha(replay: Replay, seed: int) -> None:
 
 
 def promotion(replay: Replay, rungs: Sequence[Sequence[int]], eta: int) -> tuple[int, int] | None:
-    """A network among the first 1 / eta of its rung that the next rung has not, with that rung; highest rungs first."""
+    """The next promotion (network, rung) from the top 1 / eta of a rung, highest rung first; None if there is none."""
     for rung in reversed(range(TOP)):
         known, members = set(rungs[rung + 1]), rungs[rung]
         if len(members) // eta > len(known):
@@ -48,18 +48,18 @@ def promotion(replay: Replay, rungs: Sequence[Sequence[int]], eta: int) -> tuple
 
 
 def ranking(points: NDArray[np.float64]) -> list[int]:
-    """Indices of points (n, 2), both columns minimised: front by front, each as an epsilon-net spreads it."""
-    left = np.arange(len(points))
+    """Rank points (n, 2), both columns minimised: indices front by front, each front in the order of an epsilon-net."""
+    remaining = np.arange(len(points))
     ranked: list[int] = []
-    while len(left):
-        first = non_dominated(points[left])
-        ranked += left[first][epsilon_net(points[left][first])].tolist()
-        left = left[~first]
+    while len(remaining):
+        front = non_dominated(points[remaining])
+        ranked += remaining[front][epsilon_net(points[remaining][front])].tolist()
+        remaining = remaining[~front]
     return ranked
 
 
 def epsilon_net(points: NDArray[np.float64]) -> list[int]:
-    """Indices of points (n, 2), the fastest first, then always the farthest from those before; axes to their range."""
+    """Order points (n, 2): the fastest first, then always the farthest from those before, on axes of equal range."""
     spread = np.ptp(points, axis=0)
     scaled = (points - points.min(axis=0)) / np.where(spread > 0, spread, 1)
     order = [int(np.lexsort((points[:, 1], points[:, 0]))[0])]

@@ -1,4 +1,4 @@
-"""What the replays of a table say, in Markdown: costs to a share of the true front, and the ratios of the medians."""
+"""The Markdown page of a table's replays: costs to reach a share of the true front, and ratios of their medians."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.report import digits, table
-from benchmarks.search_efficiency.replay import GOAL, MARGIN, oracle, target
+from benchmarks.search_efficiency.replay import GOAL, REFERENCE_OFFSET, oracle, target
 from benchmarks.search_efficiency.runs import Run
 from benchmarks.search_efficiency.strategies import OURS, SLOW, TITLES, UNSEEN, limit
 from benchmarks.threshbench.table import RUNGS, Table, noise
@@ -15,28 +15,28 @@ from search.samplers.pool import POOL_SIZE as POOL
 
 Mode = Literal["cached", "charged"]
 MODES: dict[Mode, str] = {
-    "cached": "a repeated proposal is free",
-    "charged": "a repeated proposal is trained again from scratch",
+    "cached": "repeated proposals are free",
+    "charged": "repeated proposals are retrained from scratch",
 }
 SHARES = (0.90, 0.95, GOAL)
-COMPARED = 0.95  # the share at which strategies are compared
-DRAWS = 10_000  # of the bootstrap
-SEED = 0  # of the bootstrap
+COMPARED = 0.95  # share at which strategies are compared
+BOOTSTRAP_SAMPLES = 10_000
+BOOTSTRAP_SEED = 0
 REFERENCE = "nsga2"
-FROZEN = "6ab1096"  # the commit of the settings of ours
-FROZEN_BEFORE = "7ab310a"  # the choice before it, which was replayed as well
-TUNED_ON = "svhn"  # the table that its settings were chosen on
-GOALS = (0.5, 0.2)  # --check: the most of the best peer's cost, and of the reference's
+SETTINGS_COMMIT = "6ab1096"  # fixed the settings of ours
+EARLIER_SETTINGS_COMMIT = "7ab310a"  # fixed the settings before those, which were replayed too
+TUNED_ON = "svhn"  # the table used to choose the settings of ours
+GOALS = (0.5, 0.2)  # --check: largest ratios of our cost to that of the best peer and of the reference
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What one strategy's seeds paid until they had a share of the front."""
+    """Costs of one strategy to reach a share of the front."""
 
-    # Full trainings, one for each seed.
+    # Full trainings, one value per seed.
     values: tuple[float, ...]
-    # Seeds that the limit of proposals cut short before; their value is the cost at the cut, a lower bound.
-    cut: int
+    # Number of right-censored seeds, which reached the limit of proposals first; their value is a lower bound.
+    censored: int
 
     @property
     def median(self) -> float:
@@ -49,137 +49,138 @@ class Costs:
         low, high = np.quantile(self.values, (0.25, 0.75))
         return float(low), float(high)
 
-    def told(self) -> str:
-        """Median and quartiles, marked where seeds were cut short."""
+    def text(self) -> str:
+        """Median and quartiles, with the number of censored seeds."""
         low, high = self.quartiles
-        bound, cut = (">= ", f", {self.cut} cut") if self.cut else ("", "")
-        return f"{bound}{digits(self.median)} ({digits(low)} to {digits(high)}){cut}"
+        bound, censored = (">= ", f", {self.censored} censored") if self.censored else ("", "")
+        return f"{bound}{digits(self.median)} ({digits(low)} to {digits(high)}){censored}"
 
 
 def costs(runs: Sequence[Run], share: float, mode: Mode, networks: int) -> Costs:
-    """What the runs of one strategy paid until they had a share of the front.
+    """Costs of the runs of one strategy to reach a share of the front.
 
-    A run that stopped short of it pays for the whole table. One that the limit cut short counts with its cost at the
-    cut, which favours a peer; ours would pay for the whole table.
+    A run that stopped before it counts with the cost of the whole table. A run of a peer that reached the limit of
+    proposals counts with its cost at the limit, to the peer's advantage; ours would count with the whole table.
     """
-    values, cut = [], 0
+    values, censored = [], 0
     for run in runs:
         column = 0 if mode == "cached" else 1
         paid = next((point[column] for point in run.curve if point[2] >= share), None)
         if paid is None and run.end == "limit" and run.strategy not in (OURS, UNSEEN):
-            paid, cut = run.curve[-1][column], cut + 1
+            paid, censored = run.curve[-1][column], censored + 1
         values.append(max(float(networks), run.curve[-1][column]) if paid is None else paid)
-    return Costs(tuple(values), cut)
+    return Costs(tuple(values), censored)
 
 
 def by_strategy(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Runs of each strategy by seed, ours first, the others as TITLES has them."""
-    found = {name: [run for run in runs if run.strategy == name] for name in TITLES}
-    return {name: sorted(own, key=lambda run: run.seed) for name, own in found.items() if own}
+    """The runs of each strategy sorted by seed, with strategies in the order of TITLES."""
+    grouped = {name: [run for run in runs if run.strategy == name] for name in TITLES}
+    return {name: sorted(own, key=lambda run: run.seed) for name, own in grouped.items() if own}
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median cost of ours over that of a peer."""
+    """Median cost of ours divided by that of a peer."""
 
     peer: str
     value: float
     # 95 % interval by bootstrap over the seeds of both.
     interval: tuple[float, float]
-    # Whether the peer's median is a lower bound, and the ratio so an upper one.
+    # True if the peer's median is a lower bound, so that the ratio is an upper bound.
     bound: bool
 
-    def told(self) -> str:
-        """The ratio with its interval and the peer's name."""
+    def text(self) -> str:
+        """The ratio with its interval."""
         low, high = self.interval
         return f"{'<= ' if self.bound else ''}{digits(self.value)} ({digits(low)} to {digits(high)})"
 
 
 def ratios(runs: Sequence[Run], mode: Mode, networks: int, share: float = COMPARED) -> list[Ratio]:
-    """Ours over each peer at a share, the peer with the lowest median first; none where ours was not run."""
+    """Ratios of our cost to each peer's at a share, lowest median of a peer first; empty without runs of ours."""
     paid = {name: costs(own, share, mode, networks) for name, own in by_strategy(runs).items()}
     ours, _ = paid.pop(OURS, None), paid.pop(UNSEEN, None)
     if ours is None:
         return []
-    chance = np.random.default_rng(SEED)
-    above = np.median(chance.choice(ours.values, (DRAWS, len(ours.values))), axis=1)
-    found = []
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    above = np.median(rng.choice(ours.values, (BOOTSTRAP_SAMPLES, len(ours.values))), axis=1)
+    results = []
     for name, peer in sorted(paid.items(), key=lambda item: item[1].median):
-        below = np.median(chance.choice(peer.values, (DRAWS, len(peer.values))), axis=1)
+        below = np.median(rng.choice(peer.values, (BOOTSTRAP_SAMPLES, len(peer.values))), axis=1)
         low, high = (float(value) for value in np.quantile(above / below, (0.025, 0.975)))
-        found.append(Ratio(name, ours.median / peer.median, (low, high), peer.cut > 0))
-    return found
+        results.append(Ratio(name, ours.median / peer.median, (low, high), peer.censored > 0))
+    return results
 
 
 def costs_table(runs: Sequence[Run], mode: Mode, recorded: Table) -> str:
-    """Costs to each share, strategy by strategy, cheapest first, above them the fewest that could do."""
+    """Costs of each strategy to reach each share, cheapest first, below the fewest possible trainings."""
     header = [f"Full trainings; {MODES[mode]}", *(f"{share:.0%} of the front" for share in SHARES), "repeated", "seeds"]
     rows = [["fewest possible", *(str(oracle(recorded, share)) for share in SHARES), "", ""]]
-    rivals = {
+    strategies = {
         name: [costs(own, share, mode, len(recorded.entries)) for share in SHARES]
         for name, own in by_strategy(runs).items()
     }
-    for name, paid in sorted(rivals.items(), key=lambda item: item[1][SHARES.index(COMPARED)].median):
+    for name, paid in sorted(strategies.items(), key=lambda item: item[1][SHARES.index(COMPARED)].median):
         own = by_strategy(runs)[name]
         repeated = sum(run.repeats for run in own) / sum(run.proposals for run in own)
         title = f"**{TITLES[name]}**" if name == OURS else TITLES[name]
-        rows.append([title, *(each.told() for each in paid), f"{repeated:.0%}", str(len(own))])
+        rows.append([title, *(each.text() for each in paid), f"{repeated:.0%}", str(len(own))])
     return table(header, rows)
 
 
-def ratios_told(runs: Sequence[Run], networks: int) -> list[str]:
-    """The ratios of ours to the best peer and to NSGA-II, in both modes, as lines of Markdown."""
+def ratio_lines(runs: Sequence[Run], networks: int) -> list[str]:
+    """The ratios of our cost to that of the best peer and of NSGA-II in both modes, as Markdown items."""
     lines = []
-    for mode, about in MODES.items():
-        found = ratios(runs, mode, networks)
-        parts = [f"{found[0].told()} of the best peer ({TITLES[found[0].peer]})"] if found else []
-        parts += [f"{each.told()} of {TITLES[each.peer]}" for each in found if each.peer == REFERENCE]
+    for mode, description in MODES.items():
+        every = ratios(runs, mode, networks)
+        parts = [f"{every[0].text()} times that of the best peer ({TITLES[every[0].peer]})"] if every else []
+        parts += [f"{each.text()} times that of {TITLES[each.peer]}" for each in every if each.peer == REFERENCE]
         if parts:
-            lines.append(f"- Ours to {COMPARED:.0%}, where {about}: {' and '.join(parts)}.")
+            lines.append(f"- Cost of ours to reach {COMPARED:.0%} if {description}: {' and '.join(parts)}.")
     return lines
 
 
 def markdown(runs: Sequence[Run], recorded: Table, facts: str) -> str:
-    """Both tables, the ratios, and what the numbers are."""
+    """The page: both tables, the ratios, definitions and conditions."""
     about, goal = recorded.about, target(recorded)
     deviation, repeated = noise(recorded.entries)
     seeds = sorted({len(own) for own in by_strategy(runs).values()})
     latency, error = goal.reference
-    spread = f"{digits(deviation)} points (standard deviation, n = {repeated} networks)" if repeated else "unknown"
+    spread = f"{digits(deviation)} points (n = {repeated} networks)" if repeated else "unknown"
     images = about["images"]
     limits = " and ".join(f"{limit(name)} for {TITLES[name]}" for name in SLOW)
     notes = [
-        f"Medians (quartiles) of n = {' or '.join(map(str, seeds))} seeds. Cost 1 is a training of {RUNGS[-1]} epochs, "
-        f"{RUNGS[-1] * recorded.passes_per_epoch:,} image passes; a training that is gone on with pays the difference. "
-        "Latencies are free: ours knows them all beforehand, and with *latencies unseen* each once its network was "
-        "chosen, as in a study that is launched; the others use none beforehand. "
-        "A share is the hypervolume of the networks trained to the end, of the true front's, "
-        f"up to {digits(latency)} ms and {digits(error)} % error: its nadir and {100 * MARGIN:.0f} % of its range.",
+        f"Medians (quartiles) of n = {' or '.join(map(str, seeds))} seeds. Cost 1 is a full training of {RUNGS[-1]} "
+        f"epochs, which processes {RUNGS[-1] * recorded.images_per_epoch:,} training images; resuming a training costs "
+        "the difference. Latencies are free. Ours knows all of them from the start; with *latencies unseen*, it knows "
+        "the latency of a network only after choosing it, as in a launched study. The other strategies use no latency "
+        "before they choose a network. A share is the hypervolume of the fully trained networks relative to that of "
+        f"the true front. The reference point is {digits(latency)} ms and {digits(error)} % error: the nadir of the "
+        f"true front plus {100 * REFERENCE_OFFSET:.0f} % of its range.",
         f"Table {about['table']}: {len(recorded.entries)} networks, {len(goal.front)} on the true front; "
         f"{images['train']:,} training and {images['validation']:,} validation images. "
-        f"Spread of an error between seeds of its training: {spread}.",
-        f"`>=`: seeds cut short by the limit of proposals ({limit('random'):,}; {limits}) count with their cost at the "
-        "cut, which favours them.",
+        f"Standard deviation of an error between training seeds: {spread}.",
+        f"`>=`: right-censored seeds, which reached the limit of proposals ({limit('random'):,}; {limits}) before the "
+        "share, count with their cost at the limit. This favours those strategies.",
     ]
     if about["table"] == TUNED_ON:
-        notes.append("The settings of ours were chosen on this table: it is no evidence for them.")
+        notes.append("The settings of ours were chosen on this table, so it is no evidence for them.")
     else:
         notes.append(
-            f"Settings of ours were chosen on the table {TUNED_ON} and frozen in commit {FROZEN}, before this table "
-            f"was replayed with them. They are the second choice: that of {FROZEN_BEFORE} was replayed here before, "
-            "and what it came to is in the history of the stored replays. Seeds of ours differ in which "
-            f"{min(POOL, len(recorded.entries))} networks it may choose from at a time, so their quartiles are narrow: "
-            "they do not tell how another table would come out."
+            f"The settings of ours were chosen on the table {TUNED_ON} and fixed in commit {SETTINGS_COMMIT}, before "
+            f"they were replayed on this table. They are the second choice: the settings of {EARLIER_SETTINGS_COMMIT} "
+            "were replayed on this table earlier; their results are in the history of the stored replays. The seeds of "
+            f"ours only change which {min(POOL, len(recorded.entries))} networks it can choose from at a time, so its "
+            "quartiles are narrow; they do not predict the results on another table."
         )
     if about["caveat"]:
         notes.append(f"Caveat: {about['caveat']}.")
-    told = ratios_told(runs, len(recorded.entries))
-    blocks = [*(costs_table(runs, mode, recorded) for mode in MODES), *(["\n".join(told)] if told else [])]
-    return "\n\n".join([*blocks, *notes, f"{facts}."])
+    lines = ratio_lines(runs, len(recorded.entries))
+    blocks = [*(costs_table(runs, mode, recorded) for mode in MODES), *(["\n".join(lines)] if lines else [])]
+    return "\n\n".join([*blocks, *notes, f"Conditions: {facts}."])
 
 
 def document(runs: Sequence[Run], recorded: Table, facts: str) -> dict[str, Any]:
-    """The page's numbers."""
+    """The numbers of the page as JSON-ready values."""
     networks = len(recorded.entries)
     return {
         "conditions": facts,
@@ -188,7 +189,7 @@ def document(runs: Sequence[Run], recorded: Table, facts: str) -> dict[str, Any]
         "costs": {
             name: {
                 mode: {
-                    str(share): {"median": paid.median, "quartiles": paid.quartiles, "cut": paid.cut}
+                    str(share): {"median": paid.median, "quartiles": paid.quartiles, "cut": paid.censored}
                     for share in SHARES
                     for paid in [costs(own, share, mode, networks)]
                 }
@@ -213,6 +214,6 @@ def document(runs: Sequence[Run], recorded: Table, facts: str) -> dict[str, Any]
 
 
 def reached(runs: Sequence[Run], networks: int) -> bool:
-    """Whether ours costs at most GOALS of the best peer's and the reference's median, to 95 % and with free repeats."""
+    """True if our median cost to reach 95 % with free repeats satisfies GOALS."""
     of = {each.peer: each.value for each in ratios(runs, "cached", networks)}
     return REFERENCE in of and max(of.values()) <= GOALS[0] and of[REFERENCE] <= GOALS[1]

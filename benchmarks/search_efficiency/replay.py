@@ -1,7 +1,7 @@
-"""A recorded table in place of training: what a strategy trains is looked up, charged, and held against the true front.
+"""Replay of a search on a recorded table: trainings are looked up, charged, and compared with the true front.
 
-Costs are in full trainings: RUNGS[-1] epochs are 1, epoch e ends at e / RUNGS[-1]. Latencies, parameters and MACs are
-free. A network's error is that of the training that a search sees, at the rung to which it was trained.
+Costs are in full trainings: RUNGS[-1] epochs cost 1, so e epochs cost e / RUNGS[-1]. Latencies, parameters and MACs are
+free. The error of a network is that of its first recorded training, at the rung to which it was trained.
 """
 
 import hashlib
@@ -19,20 +19,20 @@ from space import decode
 
 TOP = len(RUNGS) - 1
 GOAL = 0.99  # share of the true front's hypervolume at which a replay ends
-LIMIT = 2000  # proposals after which it ends anyway
-MARGIN = 0.1  # by which the reference point lies beyond the true front's nadir, of the front's range on each axis
-DIGITS = 9  # decimals of a share: fewer than what machines agree on
+LIMIT = 2000  # proposals after which a replay ends in any case
+REFERENCE_OFFSET = 0.1  # distance of the reference point from the true front's nadir, relative to the front's range
+DIGITS = 9  # decimals of a share; further ones differ between machines
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is to be found in a table."""
+    """The true front of a table, and the reference point for its hypervolume."""
 
     # (latency in ms, error at the top rung in percent) of each entry, (n, 2).
     points: NDArray[np.float64]
-    # Entries on the true front, fastest first; one of each group of equal points.
+    # Entries on the true front, fastest first; equal points appear once.
     front: tuple[int, ...]
-    # Latency in ms and error in percent beyond which nothing counts.
+    # Reference point of the hypervolume: latency in ms, error in percent.
     reference: tuple[float, float]
     # Hypervolume of the true front, ms x percent.
     volume: float
@@ -40,26 +40,26 @@ class Target:
 
 @dataclass(frozen=True)
 class Proposal:
-    """One thing that a strategy had trained."""
+    """A training that a strategy requested."""
 
     index: int  # of the entry
     rung: int
-    repeated: bool  # whether the entry had been trained that far before
+    repeated: bool  # True if the entry was already trained to this rung
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where a replay stands after a proposal."""
+    """State of a replay after a proposal."""
 
-    # Cost so far, full trainings, where a repeat is free, and where it is paid again from scratch.
+    # Cost so far, full trainings: with free repeats, and with repeats charged as training from scratch.
     cached: float
     charged: float
-    # Hypervolume of what was trained to the top rung, of the true front's.
+    # Hypervolume of the fully trained networks, relative to that of the true front.
     share: float
 
 
 def target(table: Table) -> Target:
-    """The true front of a table; ValueError where it is a single point, which spans no hypervolume."""
+    """The true front of a table; raises ValueError if it is a single point, whose hypervolume is zero."""
     points = np.array([(entry.latency_ms, entry.errors[TOP]) for entry in table.entries])
     _, first = np.unique(points, axis=0, return_index=True)
     distinct = np.sort(first)
@@ -68,12 +68,12 @@ def target(table: Table) -> Target:
     best, nadir = points[front].min(axis=0), points[front].max(axis=0)
     if (best == nadir).any():
         raise ValueError("the table's front is a single point")
-    right, top = (float(value) for value in nadir + MARGIN * (nadir - best))
+    right, top = (float(value) for value in nadir + REFERENCE_OFFSET * (nadir - best))
     return Target(points, tuple(front.tolist()), (right, top), hypervolume(points[front], (right, top)))
 
 
 class Replay:
-    """A search on a recorded table: it trains by looking up, and keeps the account."""
+    """A recorded table that a strategy searches: looks up trainings and adds up their costs."""
 
     def __init__(self, table: Table, limit: int = LIMIT, goal: float = GOAL) -> None:
         self.table = table
@@ -81,7 +81,7 @@ class Replay:
         self.limit, self.goal = limit, goal
         self.proposals: list[Proposal] = []
         self.curve: list[Point] = [Point(0.0, 0.0, 0.0)]
-        self._reached: dict[int, int] = {}  # the highest rung of each entry that was trained
+        self._reached: dict[int, int] = {}  # highest rung of each trained entry
         self._index = {entry.spec.fingerprint(): index for index, entry in enumerate(table.entries)}
 
     @property
@@ -91,71 +91,71 @@ class Replay:
 
     @property
     def share(self) -> float:
-        """Hypervolume of the networks trained to the top rung, of the true front's, 0 to 1."""
+        """Hypervolume of the fully trained networks, relative to that of the true front, 0 to 1."""
         return self.curve[-1].share
 
     @property
     def open(self) -> bool:
-        """Whether the search may go on: the goal is not reached and the limit of proposals neither."""
+        """True while neither the goal nor the limit of proposals is reached."""
         return self.share < self.goal and len(self.proposals) < self.limit
 
     def index_of(self, params: Mapping[str, int]) -> int:
-        """The entry of a trial's parameters; KeyError where the table has no such network."""
+        """The entry with a trial's parameters; raises KeyError if the table does not contain the network."""
         return self._index[decode(SPACE, params).fingerprint()]
 
     def rung(self, index: int) -> int:
-        """The highest rung to which an entry was trained, -1 for none."""
+        """The highest rung to which an entry was trained, or -1."""
         return self._reached.get(index, -1)
 
     def train(self, index: int, rung: int) -> tuple[float, ...]:
-        """Validation errors, percent, of an entry at the rungs up to `rung`; goes on from where its training stands.
+        """Train an entry to a rung, resuming its training: validation errors at the rungs so far, percent.
 
-        ValueError for a rung that the table has not.
+        Raises ValueError for a rung that the table does not have.
         """
         if not 0 <= rung <= TOP:
             raise ValueError(f"rung {rung}: the table has 0 to {TOP}")
         before, now = self.rung(index), self.curve[-1]
         repeated = rung <= before
         if repeated:
-            step, again = 0.0, cost(rung)
+            cached, charged = 0.0, cost(rung)
         else:
-            step = again = cost(rung) - cost(before)
+            cached = charged = cost(rung) - cost(before)
             self._reached[index] = rung
         self.proposals.append(Proposal(index, rung, repeated))
         share = self._share() if rung == TOP and not repeated else now.share
-        self.curve.append(Point(now.cached + step, now.charged + again, share))
+        self.curve.append(Point(now.cached + cached, now.charged + charged, share))
         return self.entries[index].errors[: rung + 1]
 
     def _share(self) -> float:
         trained = [index for index, rung in self._reached.items() if rung == TOP]
-        found = hypervolume(self.target.points[trained], self.target.reference)
-        return round(found / self.target.volume, DIGITS)
+        volume = hypervolume(self.target.points[trained], self.target.reference)
+        return round(volume / self.target.volume, DIGITS)
 
 
 def cost(rung: int) -> float:
-    """Image passes of a training from scratch up to a rung (-1: none), in full trainings."""
+    """Cost of training from scratch to a rung (-1: none), full trainings."""
     return RUNGS[rung] / RUNGS[TOP] if rung >= 0 else 0.0
 
 
 def growth(curve: list[Point]) -> list[Point]:
-    """The points of a curve at which the share grows, and its end."""
+    """The points of a curve at which the share increases, and its last point."""
     return [after for before, after in pairwise(curve) if after.share > before.share or after is curve[-1]]
 
 
 def best_shares(table: Table) -> list[float]:
-    """The largest share that 1, 2, ... networks can have, up to the whole front.
+    """The largest possible share with 1, 2, ... networks, up to the whole front.
 
-    Exact, by dynamic programming over the front sorted by latency: the area up to a chosen network depends on those
-    chosen before it by the last one only (Bringmann et al., 2014, "Two-dimensional subset selection for hypervolume and
+    Exact, by dynamic programming over the front sorted by latency: the area that a network adds depends only on the
+    last network chosen before it (Bringmann et al., 2014, "Two-dimensional subset selection for hypervolume and
     epsilon-indicator"; here in O(k n^2)).
     """
     goal = target(table)
     x, y = goal.points[list(goal.front)].T
     right, top = goal.reference
-    # step[i, j]: area between network i and the next chosen one, j, at the height of i.
+    # step[i, j]: area between network i and the next chosen network j, at the height of i.
     step = np.where(np.subtract.outer(x, x) < 0, (x[None, :] - x[:, None]) * (top - y[:, None]), -np.inf)
     last = (right - x) * (top - y)
-    area = np.zeros(len(x))  # the largest up to each network, were it the last one chosen
+    area = np.zeros(len(x))  # largest area up to each network if it is the last one chosen
     shares = []
     for _ in goal.front:
         shares.append(float((area + last).max() / goal.volume))
@@ -164,11 +164,11 @@ def best_shares(table: Table) -> list[float]:
 
 
 def oracle(table: Table, share: float) -> int:
-    """The fewest networks, each a full training, whose hypervolume reaches a share of the true front's."""
+    """The fewest fully trained networks whose hypervolume reaches a share of the true front's."""
     return next(number for number, best in enumerate(best_shares(table), start=1) if round(best, DIGITS) >= share)
 
 
 def content_hash(table: Table) -> str:
-    """What a search can see of a table, as 16 hexadecimal digits."""
-    seen = [(entry.spec.fingerprint(), entry.latency_ms, entry.errors) for entry in table.entries]
-    return hashlib.sha256(json.dumps([RUNGS, sorted(seen)]).encode()).hexdigest()[:16]
+    """A hash of everything in a table that affects a search, 16 hexadecimal digits."""
+    visible = [(entry.spec.fingerprint(), entry.latency_ms, entry.errors) for entry in table.entries]
+    return hashlib.sha256(json.dumps([RUNGS, sorted(visible)]).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Replays made and kept: one JSON line for each (strategy, seed) of a table, made once, in two worker processes."""
+"""Run replays in two worker processes and store them: one JSON line for each (strategy, seed) of a table."""
 
 import json
 import time
@@ -12,7 +12,7 @@ import optuna
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.json_lines import lines_of
+from benchmarks.json_lines import read_lines
 from benchmarks.report import installed
 from benchmarks.search_efficiency.replay import Replay, content_hash, growth
 from benchmarks.search_efficiency.strategies import STRATEGIES, limit
@@ -20,9 +20,9 @@ from benchmarks.threshbench.table import Table
 from benchmarks.workers import pool
 
 PACKAGES = ("optuna", "numpy", "torch", "ax-platform", "botorch")
-ALONE = {"ax": ("ax-platform", "botorch")}  # packages of one strategy only
+STRATEGY_PACKAGES = {"ax": ("ax-platform", "botorch")}  # packages that only one strategy uses
 End = Literal["reached", "limit", "stopped"]
-_table: Table  # of a worker process, set once by `begin`
+_table: Table  # of a worker process, set by `initialise`
 
 
 @dataclass(frozen=True)
@@ -33,40 +33,40 @@ class Run:
     table_hash: str
     strategy: str
     seed: int
-    # (cost where repeats are free, cost where they are paid, share) wherever the share grew, and at the end.
+    # (cost with free repeats, cost with charged repeats, share) whenever the share increased, and at the end.
     curve: tuple[tuple[float, float, float], ...]
     proposals: int
-    # Proposals of what had been trained that far before.
+    # Proposals that were already trained to the same rung.
     repeats: int
-    # How it ended: the goal was reached, the limit of proposals was, or the strategy itself stopped.
+    # Reason for the end: goal reached, limit of proposals reached, or stopped by the strategy.
     end: End
-    # Wall-clock of all its proposals, other work beside it.
+    # Wall-clock time of all proposals, with other work on the machine.
     seconds: float
-    # Versions of the packages it was made with.
+    # Versions of the packages used.
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The run as a line of the file has it."""
+        """The run as a line of the file."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> "Run":
-        """The run of a line."""
+        """The run in a line of the file."""
         return cls(**line | {"curve": tuple(tuple(point) for point in line["curve"])})
 
-    def same(self, other: "Run") -> bool:
-        """Whether two runs are one and the same search, whatever time it took and whatever it was made with."""
+    def equivalent(self, other: "Run") -> bool:
+        """True if two runs made the same search, whatever its duration and package versions."""
         return replace(self, seconds=other.seconds, versions=other.versions) == other
 
 
-def searched(table: Table, strategy: str, seed: int) -> Run:
-    """One strategy's search of a table."""
+def run_one(table: Table, strategy: str, seed: int) -> Run:
+    """Search a table with one strategy."""
     replay = Replay(table, limit(strategy))
-    began = time.perf_counter()
+    start = time.perf_counter()
     STRATEGIES[strategy](replay, seed)
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     end: End = "reached" if replay.share >= replay.goal else "stopped" if replay.open else "limit"
-    others = {package for name, packages in ALONE.items() if name != strategy for package in packages}
+    others = {package for name, packages in STRATEGY_PACKAGES.items() if name != strategy for package in packages}
     return Run(
         table=table.about["table"],
         table_hash=content_hash(table),
@@ -77,12 +77,12 @@ def searched(table: Table, strategy: str, seed: int) -> Run:
         repeats=sum(proposal.repeated for proposal in replay.proposals),
         end=end,
         seconds=round(seconds, 2),
-        versions={name: found for name in PACKAGES if name not in others and (found := installed(name))},
+        versions={name: version for name in PACKAGES if name not in others and (version := installed(name))},
     )
 
 
-def begin(table: Table) -> None:
-    """Prepare a worker process: one thread, no messages."""
+def initialise(table: Table) -> None:
+    """Initialise a worker process: one thread, no log messages."""
     global _table
     torch.set_num_threads(1)
     threadpool_limits(1)
@@ -91,13 +91,13 @@ def begin(table: Table) -> None:
 
 
 def search(strategy: str, seed: int) -> Run:
-    """One strategy's search of the worker's table."""
-    return searched(_table, strategy, seed)
+    """Search the worker's table with one strategy."""
+    return run_one(_table, strategy, seed)
 
 
-def made(table: Table, todo: Sequence[tuple[str, int]]) -> Iterator[Run]:
-    """The runs of these strategies and seeds, as they end."""
-    with pool(begin, table) as workers:
+def run_all(table: Table, todo: Sequence[tuple[str, int]]) -> Iterator[Run]:
+    """Run these (strategy, seed) pairs in parallel; yields the runs as they finish."""
+    with pool(initialise, table) as workers:
         try:
             for future in as_completed([workers.submit(search, strategy, seed) for strategy, seed in todo]):
                 yield future.result()
@@ -105,13 +105,13 @@ def made(table: Table, todo: Sequence[tuple[str, int]]) -> Iterator[Run]:
             workers.shutdown(cancel_futures=True)
 
 
-def kept(file: Path, table: Table) -> dict[tuple[str, int], Run]:
-    """The runs of a file by strategy and seed, without those of a table of other content."""
-    runs, content = [Run.from_json(line) for line in lines_of(file)], content_hash(table)
+def read_runs(file: Path, table: Table) -> dict[tuple[str, int], Run]:
+    """The runs in a file by strategy and seed, ignoring those of a table with different content."""
+    runs, content = [Run.from_json(line) for line in read_lines(file)], content_hash(table)
     return {(run.strategy, run.seed): run for run in runs if run.table_hash == content}
 
 
-def write(file: Path, runs: dict[tuple[str, int], Run]) -> None:
-    """Write runs in order, in place of whatever the file had."""
+def write_runs(file: Path, runs: dict[tuple[str, int], Run]) -> None:
+    """Write runs in order, replacing the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(run.to_json()) + "\n" for _, run in sorted(runs.items())))

@@ -1,4 +1,4 @@
-"""Who searches a recorded table: each strategy trains by `replay.train` while the replay is open."""
+"""Search strategies for a recorded table; each calls `replay.train` while the replay is open."""
 
 import warnings
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from benchmarks.search_efficiency.replay import LIMIT, TOP, Replay
 from benchmarks.threshbench.table import SPACE
 from search.latency.lease import shared
 
-Strategy = Callable[[Replay, int], None]  # searches with a seed
+Strategy = Callable[[Replay, int], None]  # searches a replay with a seed
 
 OURS, UNSEEN = "ours", "ours_unseen"
-SLOW = {"gp": 150, "ax": 60}  # proposals after which those are cut short that take seconds for each
+SLOW = {"gp": 150, "ax": 60}  # limits of proposals for strategies that take seconds per proposal
 
 
-def searched(replay: Replay, sampler: BaseSampler) -> None:
-    """Search with one of Optuna's samplers, which minimises error and latency; every proposal is trained to the end."""
+def search_with(sampler: BaseSampler, replay: Replay) -> None:
+    """Minimise error and latency with an Optuna sampler; every proposal is fully trained."""
     distributions = dict[str, BaseDistribution](SPACE.distributions())
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     while replay.open:
@@ -34,43 +34,42 @@ def searched(replay: Replay, sampler: BaseSampler) -> None:
 
 
 def random(replay: Replay, seed: int) -> None:
-    """Draws of every parameter by chance."""
-    searched(replay, RandomSampler(seed=seed))
+    """Random search."""
+    search_with(RandomSampler(seed=seed), replay)
 
 
 def nsga2(replay: Replay, seed: int) -> None:
-    """NSGA-II as Optuna has it by default: a population of 50."""
-    searched(replay, NSGAIISampler(seed=seed))
+    """NSGA-II with Optuna's defaults, e.g. a population of 50."""
+    search_with(NSGAIISampler(seed=seed), replay)
 
 
 def tpe(replay: Replay, seed: int) -> None:
-    """TPE as Optuna has it by default."""
-    searched(replay, TPESampler(seed=seed))
+    """TPE with Optuna's defaults."""
+    search_with(TPESampler(seed=seed), replay)
 
 
 def tpe_multivariate(replay: Replay, seed: int) -> None:
-    """TPE over all parameters together, with the constant liar, as Optuna's documentation recommends it."""
+    """Multivariate TPE with the constant liar, as recommended in Optuna's documentation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler = TPESampler(multivariate=True, constant_liar=True, seed=seed)
-    searched(replay, sampler)
+    search_with(sampler, replay)
 
 
 def gp(replay: Replay, seed: int) -> None:
-    """A Gaussian process with the expected hypervolume improvement, as Optuna has it by default."""
+    """Gaussian process with expected hypervolume improvement, with Optuna's defaults."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler = GPSampler(seed=seed)
-    searched(replay, sampler)
+    search_with(sampler, replay)
 
 
 def ax(replay: Replay, seed: int) -> None:
-    """Ax with its defaults for two objectives: qLogNEHVI of BoTorch; ModuleNotFoundError where Ax is not installed."""
+    """BoTorch's qLogNEHVI with Ax's defaults for two objectives; raises ModuleNotFoundError without Ax."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what its packages say of each other
-        search: Strategy = import_module(
-            "benchmarks.search_efficiency.ax"
-        ).search  # seconds to import, and not always installed
+        warnings.simplefilter("ignore")  # warnings of its packages about each other
+        # Imported here because it takes seconds and is optional.
+        search: Strategy = import_module("benchmarks.search_efficiency.ax").search
     search(replay, seed)
 
 
@@ -99,5 +98,5 @@ TITLES = {
 
 
 def limit(strategy: str) -> int:
-    """Proposals after which a strategy is cut short."""
+    """The limit of proposals of a strategy."""
     return SLOW.get(strategy, LIMIT)

@@ -1,1 +1,1 @@
-"""ThreshBench: a recorded table of small networks."""
+"""ThreshBench: a recorded table of small networks, for replaying searches."""

@@ -1,7 +1,7 @@
-"""Records a ThreshBench table: `python -m benchmarks.threshbench cifar10 --data FOLDER`.
+"""Record a ThreshBench table: `python -m benchmarks.threshbench cifar10 --data FOLDER`.
 
-Resumable: a table under way is gone on with. Two processes train, one thread each; latencies are taken at the end, with
-nothing else running. About an hour for cifar10 and a quarter for svhn on two cores.
+Resumable: a rerun records what is missing. Two processes train in one thread each; latencies are measured at the end,
+with nothing else running. Takes about an hour for cifar10 and a quarter of an hour for svhn on two cores.
 """
 
 import argparse
@@ -17,8 +17,21 @@ from typing import Any
 
 import torch
 
-from benchmarks.json_lines import append, lines_of
-from benchmarks.threshbench.table import FOLDER, INPUT_SIZE, PROTOCOL, RECIPE, RUNGS, SPACE, networks
+from benchmarks.json_lines import append, read_lines
+from benchmarks.report import digits
+from benchmarks.report import table as markdown_table
+from benchmarks.threshbench.table import (
+    FOLDER,
+    INPUT_SIZE,
+    PROTOCOL,
+    RECIPE,
+    RUNGS,
+    SPACE,
+    Table,
+    networks,
+    noise,
+    read,
+)
 from benchmarks.workers import pool
 from search.data import DATASETS, DataSettings, SearchData, identity, load_search
 from search.latency.lease import shared
@@ -29,14 +42,15 @@ from studies.environment import environment
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-SEED = 0  # of every network's training, and of the order in which networks are recorded
-SEEDS = (1, 2)  # further ones of the networks that tell the noise
-REPEATED = 12  # how many those are
+SEED = 0  # of all trainings, and of the order in which networks are recorded
+SEEDS = (1, 2)  # further seeds of some networks, to estimate the variance between seeds
+REPEATED = 12  # number of those networks
+QUICK = 4  # --quick: trainings and latencies to record
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of a table."""
+    """The images of a table."""
 
     train: int
     validation: int
@@ -47,51 +61,56 @@ TABLES = {
     "cifar10": Images(train=5_000, validation=5_000, flip=True),
     "svhn": Images(train=2_000, validation=2_000, flip=False),
 }
-_data: SearchData  # of a worker process, set once by `begin`
+_data: SearchData  # of a worker process, set by `initialise`
 
 
-def begin(settings: DataSettings) -> None:
-    """Prepare a worker process: one thread, the images in memory."""
+def initialise(settings: DataSettings) -> None:
+    """Initialise a worker process: one thread, images in memory."""
     global _data
     torch.set_num_threads(1)
     _data = load_search(settings, INPUT_SIZE)
 
 
 def train(spec: NetworkSpec, seed: int, flip: bool) -> dict[str, Any]:
-    """Train one network and score it at every rung; its line of the table."""
-    began = time.perf_counter()
+    """Train one network and score it at every rung; returns its line of the table."""
+    start = time.perf_counter()
     training = Training(partial(build, spec), _data.train, RECIPE, flip=flip, seed=seed)
     errors = []
     while not training.finished:
         training.step_epoch(shared_lease=shared)
         if len(training.epochs) in RUNGS:
             errors.append(error_percent(training.current(shared), _data.validation, shared))
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     return {"network": spec.fingerprint(), "seed": seed, "errors": errors, "seconds": round(seconds, 1)}
 
 
-def trainings(specs: dict[str, NetworkSpec], lines: Sequence[dict[str, Any]]) -> Iterator[tuple[NetworkSpec, int]]:
-    """What is still to be trained, in a random order that does not depend on what is already there."""
+def missing_trainings(
+    specs: dict[str, NetworkSpec], lines: Sequence[dict[str, Any]]
+) -> Iterator[tuple[NetworkSpec, int]]:
+    """Yield each (network, seed) that is not recorded, in a random order that does not depend on what is recorded."""
     done = {(line["network"], line["seed"]) for line in lines if "errors" in line}
     order = sorted(specs)
     random.Random(SEED).shuffle(order)
-    wanted = [(name, SEED) for name in order] + [(name, seed) for seed in SEEDS for name in order[:REPEATED]]
-    yield from ((specs[name], seed) for name, seed in wanted if (name, seed) not in done)
+    every = [(name, SEED) for name in order] + [(name, seed) for seed in SEEDS for name in order[:REPEATED]]
+    yield from ((specs[name], seed) for name, seed in every if (name, seed) not in done)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Record what is missing; the exit status."""
+    """Record what is missing and print a summary; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.threshbench", description=__doc__)
     parser.add_argument("table", choices=TABLES)
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="an ImageFolder tree, instead of the download")
-    parser.add_argument("--caveat", default="", help="what to say beside every number made with these images")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the table; default: the one in the repository")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="an ImageFolder tree [the download]")
+    parser.add_argument("--caveat", default="", help="note shown with every number from these images")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the table [the one in the repository]")
+    parser.add_argument("--quick", action="store_true", help=f"record at most {QUICK} trainings and {QUICK} latencies")
+    parser.add_argument("--check", action="store_true", help="exit status 1 unless the table is complete")
     given = parser.parse_args(arguments)
     images = TABLES[given.table]
     name = "folder" if given.data else given.table
     settings = DataSettings(name, path=given.data, train=images.train, validation=images.validation)
     file = given.output or FOLDER / f"threshbench_{given.table}.jsonl"
-    specs, lines = networks(), lines_of(file)
+    most = QUICK if given.quick else None
+    specs, lines = networks(), read_lines(file)
     if not lines:
         data = load_search(settings, INPUT_SIZE)
         about = {
@@ -107,24 +126,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "environment": environment(),
         }
         append(file, about)
-    todo = list(trainings(specs, lines))
-    began = time.monotonic()
-    with pool(begin, settings) as workers:
-        asked = [workers.submit(train, spec, seed, images.flip) for spec, seed in todo]
-        for number, future in enumerate(as_completed(asked), start=1):
+    record_trainings(file, settings, list(missing_trainings(specs, lines))[:most], images.flip)
+    measured = {line["network"] for line in lines if "latency_ms" in line}
+    record_latencies(file, [spec for name, spec in specs.items() if name not in measured][:most])
+    try:
+        recorded = read(file)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n")
+        return int(given.check)
+    sys.stdout.write(summary(recorded) + "\n")
+    return 0
+
+
+def record_trainings(file: Path, settings: DataSettings, todo: Sequence[tuple[NetworkSpec, int]], flip: bool) -> None:
+    """Train in worker processes and append each result to the file; reports progress on standard error."""
+    if not todo:
+        return
+    start = time.monotonic()
+    with pool(initialise, settings) as workers:
+        futures = [workers.submit(train, spec, seed, flip) for spec, seed in todo]
+        for number, future in enumerate(as_completed(futures), start=1):
             line = future.result()
             append(file, line)
             errors = " ".join(f"{error:.1f}" for error in line["errors"])
-            left = (time.monotonic() - began) / number * (len(todo) - number) / 60
+            left = (time.monotonic() - start) / number * (len(todo) - number) / 60
             sys.stderr.write(f"{number} of {len(todo)}: {errors} %, {line['seconds']} s; {left:.0f} minutes left\n")
-    measured = {line["network"] for line in lines if "latency_ms" in line}
-    for fingerprint, spec in specs.items():
-        if fingerprint not in measured:
-            taken = measure_on("cpu", spec, INPUT_SIZE, "onnxruntime", PROTOCOL)
-            interval = (taken.low_ms, taken.high_ms)
-            append(file, {"network": fingerprint, "latency_ms": taken.latency_ms, "interval_ms": interval})
-            sys.stderr.write(f"{fingerprint}: {taken.latency_ms:.3f} ms\n")
-    return 0
+
+
+def record_latencies(file: Path, todo: Sequence[NetworkSpec]) -> None:
+    """Measure networks and append each latency to the file."""
+    for spec in todo:
+        latency = measure_on("cpu", spec, INPUT_SIZE, "onnxruntime", PROTOCOL)
+        interval = (latency.low_ms, latency.high_ms)
+        append(file, {"network": spec.fingerprint(), "latency_ms": latency.latency_ms, "interval_ms": interval})
+        sys.stderr.write(f"{spec.fingerprint()}: {latency.latency_ms:.3f} ms\n")
+
+
+def summary(recorded: Table) -> str:
+    """The size of a complete table and the ranges of its numbers, as Markdown."""
+    latencies = sorted(entry.latency_ms for entry in recorded.entries)
+    errors = sorted(entry.errors[-1] for entry in recorded.entries)
+    deviation, repeated = noise(recorded.entries)
+    row = [
+        recorded.about["table"],
+        str(len(recorded.entries)),
+        str(sum(len(entry.trained) for entry in recorded.entries)),
+        f"{digits(latencies[0])} to {digits(latencies[-1])}",
+        f"{errors[0]:.2f} to {errors[-1]:.2f}",
+        f"{digits(deviation)} (n = {repeated} networks)",
+    ]
+    header = ["Table", "networks", "trainings", "latency, ms", "error, %", "standard deviation between seeds"]
+    return markdown_table(header, [row])
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""ThreshBench: every network of a small space, each trained once to the end and scored at every rung on the way.
+"""ThreshBench: all networks of a small space, each fully trained once and scored at every rung.
 
-A table is a file of JSON lines: its settings and conditions first, then one line per latency and per training.
+A table is a JSON Lines file: settings and conditions first, then one line for each latency and each training.
 """
 
 import json
@@ -18,7 +18,7 @@ from threshnet.spec import NetworkSpec, StemSpec
 
 FOLDER = Path(__file__).parents[1] / "results"
 INPUT_SIZE = 32
-# Two blocks of a threshold, a depth and a growth each; a block of one layer is the same at every threshold.
+# Two blocks, each with a threshold, a depth and a growth; with one layer, a block is the same for every threshold.
 SPACE = replace(
     SMALL_IMAGES,
     name="threshbench",
@@ -38,7 +38,7 @@ SPACE = replace(
     block_dropouts=(0.0,),
     head_dropouts=(0.0,),
 )
-RUNGS = (1, 2, 4, 8)  # epochs after which a training is scored
+RUNGS = (1, 2, 4, 8)  # epochs
 RECIPE = replace(FAST, epochs=RUNGS[-1], batch=64)
 PROTOCOL = Protocol(min_s=0.3, max_s=1.0)
 
@@ -50,7 +50,7 @@ class Trained:
     seed: int
     # Validation error, percent, at each rung.
     errors: tuple[float, ...]
-    # Wall-clock seconds, in one thread, other work beside it.
+    # Wall-clock time in one thread, with other work on the machine.
     seconds: float
 
 
@@ -58,17 +58,17 @@ class Trained:
 class Entry:
     """One network of the table."""
 
-    params: dict[str, int]  # as Optuna's trials have them
+    params: dict[str, int]  # parameters of an Optuna trial
     spec: NetworkSpec
     costs: Costs
-    # Measured on this machine: the median and the ends of its 95 % interval.
+    # Median latency on the recording machine, and its 95 % interval.
     latency_ms: float
     latency_interval_ms: tuple[float, float]
-    trained: tuple[Trained, ...]  # the first is the one that a search sees
+    trained: tuple[Trained, ...]  # searches use the first
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """Validation errors, percent, at the rungs of the training that a search sees."""
+        """Validation errors at the rungs that searches see, percent."""
         return self.trained[0].errors
 
 
@@ -76,18 +76,18 @@ class Entry:
 class Table:
     """A recorded table."""
 
-    # What was recorded and on what: "data", "recipe", "rungs", "images", "passes_per_epoch", "environment", "caveat".
+    # Settings and conditions: "data", "recipe", "rungs", "images", "passes_per_epoch", "environment", "caveat".
     about: dict[str, Any]
     entries: tuple[Entry, ...]
 
     @property
-    def passes_per_epoch(self) -> int:
-        """Training images seen in one epoch."""
+    def images_per_epoch(self) -> int:
+        """Training images processed in one epoch."""
         return int(self.about["passes_per_epoch"])
 
 
 def networks(space: Space = SPACE) -> dict[str, NetworkSpec]:
-    """Every network of a small space by its fingerprint, each once."""
+    """All different networks of a small space, by fingerprint."""
     distributions = space.distributions()
     ranges = [range(each.low, each.high + 1) for each in distributions.values()]
     specs = (decode(space, dict(zip(distributions, codes, strict=True))) for codes in product(*ranges))
@@ -95,14 +95,14 @@ def networks(space: Space = SPACE) -> dict[str, NetworkSpec]:
 
 
 def read(file: Path) -> Table:
-    """A recorded table; ValueError names what is missing from it."""
+    """Read a recorded table; raises ValueError if it is incomplete."""
     about, *lines = (json.loads(line) for line in file.read_text().splitlines())
     latency = {line["network"]: line for line in lines if "latency_ms" in line}
     trained: dict[str, list[Trained]] = {}
     for line in lines:
         if "errors" in line:
-            found = Trained(line["seed"], tuple(line["errors"]), line["seconds"])
-            trained.setdefault(line["network"], []).append(found)
+            one = Trained(line["seed"], tuple(line["errors"]), line["seconds"])
+            trained.setdefault(line["network"], []).append(one)
     specs = networks()
     missing = [name for name in specs if name not in latency or name not in trained]
     if missing:
@@ -122,8 +122,8 @@ def read(file: Path) -> Table:
 
 
 def noise(entries: Sequence[Entry]) -> tuple[float, int]:
-    """Standard deviation of the top rung's error between seeds, percent, and over how many networks it was pooled."""
+    """Pooled standard deviation of the final error between seeds, percent points, and the number of networks pooled."""
     repeated = [[one.errors[-1] for one in entry.trained] for entry in entries if len(entry.trained) > 1]
-    freedom = sum(len(errors) - 1 for errors in repeated)
+    degrees_of_freedom = sum(len(errors) - 1 for errors in repeated)
     squares = sum(sum((error - sum(errors) / len(errors)) ** 2 for error in errors) for errors in repeated)
-    return (squares / freedom) ** 0.5 if freedom else float("nan"), len(repeated)
+    return (squares / degrees_of_freedom) ** 0.5 if degrees_of_freedom else float("nan"), len(repeated)

@@ -1,4 +1,4 @@
-"""Tables made up for tests: a few networks at given points, or the whole space with errors that fall with the MACs."""
+"""Synthetic tables for tests: a few networks at given points, or the whole space with errors that depend on MACs."""
 
 import math
 import random
@@ -21,14 +21,14 @@ ABOUT = {
 
 
 def entry(spec: NetworkSpec, latency_ms: float, errors: Sequence[float], *further: Sequence[float]) -> Entry:
-    """One network with the errors of its trainings."""
+    """An entry with the errors of one or more trainings."""
     trained = tuple(Trained(seed, tuple(each), seconds=1.0) for seed, each in enumerate((errors, *further)))
     interval = (0.99 * latency_ms, 1.01 * latency_ms)
     return Entry(encode(SPACE, spec), spec, count(spec, INPUT_SIZE), latency_ms, interval, trained)
 
 
 def table_of(points: Sequence[tuple[float, float]]) -> Table:
-    """Networks at (latency in ms, error at the top rung in percent); each rung below it is 5 points worse."""
+    """A table of networks at (latency in ms, final error in percent); each lower rung is 5 points worse."""
     specs = list(all_networks())[: len(points)]
     entries = [
         entry(spec, latency, [error + 5.0 * below for below in reversed(range(len(RUNGS)))])
@@ -39,23 +39,23 @@ def table_of(points: Sequence[tuple[float, float]]) -> Table:
 
 @cache
 def whole_table(seed: int = 0) -> Table:
-    """Every network of the space: latency and error follow the MACs and the layers, lower rungs with more noise."""
-    chance = random.Random(seed)
+    """A table of all networks: latency and error depend on MACs, layers and links, with more noise at lower rungs."""
+    rng = random.Random(seed)
     entries = []
     for spec in all_networks():
         size = math.log(count(spec, INPUT_SIZE).macs / 1e6)
         depth = sum(block.depth for block in spec.blocks)
         links = sum(len(layer) for block in spec.blocks for layer in block.links)
-        own = chance.gauss(0.0, 1.0)
+        own = rng.gauss(0.0, 1.0)
         errors = [
-            38.0 - 9.0 * size - 0.6 * links + 30.0 / epochs + own + chance.gauss(0.0, 3.0 / epochs) for epochs in RUNGS
+            38.0 - 9.0 * size - 0.6 * links + 30.0 / epochs + own + rng.gauss(0.0, 3.0 / epochs) for epochs in RUNGS
         ]
         latency = 0.05 + 0.02 * math.exp(size) + 0.015 * depth + 0.004 * links
-        entries.append(entry(spec, latency * math.exp(chance.gauss(0.0, 0.02)), errors, [e + 1 for e in errors]))
+        entries.append(entry(spec, latency * math.exp(rng.gauss(0.0, 0.02)), errors, [e + 1 for e in errors]))
     return Table(ABOUT, tuple(entries))
 
 
 @cache
 def all_networks() -> tuple[NetworkSpec, ...]:
-    """Every network of the space."""
+    """All networks of the space."""
     return tuple(networks().values())

@@ -1,4 +1,4 @@
-"""The benchmarks' programs: tables, files, exit statuses and going on after an interruption; nothing is measured."""
+"""The benchmark programs: tables, files, exit statuses and resuming after an interruption, without measurements."""
 
 import importlib
 import json
@@ -13,8 +13,9 @@ import torch
 from search_tests.tiny import steady_latency
 
 from benchmarks import cuda_networks, runtimes
-from benchmarks.cells import Cell, measured, ratio, remarks
-from benchmarks.report import conditions, digits, interval, options, publish, table
+from benchmarks.cells import Cell, measure_cell, notes, ratio
+from benchmarks.report import conditions, digits, interval, options, publish, recorded, table
+from benchmarks.threshbench import __main__ as threshbench
 from search.latency.devices.cuda import cuda_device
 from search.latency.devices.device import Device
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
@@ -23,22 +24,24 @@ from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
 
 ROOT = Path(__file__).parents[2]
-FAST = {"torch": 4.0, "onnxruntime": 1.0}  # ms, within the goal
+RESULTS = ROOT / "benchmarks" / "results"
+RENDERED = ("runtimes", "latency_repeatability", "measurement_interference", "training_throughput")
+FAST = {"torch": 4.0, "onnxruntime": 1.0}  # latencies that reach the goal, ms
 FACTS = {"gpu": "RTX 9", "torch": "2.15", "driver": "600", "highest_sm_clock_mhz": "2100", "power_limit_w": "130.00"}
 
 
-class Measuring:
-    """A stand-in for measure_on: so many ms by runtime; remembers what it measured, and fails where told to."""
+class FakeMeasurement:
+    """A fake measure_on with a latency for each runtime; records its calls, and raises the errors in `fail`."""
 
     def __init__(self, **ms: float) -> None:
         self.ms = {runtime.replace("_", "-"): value for runtime, value in ms.items()}
-        self.asked: list[tuple[str, int]] = []
+        self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, Exception] = {}
 
     def __call__(
         self, device: Device | str, spec: NetworkSpec, input_size: int, runtime: str, protocol: Protocol
     ) -> Latency:
-        self.asked.append((runtime, protocol.batch))
+        self.calls.append((runtime, protocol.batch))
         if runtime in self.fail:
             raise self.fail[runtime]
         milliseconds = self.ms.get(runtime, 1.0) * protocol.batch
@@ -54,23 +57,25 @@ class Measuring:
 
 
 @pytest.fixture
-def measuring(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Measuring]:
-    def put(**ms: float) -> Measuring:
-        stand_in = Measuring(**ms)
-        monkeypatch.setattr("benchmarks.cells.measure_on", stand_in)
-        return stand_in
+def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeMeasurement]:
+    """Install a FakeMeasurement with given latencies."""
 
-    return put
+    def install(**ms: float) -> FakeMeasurement:
+        measurement = FakeMeasurement(**ms)
+        monkeypatch.setattr("benchmarks.cells.measure_on", measurement)
+        return measurement
+
+    return install
 
 
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make torch see one GPU, of which FACTS are known."""
+    """Make torch report one GPU, with FACTS."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(cuda_networks, "gpu_facts", lambda device: FACTS)
 
 
-def test_numbers_are_told_in_the_digits_that_are_known() -> None:
+def test_numbers_have_three_significant_digits() -> None:
     assert [digits(value) for value in (0.01234, 0.5, 1.704, 12.34, 123.4, 1234.0, -0.25, 0.0)] == [
         "0.0123",
         "0.500",
@@ -95,18 +100,49 @@ def test_conditions_name_what_is_installed() -> None:
     assert f"Python {sys.version_info.major}.{sys.version_info.minor}" in line
 
 
-def test_files_are_written_beside_each_other_in_a_new_folder(tmp_path: Path) -> None:
-    publish("| a |", {"cells": [1.5]}, tmp_path / "new" / "t.md")
-    assert (tmp_path / "new" / "t.md").read_text() == "| a |\n"
-    assert json.loads((tmp_path / "new" / "t.json").read_text()) == {"cells": [1.5]}
+def test_the_page_and_its_json_are_written_to_a_new_folder(tmp_path: Path) -> None:
+    publish(lambda document: f"| {document['cells']} |", {"cells": [1.5]}, tmp_path / "new" / "t.md")
+    assert (tmp_path / "new" / "t.md").read_text() == "| [1.5] |\n"
+    assert recorded(tmp_path / "new" / "t.json") == {"cells": [1.5]}
+
+
+@pytest.mark.parametrize("name", RENDERED)
+def test_recorded_pages_are_current(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """If this fails: `python -m benchmarks.NAME --render benchmarks/results/NAME.json --output .../NAME.md`."""
+    program = importlib.import_module(f"benchmarks.{name}")
+    assert program.main(["--render", str(RESULTS / f"{name}.json")]) == 0
+    assert capsys.readouterr().out == (RESULTS / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_every_benchmark_takes_the_same_options() -> None:
-    given = options("x", "About.", "it is quick").parse_args(["--quick", "--check", "--output", "a/b.md"])
-    assert (given.quick, given.check, given.output) == (True, True, Path("a/b.md"))
+    given = options("x", "About.", "it is fast").parse_args(["--quick", "--check", "--output", "a/b.md"])
+    assert (given.quick, given.check, given.output, given.render) == (True, True, Path("a/b.md"), None)
 
 
-def test_a_ratio_sets_the_intervals_against_each_other() -> None:
+@pytest.mark.parametrize(("name", "status"), [("cifar10", 0), ("svhn", 0)])
+def test_a_complete_table_is_summarised_and_not_recorded_again(
+    name: str, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = RESULTS / f"threshbench_{name}.jsonl"
+    before = file.read_bytes()
+    assert threshbench.main([name, "--quick", "--check"]) == status
+    assert f"| {name} | 225 | 249 |" in capsys.readouterr().out
+    assert file.read_bytes() == before
+
+
+def test_an_incomplete_table_fails_its_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "table.jsonl"
+    file.write_text("\n".join((RESULTS / "threshbench_svhn.jsonl").read_text().splitlines()[:-30]) + "\n")
+    monkeypatch.setattr(threshbench, "record_trainings", lambda *_: None)
+    monkeypatch.setattr(threshbench, "record_latencies", lambda *_: None)
+    assert threshbench.main(["svhn", "--output", str(file)]) == 0
+    assert threshbench.main(["svhn", "--output", str(file), "--check"]) == 1
+    assert "networks are not recorded yet" in capsys.readouterr().err
+
+
+def test_the_interval_of_a_ratio_combines_both_intervals() -> None:
     above = Cell("threshnet28", "torch", 1, {"latency_ms": 6.0, "low_ms": 5.0, "high_ms": 8.0})
     below = Cell("threshnet28", "onnxruntime", 1, {"latency_ms": 2.0, "low_ms": 1.0, "high_ms": 2.5})
     assert ratio(above, below) == (3.0, 2.0, 8.0)
@@ -114,28 +150,28 @@ def test_a_ratio_sets_the_intervals_against_each_other() -> None:
 
 
 def test_a_failure_is_a_cell_with_its_reason(
-    measuring: Callable[..., Measuring], capsys: pytest.CaptureFixture[str]
+    fake: Callable[..., FakeMeasurement], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stand_in = measuring()
-    stand_in.fail = {"torch-compiled": MeasurementError("no compiler"), "torch": InputError("no such thing")}
-    compiled = measured("cpu", "threshnet28", "torch-compiled", DEFAULT_PROTOCOL)
-    assert (compiled.summary, compiled.reason, compiled.told()) == (None, "no compiler", "failed")
-    assert measured("cpu", "threshnet28", "torch", DEFAULT_PROTOCOL).reason == "no such thing"
-    assert remarks([compiled]) == ["- ThreshNet28, torch-compiled, batch 1: no compiler"]
+    measurement = fake()
+    measurement.fail = {"torch-compiled": MeasurementError("no compiler"), "torch": InputError("no such thing")}
+    compiled = measure_cell("cpu", "threshnet28", "torch-compiled", DEFAULT_PROTOCOL)
+    assert (compiled.summary, compiled.reason, compiled.text()) == (None, "no compiler", "failed")
+    assert measure_cell("cpu", "threshnet28", "torch", DEFAULT_PROTOCOL).reason == "no such thing"
+    assert notes([compiled]) == ["- ThreshNet28, torch-compiled, batch 1: no compiler"]
     assert capsys.readouterr().err.splitlines()[0] == "ThreshNet28, torch-compiled, batch 1: failed"
 
 
 @pytest.mark.parametrize(("eager", "status"), [(3.5, 0), (2.9, 1)])
 def test_the_runtimes_are_checked_against_their_goal(
-    measuring: Callable[..., Measuring], capsys: pytest.CaptureFixture[str], eager: float, status: int
+    fake: Callable[..., FakeMeasurement], capsys: pytest.CaptureFixture[str], eager: float, status: int
 ) -> None:
-    measuring(torch=eager)
+    fake(torch=eager)
     assert runtimes.main(["--quick", "--check"]) == status
     assert runtimes.main(["--quick"]) == 0
     assert f"{eager:.2f} ({eager:.2f} to {eager:.2f})" in capsys.readouterr().out
 
 
-def test_one_slow_network_or_a_failed_one_misses_the_goal(measuring: Callable[..., Measuring]) -> None:
+def test_one_slow_or_failed_network_misses_the_goal() -> None:
     def cell(network: str, runtime: str, ms: float) -> Cell:
         return Cell(network, runtime, 1, {"latency_ms": ms, "low_ms": 0.99 * ms, "high_ms": 1.01 * ms})
 
@@ -145,15 +181,15 @@ def test_one_slow_network_or_a_failed_one_misses_the_goal(measuring: Callable[..
     assert not runtimes.reached([*cells, Cell("threshnet95", "onnxruntime", 1, None, "broken")])
 
 
-def test_the_runtimes_table_goes_on_past_failures_and_is_written(
-    measuring: Callable[..., Measuring],
+def test_the_runtimes_table_is_written_despite_failures(
+    fake: Callable[..., FakeMeasurement],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("benchmarks.cells.find_spec", lambda name: None)
-    stand_in = measuring(torch=4.0)
-    stand_in.fail = {
+    measurement = fake(torch=4.0)
+    measurement.fail = {
         "openvino": InputError("runtime 'openvino' is not installed"),
         "torch-compiled": MeasurementError("no C++ compiler"),
     }
@@ -168,20 +204,18 @@ def test_the_runtimes_table_goes_on_past_failures_and_is_written(
     assert "- ThreshNet95, torch-compiled, batch 32: no C++ compiler" in lines
     assert any("1 thread(s) used" in line for line in lines)
     document = json.loads((tmp_path / "out" / "t.json").read_text())
-    assert len(document["cells"]) == len(stand_in.asked) == 24
+    assert len(document["cells"]) == len(measurement.calls) == 24
     assert document["cells"][0]["summary"]["latency_ms"] == 4.0
     assert document["eager_over_onnxruntime"]["threshnet79"] == [4.0, 4.0, 4.0]
     assert "rounds_ms" not in document["cells"][0]["summary"]
 
 
-def test_quick_leaves_out_what_takes_long(
-    measuring: Callable[..., Measuring], capsys: pytest.CaptureFixture[str]
-) -> None:
-    stand_in = measuring()
+def test_quick_skips_slow_cells(fake: Callable[..., FakeMeasurement], capsys: pytest.CaptureFixture[str]) -> None:
+    measurement = fake()
     assert runtimes.main(["--quick"]) == 0
-    assert len(stand_in.asked) == 21
-    assert ("torch-compiled", 32) not in stand_in.asked
-    compiled = " | ".join(["1.00 (1.00 to 1.00)", "left out"] * 3)
+    assert len(measurement.calls) == 21
+    assert ("torch-compiled", 32) not in measurement.calls
+    compiled = " | ".join(["1.00 (1.00 to 1.00)", "skipped"] * 3)
     assert f"| PyTorch, torch.compile | {compiled} |" in capsys.readouterr().out
 
 
@@ -192,21 +226,23 @@ def test_wrong_threads_are_refused(arguments: list[str]) -> None:
     assert raised.value.code == 2
 
 
-def test_no_gpu_is_one_line_and_status_2(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_gpu_gives_one_line_and_status_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert cuda_networks.main(["--quick"]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("cuda_networks: device 'cuda': torch")
-    assert said.err.count("\n") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("cuda_networks: device 'cuda': torch")
+    assert printed.err.count("\n") == 1
     assert cuda_networks.main(["--device", "cuda:x"]) == 2
 
 
 @pytest.mark.usefixtures("gpu")
-def test_the_cuda_table_tells_times_per_image_beside_the_published_ones(
-    measuring: Callable[..., Measuring], tmp_path: Path
+def test_the_cuda_table_has_times_per_image_and_the_published_times(
+    fake: Callable[..., FakeMeasurement], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    measuring(torch=0.5, torch_graph=0.25)
+    fake(torch=0.5, torch_graph=0.25)
     assert cuda_networks.main(["--quick", "--check", "--output", str(tmp_path / "new" / "t.md")]) == 0
     page = (tmp_path / "new" / "t.md").read_text()
     header = "| ms per image | batch 1, eager | batch 1, graph | batch 100, eager | batch 100, graph |"
@@ -215,52 +251,55 @@ def test_the_cuda_table_tells_times_per_image_beside_the_published_ones(
     assert f"| HarDNet85 | {ours} | 0.500 |" in page
     assert "RTX 9, driver 600, SM clock 1700 to 1800 MHz under load (highest 2100)" in page
     assert "TF32 off, L2 not flushed" in page
-    assert len(json.loads((tmp_path / "new" / "t.json").read_text())["cells"]) == 20
+    assert len(recorded(tmp_path / "new" / "t.json")["cells"]) == 20
+    capsys.readouterr()
+    assert cuda_networks.main(["--render", str(tmp_path / "new" / "t.json")]) == 0
+    assert capsys.readouterr().out == page
 
 
 @pytest.mark.usefixtures("gpu")
-def test_a_graph_that_is_no_faster_misses_the_goal(measuring: Callable[..., Measuring], tmp_path: Path) -> None:
-    measuring(torch=0.5, torch_graph=0.5)
+def test_a_graph_that_is_no_faster_misses_the_goal(fake: Callable[..., FakeMeasurement], tmp_path: Path) -> None:
+    fake(torch=0.5, torch_graph=0.5)
     assert cuda_networks.main(["--quick", "--check", "--output", str(tmp_path / "t.md")]) == 1
 
 
 @pytest.mark.usefixtures("gpu")
-def test_an_interrupted_cuda_table_goes_on_with_the_missing_cells(
-    measuring: Callable[..., Measuring], tmp_path: Path
+def test_an_interrupted_cuda_table_is_completed_by_a_rerun(
+    fake: Callable[..., FakeMeasurement], tmp_path: Path
 ) -> None:
-    given, lines = ["--quick", "--output", str(tmp_path / "t.md")], tmp_path / "t.jsonl"
-    first = measuring()
+    arguments, lines = ["--quick", "--output", str(tmp_path / "t.md")], tmp_path / "t.jsonl"
+    first = fake()
     first.fail = {"torch-graph": MeasurementError("no memory")}
-    cuda_networks.main(given)
-    assert len(first.asked) == 20
+    cuda_networks.main(arguments)
+    assert len(first.calls) == 20
     assert len(lines.read_text().splitlines()) == 10  # a failed cell is tried again
-    lines.write_text(lines.read_text()[:-20])  # cut short by a crash
-    second = measuring()
-    cuda_networks.main(given)
-    assert sorted(second.asked) == sorted([("torch-graph", 1), ("torch-graph", 100)] * 5 + [("torch", 100)])
+    lines.write_text(lines.read_text()[:-20])  # truncated by a crash
+    second = fake()
+    cuda_networks.main(arguments)
+    assert sorted(second.calls) == sorted([("torch-graph", 1), ("torch-graph", 100)] * 5 + [("torch", 100)])
     assert len(lines.read_text().splitlines()) == 20
-    third = measuring()
-    cuda_networks.main(given)
-    assert third.asked == []
+    third = fake()
+    cuda_networks.main(arguments)
+    assert third.calls == []
 
 
 @pytest.mark.usefixtures("gpu")
-def test_cells_of_other_conditions_are_not_taken(
-    measuring: Callable[..., Measuring], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_cells_with_other_conditions_are_measured_again(
+    fake: Callable[..., FakeMeasurement], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ["--quick", "--output", str(tmp_path / "t.md")]
-    measuring()
-    cuda_networks.main(given)
-    halved = measuring()
-    cuda_networks.main([*given, "--precision", "fp16"])
-    assert len(halved.asked) == 20
-    other = measuring()
+    arguments = ["--quick", "--output", str(tmp_path / "t.md")]
+    fake()
+    cuda_networks.main(arguments)
+    half_precision = fake()
+    cuda_networks.main([*arguments, "--precision", "fp16"])
+    assert len(half_precision.calls) == 20
+    other_driver = fake()
     monkeypatch.setattr(cuda_networks, "gpu_facts", lambda device: FACTS | {"driver": "601"})
-    cuda_networks.main(given)
-    assert len(other.asked) == 20
+    cuda_networks.main(arguments)
+    assert len(other_driver.calls) == 20
 
 
-def test_what_nvidia_smi_cannot_tell_of_a_gpu_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_gpu_facts_are_unknown_without_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     properties = SimpleNamespace(name="RTX 9", uuid="abc")
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
@@ -268,27 +307,28 @@ def test_what_nvidia_smi_cannot_tell_of_a_gpu_is_unknown(monkeypatch: pytest.Mon
     assert (facts["gpu"], facts["driver"], facts["torch"]) == ("RTX 9", "unknown", torch.__version__)
 
 
-@pytest.mark.parametrize("name", ["runtimes", "cuda_networks"])
-def test_help_says_what_a_benchmark_is_for(name: str) -> None:
+def test_a_benchmark_runs_as_a_program() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "benchmarks.runtimes", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert f"usage: python -m benchmarks.{name}" in done.stdout
-    assert all(option in done.stdout for option in ("--quick", "--check", "--output"))
+    assert "usage: python -m benchmarks.runtimes" in done.stdout
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        file.stem
-        for file in sorted((ROOT / "benchmarks").glob("*.py"))
-        if 'if __name__ == "__main__"' in file.read_text()
-    ],
-)
-def test_every_benchmark_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+PROGRAMS = [
+    *(file.stem for file in sorted((ROOT / "benchmarks").glob("*.py")) if "\ndef main(" in file.read_text()),
+    *(file.parent.name for file in sorted((ROOT / "benchmarks").glob("*/__main__.py"))),
+]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_help_of_every_benchmark(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = (ROOT / "benchmarks" / name).is_dir()
     with pytest.raises(SystemExit) as ended:
-        importlib.import_module(f"benchmarks.{name}").main(["--help"])
+        importlib.import_module(f"benchmarks.{name}.__main__" if folder else f"benchmarks.{name}").main(["--help"])
     assert ended.value.code == 0
     out = capsys.readouterr().out
     assert "option_strings" not in out
     assert "%%" not in out
+    if name != "page_pictures":  # takes screenshots, measures nothing
+        assert f"usage: python -m benchmarks.{name} " in out
+        assert all(option in out for option in ("--quick", "--check", "--output"))

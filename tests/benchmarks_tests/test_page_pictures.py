@@ -1,11 +1,11 @@
-"""The pictures of a study's page: that the palette keeps the colours of small things."""
+"""Screenshots of a study's page: the palette preserves the colours of small details."""
 
 import io
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.page_pictures import COLOURS, small
+from benchmarks.page_pictures import COLOURS, compressed
 
 
 def test_a_thin_line_keeps_its_colour_among_many_greys() -> None:
@@ -16,7 +16,7 @@ def test_a_thin_line_keeps_its_colour_among_many_greys() -> None:
     picture[200, 300:320] = green
     into = io.BytesIO()
     Image.fromarray(picture).save(into, "PNG")
-    drawn = Image.open(io.BytesIO(small(into.getvalue())))
+    drawn = Image.open(io.BytesIO(compressed(into.getvalue())))
     few, many = drawn.getcolors(2**16), Image.fromarray(picture).getcolors(2**20)
     assert few
     assert many

@@ -1,4 +1,4 @@
-"""Worker processes of the benchmarks end with whatever began them."""
+"""Worker processes of the benchmarks end with their parent process."""
 
 import os
 import subprocess
@@ -11,11 +11,11 @@ PROGRAM = """
 import os, signal, sys, time
 from benchmarks.workers import pool
 
-def begin(folder):
+def initialise(folder):
     open(os.path.join(folder, str(os.getpid())), "w").close()
 
 if __name__ == "__main__":
-    with pool(begin, sys.argv[1]) as workers:
+    with pool(initialise, sys.argv[1]) as workers:
         workers.submit(time.sleep, 60)
         while not os.listdir(sys.argv[1]):
             time.sleep(0.05)
@@ -23,15 +23,15 @@ if __name__ == "__main__":
 """
 
 
-def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
-    program, begun = tmp_path / "program.py", tmp_path / "begun"
+def test_workers_end_if_their_parent_is_killed(tmp_path: Path) -> None:
+    program, started = tmp_path / "program.py", tmp_path / "started"
     program.write_text(PROGRAM)
-    begun.mkdir()
+    started.mkdir()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, program, begun], env=environment, timeout=60, check=False)
-    (worker,) = [int(file.name) for file in begun.iterdir()]
-    until = time.monotonic() + 10
-    while alive(worker) and time.monotonic() < until:
+    subprocess.run([sys.executable, program, started], env=environment, timeout=60, check=False)
+    (worker,) = [int(file.name) for file in started.iterdir()]
+    deadline = time.monotonic() + 10
+    while alive(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(worker)
 

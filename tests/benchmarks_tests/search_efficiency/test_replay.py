@@ -1,4 +1,4 @@
-"""Replaying a recorded table: charges, both accounts of repeats, shares of the front, and the fewest networks."""
+"""Replaying a recorded table: costs with free and charged repeats, shares of the front, and the fewest networks."""
 
 from itertools import combinations
 
@@ -20,27 +20,27 @@ from benchmarks.search_efficiency.replay import (
 )
 from search.pareto import hypervolume
 
-# The front of (1, 5), (2, 3), (4, 1) up to its nadir (4, 5) and a tenth of its range beyond: (4.3, 5.4). Areas:
-# 1 x 0.4 + 2 x 2.4 + 0.3 x 4.4 = 6.52.
+# The front (1, 5), (2, 3), (4, 1) has the nadir (4, 5). The reference point lies a tenth of the range beyond it, at
+# (4.3, 5.4). Area: 1 x 0.4 + 2 x 2.4 + 0.3 x 4.4 = 6.52.
 FRONT = [(1.0, 5.0), (2.0, 3.0), (4.0, 1.0)]
 DOMINATED = (3.0, 4.0)
 AREA = 6.52
 POINTS = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=2, max_size=8)
 
 
-def test_a_target_is_the_front_with_a_margin() -> None:
+def test_a_target_is_the_front_and_a_reference_point() -> None:
     goal = target(table_of([DOMINATED, *reversed(FRONT), FRONT[0]]))
-    assert goal.front == (3, 2, 1)  # fastest first, the double left out
+    assert goal.front == (3, 2, 1)  # fastest first, without the duplicate
     assert goal.reference == pytest.approx((4.3, 5.4))
     assert goal.volume == pytest.approx(AREA)
 
 
-def test_a_front_of_one_point_is_no_target() -> None:
+def test_a_front_with_a_single_point_is_an_error() -> None:
     with pytest.raises(ValueError, match="single point"):
         target(table_of([(1.0, 1.0), (2.0, 2.0), (1.0, 1.0)]))
 
 
-def test_a_training_is_gone_on_with() -> None:
+def test_a_training_is_resumed() -> None:
     replay = Replay(table_of(FRONT))
     assert [replay.rung(0), replay.share] == [-1, 0.0]
     assert replay.train(0, 0) == (20.0,)
@@ -51,7 +51,7 @@ def test_a_training_is_gone_on_with() -> None:
     assert [replay.rung(0), replay.rung(1)] == [TOP, -1]
 
 
-def test_a_repeat_is_free_or_paid_from_scratch() -> None:
+def test_a_repeat_is_free_or_charged_from_scratch() -> None:
     replay = Replay(table_of(FRONT))
     for index, rung in ((0, 2), (0, 1), (0, 2), (1, TOP), (1, TOP), (0, TOP)):
         replay.train(index, rung)
@@ -60,18 +60,18 @@ def test_a_repeat_is_free_or_paid_from_scratch() -> None:
     assert [point.charged for point in replay.curve[1:]] == [0.5, 0.75, 1.25, 2.25, 3.25, 3.75]
 
 
-def test_only_what_was_trained_to_the_end_counts() -> None:
+def test_only_fully_trained_networks_count() -> None:
     replay = Replay(table_of([*FRONT, DOMINATED]))
     shares = []
     for index, rung in ((1, TOP - 1), (1, TOP), (3, TOP), (0, TOP), (2, TOP)):
         replay.train(index, rung)
         shares.append(replay.share)
-    # (2, 3) alone: 2.3 x 2.4; the dominated network adds nothing; with (1, 5): 1 x 0.4 more.
+    # (2, 3) alone: 2.3 x 2.4; the dominated network adds nothing; (1, 5) adds 1 x 0.4.
     assert shares == pytest.approx([0, 5.52 / AREA, 5.52 / AREA, 5.92 / AREA, 1])
     assert not replay.open
 
 
-def test_a_replay_closes_at_its_goal_or_its_limit() -> None:
+def test_a_replay_ends_at_its_goal_or_its_limit() -> None:
     replay = Replay(table_of(FRONT), goal=0.8)
     replay.train(1, TOP)
     assert not replay.open
@@ -82,7 +82,7 @@ def test_a_replay_closes_at_its_goal_or_its_limit() -> None:
     assert not replay.open
 
 
-def test_there_is_no_rung_beyond_the_top() -> None:
+def test_a_rung_beyond_the_top_is_an_error() -> None:
     with pytest.raises(ValueError, match="rung 4: the table has 0 to 3"):
         Replay(table_of(FRONT)).train(0, 4)
 
@@ -92,7 +92,7 @@ def test_a_network_is_found_by_its_parameters() -> None:
     assert [replay.index_of(entry.params) for entry in replay.entries] == [0, 1, 2]
 
 
-def test_a_curve_is_kept_where_it_grows_and_at_its_end() -> None:
+def test_a_curve_is_reduced_to_its_increases_and_its_end() -> None:
     curve = [Point(0, 0, 0), Point(1, 1, 0.5), Point(1, 2, 0.5), Point(2, 3, 0.7), Point(2, 4, 0.7), Point(2, 5, 0.7)]
     assert growth(curve) == [curve[1], curve[3], curve[5]]
     assert growth(curve[:4]) == [curve[1], curve[3]]
@@ -100,29 +100,29 @@ def test_a_curve_is_kept_where_it_grows_and_at_its_end() -> None:
 
 def test_the_fewest_networks_of_a_small_front() -> None:
     table = table_of([*FRONT, DOMINATED])
-    # The best one is (2, 3), the best two are it and (4, 1): 2 x 2.4 + 0.3 x 4.4 = 6.12.
+    # The best single network is (2, 3); the best two are (2, 3) and (4, 1): 2 x 2.4 + 0.3 x 4.4 = 6.12.
     assert best_shares(table) == pytest.approx([5.52 / AREA, 6.12 / AREA, 1])
     assert [oracle(table, share) for share in (0.5, 0.9, 0.99, 1.0)] == [1, 2, 3, 3]
 
 
 @settings(max_examples=60, deadline=None)
 @given(POINTS)
-def test_the_fewest_networks_are_those_of_an_exhaustive_search(points: list[tuple[int, int]]) -> None:
+def test_the_fewest_networks_equal_those_of_an_exhaustive_search(points: list[tuple[int, int]]) -> None:
     table = table_of([(float(x), float(y)) for x, y in points])
     try:
         goal = target(table)
     except ValueError:
         assume(False)
-    every = [tuple(point) for point in goal.points]
+    points_of_table = [tuple(point) for point in goal.points]
     best = [
-        max(hypervolume(chosen, goal.reference) for chosen in combinations(every, number)) / goal.volume
+        max(hypervolume(chosen, goal.reference) for chosen in combinations(points_of_table, number)) / goal.volume
         for number in range(1, len(goal.front) + 1)
     ]
     assert best_shares(table) == pytest.approx(best)
     assert np.isclose(best[-1], 1)
 
 
-def test_a_hash_is_of_what_a_search_sees() -> None:
+def test_the_hash_covers_latencies_and_errors() -> None:
     table = table_of(FRONT)
     assert content_hash(table) == content_hash(table_of(FRONT))
     assert content_hash(table) != content_hash(table_of([(1.0, 5.1), *FRONT[1:]]))

@@ -1,4 +1,4 @@
-"""The strategies on a made-up table: the same for a seed, fair to what they know, and MO-ASHA's order."""
+"""The strategies on a synthetic table: reproducible for a seed, ending at the goal, and MO-ASHA's order."""
 
 import sys
 from importlib.util import find_spec
@@ -28,12 +28,12 @@ needs_ax = pytest.mark.skipif(find_spec("ax") is None, reason="ax-platform is no
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _no_optuna_logs() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def proposals(strategy: str, seed: int) -> list[Proposal]:
-    """What a strategy proposes of the made-up table, at first."""
+    """The first proposals of a strategy on the synthetic table."""
     replay = Replay(whole_table(), limit=LIMITS[strategy])
     STRATEGIES[strategy](replay, seed)
     return replay.proposals
@@ -42,12 +42,12 @@ def proposals(strategy: str, seed: int) -> list[Proposal]:
 @pytest.mark.parametrize(
     "strategy", [pytest.param(name, marks=needs_ax if name == "ax" else ()) for name in STRATEGIES]
 )
-def test_a_seed_decides_what_is_proposed(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proposals_depend_on_the_seed_only(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.cpp_extension", None)  # BoTorch would compile for minutes
-    found = proposals(strategy, 3)
-    assert len(found) == LIMITS[strategy]
-    assert found == proposals(strategy, 3)
-    assert found != proposals(strategy, 4)
+    proposed = proposals(strategy, 3)
+    assert len(proposed) == LIMITS[strategy]
+    assert proposed == proposals(strategy, 3)
+    assert proposed != proposals(strategy, 4)
 
 
 @pytest.mark.parametrize("strategy", ["random", "nsga2", "mo_asha"])
@@ -64,12 +64,12 @@ def test_every_strategy_has_a_title_and_a_limit() -> None:
     assert [limit(name) for name in ("random", "gp", "ax")] == [2000, 150, 60]
 
 
-def test_mo_asha_halves_and_repeats_nothing() -> None:
+def test_mo_asha_promotes_half_and_repeats_nothing() -> None:
     replay = Replay(whole_table(), limit=200)
     mo_asha(replay, 1)
     reached = [sum(replay.rung(index) >= rung for index in range(len(replay.entries))) for rung in range(TOP + 1)]
     assert not any(proposal.repeated for proposal in replay.proposals)
-    # A network promoted once may since have fallen out of the first half: then its rung waits.
+    # A promoted network may have left the top half since; its rung then promotes nothing for a while.
     assert all(above <= below / 2 + 1 for below, above in pairwise(reached))
     assert reached[TOP] > 5
 
@@ -78,7 +78,7 @@ def test_mo_asha_trains_everything_in_the_end() -> None:
     replay = Replay(table_of([(1.0, 5.0), (2.0, 3.0), (4.0, 1.0), (3.0, 4.0)]), goal=2.0)
     mo_asha(replay, 0)
     assert replay.share == 1
-    assert replay.open  # it stopped, as there was nothing left
+    assert replay.open  # stopped because everything was trained
     assert replay.curve[-1].cached == 4
 
 
@@ -91,7 +91,7 @@ def test_the_highest_rung_is_promoted_first() -> None:
     assert promotion(replay, [[3, 1, 0, 2], [1, 0], [0], []], 1) == (0, 3)
 
 
-def test_a_ranking_goes_front_by_front_and_spreads() -> None:
+def test_a_ranking_is_front_by_front_and_spread_out() -> None:
     points = np.array([(3.0, 3.0), (1.0, 4.0), (2.0, 3.9), (4.0, 1.0), (4.0, 4.0), (2.2, 2.0)])
     # Front: 1, 2, 5, 3; the fastest, then the farthest from it, then the farthest from both.
     assert ranking(points) == [1, 3, 5, 2, 0, 4]
