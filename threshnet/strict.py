@@ -179,7 +179,9 @@ _SHORT = _Short()
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value):
         return plain(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 @dataclasses.dataclass(frozen=True)
