@@ -29,13 +29,13 @@ class NormAct:
 class Unit:
     """One layer of a block; raises ValueError if its last convolution does not have the layer's width."""
 
-    # Its origin, as a clause.
+    # One clause: where it comes from.
     about: str
     # From the layer's sources, concatenated, to its output.
     parts: tuple[Conv | NormAct, ...]
     # The order in which the sources are concatenated.
     sources: Literal["oldest first", "nearest first"]
-    # Name of a block of this unit in the published tables.
+    # What the published tables call a block of it.
     block_name: str
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Unit:
 
     @property
     def has_bottleneck(self) -> bool:
-        """True if its blocks have a bottleneck width."""
+        """Return whether its blocks have a bottleneck width."""
         return any(isinstance(part, Conv) and part.channels == "bottleneck_width" for part in self.parts)
 
     @property
@@ -71,7 +71,7 @@ UNITS: dict[str, Unit] = {
 
 
 def unit_named(name: str) -> Unit:
-    """The unit called `name`; raises InputError listing all units."""
+    """The unit called `name`; InputError lists the units there are."""
     if name not in UNITS:
         raise InputError(f"unit = {name!r}: must be one of {', '.join(UNITS)}")
     return UNITS[name]
