@@ -87,13 +87,13 @@ class Space:
     thresholds: tuple[Annotated[int, Range(DENSE, CHAIN)], ...]
     # Width thresholds in channels: a block entered by fewer is dense, else harmonic; for the granularity network.
     width_thresholds: tuple[Annotated[int, Range(0)], ...]
-    # Units: what a layer is made of.
+    # Units of the layers.
     units: tuple[Unit, ...]
     # Channels inside a bottleneck unit.
     bottleneck_widths: tuple[Width, ...]
     # Factor by which each harmonic link beyond the first widens a layer.
     multipliers: tuple[Multiplier, ...]
-    # Layers that a block hands on: all of them with its input, or the odd ones and the last.
+    # Outputs of a block: all layers and its input, or only the odd layers and the last one.
     outputs: tuple[Output, ...]
     # Channels that a layer adds (growth rate).
     growths: tuple[Width, ...]
@@ -168,7 +168,7 @@ class Space:
                 return {f"threshold{layer}": self.thresholds for layer in range(1, deepest + 1)}
 
 
-# The fields of a Space that hold values to choose from, and those whose values have an order.
+# The fields of a Space that list choices, and those whose values are ordered.
 ORDERED = (
     "blocks",
     "layers",

@@ -1,9 +1,9 @@
-"""Study specs: read from TOML, validated key by key, and stored in the study they describe."""
+"""Study specs: records that validate themselves, read from TOML and stored in the study they describe."""
 
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,20 +14,22 @@ from search.samplers.named import SAMPLERS
 from search.samplers.successive_halving import check_rungs
 from search.training.recipes import FAST, RECIPES, Recipe
 from space import DEFAULT, SPACES, Limits, Space
-from space.definition import CHOICES
 from threshnet import strict
 from threshnet.bounds import MAX_INPUT
 from threshnet.errors import InputError
 from threshnet.strict import Key, OneOf, Range, require
 
 BUILT_IN = Path(__file__).parent / "builtin"
-# Names of a study: folders and commands are made of them.
+# A name becomes part of folders and commands.
 NAME = r"[\w][\w.-]{0,79}"
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """The settings of a study. All its launches must agree on them, except on `trials` and the path of the data."""
+    """The settings of a study; raises InputError for a value that is not allowed.
+
+    All launches of a study must agree on them, except on when it ends, what trains, and where the data is.
+    """
 
     # Name of the study in its storage: at most 80 letters, digits, '-', '_' and '.', not '-' or '.' first.
     name: str
@@ -70,22 +72,23 @@ class StudySpec:
         allowed = "at most 80 letters, digits, '-', '_' and '.', not '-' or '.' first"
         require(re.fullmatch(NAME, self.name) is not None, "name", self.name, allowed)
         least = self.space.smallest_input
-        smallest = f"at least {least}, the smallest input that any network of the space can take"
-        require(self.input_size >= least, "input_size", self.input_size, smallest)
+        large = f"at least {least}, as every network of the space pools a smaller input to nothing"
+        require(self.input_size >= least, "input_size", self.input_size, large)
         require(self.recipe.name in RECIPES, "training.recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
         check_rungs(self.rungs, self.recipe.epochs)
-        trains = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.trains_on) is not None
-        require(trains, "training.device", self.trains_on, "'auto', 'cpu', 'cuda' or 'cuda:N'")
-        there = _runtimes_of(self.device)
-        some = bool(self.runtimes) and all(runtime in there for runtime in self.runtimes)
-        require(some, "latency.runtimes", self.runtimes, f"a list of {', '.join(there)}")
-        once = len(set(self.runtimes)) == len(self.runtimes)
-        require(once, "latency.runtimes", self.runtimes, "a list that names each runtime once")
+        trainable = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.trains_on) is not None
+        require(trainable, "training.device", self.trains_on, "'auto', 'cpu', 'cuda' or 'cuda:N'")
+        available = _runtimes_of(self.device)
+        supported = bool(self.runtimes) and all(runtime in available for runtime in self.runtimes)
+        require(supported, "latency.runtimes", self.runtimes, f"a list of {', '.join(available)}")
+        distinct = len(set(self.runtimes)) == len(self.runtimes)
+        require(distinct, "latency.runtimes", self.runtimes, "a list that names each runtime once")
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON-ready values, in the layout of the TOML file."""
-        space = asdict(self.space)
-        data = asdict(self.data)
+        """The spec as a JSON-serialisable dict, in the layout of the TOML file; `parse_spec` reads it back."""
+        space, training = strict.plain(self.space), strict.plain(self.recipe)
+        del space["classes"]
+        name = space.pop("name")
         return {
             "name": self.name,
             "about": self.about,
@@ -95,14 +98,10 @@ class StudySpec:
             "seed": self.seed,
             "sampler": self.sampler,
             "input_size": self.input_size,
-            "space": {("base" if self.space.name in SPACES else "name"): self.space.name}
-            | {key: _plain(space[key]) for key in ("granularity", *CHOICES)},
-            "limits": {key: value for key, value in asdict(self.limits).items() if value is not None},
-            "data": {key: _plain(value) for key, value in data.items() if value is not None}
-            | ({} if self.flip is None else {"flip": self.flip})
-            | ({"caveat": self.caveat} if self.caveat else {}),
-            "training": {("recipe" if key == "name" else key): value for key, value in asdict(self.recipe).items()}
-            | {"device": self.trains_on}
+            "space": {"base" if name in SPACES else "name": name, **space},
+            "limits": _given(strict.plain(self.limits)),
+            "data": _given(strict.plain(self.data) | {"flip": self.flip, "caveat": self.caveat or None}),
+            "training": {"recipe": training.pop("name"), **training, "device": self.trains_on}
             | ({"rungs": list(self.rungs)} if self.rungs else {}),
             "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},
         }
@@ -142,21 +141,21 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
 
 
 def stored_spec(document: Mapping[str, Any], classes: int) -> StudySpec:
-    """The spec that a study has stored, with the number of classes of its images.
+    """Parse the spec that a study stored; `classes` is the number of classes of its images.
 
-    It may break rules that are younger than the study, which can still be read then; launching it checks them.
+    Only keys and types are checked, so that rules added since then do not make the study unreadable.
     """
     return _parsed(document, classes, stored=True)
 
 
 def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> StudySpec:
-    """The study spec in a document: each table holds the fields of one record and a few of the study's own."""
+    """Parse a document, in which each table holds the fields of one record and a few of StudySpec itself."""
     top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size")
     strict.known(document, (*top, "space", "limits", "data", "training", "latency"))
     values = {key: document[key] for key in top if key in document}
 
     def table(key: str, record: type, *others: str) -> dict[str, Any]:
-        """A table of the document that holds the fields of a record, and others."""
+        """One table of the document; its keys are the fields of `record` and `others`."""
         found = document.get(key, {})
         require(isinstance(found, Mapping), key, found, f"a table, [{key}]")
         hidden = {Space: ("classes",), Recipe: ("name",)}.get(record, ())
@@ -193,18 +192,14 @@ def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> Study
     return strict.read(values, StudySpec, stored=stored)
 
 
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    """The values that are set."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def _runtimes_of(device: str) -> tuple[str, ...]:
-    """Runtimes of the device of a name, the default first."""
+    """Runtimes of a device, the default first; raises InputError for an invalid name."""
     try:
         return device_named(device).runtimes
     except InputError as error:
         raise InputError(f"latency.device: {error}") from None
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - any field's value
-    """Tuples as lists and paths as text, at every depth."""
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return str(value) if isinstance(value, Path) else value

@@ -35,7 +35,9 @@ CLEAN = (
     "tests/notebooks_tests",
     "tests/search_tests/samplers",
     "tests/search_tests/training",
+    "tests/space_tests",
     "tests/test_project.py",
+    "tests/threshnet_tests",
     "threshnet",
 )
 

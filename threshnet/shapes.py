@@ -1,7 +1,8 @@
-"""THE walk: a spec and an input size become rows, a straight-line program that everything else reads.
+"""The walk: turns a spec and an input size into rows, the straight-line program that everything else reads.
 
-Each row is one leaf module. It reads the channel-wise concatenation of the outputs of its source rows, in order. The
-module builder runs the rows, the cost counters add them up, the pictures draw them; none of them knows a spec's fields.
+Each row is one leaf module. Its input is the channel-wise concatenation of the outputs of its source rows, in order.
+The module builder runs the rows, the cost counters add them up, and the exporters write them as code; none of them
+reads the fields of a spec.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from threshnet.spec import BlockSpec, NetworkSpec
 from threshnet.units import Conv, unit_named
 
 Op = Literal["conv", "norm", "relu", "relu6", "max_pool", "dropout", "avg_pool", "flatten", "linear"]
-IMAGE = -1  # the source that stands for the input image
+IMAGE = -1  # the source index of the input image
 IMAGE_CHANNELS = 3
 
 
@@ -21,7 +22,7 @@ IMAGE_CHANNELS = 3
 class Row:
     """One leaf module of the network, with its inputs and its output."""
 
-    # Its place in the network, e.g. "block2_layer3_conv1"; unique.
+    # Unique name by position, e.g. "block2_layer3_conv1".
     name: str
     op: Op
     # Rows whose outputs it reads, concatenated in this order; IMAGE (-1) is the input.
@@ -65,7 +66,7 @@ def walk(spec: NetworkSpec, input_size: int) -> tuple[Row, ...]:
 
 
 def smallest_input(spec: NetworkSpec) -> int:
-    """The smallest square input, in pixels, that survives all pools of the network."""
+    """The smallest valid size of a square input, pixels."""
     size = 1
     for block in reversed(spec.blocks):
         size *= 2 if block.pool else 1
@@ -101,7 +102,7 @@ class _Walker:
         size_out = 1 if op == "avg_pool" else _size_out(size_in, kernel, stride)
         if size_out < 1:
             raise InputError(
-                f"input size {self.input_size} is too small: {name} would pool {size_in}x{size_in} pixels away; "
+                f"input size {self.input_size} is too small: {name} leaves no pixels of a {size_in}x{size_in} map; "
                 f"use a larger input or fewer pools"
             )
         channels = channels_in if channels_out is None else channels_out
@@ -115,7 +116,7 @@ class _Walker:
         return self.add(f"{prefix}_act{number}", self.spec.activation, (node,), block=block, layer=layer)
 
     def layer(self, number: int, layer: int, block: BlockSpec, width: int, oldest_first: Sequence[int]) -> int:
-        """The rows of one layer on its sources; returns the last row's index."""
+        """Add the rows of one layer; returns the index of its last row."""
         unit, prefix = unit_named(block.unit), f"block{number}_layer{layer}"
         sources = tuple(oldest_first if unit.sources == "oldest first" else reversed(oldest_first))
         convs = norms = 0
@@ -131,7 +132,7 @@ class _Walker:
         return node
 
     def block(self, number: int, block: BlockSpec, entry: int, dropout: float) -> int:
-        """The block's layers, transition and pool; returns the last row's index."""
+        """Add the rows of a block's layers, transition and pool; returns the index of the last row."""
         nodes = [entry]
         for layer, (links, width) in enumerate(zip(block.links, block.widths, strict=True), start=1):
             nodes.append(self.layer(number, layer, block, width, [nodes[n] for n in links]))
@@ -146,6 +147,6 @@ class _Walker:
 
 
 def _size_out(size: int, kernel: int, stride: int) -> int:
-    """Edge after a window: 3x3 is padded by 1, 2x2 and 1x1 are not padded."""
+    """Output size of a convolution or pool; 3x3 kernels are padded by 1, others are not padded."""
     padding = 1 if kernel == 3 else 0
     return (size + 2 * padding - kernel) // stride + 1

@@ -1,4 +1,4 @@
-"""The network as data: frozen records that say everything about a network and validate themselves."""
+"""Networks as data: frozen, self-validating records that describe a network completely."""
 
 import hashlib
 import json
@@ -16,7 +16,6 @@ Activation = Literal["relu", "relu6"]
 MAX_BLOCKS = 64
 MAX_LAYERS = 64
 MAX_WIDTH = 8192
-
 
 Width = Annotated[int, Range(1, MAX_WIDTH)]
 Multiplier = Annotated[float, Range(1, 4)]
@@ -53,13 +52,13 @@ class BlockSpec:
     growth: Width
     # Channels after the transition convolution.
     transition: Width
-    # What its layers are made of, a key of UNITS.
+    # The unit of its layers, a key of UNITS.
     unit: Unit = "conv"
     # Channels inside a unit that has a bottleneck; 0 for others.
     bottleneck_width: Annotated[int, Range(0, MAX_WIDTH)] = 0
     # Widening per harmonic link beyond the first, 1 to 4.
     multiplier: Multiplier = 1.0
-    # What the block hands on: every node with its input, or the odd layers and the last one without it.
+    # Nodes passed to the transition: all nodes including the input, or only the odd layers and the last one.
     output: Output = "all"
     # Whether a 2x2 max-pool follows the transition.
     pool: bool = False
@@ -98,7 +97,7 @@ class BlockSpec:
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """Nodes that the block hands to its transition, ascending."""
+        """Nodes that the block passes to its transition, ascending."""
         if self.output == "all":
             return tuple(range(self.depth + 1))
         return tuple(layer for layer in range(1, self.depth + 1) if layer % 2 or layer == self.depth)
@@ -128,23 +127,24 @@ class NetworkSpec:
             )  # the sum turns -0.0, which is written apart, into 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as JSON-ready values; `from_json` gives it back."""
+        """The spec as JSON-ready values; `from_json` restores it."""
         data: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         return data
 
     @staticmethod
     def from_json(data: object) -> "NetworkSpec":
-        """The spec that `to_json` wrote; InputError names an unknown, missing or wrong key."""
+        """Restore a spec from `to_json`; raises InputError for an unknown, missing or wrong key."""
         return strict.read(data, NetworkSpec)
 
     def fingerprint(self) -> str:
-        """Sixteen hex digits that are equal exactly for networks with the same layers, links, widths and dropouts.
+        """A hash of 16 hex digits, equal if and only if layers, links, widths and dropouts are the same.
 
-        Growth and multiplier enter through the widths they give, so two ways to write one network share a fingerprint.
+        Growth and multiplier count only through the resulting widths, so equal networks share a fingerprint even if
+        they are specified differently.
         """
-        essence = self.to_json()
-        for block, data in zip(self.blocks, essence["blocks"], strict=True):
+        canonical = self.to_json()
+        for block, data in zip(self.blocks, canonical["blocks"], strict=True):
             del data["growth"], data["multiplier"]
             data["widths"] = block.widths
-        text = json.dumps(essence, sort_keys=True, separators=(",", ":"))
+        text = json.dumps(canonical, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -25,7 +25,7 @@ MAX_SHOWN = 120  # characters of a value in a message
 
 Record = TypeVar("Record")
 Read = Callable[[object], Any]
-"""Takes a value as it should be in the record and returns it so; raises _Wrong."""
+"""Checks a value and converts it to the type of its field; raises _Wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Range:
     unit: str = ""
 
     def holds(self, value: float) -> bool:
-        """Return whether a number lies within the bounds."""
+        """True if a number is within the bounds."""
         return (
             (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
@@ -69,7 +69,7 @@ class Range:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class OneOf:
-    """The names that a text in a record may be, e.g. the keys of a dict, as it is when the text is checked."""
+    """The allowed values of a text in a record, e.g. the keys of a dict, looked up when the text is checked."""
 
     names: Collection[str]
 
@@ -89,12 +89,12 @@ class _Wrong(Exception):  # noqa: N818 - turned into an InputError before anyone
         self.message, self.keys = message, ""
 
     def below(self, key: str) -> "_Wrong":
-        """The same, seen from the record or list that holds the value under `key`, ".name" or "[index]"."""
+        """The error with `key` (".name" or "[index]") prepended to its keys, for the enclosing record or list."""
         self.keys = key + self.keys
         return self
 
     def error(self, path: str) -> InputError:
-        """The error to raise, seen from the document; `path` holds the keys of the record that was read."""
+        """The error to raise; `path` has the keys of the record in the document."""
         return InputError(self.message((path + self.keys).removeprefix(".")))
 
 
@@ -154,7 +154,7 @@ def plain(record: object) -> dict[str, Any]:
 
 
 def shown(value: object) -> str:
-    """A value as it stands in a message: one line, in short, tuples as lists."""
+    """Format a value for a message: one line, abbreviated, tuples as lists."""
     try:
         text = " ".join(_SHORT.repr(value).split())
     except Exception:  # the repr of any object may fail, that of a huge integer does
@@ -163,7 +163,7 @@ def shown(value: object) -> str:
 
 
 class _Short(reprlib.Repr):
-    """Values of any size in short."""
+    """Abbreviated representations of values of any size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -179,7 +179,9 @@ _SHORT = _Short()
 def _plain(value: object) -> object:
     if dataclasses.is_dataclass(value):
         return plain(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,7 +198,7 @@ class _Mode:
 
 @cache
 def _fields(record: type, mode: _Mode) -> dict[str, tuple[str, Read]]:
-    """The key of each field of a dataclass in messages, and what reads it."""
+    """The key in messages and the reader of each field of a dataclass."""
     found = {}
     for name, kind in get_type_hints(record, include_extras=True).items():
         key = next((extra.name for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, Key)), name)

@@ -29,13 +29,13 @@ class NormAct:
 class Unit:
     """One layer of a block; raises ValueError if its last convolution does not have the layer's width."""
 
-    # One clause: where it comes from.
+    # Its origin, as a clause.
     about: str
     # From the layer's sources, concatenated, to its output.
     parts: tuple[Conv | NormAct, ...]
     # The order in which the sources are concatenated.
     sources: Literal["oldest first", "nearest first"]
-    # What the published tables call a block of it.
+    # Name of a block of this unit in the published tables.
     block_name: str
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Unit:
 
     @property
     def has_bottleneck(self) -> bool:
-        """Return whether its blocks have a bottleneck width."""
+        """True if its blocks have a bottleneck width."""
         return any(isinstance(part, Conv) and part.channels == "bottleneck_width" for part in self.parts)
 
     @property
@@ -71,7 +71,7 @@ UNITS: dict[str, Unit] = {
 
 
 def unit_named(name: str) -> Unit:
-    """The unit called `name`; InputError lists the units there are."""
+    """The unit called `name`; raises InputError listing all units."""
     if name not in UNITS:
         raise InputError(f"unit = {name!r}: must be one of {', '.join(UNITS)}")
     return UNITS[name]

@@ -165,7 +165,7 @@ def test_encode_gives_a_network_back_or_refuses_it_in_one_line(spec: NetworkSpec
 
 
 def refusal(space: Space, spec: NetworkSpec) -> str | None:
-    """Why the space does not hold the network, or None where it does."""
+    """The reason for which the space does not contain the network, or None."""
     try:
         encode(space, spec)
     except InputError as error:

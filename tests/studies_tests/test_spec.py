@@ -297,7 +297,7 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
         (
             "input_size = 60\nspace.pools = [true]",
             lambda: spec(input_size=60, space=DEEP),
-            "input_size = 60: must be at least 61, the smallest input that any network of the space can take",
+            "input_size = 60: must be at least 61, as every network of the space pools a smaller input to nothing",
         ),
     ],
     "space": [

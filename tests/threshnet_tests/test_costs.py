@@ -67,7 +67,7 @@ def test_the_smallest_input_works_and_one_pixel_less_fails(spec: NetworkSpec) ->
     size = smallest_input(spec)
     assert all(row.size_out >= 1 for row in walk(spec, size))
     if size > 1:
-        with pytest.raises(InputError, match=f"input size {size - 1} is too small: .* pool 1x1 pixels away"):
+        with pytest.raises(InputError, match=f"input size {size - 1} is too small: .* leaves no pixels of a 1x1 map"):
             walk(spec, size - 1)
 
 

@@ -1,4 +1,4 @@
-"""Strict reading of records: every type of field, every way to be wrong, and where the message points."""
+"""Strict reading of records: every type of field, every kind of error, and the location in its message."""
 
 import json
 from dataclasses import FrozenInstanceError, dataclass, field
@@ -149,21 +149,21 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "said"), WRONG)
-def test_a_wrong_value_is_named_alike_from_a_table_and_from_python(change: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize(("change", "message"), WRONG)
+def test_a_wrong_value_is_named_alike_from_a_table_and_from_python(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as read:
         strict.read({"count": 1} | change, Outer)
-    assert str(read.value) == said
+    assert str(read.value) == message
     with pytest.raises(InputError) as read:
         strict.read({"count": 1} | change, Outer, "file.toml", "table")
-    path = said.replace("'", "'table.", 1) if "key '" in said else f"table.{said}"
-    assert str(read.value) == f"file.toml: {path}" or "inner.size = 7" in said
+    path = message.replace("'", "'table.", 1) if "key '" in message else f"table.{message}"
+    assert str(read.value) == f"file.toml: {path}" or "inner.size = 7" in message
     if not isinstance(change.get("inner", {}), dict):
-        said = said.replace("a table of keys", "of type Inner")
+        message = message.replace("a table of keys", "of type Inner")
     if "inners" not in change:
         with pytest.raises(InputError) as made:
             Outer(**{"count": 1} | change)
-        assert str(made.value) == said
+        assert str(made.value) == message
 
 
 def test_an_unknown_key_of_any_length_is_named_in_a_line() -> None:
@@ -184,13 +184,13 @@ def test_what_is_no_table_is_refused(document: object) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(FULL)), any_json())
 def test_any_value_is_read_or_refused_in_one_line(key: str, value: object) -> None:
-    said = ""
+    message = ""
     try:
         strict.read(FULL | {key: value}, Outer)
     except InputError as error:
-        said = str(error)
-    assert "\n" not in said
-    assert len(said) < 300
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 300
 
 
 class Odd:
@@ -201,7 +201,7 @@ class Odd:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ((1, (2, 3)), "[1, [2, 3]]"),
         (list(range(20)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]"),
@@ -209,8 +209,8 @@ class Odd:
         (Path("a b"), f"{Path('a b')!r}"),
     ],
 )
-def test_values_are_shown_in_short(value: object, said: str) -> None:
-    assert strict.shown(value) == said
+def test_values_are_shown_in_short(value: object, message: str) -> None:
+    assert strict.shown(value) == message
 
 
 @pytest.mark.parametrize("value", [Odd(), 10**5000], ids=["odd", "huge"])
@@ -219,7 +219,7 @@ def test_a_value_without_a_text_is_shown_by_its_type(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bounds", "whole", "said"),
+    ("bounds", "whole", "message"),
     [
         (Range(), True, "a whole number"),
         (Range(1, 64), True, "a whole number from 1 to 64"),
@@ -235,8 +235,8 @@ def test_a_value_without_a_text_is_shown_by_its_type(value: object) -> None:
         (Range(below=1), False, "a number below 1"),
     ],
 )
-def test_bounds_are_put_into_words(bounds: Range, whole: bool, said: str) -> None:
-    assert bounds.text("a whole number" if whole else "a number") == said
+def test_bounds_are_put_into_words(bounds: Range, whole: bool, message: str) -> None:
+    assert bounds.text("a whole number" if whole else "a number") == message
 
 
 def test_names_are_looked_up_when_a_value_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,13 +251,13 @@ def test_what_is_stored_is_read_without_the_rules_of_today() -> None:
     assert (read.share, read.ratio, read.pair, read.text, read.made) == (7.0, float("inf"), (1, 2), "text", ())
     assert [(inner.size, inner.word) for inner in read.inners] == [(7, "red"), (99, "green")]
     assert read.named == "three"
-    for wrong, said in (
+    for wrong, message in (
         ({"count": "3"}, "study: count = '3': must be a whole number"),
         ({}, "study: key 'count' is missing"),
         ({"count": 3, "colour": 1}, "study: unknown key 'colour'; allowed are count, "),
         ({"count": 3, "ratio": 10**400}, "study: ratio = "),
     ):
-        with pytest.raises(InputError, match=f"^{said}"):
+        with pytest.raises(InputError, match=f"^{message}"):
             strict.read(wrong, Outer, "study", stored=True)
 
 

@@ -143,7 +143,7 @@ def test_an_input_too_small_for_the_pools_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figure", "said"),
+    ("figure", "message"),
     [
         (("flips", 1.0, 0.5), "column = 'flips': must be one of params, flops, madd, memory_bytes, convs"),
         (("params", 0, 0.5), "value = 0: must be a number above 0"),
@@ -151,7 +151,7 @@ def test_an_input_too_small_for_the_pools_is_an_error() -> None:
         (("params", 1.0, -0.5), "rounding = -0.5: must be a number, at least 0"),
     ],
 )
-def test_a_wrong_figure_is_refused(figure: tuple[str, float, float], said: str) -> None:
+def test_a_wrong_figure_is_refused(figure: tuple[str, float, float], message: str) -> None:
     with pytest.raises(InputError) as caught:
         Figure(*figure)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
