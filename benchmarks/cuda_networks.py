@@ -123,27 +123,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = options("cuda_networks", "GPU time per image of the published networks, as Markdown; resumable.", goal)
     parser.add_argument("--device", default="cuda", help="cuda or cuda:N [cuda]")
     parser.add_argument("--precision", choices=get_args(Precision), default="fp32", help="[fp32]")
-    given = parser.parse_args(arguments)
-    if given.render:
-        publish(render, recorded(given.render), given.output)
+    args = parser.parse_args(arguments)
+    if args.render:
+        publish(render, recorded(args.render), args.output)
         return 0
     try:
-        device = cuda_device(given.device)
+        device = cuda_device(args.device)
         device.present()
     except InputError as error:
         sys.stderr.write(f"cuda_networks: {error}\n")
         return 2
     facts = gpu_facts(device)
-    protocol = replace(QUICK if given.quick else FULL, precision=given.precision)
-    cells = measure_all(device, facts, protocol, (given.output or OUTPUT).with_suffix(".jsonl"))
+    protocol = replace(QUICK if args.quick else FULL, precision=args.precision)
+    cells = measure_all(device, facts, protocol, (args.output or OUTPUT).with_suffix(".jsonl"))
     document = {
         "conditions": conditions_of(cells, facts),
         **facts,
         "protocol": protocol.to_json(),
         "cells": [asdict(cell) for cell in cells],
     }
-    publish(render, document, given.output)
-    return int(given.check and not reached(cells))
+    publish(render, document, args.output)
+    return int(args.check and not reached(cells))
 
 
 if __name__ == "__main__":

@@ -217,9 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{MAX_DIFFERENCE:.0%} and below the naive one"
     )
     parser = options("latency_repeatability", "Two latency passes over twelve networks, as Markdown.", goal)
-    given = parser.parse_args(arguments)
-    if given.render:
-        publish(render, recorded(given.render), given.output)
+    args = parser.parse_args(arguments)
+    if args.render:
+        publish(render, recorded(args.render), args.output)
         return 0
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = find_spec(STUDY)
@@ -238,8 +238,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "outcomes": {method: asdict(one) for method, one in agreements(rows).items()},
         "close_pairs": close_pairs(rows),
     }
-    publish(render, document, given.output)
-    return int(given.check and not reached(rows))
+    publish(render, document, args.output)
+    return int(args.check and not reached(rows))
 
 
 if __name__ == "__main__":

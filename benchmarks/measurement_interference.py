@@ -197,11 +197,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print and write the page; returns the exit status."""
     goal = f"no latency changes by more than {MAX_CHANGE:.0%} and training loses at most {MAX_LOSS:.0%} of its time"
     parser = options("measurement_interference", "Measuring latency during training, as Markdown.", goal)
-    given = parser.parse_args(arguments)
-    if given.render:
-        publish(render, recorded(given.render), given.output)
+    args = parser.parse_args(arguments)
+    if args.render:
+        publish(render, recorded(args.render), args.output)
         return 0
-    repeats = QUICK_REPEATS if given.quick else REPEATS
+    repeats = QUICK_REPEATS if args.quick else REPEATS
     study = find_spec(STUDY)
     spawn = multiprocessing.get_context("spawn")
     workers = [Worker(spawn.Value("d", 0.0), spawn.Value("d", 0.0), spawn.Event()) for _ in range(WORKERS)]
@@ -225,8 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "latency": [asdict(row) for row in rows],
         "pauses": asdict(cost),
     }
-    publish(render, document, given.output)
-    return int(given.check and not reached(rows, cost))
+    publish(render, document, args.output)
+    return int(args.check and not reached(rows, cost))
 
 
 if __name__ == "__main__":

@@ -42,13 +42,17 @@ SCREENSHOTS = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Take all screenshots and write them as PNG files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.page_pictures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("page", type=Path, help="HTML page written by `threshnet pareto STUDY --html`")
     parser.add_argument("--output", type=Path, required=True, help="folder for the screenshots")
-    given = parser.parse_args(arguments)
-    for name, data in pictures(given.page):
-        (given.output / f"{name}.png").write_bytes(data)
-        print(f"wrote {given.output / name}.png, {len(data) / 1000:.0f} kB")  # noqa: T201
+    args = parser.parse_args(arguments)
+    for name, data in pictures(args.page):
+        (args.output / f"{name}.png").write_bytes(data)
+        print(f"wrote {args.output / name}.png, {len(data) / 1000:.0f} kB")  # noqa: T201
 
 
 def pictures(page: Path) -> Iterator[tuple[str, bytes]]:

@@ -70,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     goal = f"ONNX Runtime is {GOAL:g} times as fast as eager PyTorch for each network, at batch 1 with one thread"
     parser = options("runtimes", "Latency of the ThreshNets on this CPU with each runtime, as Markdown.", goal)
     parser.add_argument("--threads", type=int, default=1, help="threads of each runtime [1]")
-    given = parser.parse_args(arguments)
-    if given.render:
-        publish(render, recorded(given.render), given.output)
+    args = parser.parse_args(arguments)
+    if args.render:
+        publish(render, recorded(args.render), args.output)
         return 0
-    if given.check and given.threads != 1:
-        parser.error(f"--check needs --threads 1, not {given.threads}")
+    if args.check and args.threads != 1:
+        parser.error(f"--check needs --threads 1, not {args.threads}")
     try:
-        protocol: Protocol = replace(QUICK if given.quick else FULL, threads=given.threads)
+        protocol: Protocol = replace(QUICK if args.quick else FULL, threads=args.threads)
     except InputError as error:
         parser.error(str(error))
     cells = [
@@ -85,17 +85,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for runtime in RUNTIMES
         for network in NETWORKS
         for batch in BATCHES
-        if not (given.quick and (runtime, batch) == LONG)
+        if not (args.quick and (runtime, batch) == LONG)
     ]
-    processor = f"{processor_name()} ({usable_processors()} processors, {given.threads} thread(s) used)"
+    processor = f"{processor_name()} ({usable_processors()} processors, {args.threads} thread(s) used)"
     document = {
         "conditions": conditions(processor, packages=PACKAGES),
         "protocol": protocol.to_json(),
         "cells": [asdict(cell) for cell in cells],
         "eager_over_onnxruntime": speedups(cells),
     }
-    publish(render, document, given.output)
-    return int(given.check and not reached(cells))
+    publish(render, document, args.output)
+    return int(args.check and not reached(cells))
 
 
 if __name__ == "__main__":

@@ -294,27 +294,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = options("training_throughput", "Training throughput in images per second, as Markdown.", goal)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="an ImageFolder tree [the CIFAR-10 download]")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N [cpu]")
-    given = parser.parse_args(arguments)
-    if given.render:
-        publish(render, recorded(given.render), given.output)
+    args = parser.parse_args(arguments)
+    if args.render:
+        publish(render, recorded(args.render), args.output)
         return 0
-    plan, processors = plan_for(given.device, quick=given.quick), usable_processors()
+    plan, processors = plan_for(args.device, quick=args.quick), usable_processors()
     try:
-        split, images = images_for(plan, given.data)
+        split, images = images_for(plan, args.data)
     except InputError as error:
         sys.stderr.write(f"training_throughput: {error}\n")
         return 2
     chosen = [fastest(loop, plan, split, processors) for loop in LOOPS]
     rows = measure(chosen, plan, split)
-    gpu = [torch.cuda.get_device_name(given.device)] if torch.device(given.device).type == "cuda" else []
+    gpu = [torch.cuda.get_device_name(args.device)] if torch.device(args.device).type == "cuda" else []
     document = {
         "conditions": conditions(images, *gpu, f"{processor_name()} ({processors} processors)", packages=PACKAGES),
         "plan": asdict(plan),
-        "bf16": computes_bf16(torch.device(given.device)),
+        "bf16": computes_bf16(torch.device(args.device)),
         "loops": [asdict(row) for row in rows],
     }
-    publish(render, document, given.output)
-    return int(given.check and not reached(rows, given.device))
+    publish(render, document, args.output)
+    return int(args.check and not reached(rows, args.device))
 
 
 if __name__ == "__main__":

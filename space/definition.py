@@ -123,7 +123,7 @@ class Space:
 
     def choices(self) -> dict[str, Choice]:
         """Every choice by its parameter name, including fixed ones, always in the same order."""
-        found = {
+        choices = {
             "stem": Choice(self.stems),
             "activation": Choice(self.activations),
             "block_dropout": Choice(self.block_dropouts),
@@ -131,7 +131,7 @@ class Space:
             "blocks": Choice(self.blocks),
         }
         if self.granularity == "network":
-            found["width_threshold"] = Choice(self.width_thresholds)
+            choices["width_threshold"] = Choice(self.width_thresholds)
         for number in range(1, self.blocks[-1] + 1):
             per_block = {
                 "layers": self.layers,
@@ -144,8 +144,8 @@ class Space:
                 "transition": self.transitions,
                 "pool": self.pools,
             }
-            found |= {f"block{number}_{name}": Choice(values) for name, values in per_block.items()}
-        return found
+            choices |= {f"block{number}_{name}": Choice(values) for name, values in per_block.items()}
+        return choices
 
     def distributions(self) -> dict[str, IntDistribution]:
         """The Optuna distribution of every choice that is not fixed."""

@@ -65,7 +65,7 @@ def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
     """
     if spec.classes != space.classes:
         raise InputError(f"classes = {spec.classes}: the space {space.name!r} has {space.classes}")
-    wanted: dict[str, Value] = {
+    values: dict[str, Value] = {
         "stem": spec.stem,
         "activation": spec.activation,
         "block_dropout": spec.block_dropout,
@@ -73,25 +73,25 @@ def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
         "blocks": len(spec.blocks),
     }
     if space.granularity == "network":
-        wanted["width_threshold"] = _encode_width_threshold(space, spec)
+        values["width_threshold"] = _encode_width_threshold(space, spec)
     for number, block in enumerate(spec.blocks, start=1):
         prefix = f"block{number}_"
-        wanted[prefix + "layers"] = block.depth
-        wanted |= {prefix + name: value for name, value in _encode_thresholds(space, number, block.links).items()}
+        values[prefix + "layers"] = block.depth
+        values |= {prefix + name: value for name, value in _encode_thresholds(space, number, block.links).items()}
         for name in ("unit", "output", "growth", "transition", "pool"):
-            wanted[prefix + name] = getattr(block, name)
+            values[prefix + name] = getattr(block, name)
         if unit_named(block.unit).has_bottleneck:
-            wanted[prefix + "bottleneck_width"] = block.bottleneck_width
+            values[prefix + "bottleneck_width"] = block.bottleneck_width
         if any(harmonic_links(layer, nodes) > 1 for layer, nodes in enumerate(block.links, start=1)):
-            wanted[prefix + "multiplier"] = block.multiplier
+            values[prefix + "multiplier"] = block.multiplier
     params: dict[str, int] = {}
     choices = space.choices()
-    for name, value in wanted.items():
+    for name, value in values.items():
         if value not in choices[name].values:
             raise InputError(f"{name} = {value!r}: the space {space.name!r} allows {list(choices[name].values)}")
     for name, choice in choices.items():
         if len(choice.values) > 1:
-            params[name] = choice.code(wanted.get(name, choice.values[0]))
+            params[name] = choice.code(values.get(name, choice.values[0]))
     return params
 
 

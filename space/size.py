@@ -51,12 +51,12 @@ def _blocks_of(space: Space, depth: int) -> int:
 
 def _width_vectors(space: Space, depth: int, counts: Counts) -> int:
     """Distinct widths that growth and multiplier give to layers with these harmonic counts."""
-    found = set()
+    widths = set()
     for growth, multiplier in product(space.growths, space.multipliers):
         # Layer 2^(k - 1) of a harmonic block keeps k harmonic links, so this block shows the width of every count.
         block = BlockSpec(schedule((HARMONIC,) * depth), growth, transition=1, multiplier=multiplier)
-        found.add(tuple(block.widths[2 ** (count - 1) - 1] for count in sorted(counts)))
-    return len(found)
+        widths.add(tuple(block.widths[2 ** (count - 1) - 1] for count in sorted(counts)))
+    return len(widths)
 
 
 def _schedules(space: Space, depth: int) -> Counter[Counts]:
@@ -84,14 +84,14 @@ def _schedules(space: Space, depth: int) -> Counter[Counts]:
 
 def _layer_schedules(thresholds: tuple[int, ...], depth: int) -> Counter[Counts]:
     """As `_schedules`, with a threshold per layer."""
-    found: Counter[Counts] = Counter({Counts(): 1})
+    shorter: Counter[Counts] = Counter({Counts(): 1})
     for layer in range(1, depth + 1):
         options = Counter(harmonic_links(layer, nodes) for nodes in {kept_links(layer, t) for t in thresholds})
         longer: Counter[Counts] = Counter()
-        for (counts, schedules), (count, ways) in product(found.items(), options.items()):
+        for (counts, schedules), (count, ways) in product(shorter.items(), options.items()):
             longer[counts | {count}] += schedules * ways
-        found = longer
-    return found
+        shorter = longer
+    return shorter
 
 
 def _largest(thresholds: Iterable[int]) -> tuple[int, ...]:

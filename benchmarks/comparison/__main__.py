@@ -80,19 +80,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--caveat", default="", help="note shown above the results")
     parser.add_argument("--threads", type=int, default=1, help="training threads [1]")
     parser.add_argument("--only", choices=KINDS, help="only measure or only train in this run")
-    given = parser.parse_args(arguments)
-    if given.render:
-        publish(recorded(given.render), given.output)
+    args = parser.parse_args(arguments)
+    if args.render:
+        publish(recorded(args.render), args.output)
         return 0
-    torch.set_num_threads(given.threads)
-    protocols = QUICK if given.quick else FULL
-    kinds = KINDS[given.only] if given.only else [kind for several in KINDS.values() for kind in several]
+    torch.set_num_threads(args.threads)
+    protocols = QUICK if args.quick else FULL
+    kinds = KINDS[args.only] if args.only else [kind for several in KINDS.values() for kind in several]
     ledger = Ledger(RUNS / "ledger.jsonl", kinds)
     images = Images(
-        DataSettings("folder" if given.data else "cifar10", given.data, protocols.train, protocols.validation)
+        DataSettings("folder" if args.data else "cifar10", args.data, protocols.train, protocols.validation)
     )
     try:
-        by_key = {system.key: system for system in systems(given.networks)}
+        by_key = {system.key: system for system in systems(args.networks)}
     except InputError as error:
         parser.error(str(error))
     rows = []
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         pairs |= {key: pair} if pair else {}
     document = {
         "conditions": conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES),
-        "caveat": given.caveat,
+        "caveat": args.caveat,
         "protocols": {
             "recipe": asdict(protocols.recipe),
             "images": {"train": protocols.train, "validation": protocols.validation},
@@ -118,9 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows": [row.to_json() for row in rows],
         "pairs": pairs,
     }
-    publish(document, given.output)
+    publish(document, args.output)
     complete = all(row.complete for row in rows) and len(pairs) == len(list(pairs_claimed(list(by_key))))
-    return int(given.check and not complete)
+    return int(args.check and not complete)
 
 
 if __name__ == "__main__":

@@ -75,39 +75,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="rerun these strategies and replace their stored runs")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="seeds of each strategy [%(default)s]")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of tables and replays [the repository's]")
-    given = parser.parse_args(arguments)
-    names = given.strategies.split(",")
+    args = parser.parse_args(arguments)
+    names = args.strategies.split(",")
     if unknown := [name for name in names if name not in STRATEGIES]:
         parser.error(f"--strategies {unknown[0]}: must be among {', '.join(STRATEGIES)}")
-    earlier = recorded(given.render) if given.render else None
-    name = earlier["table"]["table"] if earlier else given.table
+    earlier = recorded(args.render) if args.render else None
+    name = earlier["table"]["table"] if earlier else args.table
     try:
-        table = read(given.folder / f"threshbench_{name}.jsonl")
+        table = read(args.folder / f"threshbench_{name}.jsonl")
     except (OSError, ValueError) as error:
         parser.error(f"--table {name}: {error}")
-    file = given.folder / f"search_efficiency_{name}.jsonl"
+    file = args.folder / f"search_efficiency_{name}.jsonl"
     stored = read_runs(file, table)
     differing: list[str] = []
-    if given.quick:
+    if args.quick:
         differing = differences(table, stored, [name for name in names if name not in SLOW])
         sys.stderr.writelines(f"differs: {line}\n" for line in differing)
     elif not earlier:
-        stored = {key: run for key, run in stored.items() if not (given.again and key[0] in names)}
-        todo = [(name, seed) for seed in range(given.seeds) for name in names if (name, seed) not in stored]
+        stored = {key: run for key, run in stored.items() if not (args.again and key[0] in names)}
+        todo = [(name, seed) for seed in range(args.seeds) for name in names if (name, seed) not in stored]
         write_runs(file, stored)
         add_runs(table, file, todo)
         stored = read_runs(file, table)
         write_runs(file, stored)
-    runs = [run for (name, seed), run in stored.items() if name in names and seed < given.seeds]
+    runs = [run for (name, seed), run in stored.items() if name in names and seed < args.seeds]
     if not runs:
-        parser.error(f"no runs of {given.strategies} are stored in {file}")
+        parser.error(f"no runs of {args.strategies} are stored in {file}")
     facts = earlier["conditions"] if earlier else conditions_of(runs, table)
-    publish(lambda _: markdown(runs, table, facts), document(runs, table, facts), given.output)
-    if given.output:
-        draw_figure(runs, table, given.output.with_suffix(".png"))
-    if given.check and OURS not in by_strategy(runs):
+    publish(lambda _: markdown(runs, table, facts), document(runs, table, facts), args.output)
+    if args.output:
+        draw_figure(runs, table, args.output.with_suffix(".png"))
+    if args.check and OURS not in by_strategy(runs):
         sys.stderr.write(f"--check: no runs of {OURS!r} are stored\n")
-    return int(bool(differing) or (given.check and not reached(runs, len(table.entries))))
+    return int(bool(differing) or (args.check and not reached(runs, len(table.entries))))
 
 
 def draw_figure(runs: Sequence[Run], table: Table, path: Path) -> None:

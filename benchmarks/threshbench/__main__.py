@@ -104,18 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="the table [the one in the repository]")
     parser.add_argument("--quick", action="store_true", help=f"record at most {QUICK} trainings and {QUICK} latencies")
     parser.add_argument("--check", action="store_true", help="exit status 1 unless the table is complete")
-    given = parser.parse_args(arguments)
-    images = TABLES[given.table]
-    name = "folder" if given.data else given.table
-    settings = DataSettings(name, path=given.data, train=images.train, validation=images.validation)
-    file = given.output or FOLDER / f"threshbench_{given.table}.jsonl"
-    most = QUICK if given.quick else None
+    args = parser.parse_args(arguments)
+    images = TABLES[args.table]
+    name = "folder" if args.data else args.table
+    settings = DataSettings(name, path=args.data, train=images.train, validation=images.validation)
+    file = args.output or FOLDER / f"threshbench_{args.table}.jsonl"
+    most = QUICK if args.quick else None
     specs, lines = networks(), read_lines(file)
     if not lines:
         data = load_search(settings, INPUT_SIZE)
         about = {
-            "table": given.table,
-            "caveat": given.caveat or DATASETS[name].caveat,
+            "table": args.table,
+            "caveat": args.caveat or DATASETS[name].caveat,
             "images": identity(data),
             "flip": images.flip,
             "rungs": RUNGS,
@@ -133,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         recorded = read(file)
     except ValueError as error:
         sys.stderr.write(f"{error}\n")
-        return int(given.check)
+        return int(args.check)
     sys.stdout.write(summary(recorded) + "\n")
     return 0
 

@@ -1,4 +1,4 @@
-"""Choices, spaces and limits: what they allow and what they refuse."""
+"""Choices, spaces and limits: valid and invalid values."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -67,14 +67,14 @@ def test_parameter_names_depend_on_the_space_alone(granularity: Granularity) -> 
     assert {name for name in names if "threshold" in name or "switch" in name} == thresholds
 
 
-def test_a_fixed_choice_is_no_parameter() -> None:
+def test_a_fixed_choice_is_not_a_parameter() -> None:
     fixed = replace(DEFAULT, activations=("relu",), multipliers=(1.7,), head_dropouts=(0.0,))
     left = set(DEFAULT.distributions()) - set(fixed.distributions())
     assert left == {"activation", "head_dropout", *(f"block{n}_multiplier" for n in range(1, 7))}
     assert set(fixed.choices()) == set(DEFAULT.choices())
 
 
-def test_built_in_spaces_go_by_their_names() -> None:
+def test_built_in_spaces_are_found_by_name() -> None:
     assert SPACES == {"default": DEFAULT, "small-images": SMALL_IMAGES}
 
 
@@ -120,7 +120,7 @@ def test_bad_spaces_are_refused_in_one_line(fields: dict[str, Any], message: str
     assert "\n" not in str(caught.value)
 
 
-def test_lists_are_taken_for_tuples() -> None:
+def test_lists_are_converted_to_tuples() -> None:
     lists: dict[str, Any] = {"layers": [1, 2], "multipliers": [1], "stems": [StemSpec()]}
     space = replace(DEFAULT, **lists)
     assert (space.layers, space.multipliers, space.stems) == ((1, 2), (1.0,), (StemSpec(),))
@@ -136,7 +136,7 @@ def test_lists_are_taken_for_tuples() -> None:
         ((True,), (3,), (StemSpec(),), 29),
     ],
 )
-def test_the_smallest_input_is_what_some_network_takes(
+def test_some_network_accepts_the_smallest_input(
     pools: tuple[bool, ...], blocks: tuple[int, ...], stems: tuple[StemSpec, ...], pixels: int
 ) -> None:
     space = replace(DEFAULT, pools=pools, blocks=blocks, stems=stems)
@@ -164,6 +164,6 @@ def test_limits_are_relative_excesses() -> None:
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), True, "1M"])
 @pytest.mark.parametrize("field", ["params", "macs", "memory_bytes", "latency_ms"])
-def test_limits_must_be_above_nothing(field: str, value: float) -> None:
+def test_limits_must_be_above_zero(field: str, value: float) -> None:
     with pytest.raises(InputError, match=f"limits.{field} = .*: must be a (finite )?number above 0"):
         Limits(**{field: value})

@@ -1,4 +1,4 @@
-"""Between parameters and networks: every way there and back."""
+"""Conversion between parameters and networks, in both directions."""
 
 from dataclasses import replace
 from itertools import product
@@ -39,7 +39,7 @@ def points(draw: st.DrawFn, space: Space) -> dict[str, int]:
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("space", [DEFAULT, SMALL_IMAGES], ids=lambda space: space.name)
 @pytest.mark.parametrize("name", SPECS)
-def test_named_networks_are_points(name: str, space: Space, granularity: Granularity) -> None:
+def test_named_networks_are_in_the_spaces(name: str, space: Space, granularity: Granularity) -> None:
     space = replace(space, granularity=granularity)
     params = encode(space, SPECS[name])
     assert set(params) == set(space.distributions())
@@ -52,7 +52,7 @@ def test_named_networks_are_points(name: str, space: Space, granularity: Granula
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_points_come_back_as_the_same_network(granularity: Granularity, data: st.DataObject) -> None:
+def test_points_survive_a_round_trip(granularity: Granularity, data: st.DataObject) -> None:
     space = replace(SMALL_IMAGES, granularity=granularity)
     params = data.draw(points(space))
     spec = decode(space, params)
@@ -77,7 +77,7 @@ THRESHOLD_NAMES = {
 def test_encode_gives_the_largest_thresholds(
     granularity: Granularity, thresholds: tuple[int, ...], data: st.DataObject
 ) -> None:
-    """Brute force: of all thresholds that give this network's block, none comes after those of encode."""
+    """Compared with brute force over all thresholds that give the same block."""
     one_block = replace(TINY, granularity=granularity, thresholds=thresholds, blocks=(1,), layers=(1, 3, 4))
     params = data.draw(points(one_block))
     spec = decode(one_block, params)
@@ -94,8 +94,8 @@ def test_encode_gives_the_largest_thresholds(
         assert all(max(column) == encoded[name] for name, column in zip(names, zip(*same, strict=True), strict=True))
 
 
-def test_dense_is_written_as_the_largest_threshold_with_its_links() -> None:
-    """Layer 1 of a dense block is a chain too, layer 2 harmonic too."""
+def test_dense_is_encoded_as_the_largest_threshold_with_its_links() -> None:
+    """Layer 1 of a dense block is also a chain, and layer 2 is also harmonic."""
     spec = replace(SPECS["threshnet79"], blocks=SPECS["threshnet79"].blocks[:4])
     params = encode(replace(DEFAULT, granularity="layer"), spec)
     assert [params[f"block1_threshold{layer}"] for layer in range(1, 7)] == [3, 2, 0, 0, 0, 0]
@@ -133,8 +133,8 @@ def test_any_width_threshold_between_256_and_288_gives_the_paper_networks(name: 
 
 @settings(max_examples=40, deadline=None)
 @given(networks(max_blocks=3, max_depth=6), st.sampled_from(GRANULARITIES))
-def test_encode_gives_a_network_back_or_refuses_it_in_one_line(spec: NetworkSpec, granularity: Granularity) -> None:
-    """Whatever the values: a space is widened until only the granularity can refuse."""
+def test_encode_round_trips_or_raises_one_line(spec: NetworkSpec, granularity: Granularity) -> None:
+    """The space allows all values of the network, so only the granularity can fail to express it."""
     space = replace(
         DEFAULT,
         granularity=granularity,
@@ -187,7 +187,7 @@ SWITCHED = schedule((DENSE,) * 4 + (CHAIN,) * 4)
         (((0,), (1,), (0, 2)), set()),
     ],
 )
-def test_granularities_express_what_they_can(links: tuple[tuple[int, ...], ...], expressed_by: set[str]) -> None:
+def test_each_granularity_expresses_its_links(links: tuple[tuple[int, ...], ...], expressed_by: set[str]) -> None:
     one = replace(SPECS["threshnet79"].blocks[0], links=links)
     spec = replace(SPECS["threshnet79"], blocks=(one, *SPECS["threshnet79"].blocks[1:]))
     for granularity in GRANULARITIES:
@@ -212,12 +212,12 @@ def test_granularities_express_what_they_can(links: tuple[tuple[int, ...], ...],
         ({"blocks": SPECS["threshnet79"].blocks[:2]}, r"blocks = 2: the space 'default' allows \[4, 5, 6\]"),
     ],
 )
-def test_what_a_space_does_not_hold_is_named(fields: dict[str, Any], message: str) -> None:
+def test_a_value_outside_the_space_is_named(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         encode(DEFAULT, replace(SPECS["threshnet79"], **fields))
 
 
-def test_a_block_that_a_space_does_not_hold_is_named() -> None:
+def test_a_block_outside_the_space_is_named() -> None:
     blocks = SPECS["threshnet79"].blocks
     wider = replace(SPECS["threshnet79"], blocks=(*blocks[:2], replace(blocks[2], growth=33), *blocks[3:]))
     with pytest.raises(InputError, match="block3_growth = 33: the space 'default' allows"):
@@ -241,7 +241,7 @@ def test_bad_parameters_are_named() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(points(SMALL_IMAGES), points(SMALL_IMAGES))
-def test_parameters_without_effect_have_none(params: dict[str, int], others: dict[str, int]) -> None:
+def test_parameters_of_missing_blocks_have_no_effect(params: dict[str, int], others: dict[str, int]) -> None:
     depth = SMALL_IMAGES.choices()["blocks"].value(params["blocks"])
     beyond = {name: value for name, value in others.items() if name.startswith("block") and name[5].isdigit()}
     beyond = {name: value for name, value in beyond.items() if int(name[5]) > depth}
@@ -250,7 +250,7 @@ def test_parameters_without_effect_have_none(params: dict[str, int], others: dic
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-def test_suggest_asks_for_all_parameters(granularity: Granularity) -> None:
+def test_suggest_uses_all_parameters(granularity: Granularity) -> None:
     space = replace(DEFAULT, granularity=granularity)
     params = encode(space, SPECS["threshnet95"])
     trial = optuna.trial.FixedTrial(params)

@@ -1,4 +1,4 @@
-"""The size of a space, counted, against the networks that enumeration finds."""
+"""The counted size of a space, compared with enumeration."""
 
 import time
 from dataclasses import replace
@@ -36,7 +36,7 @@ ONE = replace(
 
 
 def enumerated(space: Space) -> Size:
-    """Every point decoded; the different fingerprints counted."""
+    """Count points and distinct fingerprints by decoding every point."""
     codes = {name: range(d.low, d.high + 1) for name, d in space.distributions().items()}
     points = list(product(*codes.values()))
     return Size(len(points), len({decode(space, dict(zip(codes, p, strict=True))).fingerprint() for p in points}))
@@ -75,15 +75,15 @@ WIDENED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("fields", WIDENED, ids=range(len(WIDENED)))
-def test_the_count_is_what_enumeration_finds(fields: dict[str, Any], granularity: Granularity) -> None:
+def test_the_count_equals_that_of_enumeration(fields: dict[str, Any], granularity: Granularity) -> None:
     space = replace(ONE, **{"granularity": granularity, **fields})
     assert size(space) == enumerated(space)
 
 
 def some(values: tuple[Any, ...], most: int) -> st.SearchStrategy[tuple[Any, ...]]:
-    """One to `most` different values, in their order."""
+    """One to `most` distinct values in their original order."""
     chosen = st.lists(st.sampled_from(values), min_size=1, max_size=most, unique=True)
-    return chosen.map(lambda found: tuple(value for value in values if value in found))
+    return chosen.map(lambda subset: tuple(value for value in values if value in subset))
 
 
 @settings(max_examples=60, deadline=None)
@@ -108,7 +108,7 @@ def test_any_small_space_is_counted_exactly(fields: dict[str, Any]) -> None:
     assert size(space) == enumerated(space)
 
 
-def test_choices_without_effect_add_points_and_no_networks() -> None:
+def test_choices_without_effect_add_points_but_no_networks() -> None:
     chain = replace(ONE, layers=(4,), thresholds=(3,))
     more = replace(chain, multipliers=(1.0, 1.3, 1.7), bottleneck_widths=(8, 16))
     assert size(chain) == Size(1, 1)
@@ -124,6 +124,6 @@ def test_built_in_spaces_are_counted_in_seconds(name: str, granularity: Granular
     assert 10**30 < found.networks < found.points
 
 
-def test_finer_granularities_hold_more_networks() -> None:
+def test_finer_granularities_contain_more_networks() -> None:
     block, schedule, layer = (size(replace(DEFAULT, granularity=g)).networks for g in GRANULARITIES[1:])
     assert block < schedule < layer

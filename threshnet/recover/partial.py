@@ -103,7 +103,7 @@ def extend(frame: Frame, runs: dict[State, PartialNetworks], position: int, most
     growths = np.array(
         [frame.template.growths.index(growth) if harmonic else 0 for _, growth in options], dtype=np.int8
     )
-    found: dict[State, list[PartialNetworks]] = {}
+    extensions: dict[State, list[PartialNetworks]] = {}
     for state, before in runs.items():
         if harmonic:
             left, right = np.nonzero(before.last[:, None] <= growths)
@@ -119,10 +119,10 @@ def extend(frame: Frame, runs: dict[State, PartialNetworks], position: int, most
             code = ((2 * option + pool) * len(frame.template.transitions) + width).astype(np.int16)
             last = growths[option] if harmonic else before.last[run]
             first = last if opens else before.first[run]
-            found.setdefault(onto, []).append(
+            extensions.setdefault(onto, []).append(
                 PartialNetworks(sums[:, kept], np.vstack([before.codes[:, run], code]), first, last)
             )
-    return {state: concatenate(parts) for state, parts in found.items()}
+    return {state: concatenate(parts) for state, parts in extensions.items()}
 
 
 def concatenate(parts: list[PartialNetworks]) -> PartialNetworks:
