@@ -122,8 +122,8 @@ def markdown(
             "without resizing, 10 classes, n = 1 training each. The published recipe has 200 epochs of 50,000 images; "
             "a short training favours networks that learn quickly.",
             *lower_rates(rows),
-            "- Test error: on the whole test split, which was not used for any decision. The intervals are binomial and "
-            "do not include seed-to-seed variance.",
+            "- Test error: on the whole test split, which was not used for any decision. The intervals are binomial "
+            "and do not include seed-to-seed variance.",
             f"- Latency: ONNX Runtime, {protocols.latency.threads} thread(s), batch {protocols.latency.batch}, fp32, "
             "32x32 input, measured in rounds with the reference network; ! marks a reading with warnings (below).",
             "- The baselines are the ImageNet networks of torchvision and timm, which reduce a 32x32 image to one "
