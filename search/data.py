@@ -13,7 +13,7 @@ from torch import Tensor, from_numpy
 from search.datasets.images import Progress, Source, decode, folder_classes, no_progress, shuffled, stratified
 from search.datasets.named import DATASETS
 from threshnet import strict
-from threshnet.errors import InputError
+from threshnet.errors import InputError, require
 from threshnet.strict import OneOf, Range
 
 __all__ = [
@@ -53,7 +53,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         strict.check(self, "data")
         given = self.path is not None or DATASETS[self.name].home is not None
-        strict.require(given, "data.path", self.path, f"the folder of images, which the data set {self.name!r} needs")
+        require(given, "data.path", self.path, f"the folder of images, which the data set {self.name!r} needs")
 
     @property
     def title(self) -> str:

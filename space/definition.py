@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from optuna.distributions import IntDistribution
 
 from threshnet import strict
+from threshnet.errors import require
 from threshnet.schedules import CHAIN, DENSE
 from threshnet.shapes import smallest_input
 from threshnet.spec import (
@@ -111,9 +112,9 @@ class Space:
         for name in CHOICES:
             values = getattr(self, name)
             different = len(values) > 0 and len(set(values)) == len(values)
-            strict.require(different, f"space.{name}", values, "a list of one or more different values")
+            require(different, f"space.{name}", values, "a list of one or more different values")
             rising = name not in ORDERED or list(values) == sorted(values)
-            strict.require(rising, f"space.{name}", values, "in ascending order")
+            require(rising, f"space.{name}", values, "in ascending order")
 
     @property
     def smallest_input(self) -> int:

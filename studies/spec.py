@@ -16,8 +16,8 @@ from search.training.recipes import FAST, RECIPES, Recipe
 from space import DEFAULT, SPACES, Limits, Space
 from threshnet import strict
 from threshnet.bounds import MAX_INPUT
-from threshnet.errors import InputError
-from threshnet.strict import Key, OneOf, Range, require
+from threshnet.errors import InputError, require
+from threshnet.strict import Key, OneOf, Range
 
 BUILT_IN = Path(__file__).parent / "builtin"
 # A name becomes part of folders and commands.

@@ -11,8 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
-from threshnet.errors import InputError
-from threshnet.strict import require
+from threshnet.errors import InputError, require
 
 FORMS = "an Optuna URL, e.g. sqlite:///threshnet.db, or journal:PATH"
 

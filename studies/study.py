@@ -29,10 +29,9 @@ from studies.environment import environment
 from studies.spec import StudySpec, find_spec, stored_spec
 from studies.storage import open_storage, reason, shown
 from threshnet.drawing import schedule_svg
-from threshnet.errors import InputError
+from threshnet.errors import InputError, require
 from threshnet.named import NAMED
 from threshnet.spec import NetworkSpec
-from threshnet.strict import require
 
 OBJECTIVES = ["error (%)", "latency (ms)"]
 

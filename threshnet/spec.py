@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from threshnet import strict
+from threshnet.errors import require
 from threshnet.schedules import harmonic_links
-from threshnet.strict import OneOf, Range, require
+from threshnet.strict import OneOf, Range
 from threshnet.units import UNITS, unit_named
 
 Unit = Annotated[str, OneOf(UNITS)]

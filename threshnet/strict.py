@@ -9,7 +9,6 @@ path; a bool is not a number.
 import dataclasses
 import math
 import operator
-import reprlib
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,10 +17,9 @@ from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from threshnet.errors import InputError
+from threshnet.errors import InputError, shown
 
 MAX_FLOAT = sys.float_info.max  # `abs(x) <= MAX_FLOAT` is false for NaN, infinities and ints too large for a float
-MAX_SHOWN = 120  # characters of a value in a message
 
 Record = TypeVar("Record")
 Read = Callable[[object], Any]
@@ -30,12 +28,11 @@ Read = Callable[[object], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Bounds of a number in a record, None for no bound."""
+    """Bounds of a number in a record, None for no bound; `above` is used alone, `most` and `below` with `least`."""
 
-    # The least and the greatest number allowed.
     least: float | None = None
     most: float | None = None
-    # Numbers that are not allowed themselves, but all beyond them.
+    # These two exclude their value.
     above: float | None = None
     below: float | None = None
     # What is counted or measured, in the plural: "seconds".
@@ -53,18 +50,13 @@ class Range:
     def text(self, number: str) -> str:
         """The allowed numbers, in words; `number` is "a number" or "a whole number"."""
         noun = f"{number} of {self.unit}" if self.unit else number
-        if number == "a whole number" and self.least is not None and self.most == self.least + 1:
+        if self.least is None:
+            return noun if self.above is None else f"{noun} above {self.above:g}"
+        if number == "a whole number" and self.most == self.least + 1:
             return f"{self.least:g} or {self.most:g}"
-        if self.least is not None and (self.most is not None or self.below is not None):
-            return (
-                f"{noun} from {self.least:g} to {f'{self.most:,}' if self.below is None else f'below {self.below:g}'}"
-            )
-        if self.least is not None or (self.most is not None and self.above is None):
-            return f"{noun}, at {f'most {self.most:,}' if self.least is None else f'least {self.least:g}'}"
-        above = [] if self.above is None else [f"above {self.above:g}"]
-        below = [] if self.below is None else [f"below {self.below:g}"]
-        most = [] if self.most is None else [f"at most {self.most:,}"]
-        return " ".join(filter(None, [noun, " and ".join(above + below + most)]))
+        if self.most is None and self.below is None:
+            return f"{noun}, at least {self.least:g}"
+        return f"{noun} from {self.least:g} to {f'{self.most:,}' if self.below is None else f'below {self.below:g}'}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,12 +127,6 @@ def check(record: object, path: str = "") -> None:
             object.__setattr__(record, name, found)
 
 
-def require(ok: bool, key: str, value: object, allowed: str) -> None:
-    """Raise InputError unless a value is `ok`; the message names key, value and what is allowed."""
-    if not ok:
-        raise InputError(f"{key} = {shown(value)}: must be {allowed}")
-
-
 def known(table: Mapping[str, object], allowed: tuple[str, ...], path: str = "") -> None:
     """Raise InputError for a key that is not allowed in the table at `path`."""
     for key in table:
@@ -151,29 +137,6 @@ def known(table: Mapping[str, object], allowed: tuple[str, ...], path: str = "")
 def plain(record: object) -> dict[str, Any]:
     """A dataclass as a JSON-serialisable dict; `read` parses it back."""
     return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}  # type: ignore[arg-type]
-
-
-def shown(value: object) -> str:
-    """Format a value for a message: one line, abbreviated, tuples as lists."""
-    try:
-        text = " ".join(_SHORT.repr(value).split())
-    except Exception:  # the repr of any object may fail, that of a huge integer does
-        return f"a {type(value).__name__}"
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
-
-
-class _Short(reprlib.Repr):
-    """Abbreviated representations of values of any size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxlevel, self.maxtuple, self.maxlist, self.maxstring, self.maxother = 3, 12, 12, 80, 80
-
-    def repr_tuple(self, x: tuple[Any, ...], level: int) -> str:
-        return self.repr_list(list(x), level)
-
-
-_SHORT = _Short()
 
 
 def _plain(value: object) -> object:

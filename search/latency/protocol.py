@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from threshnet import strict
+from threshnet.errors import require
 from threshnet.strict import Range
 
 Seconds = Annotated[float, Range(0, 3600, unit="seconds")]  # that a part of a measurement may take
@@ -53,10 +54,8 @@ class Protocol:
     def __post_init__(self) -> None:
         strict.check(self, "latency")
         discard, min_s = self.discard, self.min_s
-        strict.require(
-            discard < self.round_runs, "latency.discard", discard, f"below latency.round_runs = {self.round_runs}"
-        )
-        strict.require(min_s <= self.max_s, "latency.min_s", min_s, f"at most latency.max_s = {self.max_s}")
+        require(discard < self.round_runs, "latency.discard", discard, f"below latency.round_runs = {self.round_runs}")
+        require(min_s <= self.max_s, "latency.min_s", min_s, f"at most latency.max_s = {self.max_s}")
 
     def to_json(self) -> dict[str, object]:
         """Return the protocol as a dict that json.dumps takes."""

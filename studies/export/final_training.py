@@ -24,12 +24,12 @@ from studies.export.images import export_images
 from studies.export.score import Score, score_model
 from studies.study import LoadedStudy, flips
 from threshnet import strict
-from threshnet.errors import InputError
+from threshnet.errors import InputError, require
 from threshnet.export.folder import WEIGHTS
 from threshnet.network import ThreshNet, build
 from threshnet.shapes import walk
 from threshnet.spec_file import ResolvedNetwork
-from threshnet.strict import Range, require
+from threshnet.strict import Range
 
 HISTORY = "history.json"
 

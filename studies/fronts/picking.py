@@ -26,7 +26,7 @@ from search.pareto import Points, knee
 from search.records import Record, reading
 from studies.fronts.front import Front, nondominated
 from threshnet import strict
-from threshnet.errors import InputError
+from threshnet.errors import InputError, require
 from threshnet.strict import Range
 
 Floats = NDArray[np.float64]
@@ -144,9 +144,9 @@ def pick(front: Front, request: PickRequest, validation_images: int, training_no
     that each limit excludes.
     """
     whole = type(validation_images) is int and validation_images > 0
-    strict.require(whole, "validation_images", validation_images, "a whole number, at least 1")
+    require(whole, "validation_images", validation_images, "a whole number, at least 1")
     noisy = training_noise is None or (type(training_noise) in (int, float) and 0 <= training_noise <= 100)
-    strict.require(noisy, "training_noise", training_noise, "a number of percentage points from 0 to 100")
+    require(noisy, "training_noise", training_noise, "a number of percentage points from 0 to 100")
     feasible = [record for record in front.trained if record.state == "finished"]
     if not feasible:
         raise InputError(f"study {front.study!r}: nothing to pick, every trained network violates a constraint")

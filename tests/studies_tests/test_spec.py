@@ -19,7 +19,8 @@ from search.training.recipes import FAST, RECIPES, Recipe
 from space import DEFAULT, SPACES, Limits, Space
 from space.definition import Granularity
 from studies.spec import BUILT_IN, StudySpec, find_spec, parse_spec, read_spec, stored_spec
-from threshnet import InputError, StemSpec, strict
+from threshnet import InputError, StemSpec
+from threshnet.errors import shown
 
 TOMLS = sorted(BUILT_IN.glob("*.toml"))
 LEAST = 'name = "mine"\ntrials = 3\n'
@@ -247,7 +248,7 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
             (
                 f"name = {json.dumps(name)}",
                 lambda name=name: spec(name=name),
-                f"name = {strict.shown(name)}: {NAME_RULE}",
+                f"name = {shown(name)}: {NAME_RULE}",
             )
             for name in ("", "..", ".a", "-n5", "a/b", "../../x", "my study", "a:b", "x" * 81, "a\n", "~")
         ),
