@@ -13,6 +13,7 @@ import pytest
 import torch
 from search_tests.tiny import NETWORK, QUICK, SIZE
 
+from search.latency.devices.cpu import FROM_FILES
 from search.latency.devices.device import Device
 from search.latency.measure import bench, measure_on
 from search.latency.protocol import Protocol
@@ -108,7 +109,7 @@ def measures_a_file(device: Device, runtime: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         export_onnx(build(NETWORK), SIZE, file, batch=None)
-        if runtime in ("onnxruntime", "openvino"):
+        if runtime in FROM_FILES:
             _complete(measure_on(device, file, SIZE, runtime, QUICK), device, runtime, QUICK)
             return
         with pytest.raises(InputError, match="builds networks from specs"):
