@@ -73,8 +73,8 @@ class Space:
     name: str
     # Number of classes of every network; not a choice.
     classes: Classes
-    # How fine thresholds are: one width threshold per network, one threshold per block, two and the layer where they
-    # switch, or one per layer.
+    # Granularity of the thresholds: one width threshold per network, one threshold per block, two per block and the
+    # layer at which they switch, or one per layer.
     granularity: Granularity
     # Stems: tables with `widths` (two numbers of channels), `stride` (1 or 2) and `pool` (true or false).
     stems: tuple[StemSpec, ...]
@@ -86,7 +86,7 @@ class Space:
     layers: tuple[Annotated[int, Range(1, MAX_LAYERS)], ...]
     # Connection thresholds, 0 (dense) to 3 (chain); for the granularities block, schedule and layer.
     thresholds: tuple[Annotated[int, Range(DENSE, CHAIN)], ...]
-    # Width thresholds in channels: a block entered by fewer is dense, else harmonic; for the granularity network.
+    # Width thresholds: a block with fewer input channels is dense, otherwise harmonic; for the granularity network.
     width_thresholds: tuple[Annotated[int, Range(0)], ...]
     # Units of the layers.
     units: tuple[Unit, ...]

@@ -63,16 +63,15 @@ def _schedules(space: Space, depth: int) -> Counter[Counts]:
     """The number of distinct schedules of `depth` layers, by the harmonic counts that occur in them."""
     match space.granularity:
         case "network":
-            # Whether dense or harmonic, the harmonic links are the same; the links follow from the input width.
+            # Dense and harmonic blocks have the same harmonic counts; the input width decides which one it is.
             return Counter([_counts((HARMONIC,) * depth)])
         case "block":
             distinct = {_largest((threshold,) * depth) for threshold in space.thresholds}
             return Counter(_counts(thresholds) for thresholds in distinct)
         case "schedule":
             whole = {threshold: _largest((threshold,) * depth) for threshold in space.thresholds}
-            switches = range(
-                1, depth + 1
-            )  # a switch beyond the block gives one threshold throughout, which is included
+            # A switch beyond the block gives the same threshold in all layers, which switch 1 includes.
+            switches = range(1, depth + 1)
             distinct = {
                 whole[first][: switch - 1] + whole[rest][switch - 1 :]
                 for first, rest, switch in product(space.thresholds, space.thresholds, switches)
@@ -119,7 +118,8 @@ def _width_threshold_networks(space: Space) -> int:
     at_one: int = len(space.stems) * sum((total * len(space.transitions)) ** number for number in space.blocks)
     shared = 0
     for low, high in pairwise(space.width_thresholds):
-        # With an input width from `low` to below `high`, a block changes with T: only blocks that cannot change count.
+        # A block with low <= input width < high is harmonic for one T and dense for the other, so count such a block
+        # only if both are the same.
         inside = sum(low <= width < high for width in space.transitions)
         outside = len(space.transitions) - inside
         entered_inside = sum(low <= stem.widths[1] < high for stem in space.stems)

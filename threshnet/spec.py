@@ -123,9 +123,8 @@ class NetworkSpec:
         number = len(self.blocks)
         require(1 <= number <= MAX_BLOCKS, "blocks (their number)", number, f"1 to {MAX_BLOCKS}")
         for name in ("block_dropout", "head_dropout"):
-            object.__setattr__(
-                self, name, getattr(self, name) + 0.0
-            )  # the sum turns -0.0, which is written apart, into 0.0
+            # The sum turns -0.0 into 0.0, so that both have the same fingerprint.
+            object.__setattr__(self, name, getattr(self, name) + 0.0)
 
     def to_json(self) -> dict[str, Any]:
         """The spec as JSON-ready values; `from_json` restores it."""
