@@ -62,20 +62,23 @@ def network(seed: int) -> ThreshNet:
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(tmp_path_factory.mktemp("good") / "model", 1)
+    return exported(tmp_path_factory.mktemp("good") / "model", network(1))
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of the same network with other weights."""
-    return exported(tmp_path_factory.mktemp("other") / "model", 2)
+    """A folder of the same network with other weights and large logits."""
+    return exported(tmp_path_factory.mktemp("other") / "model", with_large_logits(2))
 
 
-def exported(folder: Path, seed: int) -> Path:
-    return exported_of(network(seed), folder)
+def with_large_logits(seed: int) -> ThreshNet:
+    model = network(seed)
+    with torch.no_grad():
+        model.get_parameter("head_linear.weight").mul_(10_000)
+    return model
 
 
-def exported_of(model: ThreshNet, folder: Path) -> Path:
+def exported(folder: Path, model: ThreshNet) -> Path:
     story = ModelInfo(title="Mine", origin="A test", input_size=SIZE)
     export_model(model, folder, story, noise(SIZE), lambda file: None)
     return folder
@@ -347,17 +350,13 @@ def test_files_may_differ_by_what_an_export_allows(good: Path, share: float, agr
     assert [found[file].ok for file in (ONNX, "model.pt2", INT8)] == [agrees, agrees, True]
 
 
-def test_a_network_with_large_logits_is_exported_and_good(tmp_path: Path) -> None:
-    model = network(1)
-    with torch.no_grad():
-        model.get_parameter("head_linear.weight").mul_(10_000)
-    exported_of(model, tmp_path / "model")
-    config = json.loads((tmp_path / "model" / "config.json").read_text())
+def test_a_network_with_large_logits_is_exported_and_good(other: Path) -> None:
+    config = json.loads((other / "config.json").read_text())
     assert config["title"] == "Mine"
-    assert all(checked.ok is not False for checked in check_folder(tmp_path / "model"))
+    assert all(checked.ok is not False for checked in check_folder(other))
     with torch.inference_mode():
-        expected = model(random_images(SIZE))
-    difference = np.abs(run_onnx(tmp_path / "model" / ONNX, random_images(SIZE)) - expected.numpy()).max()
+        expected = with_large_logits(2)(random_images(SIZE))
+    difference = np.abs(run_onnx(other / ONNX, random_images(SIZE)) - expected.numpy()).max()
     assert difference > TOLERANCE  # as a number; of logits so large it is a small share
 
 
