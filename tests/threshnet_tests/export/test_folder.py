@@ -205,7 +205,14 @@ def test_int8_logits_correlate_with_fp32(exported: Exported, model: ThreshNet) -
     assert np.abs(fp32 - int8).max() > TOLERANCE  # it is not the fp32 file
 
 
-def test_without_calibration_images_no_int8_file_remains(model: ThreshNet, tmp_path: Path) -> None:
+def test_without_calibration_images_no_int8_file_remains(
+    model: ThreshNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        reload, "isolated_logits", lambda folder, file, images: logits_of(model.eval(), torch.from_numpy(images))
+    )
+    for name in ("trace", "write_pt2", "write_onnx"):
+        monkeypatch.setattr(export, name, lambda *arguments, **options: None)
     (tmp_path / INT8).write_bytes(b"from an earlier export")
     exported = export_folder(model, SIZE, tmp_path, {"classes": []})
     assert exported.onnx_files == (ONNX,)
