@@ -305,7 +305,7 @@ def _literal(values: Collection[object]) -> Read:
 
 
 def _tuple(kinds: tuple[Any, ...], mode: _Mode) -> Read:
-    """The reader of a tuple: of one type and any length, or of one type per item."""
+    """The reader of a tuple of one type, of any or of a fixed length."""
     inner, length = _reader(kinds[0], mode), None if kinds[-1] is Ellipsis else len(kinds)
     allowed = "a list" if length is None else f"a list of {length} values"
     plain_kinds = {kinds[0]} if kinds[0] in (int, float, str, bool) else set()

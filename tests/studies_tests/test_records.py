@@ -82,16 +82,16 @@ ODD: tuple[object, ...] = (
 def test_any_value_of_any_field_is_taken_or_refused_in_one_line(record: Any) -> None:  # noqa: ANN401 - any record
     for field in dataclasses.fields(record):
         for value in ODD:
-            said = ""
+            message = ""
             try:
                 made = replace(record, **{field.name: value})
             except InputError as error:
-                said = str(error)
+                message = str(error)
             else:
                 assert hash(made) == hash(replace(made))
                 assert type(getattr(made, field.name)) not in (list, np.float64)
-            assert len(said.splitlines()) <= 1, (field.name, said)
-            assert len(said) < 400, (field.name, said)
+            assert len(message.splitlines()) <= 1, (field.name, message)
+            assert len(message) < 400, (field.name, message)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
