@@ -1,4 +1,4 @@
-"""Default locations below the working directory, and limits shared by all commands."""
+"""Default locations below the working directory."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Training recipes, as data."""
+"""Training recipes, as data, and their learning rates."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal

@@ -19,6 +19,7 @@ from threshnet.spec import BlockSpec
 
 # Okabe and Ito's colour-blind-safe blue and vermillion, on greys.
 BLUE, VERMILLION = "#0072B2", "#D55E00"
+FRONT = BLUE
 INK, SOFT, DOT, GRID = "#1F2933", "#52606D", "#8A97A6", "#E6EAEE"
 MOVED_EXTRA = 4  # pixels added to the symbol of a network that moved
 
@@ -49,7 +50,7 @@ def traces(panel: Panel) -> Iterator[go.Scatter]:
         marker = {"size": 8, "color": "white" if hollow else DOT, "line": {"width": 1.4, "color": DOT}}
         yield _markers(records, name, panel, marker)
     yield from _staircase(panel)
-    knee = {"size": 22, "symbol": "circle-open", "color": BLUE, "line": {"width": 1.6}}
+    knee = {"size": 22, "symbol": "circle-open", "color": FRONT, "line": {"width": 1.6}}
     x, y = front.knee.point
     yield go.Scatter(x=[x], y=[y], mode="markers", marker=knee, name="knee", showlegend=False, hoverinfo="skip")
     for hollow, name in ((False, "published network"), (True, "published, infeasible")):
@@ -166,17 +167,17 @@ def _staircase(panel: Panel) -> list[go.Scatter]:
         x=[first, first, None, last, panel.xs.high],
         y=[panel.ys.high, start, None, end, end],
         mode="lines",
-        line={"color": BLUE, "width": 1.5, "dash": "dot"},
+        line={"color": FRONT, "width": 1.5, "dash": "dot"},
         hoverinfo="skip",
         showlegend=False,
         name="edge",
     )
     marker = {
         "size": 11,
-        "color": ["white" if infeasible(record) else BLUE for record in front],
-        "line": {"width": 2, "color": BLUE},
+        "color": ["white" if infeasible(record) else FRONT for record in front],
+        "line": {"width": 2, "color": FRONT},
     }
-    line = {"color": BLUE, "width": 2.2, "shape": "hv"}
+    line = {"color": FRONT, "width": 2.2, "shape": "hv"}
     return [dots, _markers(front, "Pareto front", panel, marker, mode="lines+markers", line=line)]
 
 
@@ -198,7 +199,7 @@ def _labels(panel: Panel) -> Iterator[_Label]:
         text = title(point.record) + (panel.reconstructed if reconstructed(point.record) else "")
         yield _Label(point.record, text, {"size": 13, "color": VERMILLION}, required=True)
     text = "knee" if knee.named else f"knee: trial {knee.number}"
-    yield _Label(knee, text, {"size": 12, "color": BLUE}, required=True)
+    yield _Label(knee, text, {"size": 12, "color": FRONT}, required=True)
     others = [record for record in front.trained if not record.named and record.number != knee.number]
     for record in others:
         if record.number in panel.moved:
@@ -206,4 +207,4 @@ def _labels(panel: Panel) -> Iterator[_Label]:
             yield _Label(record, str(record.number), font, required=True)
     for record in others:
         if record.number not in panel.moved and record in front.front:
-            yield _Label(record, str(record.number), {"size": 11, "color": BLUE}, required=False)
+            yield _Label(record, str(record.number), {"size": 11, "color": FRONT}, required=False)

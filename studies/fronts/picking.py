@@ -34,7 +34,7 @@ Most = Annotated[float, Range(above=0)]
 Percent = Annotated[float, Range(0, unit="percent")]
 Rule = Literal["lowest error", "fastest", "knee"]
 
-DRAWS = 2000
+RESAMPLES = 2000  # of the readings, behind the confidence
 SEED = 0
 PRIOR = 2  # errors, and as many correct answers, that Agresti and Coull add
 MAX_OTHERS = 3  # alternatives that are reported
@@ -224,12 +224,12 @@ def noise_of(candidates: Sequence[Record], validation_images: int, training_nois
 def confidence(candidates: Sequence[Record], chosen: int, request: PickRequest, noise: Noise) -> Confidence:
     """The share of seeded resamples of the readings in which the rule picks `chosen`, and the alternatives."""
     points = points_of(candidates)
-    normal = np.random.default_rng(SEED).standard_normal((DRAWS, 2, len(candidates)))
+    normal = np.random.default_rng(SEED).standard_normal((RESAMPLES, 2, len(candidates)))
     latency = points[:, 0] + normal[:, 0] * np.where(normal[:, 0] < 0, noise.below_ms, noise.above_ms)
     error = np.clip(points[:, 1] + normal[:, 1] * noise.error, 0, 100)
     picks = Counter(choose(resampled, request) for resampled in np.stack([latency, error], axis=2))
-    others = [(candidates[each], n / DRAWS) for each, n in picks.most_common() if each not in (None, chosen)]
-    return Confidence(DRAWS, picks[chosen] / DRAWS, tuple(others[:MAX_OTHERS]), picks[None] / DRAWS)
+    others = [(candidates[each], n / RESAMPLES) for each, n in picks.most_common() if each not in (None, chosen)]
+    return Confidence(RESAMPLES, picks[chosen] / RESAMPLES, tuple(others[:MAX_OTHERS]), picks[None] / RESAMPLES)
 
 
 def limits_on(records: Sequence[Record], request: PickRequest) -> list[Limit]:
