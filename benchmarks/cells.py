@@ -45,7 +45,7 @@ def spec_of(network: str) -> NetworkSpec:
     return replace(named(network), classes=CLASSES)
 
 
-def measure_cell(device: Device | str, network: str, runtime: str, protocol: Protocol) -> Cell:
+def measure_cell(device: Device, network: str, runtime: str, protocol: Protocol) -> Cell:
     """Measure one cell and report it on standard error; a failed measurement gives a cell with its reason."""
     try:
         latency = measure_on(device, spec_of(network), INPUT_SIZE, runtime, protocol)

@@ -17,6 +17,7 @@ import optuna
 from scipy.stats import kendalltau
 
 from benchmarks.report import Document, conditions, digits, options, publish, recorded, table
+from search.latency.devices.cpu import Cpu
 from search.latency.measure import measure_on
 from search.latency.onnx_files import onnx_files
 from search.latency.probes.probe import load_onnxruntime, processor_name, usable_processors
@@ -105,7 +106,7 @@ def one_pass(
     """Latency of each network with (our, the naive) protocol, ms; `recalibrate` re-measures the reference network."""
     latencies = {}
     for name, spec in chosen.items():
-        ours = measure_on("cpu", spec, size, anew=recalibrate)
+        ours = measure_on(Cpu(), spec, size, recalibrate=recalibrate)
         recalibrate = False
         naive = naive_latency(spec, size)
         reading_warnings = "".join(f"; {warning}" for warning in ours.warnings)

@@ -22,6 +22,7 @@ import torch
 from benchmarks.cells import spec_of
 from benchmarks.report import Document, conditions, digits, options, publish, recorded, table
 from search.data import Split
+from search.latency.devices.named import device_named
 from search.latency.lease import shared
 from search.latency.measure import measure_on
 from search.latency.probes.probe import median_interval, processor_name, usable_processors
@@ -111,10 +112,11 @@ def train(worker: Worker) -> None:
 def interference(network: str, study: StudySpec, repeats: int, set_training: Callable[[bool], None]) -> Interference:
     """Measure a network alternately without and with training."""
     latencies: dict[bool, list[float]] = {False: [], True: []}
+    device = device_named(study.device)
     for repeat in range(repeats):
         for training in (False, True) if repeat % 2 == 0 else (True, False):
             set_training(training)
-            latency = measure_on(study.device, spec_of(network), study.input_size, study.runtimes[0], study.protocol)
+            latency = measure_on(device, spec_of(network), study.input_size, study.runtimes[0], study.protocol)
             latencies[training].append(latency.latency_ms)
         alone, during = latencies[False][-1], latencies[True][-1]
         sys.stderr.write(f"{network}: {alone:.3f} ms alone, {during:.3f} ms during training\n")
@@ -132,7 +134,7 @@ def pauses(workers: Sequence[Worker], study: StudySpec, repeats: int, set_traini
         before = _sum(workers, "waited_s")
         for runtime in study.runtimes:
             name = MEASURED[repeat % len(MEASURED)]
-            measure_on(study.device, spec_of(name), study.input_size, runtime, study.protocol)
+            measure_on(device_named(study.device), spec_of(name), study.input_size, runtime, study.protocol)
         time.sleep(SETTLE_S)  # a worker adds up its wait when it resumes
         waited.append((_sum(workers, "waited_s") - before) / WORKERS)
         sys.stderr.write(f"waited {waited[-1]:.2f} s\n")

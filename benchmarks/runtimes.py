@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 
 from benchmarks.cells import Cell, measure_cell, notes, ratio
 from benchmarks.report import Document, conditions, interval, options, publish, recorded, table
+from search.latency.devices.cpu import Cpu
 from search.latency.probes.probe import processor_name, usable_processors
 from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
 from threshnet.errors import InputError
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         parser.error(str(error))
     cells = [
-        measure_cell("cpu", network, runtime, replace(protocol, batch=batch))
+        measure_cell(Cpu(), network, runtime, replace(protocol, batch=batch))
         for runtime in RUNTIMES
         for network in NETWORKS
         for batch in BATCHES

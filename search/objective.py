@@ -17,7 +17,6 @@ from optuna.trial import FrozenTrial, TrialState
 from search import records
 from search.claims import claim, latest_trials, scores, stopped
 from search.data import SearchData, identity
-from search.latency.devices.named import device_named
 from search.latency.lease import shared
 from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError
@@ -229,7 +228,7 @@ class Scoring:
                 rungs=task.rungs,
                 resume=resume,
                 should_continue=should_continue,
-                shared_lease=shared if task.trains_on == "cpu" else partial(shared, device_named(task.trains_on).lease),
+                shared_lease=partial(shared, task.training_lease),
                 progress=self.callbacks.progress,
             )
         finally:  # a training that failed or was interrupted also counts towards the cost

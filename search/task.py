@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from search.latency.devices.device import Device
 from search.latency.protocol import Protocol
 from search.training.recipes import Recipe
 from space import Limits, Space
@@ -27,8 +28,10 @@ class Task:
     rungs: tuple[int, ...]
     # The torch device that trains: "cpu", "cuda", "cuda:1".
     trains_on: str
+    # The lease that a training shares while it runs, see search.latency.lease.
+    training_lease: str
     # The device and the runtimes that latency is measured with; the first runtime's reading is the objective.
-    device: str
+    device: Device
     runtimes: tuple[str, ...]
     protocol: Protocol
 

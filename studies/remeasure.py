@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
+from search.latency.devices.device import Device
 from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, backend
@@ -30,7 +31,7 @@ class Remeasured:
 
 
 def remeasure(
-    loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol, callbacks: Callbacks, *, again: bool = False
+    loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol, callbacks: Callbacks, *, again: bool = False
 ) -> Remeasured:
     """Measure every trained network of a study on a device, storing each reading immediately.
 
@@ -64,7 +65,7 @@ def remeasure(
     return Remeasured(taken, before, failed, interrupted=False)
 
 
-def elsewhere(loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol) -> str:
+def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol) -> str:
     """The backend of these settings, see Latency.backend.
 
     Raises InputError if no network is trained, or if the study itself measured on that backend: those readings steered
@@ -73,7 +74,7 @@ def elsewhere(loaded: LoadedStudy, device: str, runtime: str, protocol: Protocol
     place, *own = (
         backend(where, how, taken.threads, taken.batch, taken.precision, taken.channels_last)
         for where, how, taken in (
-            (device, runtime, protocol),
+            (device.name, runtime, protocol),
             *((loaded.spec.device, runtime, loaded.spec.protocol) for runtime in loaded.spec.runtimes),
         )
     )

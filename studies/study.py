@@ -146,10 +146,12 @@ def _resolved(
 
 def _task(spec: StudySpec) -> Task:
     """The task of a resolved spec. Raises InputError if this machine cannot train or measure as the spec asks."""
+    device, trains_on = device_named(spec.device), _trainer(spec.trains_on)
     for runtime in spec.runtimes:
-        device_named(spec.device).check(runtime, spec.protocol)
+        device.check(runtime, spec.protocol)
     return Task(
-        trains_on=_trainer(spec.trains_on),
+        trains_on=trains_on,
+        training_lease=device_named(trains_on).lease,
         space=spec.space,
         input_size=spec.input_size,
         limits=spec.limits,
@@ -157,7 +159,7 @@ def _task(spec: StudySpec) -> Task:
         flip=flips(spec),
         seed=spec.seed,
         rungs=(*spec.rungs, spec.recipe.epochs),
-        device=spec.device,
+        device=device,
         runtimes=spec.runtimes,
         protocol=spec.protocol,
     )

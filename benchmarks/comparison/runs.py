@@ -165,7 +165,7 @@ def measured(ledger: Ledger, system: System, protocol: Protocol) -> dict[str, An
 
     def measure() -> dict[str, Any]:
         with onnx_files_of([system], protocol.batch) as (file,):
-            summary = measure_on(DEVICE, file, INPUT_SIZE, RUNTIME, protocol).summary()
+            summary = measure_on(device_named(DEVICE), file, INPUT_SIZE, RUNTIME, protocol).summary()
         sys.stderr.write(f"{system.title}: {summary['latency_ms']:.3f} ms\n")
         return summary
 

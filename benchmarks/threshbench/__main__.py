@@ -34,6 +34,7 @@ from benchmarks.threshbench.table import (
 )
 from benchmarks.workers import pool
 from search.data import DATASETS, DataSettings, SearchData, identity, load_search
+from search.latency.devices.cpu import Cpu
 from search.latency.lease import shared
 from search.latency.measure import measure_on
 from search.training.evaluate import error_percent
@@ -156,7 +157,7 @@ def record_trainings(file: Path, settings: DataSettings, todo: Sequence[tuple[Ne
 def record_latencies(file: Path, todo: Sequence[NetworkSpec]) -> None:
     """Measure networks and append each latency to the file."""
     for spec in todo:
-        latency = measure_on("cpu", spec, INPUT_SIZE, "onnxruntime", PROTOCOL)
+        latency = measure_on(Cpu(), spec, INPUT_SIZE, "onnxruntime", PROTOCOL)
         interval = (latency.low_ms, latency.high_ms)
         append(file, {"network": spec.fingerprint(), "latency_ms": latency.latency_ms, "interval_ms": interval})
         sys.stderr.write(f"{spec.fingerprint()}: {latency.latency_ms:.3f} ms\n")

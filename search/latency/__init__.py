@@ -1,1 +1,1 @@
-"""Latency is an instrument reading: how it is taken, with which statistics, on which backend."""
+"""Measurement of latency: devices, probes, the protocol, and the record of a reading."""

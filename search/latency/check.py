@@ -1,4 +1,4 @@
-"""Is a device fit to measure on: what it tells of itself, and whether its runtime survives the reference network."""
+"""Check of a measurement device: its facts, and a measurement of the reference network on it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.untrusted import clean
 
-INPUT_SIZE = 32  # pixels; what most studies measure at
-ENOUGH_MIB = 500  # free memory below this is worth a hint: Python, onnxruntime and a large network take about as much
+INPUT_SIZE = 32  # pixels; the input size of most studies
+ENOUGH_MIB = 500  # about the memory of Python, onnxruntime and a large network; less free memory is worth a hint
 PACKAGES = ("numpy", "onnxruntime")
 THROTTLED = {  # bits of `vcgencmd get_throttled` (raspberrypi.com/documentation, "vcgencmd")
     0: "under-voltage now",
@@ -29,7 +29,7 @@ THROTTLED = {  # bits of `vcgencmd get_throttled` (raspberrypi.com/documentation
 
 @dataclass(frozen=True)
 class Versions:
-    """Versions of what a probe needs, None where it is not installed."""
+    """Versions of the packages that a probe needs; None if not installed."""
 
     numpy: str | None
     onnxruntime: str | None
@@ -37,36 +37,36 @@ class Versions:
 
 @dataclass(frozen=True)
 class About:
-    """What a machine tells of itself."""
+    """The facts that a machine reports about itself."""
 
     python: str  # version
     machine: str  # architecture
     bits: int  # of its Python: 64 or 32
     processor: str  # model name
-    processors: int  # how many a probe may use
+    processors: int  # number of processors that a probe may use
     versions: Versions
-    free_mib: int | None  # memory that is free, None where the machine does not tell
+    free_mib: int | None  # free memory; None if not reported
     state: State
 
 
 @dataclass(frozen=True)
 class Check:
-    """What is known of a device, and what speaks against it."""
+    """The result of a device check."""
 
     device: str
-    runtime: str  # the one that was tried
-    about: About | None  # None where it could not be asked
-    runtime_version: str | None  # None where the runtime did not survive its first inference
+    runtime: str  # the runtime that was tried
+    about: About | None  # None if the device could not be reached
+    runtime_version: str | None  # None if the runtime failed its first inference
     latency_ms: float | None  # of the reference network, now
-    reference_ms: float | None  # of the reference network, as recorded on the quiet device
-    problems: tuple[str, ...]  # why not to measure on it, one line each
-    hints: tuple[str, ...]  # what makes its readings worse, one line each
-    install: str | None  # the one command that installs what is missing
-    afterwards: str | None  # the device's name once that is done
+    reference_ms: float | None  # of the reference network, as recorded on the idle device
+    problems: tuple[str, ...]  # reasons why it cannot be measured on, one line each
+    hints: tuple[str, ...]  # conditions that make its readings less reliable, one line each
+    install: str | None  # the command that installs the missing packages
+    afterwards: str | None  # the device's name after that
 
     @property
     def fit(self) -> bool:
-        """Whether networks can be measured on it."""
+        """True if networks can be measured on the device."""
         return not self.problems
 
     def to_json(self) -> dict[str, object]:
@@ -74,10 +74,10 @@ class Check:
         return {"fit": self.fit, **strict.plain(self)}
 
 
-def check(device: Device, protocol: Protocol = DEFAULT_PROTOCOL, *, anew: bool = False) -> Check:
-    """Ask a device about itself, then measure the reference network on it in a second process.
+def check(device: Device, protocol: Protocol = DEFAULT_PROTOCOL, *, recalibrate: bool = False) -> Check:
+    """Read the facts of a device, then measure the reference network on it in a second process.
 
-    `anew` takes the reference's quiet latency again. InputError where the device is not of this machine.
+    `recalibrate` re-measures the reference's idle baseline. Raises InputError if this machine has no such device.
     """
     runtime = device.runtimes[0]
     check_runtime(device, runtime, protocol)
@@ -86,7 +86,7 @@ def check(device: Device, protocol: Protocol = DEFAULT_PROTOCOL, *, anew: bool =
     failure = ""
     try:
         about = _about(device, runtime, protocol)
-        latency = measure_on(device, REFERENCE, INPUT_SIZE, runtime, protocol, anew=anew)
+        latency = measure_on(device, REFERENCE, INPUT_SIZE, runtime, protocol, recalibrate=recalibrate)
     except MeasurementError as error:
         failure = str(error)
     missing = _missing(about, failure)
@@ -107,25 +107,25 @@ def check(device: Device, protocol: Protocol = DEFAULT_PROTOCOL, *, anew: bool =
 
 
 def _about(device: Device, runtime: str, protocol: Protocol) -> About:
-    """What the machine tells; MeasurementError where it cannot be reached or tells nonsense."""
+    """The machine's facts; raises MeasurementError if it cannot be reached or its reply is malformed."""
     with device.probe(runtime, protocol) as talk:
         answer = talk.ask("about", {}, protocol.timeout_s)
     try:
-        told = strict.read(answer, About, talk.name, complete=True)
+        about = strict.read(answer, About, talk.name, complete=True)
     except InputError as error:
-        raise MeasurementError(f"answered nonsense, {clean(str(error))}") from None
+        raise MeasurementError(f"malformed reply, {clean(str(error))}") from None
     return replace(
-        told,
-        python=clean(told.python),
-        machine=clean(told.machine),
-        processor=clean(told.processor),
-        versions=Versions(**{name: version and clean(version) for name, version in vars(told.versions).items()}),
-        state=replace(told.state, governor=told.state.governor and clean(told.state.governor)),
+        about,
+        python=clean(about.python),
+        machine=clean(about.machine),
+        processor=clean(about.processor),
+        versions=Versions(**{name: version and clean(version) for name, version in vars(about.versions).items()}),
+        state=replace(about.state, governor=about.state.governor and clean(about.state.governor)),
     )
 
 
 def _missing(about: About | None, failure: str) -> list[str]:
-    """Packages that the far side lacks, as far as that is why it failed."""
+    """The missing packages, if the check failed."""
     if not about or not failure:
         return []
     return [name for name, version in vars(about.versions).items() if version is None]
@@ -133,22 +133,22 @@ def _missing(about: About | None, failure: str) -> list[str]:
 
 def _problems(about: About | None, failure: str, missing: list[str]) -> Iterator[str]:
     if about and about.bits != 64:
-        yield f"its Python is a {about.bits}-bit one ({about.machine}), for which there is no onnxruntime"
+        yield f"its Python is {about.bits}-bit ({about.machine}), for which there is no onnxruntime"
     if missing:
         yield f"{' and '.join(missing)} not installed"
     elif failure and about and "SIGILL" in failure:
         version = about.versions.onnxruntime
-        yield f"onnxruntime {version} has instructions that this processor has not, try another version: {failure}"
+        yield f"onnxruntime {version} uses instructions that this processor lacks, try another version: {failure}"
     elif failure:
         yield failure
 
 
 def _throttled(about: About | None, *, now: bool) -> Iterator[str]:
-    """What the bits of vcgencmd say: of this moment, or of the time since boot."""
+    """The meaning of the bits of vcgencmd that are set, `now` or since boot."""
     bits = about.state.throttled if about else None
-    for bit, words in THROTTLED.items():
+    for bit, meaning in THROTTLED.items():
         if (bits or 0) >> bit & 1 and bool(1 << bit & THROTTLED_NOW) == now:
-            yield words
+            yield meaning
 
 
 def _hints(device: Device, about: About | None, latency: Latency | None) -> Iterator[str]:

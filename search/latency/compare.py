@@ -1,4 +1,4 @@
-"""Which of several networks is faster: measured in one run, in turns, pair by pair with a verdict."""
+"""Comparison of several networks by latency: measured interleaved in one run, with a verdict for each pair."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from search.latency.devices.device import Device
 from search.latency.measure import Facts, bench, retried
 from search.latency.onnx_files import Network
-from search.latency.probes.probe import least_disturbed_cycles, round_medians
 from search.latency.protocol import Protocol
 from search.latency.reading import UNSTEADY, Rounds, changes
 
-MARGIN = 0.02  # latencies within this share of each other are the same
-LOADS = 6  # times that the networks are loaded anew: where they come to lie in memory moves latency by a percent or so
+SAME_MARGIN = 0.02  # latencies whose ratio is within this share of 1 are the same
+LOADS = 6  # number of times the networks are loaded: their placement in memory changes latency by about a percent
 DRAWS = 2000  # bootstrap resamples
 CONFIDENCE = 0.95  # of the interval
 
@@ -29,46 +28,46 @@ class Pair:
 
     a: int
     b: int
-    # Latency of a over that of b: median of the quiet cycles, and the ends of its 95 % bootstrap interval.
+    # Latency of a over that of b: median of the least-disturbed cycles, and its 95 % bootstrap interval.
     ratio: float
     low: float
     high: float
 
     @property
     def verdict(self) -> Verdict:
-        """What a is, compared to b: SAME inside the margin, FASTER or SLOWER wholly outside, else UNDECIDED."""
-        if self.low >= 1 - MARGIN and self.high <= 1 + MARGIN:
+        """The verdict on a compared with b, by its interval: SAME if inside the margin, FASTER or SLOWER if outside."""
+        if self.low >= 1 - SAME_MARGIN and self.high <= 1 + SAME_MARGIN:
             return "SAME"
-        if self.high < 1 - MARGIN:
+        if self.high < 1 - SAME_MARGIN:
             return "FASTER"
-        if self.low > 1 + MARGIN:
+        if self.low > 1 + SAME_MARGIN:
             return "SLOWER"
         return "UNDECIDED"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several networks measured in turns."""
+    """Several networks measured interleaved."""
 
     pairs: tuple[Pair, ...]
-    # Median milliseconds of each network in the quiet cycles; not corrected for how busy the device was.
+    # Median milliseconds of each network in the least-disturbed cycles; not corrected for the load of the device.
     latency_ms: tuple[float, ...]
-    # Quiet cycles, all loads together.
+    # Number of least-disturbed cycles over all loads.
     cycles: int
     processor: str
     runtime: str
     runtime_version: str
-    # Reasons to distrust the comparison, one line each.
+    # Reasons why the comparison may be unreliable, one line each.
     warnings: tuple[str, ...]
 
 
 def compare_on(
     device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol, seed: int = 0
 ) -> Comparison:
-    """Measure two or more networks in turns, each loaded LOADS times, and compare them pair by pair.
+    """Measure two or more networks interleaved, each loaded LOADS times, and compare every pair.
 
     Each load takes the protocol's min_s per network, or six cycles. A network may occur twice. Raises InputError and
-    MeasurementError as measure_on does.
+    MeasurementError like measure_on.
     """
     share = replace(protocol, min_s=protocol.min_s * len(networks), max_s=protocol.max_s * len(networks), tolerance=1.0)
 
@@ -81,9 +80,9 @@ def compare_on(
         return facts, loads
 
     facts, taken = retried(device, once)
-    loads = [_quiet(rounds) for rounds in taken]
+    loads = [rounds.counted_medians for rounds in taken]
     unsteady = [] if all(rounds.steady for rounds in taken) else [UNSTEADY]
-    told = [*facts.notes, *unsteady, *(change for one in taken for change in changes(one.before, one.after))]
+    warnings = [*facts.notes, *unsteady, *(change for one in taken for change in changes(one.before, one.after))]
     generator = np.random.default_rng(seed)
     return Comparison(
         pairs=tuple(_pair(loads, a, b, generator) for a, b in itertools.combinations(range(len(networks)), 2)),
@@ -92,23 +91,17 @@ def compare_on(
         processor=facts.processor,
         runtime=runtime,
         runtime_version=facts.runtime_version,
-        warnings=tuple(dict.fromkeys(told)),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-def _quiet(rounds: Rounds) -> NDArray[np.float64]:
-    """Medians (networks, cycles) in ms of the quiet cycles."""
-    medians = round_medians(rounds.rounds_ms)
-    return medians[:, least_disturbed_cycles(medians)]
-
-
 def _pair(loads: Sequence[NDArray[np.float64]], a: int, b: int, generator: np.random.Generator) -> Pair:
-    """Compare two networks, resampling first loads and then their cycles, as those of one load have much in common."""
+    """Compare two networks; the bootstrap resamples loads, then cycles, since the cycles of a load are correlated."""
     ratios = [load[a] / load[b] for load in loads]
-    drawn = []
+    resampled = []
     for _ in range(DRAWS):
         chosen = [ratios[load] for load in generator.integers(len(ratios), size=len(ratios))]
-        drawn.append(np.median(np.concatenate([generator.choice(one, size=len(one)) for one in chosen])))
+        resampled.append(np.median(np.concatenate([generator.choice(one, size=len(one)) for one in chosen])))
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(drawn, (tail, 100 - tail))
+    low, high = np.percentile(resampled, (tail, 100 - tail))
     return Pair(a, b, float(np.median(np.concatenate(ratios))), float(low), float(high))

@@ -1,4 +1,4 @@
-"""A conversation with a probe: a process, here or elsewhere, that answers one JSON line with another."""
+"""The dialog with a probe: a process, here or on a remote host, that replies to each JSON line with another."""
 
 import contextlib
 import json
@@ -16,27 +16,27 @@ from typing import IO, Any
 from search.latency.protocol import ConnectionLost, MeasurementError
 from threshnet.untrusted import clean
 
-LONGEST = 64 << 20  # characters of a line that are read; no answer is longer
-CUT_OFF = 255  # ssh's exit status when it, and not the far side, failed
+MAX_LINE = 64 << 20  # characters of a line that are read; no reply is longer
+SSH_FAILED = 255  # exit status of ssh if ssh itself failed and not the remote command
 
 
 @dataclass
 class Conversation:
     """A running probe; `ask` it, then leave the `probe` block."""
 
-    name: str  # how messages call it
+    name: str  # the probe's name in messages
     process: "subprocess.Popen[str]"
-    token: str  # marks its answers
-    errors: IO[bytes]  # what it says on standard error
+    token: str  # marks its replies
+    errors: IO[bytes]  # its standard error
     remote: bool  # whether an exit status may be ssh's
     lines: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
     writer: threading.Thread | None = None  # of the last command
 
     def ask(self, command: str, body: object, timeout_s: float) -> Any:  # noqa: ANN401 - JSON
-        """The answer to a command. MeasurementError where it fails, dies or gives none for timeout_s."""
+        """The reply to a command; raises MeasurementError if the probe fails, dies or does not reply in timeout_s."""
         text = json.dumps({command: body}) + "\n"
-        self.writer = threading.Thread(target=_tell, args=(self.process.stdin, text), daemon=True)
-        self.writer.start()  # a probe that does not read must not hold us up
+        self.writer = threading.Thread(target=_write, args=(self.process.stdin, text), daemon=True)
+        self.writer.start()  # a probe that does not read must not block this process
         try:
             line = self.lines.get(timeout=timeout_s)
         except queue.Empty:
@@ -56,15 +56,15 @@ class Conversation:
             case {"failed": reason} if len(answer) == 1:
                 raise MeasurementError(f"{self.name} failed: {clean(str(reason))}")
             case _:
-                raise MeasurementError(f"{self.name} answered nonsense: {clean(line)!r}")
+                raise MeasurementError(f"{self.name} sent a malformed reply: {clean(line)!r}")
 
     def _ended(self) -> MeasurementError:
-        """Why the probe ended before its answer."""
+        """The error for a probe that ended before its reply."""
         try:
             status = self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return MeasurementError(f"{self.name} closed its output: {self._last_words()}")
-        if self.remote and status == CUT_OFF:
+        if self.remote and status == SSH_FAILED:
             return ConnectionLost(f"{self.name} lost its connection: {self._last_words()}")
         return MeasurementError(f"{self.name} died ({ending(status)}): {self._last_words()}")
 
@@ -72,14 +72,14 @@ class Conversation:
         self.errors.seek(0, os.SEEK_END)
         self.errors.seek(max(0, self.errors.tell() - 4096))
         lines = self.errors.read().decode(errors="replace").splitlines()
-        return clean(next((line for line in reversed(lines) if line.strip()), "it said nothing"))
+        return clean(next((line for line in reversed(lines) if line.strip()), "no message"))
 
 
 @contextlib.contextmanager
 def probe(
     name: str, command: Sequence[str], environment: Mapping[str, str] | None = None, *, remote: bool = False
 ) -> Iterator[Conversation]:
-    """Run a probe's command, to which a token is added, and end it with the block."""
+    """Run a probe's command with a token as its last argument, and end the process with the block."""
     token = secrets.token_hex(8)
     with tempfile.TemporaryFile() as errors:
         try:
@@ -92,12 +92,12 @@ def probe(
                 encoding="utf-8",
                 errors="replace",
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for us: we end the child
+                start_new_session=True,  # Ctrl-C interrupts this process only, which then ends the child
             )
         except OSError as error:
             raise MeasurementError(f"{name} cannot be started: {error.strerror}: {error.filename}") from None
         talk = Conversation(name, process, token, errors, remote)
-        reader = threading.Thread(target=_listen, args=(process.stdout, token + " ", talk.lines), daemon=True)
+        reader = threading.Thread(target=_read, args=(process.stdout, token + " ", talk.lines), daemon=True)
         reader.start()
         try:
             yield talk
@@ -107,7 +107,7 @@ def probe(
 
 
 def ending(status: int) -> str:
-    """How a process ended, in words; a shell gives 128 + the signal that killed its command."""
+    """The end of a process as text; the exit status of a shell is 128 + the signal that killed its command."""
     number = -status if status < 0 else status - 128
     with contextlib.suppress(ValueError):
         if number > 0:
@@ -115,24 +115,24 @@ def ending(status: int) -> str:
     return f"exit status {status}"
 
 
-def _tell(stream: IO[str], text: str) -> None:
-    """Write a command; if the probe ends meanwhile, its reader will tell."""
+def _write(stream: IO[str], text: str) -> None:
+    """Write a command; if the probe ends meanwhile, the reader notices."""
     with contextlib.suppress(OSError, ValueError):
         stream.write(text)
         stream.flush()
 
 
-def _listen(stream: IO[str], mark: str, lines: "queue.SimpleQueue[str | None]") -> None:
-    """Hand on the lines with the mark, then None; endless chatter neither fills the memory nor puts off a timeout."""
+def _read(stream: IO[str], mark: str, lines: "queue.SimpleQueue[str | None]") -> None:
+    """Queue the lines with the mark, then None; other output neither fills the memory nor delays a timeout."""
     with contextlib.suppress(ValueError):  # closed meanwhile
-        while line := stream.readline(LONGEST):
+        while line := stream.readline(MAX_LINE):
             if line.startswith(mark):
                 lines.put(line)
     lines.put(None)
 
 
 def _end(process: "subprocess.Popen[str]", writer: threading.Thread | None) -> None:
-    """End a process and all it started; one that waits for a command ends by itself."""
+    """End a process and its children; a process that waits for a command ends by itself."""
     assert process.stdin
     assert process.stdout
     if writer is None or not writer.is_alive():

@@ -1,4 +1,4 @@
-"""A device chosen by its name, and what can be asked of it: one latency, or several networks in turns."""
+"""Measurement of networks on a device: one latency, or a bench on which several networks run interleaved."""
 
 import contextlib
 import time
@@ -9,7 +9,6 @@ from typing import TypeVar
 from search.latency import lease
 from search.latency.conversation import Conversation
 from search.latency.devices.device import Device
-from search.latency.devices.named import device_named
 from search.latency.onnx_files import Network
 from search.latency.probes.probe import ratio_interval, round_medians
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
@@ -22,12 +21,12 @@ from threshnet.spec import NetworkSpec
 from threshnet.untrusted import clean
 
 Answer = TypeVar("Answer")
-PAUSE_S = 2.0  # before a lost connection is tried again
+PAUSE_S = 2.0  # seconds before a lost connection is retried
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a probe tells once its networks are loaded, its texts without control characters."""
+    """The facts that a probe reports once its networks are loaded, its texts without control characters."""
 
     runtime_version: str
     processor: str
@@ -44,21 +43,21 @@ class Facts:
 
 @dataclass(frozen=True)
 class Bench:
-    """Networks on a device, to be loaded and measured."""
+    """Networks on a device, ready to be loaded and measured."""
 
     device: Device
     talk: Conversation
-    request: dict[str, object]  # of the probe: the networks, and how they are to run
+    request: dict[str, object]  # to the probe: the networks and their settings
     timeout_s: float
 
     def load(self) -> Facts:
-        """Load the networks, or load them anew: they then lie elsewhere in memory."""
+        """Load the networks, or reload them, which moves them in memory."""
         with contextlib.nullcontext() if self.device.remote_lease else lease.shared(self.device.lease):
             answer = self.talk.ask("load", self.request, self.timeout_s)
         return _parsed(lambda: strict.read(answer, Facts, self.talk.name, complete=True))
 
     def rounds(self, order: Sequence[int], protocol: Protocol) -> Rounds:
-        """Time the networks of these numbers in turns, alone on the device."""
+        """Time the networks with these indices interleaved, with exclusive use of the device."""
         plan = {name: getattr(protocol, name) for name in ("round_runs", "discard", "warmup_s", "min_s", "max_s")}
         plan |= {"order": list(order), "tolerance": protocol.tolerance, "lease": self.device.remote_lease}
         runs = protocol.round_runs - protocol.discard
@@ -71,33 +70,32 @@ class Bench:
 
 
 def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:
-    """InputError where the device has no such runtime, or cannot follow the protocol with it."""
+    """Raise InputError if the device has no such runtime, or the runtime does not support the protocol."""
     if runtime not in device.runtimes:
         raise InputError(f"runtime {runtime!r}, must be one of {', '.join(device.runtimes)}")
     device.check(runtime, protocol)
 
 
 def measure_on(
-    device: Device | str,
+    device: Device,
     network: Network,
     input_size: int,
     runtime: str = "onnxruntime",
     protocol: Protocol = DEFAULT_PROTOCOL,
     *,
-    anew: bool = False,
+    recalibrate: bool = False,
 ) -> Latency:
-    """Measure the untrained network of a spec, or an ONNX file, on (batch, 3, size, size), against the reference.
+    """Measure the untrained network of a spec, or an ONNX file, on (batch, 3, size, size), relative to the reference.
 
-    `anew` takes the reference's quiet latency again. Raises InputError for an unknown device or runtime or a size that
-    the network pools away, MeasurementError when the measurement fails. Global random state and threads of torch are
-    left alone.
+    `recalibrate` re-measures the reference's idle baseline. Raises InputError for an unknown runtime or an input so
+    small that pooling leaves no pixels, MeasurementError if the measurement fails. Torch's global random state and
+    number of threads do not change.
     """
-    device = device_named(device) if isinstance(device, str) else device
 
     def once(device: Device) -> Latency:
         with bench(device, (REFERENCE, network), input_size, runtime, protocol) as ready:
             facts = ready.load()
-            reference_ms = _quiet(ready, facts, input_size, runtime, protocol, anew)
+            reference_ms = _idle_ms(ready, facts, input_size, runtime, protocol, recalibrate)
             rounds = ready.rounds((0, 1), protocol)
         return _reading(device, facts, rounds, reference_ms, input_size, runtime, protocol)
 
@@ -105,7 +103,7 @@ def measure_on(
 
 
 def retried(device: Device, work: Callable[[Device], Answer]) -> Answer:
-    """What `work` makes of a device, begun again where the connection is lost, as often as the device says."""
+    """The result of `work` on a device, retried after a lost connection for up to the device's number of tries."""
     for left in reversed(range(device.tries)):
         try:
             return work(device)
@@ -120,11 +118,11 @@ def retried(device: Device, work: Callable[[Device], Answer]) -> Answer:
 def bench(
     device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
 ) -> Iterator[Bench]:
-    """A probe on the device with these networks at hand, to be loaded; it ends with the block."""
+    """Start a probe on the device that can load these networks; it ends with the block."""
     check_runtime(device, runtime, protocol)
     for network in networks:
         if isinstance(network, NetworkSpec):
-            walk(network, input_size)  # refuses a size that is too small
+            walk(network, input_size)  # raises InputError if the input is too small
     settings = {name: getattr(protocol, name) for name in ("threads", "batch", "precision", "channels_last")}
     settings |= {"input_size": input_size, "runtime": runtime}
     with (
@@ -134,8 +132,8 @@ def bench(
         yield Bench(device, talk, {"models": models, "settings": settings}, protocol.timeout_s)
 
 
-def _quiet(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol: Protocol, anew: bool) -> float:
-    """The reference's quiet latency under the conditions of this bench, milliseconds."""
+def _idle_ms(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol: Protocol, recalibrate: bool) -> float:
+    """The reference's idle baseline under the conditions of this bench, milliseconds."""
     conditions = {
         "device": ready.device.name,
         "processor": facts.processor,
@@ -151,7 +149,7 @@ def _quiet(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol: 
         longer = replace(protocol, min_s=2 * protocol.min_s, max_s=2 * protocol.max_s, tolerance=protocol.tolerance / 2)
         return ratio_interval(round_medians(ready.rounds((0,), longer).rounds_ms), 0)[0]
 
-    return idle_latency(", ".join(f"{key} {value}" for key, value in conditions.items()), take, anew=anew)
+    return idle_latency(", ".join(f"{key} {value}" for key, value in conditions.items()), take, recalibrate=recalibrate)
 
 
 def _reading(
@@ -187,8 +185,8 @@ def _reading(
 
 
 def _parsed(read: Callable[[], Answer]) -> Answer:
-    """What `read` makes of a probe's answer; MeasurementError where that is malformed."""
+    """The parsed reply of a probe; raises MeasurementError if it is malformed."""
     try:
         return read()
     except InputError as error:
-        raise MeasurementError(f"answered nonsense, {clean(str(error))}") from None
+        raise MeasurementError(f"malformed reply, {clean(str(error))}") from None

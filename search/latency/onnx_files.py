@@ -1,4 +1,4 @@
-"""Networks as ONNX files for a measurement: batch fixed, untrained, since weights do not change fp32 latency."""
+"""ONNX files of networks to be measured: with a fixed batch, and untrained, as weights do not change fp32 latency."""
 
 import contextlib
 import os
@@ -16,16 +16,16 @@ from threshnet.export.folder import export_onnx
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-# What is measured: the network of a spec, or an ONNX file as it is, whose input is `threshnet.export.folder.INPUT`.
+# A network to measure: a spec, or an ONNX file whose input is `threshnet.export.folder.INPUT`.
 Network = NetworkSpec | Path
 
 
 @contextlib.contextmanager
 def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iterator[list[Path]]:
-    """Files that take float32 (batch, 3, size, size), gone after the block; the reference's is kept for next time.
+    """ONNX files that take float32 (batch, 3, size, size), deleted after the block; the reference's file is cached.
 
-    A network that is a file already is handed on as it is. MeasurementError where the export fails. The global random
-    state of torch is left alone.
+    A network that is a file is used as it is. Raises MeasurementError if an export fails. Torch's global random state
+    does not change.
     """
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths = []
@@ -33,15 +33,15 @@ def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iter
             if isinstance(network, Path):
                 paths.append(network)
                 continue
-            path = _kept(input_size, batch) if network == REFERENCE else Path(folder) / f"{number}.onnx"
+            path = _cached(input_size, batch) if network == REFERENCE else Path(folder) / f"{number}.onnx"
             if not path.exists():
                 _export(network, input_size, path, batch)
             paths.append(path)
         yield paths
 
 
-def _kept(input_size: int, batch: int) -> Path:
-    """Where the reference's file is kept (XDG base directories)."""
+def _cached(input_size: int, batch: int) -> Path:
+    """The cached file of the reference (XDG base directories)."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "threshnet"
     return folder / f"reference-{REFERENCE.fingerprint()}-{input_size}-{batch}-torch{version('torch')}.onnx"
 

@@ -1,4 +1,4 @@
-"""How a latency is taken: in rounds, until it is known well enough or time is up."""
+"""The measurement protocol: rounds until the latency is precise enough or the time limit is reached."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -13,19 +13,20 @@ Precision = Literal["fp32", "fp16", "bf16"]
 
 
 class MeasurementError(RuntimeError):
-    """A latency could not be taken: the probe died, ran out of time or answered nonsense; the message is one line."""
+    """A measurement failed: the probe died, timed out or sent a malformed reply; the message is one line."""
 
 
 class ConnectionLost(MeasurementError):  # noqa: N818 - what happened, not what is wrong
-    """The machine that measures could not be reached, or not any more; another try may succeed."""
+    """The connection to the measuring machine failed or was lost; a retry may succeed."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a latency is taken: threads, batch, precision, rounds and when to stop.
+    """A measurement protocol: threads, batch, precision, rounds and the stopping rule.
 
-    A cycle is a round of the network and one of the reference network; the quietest third of the cycles, six at least,
-    make the reading. The defaults take 1 to 2 s for a network of 1 ms. Raises InputError for a value out of range.
+    A cycle is one round of the network and one of the reference network. The least-disturbed third of the cycles, at
+    least six, make the reading. The defaults take 1 to 2 s for a network of 1 ms. Raises InputError for a value out of
+    range.
     """
 
     # Threads of the runtime's pool, at least 1; without effect on a GPU.

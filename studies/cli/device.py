@@ -79,7 +79,7 @@ def check(device: str, calibrate: bool, as_json: bool) -> None:
     """
     from search.latency.check import check as check_device
 
-    found = check_device(device_named(device), anew=calibrate)
+    found = check_device(device_named(device), recalibrate=calibrate)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:

@@ -97,7 +97,7 @@ def measure(network: str, setting: Setting, size: int | None, as_json: bool, cal
     given = read_network(network, classes=10)
     device, runtime, protocol = setting.resolved()
     try:
-        reading = measure_on(device, given.spec, size or given.input_size, runtime, protocol, anew=calibrate)
+        reading = measure_on(device, given.spec, size or given.input_size, runtime, protocol, recalibrate=calibrate)
     except MeasurementError as error:
         raise CommandFailed(f"could not measure {given.title}: {error}") from None
     if as_json:

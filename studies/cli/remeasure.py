@@ -35,11 +35,11 @@ def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Pat
 
     loaded = load(study, storage, runs=runs)
     device, runtime, protocol = setting.resolved()
-    place = elsewhere(loaded, device.name, runtime, protocol)
+    place = elsewhere(loaded, device, runtime, protocol)
     total = len(networks_of(loaded))
     try:
         with Screen(ERR if as_json else OUT, f"{study} on {place}", total) as screen:
-            done = measure_networks(loaded, device.name, runtime, protocol, screen, again=again)
+            done = measure_networks(loaded, device, runtime, protocol, screen, again=again)
     except ConnectionLost as lost:
         raise CommandFailed(f"{place}: {lost}; finished readings are kept; rerun the command to resume") from None
     if done.interrupted:

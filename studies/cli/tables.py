@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.table import Table
 
 from search import volume
-from search.latency.compare import MARGIN, Comparison
+from search.latency.compare import SAME_MARGIN, Comparison
 from search.latency.reading import Latency
 from search.volume import Step
 from studies.cli.options import plain_table
@@ -92,7 +92,7 @@ def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> T
         table.add_row(titles[pair.a], pair.verdict, titles[pair.b], ratio, now)
     table.caption = (
         f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; "
-        f"{found.cycles} least-disturbed cycles of one run; SAME: within {MARGIN:.0%}"
+        f"{found.cycles} least-disturbed cycles of one run; SAME: within {SAME_MARGIN:.0%}"
     )
     table.caption += "".join(f"\nwarning: {warning}" for warning in found.warnings)
     return table

@@ -16,6 +16,7 @@ from benchmarks import cuda_networks, runtimes
 from benchmarks.cells import Cell, measure_cell, notes, ratio
 from benchmarks.report import conditions, digits, interval, options, publish, recorded, table
 from benchmarks.threshbench import __main__ as threshbench
+from search.latency.devices.cpu import Cpu
 from search.latency.devices.cuda import cuda_device
 from search.latency.devices.device import Device
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
@@ -38,9 +39,7 @@ class FakeMeasurement:
         self.calls: list[tuple[str, int]] = []
         self.fail: dict[str, Exception] = {}
 
-    def __call__(
-        self, device: Device | str, spec: NetworkSpec, input_size: int, runtime: str, protocol: Protocol
-    ) -> Latency:
+    def __call__(self, device: Device, spec: NetworkSpec, input_size: int, runtime: str, protocol: Protocol) -> Latency:
         self.calls.append((runtime, protocol.batch))
         if runtime in self.fail:
             raise self.fail[runtime]
@@ -154,9 +153,9 @@ def test_a_failure_is_a_cell_with_its_reason(
 ) -> None:
     measurement = fake()
     measurement.fail = {"torch-compiled": MeasurementError("no compiler"), "torch": InputError("no such thing")}
-    compiled = measure_cell("cpu", "threshnet28", "torch-compiled", DEFAULT_PROTOCOL)
+    compiled = measure_cell(Cpu(), "threshnet28", "torch-compiled", DEFAULT_PROTOCOL)
     assert (compiled.summary, compiled.reason, compiled.text()) == (None, "no compiler", "failed")
-    assert measure_cell("cpu", "threshnet28", "torch", DEFAULT_PROTOCOL).reason == "no such thing"
+    assert measure_cell(Cpu(), "threshnet28", "torch", DEFAULT_PROTOCOL).reason == "no such thing"
     assert notes([compiled]) == ["- ThreshNet28, torch-compiled, batch 1: no compiler"]
     assert capsys.readouterr().err.splitlines()[0] == "ThreshNet28, torch-compiled, batch 1: failed"
 

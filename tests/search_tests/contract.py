@@ -62,7 +62,7 @@ def takes_the_reference_again(device: Device, runtime: str) -> None:
     protocol = replace(QUICK, batch=3)
     single = measure_on(device, NETWORK, SIZE, runtime, QUICK)
     first = measure_on(device, NETWORK, SIZE, runtime, protocol)
-    again = measure_on(device, NETWORK, SIZE, runtime, protocol, anew=True)
+    again = measure_on(device, NETWORK, SIZE, runtime, protocol, recalibrate=True)
     for latency in (first, again):
         _complete(latency, device, runtime, protocol)
         assert latency.backend == f"{device.name} {runtime} batch 3"
@@ -101,7 +101,7 @@ def refuses_before_it_runs(device: Device, runtime: str) -> None:
             refused(f"precision '{precision}': .* fp32 only", lambda: _in_precision(unasked, runtime, precision))  # noqa: B023
     if "torch" not in runtime:
         layout = replace(QUICK, channels_last=True)
-        refused("channels_last: goes with torch", lambda: measure_on(unasked, NETWORK, SIZE, runtime, layout))  # type: ignore[arg-type]
+        refused("channels_last: only with torch", lambda: measure_on(unasked, NETWORK, SIZE, runtime, layout))  # type: ignore[arg-type]
 
 
 def measures_a_file(device: Device, runtime: str) -> None:

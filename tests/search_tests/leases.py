@@ -53,7 +53,7 @@ def busy(names: Sequence[str]) -> list[str]:
     program = (
         "for name in sys.argv[1:]:\n"
         "    try:\n"
-        "        with lease.exclusive(name, patience_s=0.05): pass\n"
+        "        with lease.exclusive(name, wait_s=0.05): pass\n"
         "    except lease.MeasurementError: print(name)\n"
     )
     told, _ = other(program, *names).communicate(timeout=60)

@@ -307,7 +307,8 @@ def test_training_waits_while_a_device_it_uses_is_measured(
         return stub(*arguments, device=device, shared_lease=shared_lease, **others)  # type: ignore[arg-type]
 
     monkeypatch.setattr("search.objective.train", spy)
-    assert record(scoring.score(LARGEST, replace(tiny_task(), trains_on=trains_on))).state == "finished"
+    task = replace(tiny_task(), trains_on=trains_on, training_lease=device_named(trains_on).lease)
+    assert record(scoring.score(LARGEST, task)).state == "finished"
     assert seen == [[device_named(name).lease for name in held], []]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from search.data import SearchData, Split
+from search.latency.devices.cpu import Cpu
 from search.latency.devices.device import Device
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
@@ -87,7 +88,8 @@ def tiny_task(
         seed=0,
         rungs=rungs,
         trains_on="cpu",
-        device="cpu",
+        training_lease="cpu",
+        device=Cpu(),
         runtimes=runtimes,
         protocol=QUICK,
     )
@@ -125,20 +127,20 @@ class StubMeasurement:
 
     def __call__(
         self,
-        device: Device | str,
+        device: Device,
         spec: NetworkSpec,
         input_size: int,
         runtime: str,
         protocol: Protocol,
         *,
-        anew: bool = False,
+        recalibrate: bool = False,
     ) -> Latency:
         self.log.append(f"measure {spec.fingerprint()} {runtime}")
         self.fail(spec)
         milliseconds = self.milliseconds(spec) * (1 if runtime == "onnxruntime" else 2)
         return steady_latency(
             milliseconds,
-            device=getattr(device, "name", device),
+            device=device.name,
             runtime=runtime,
             input_size=input_size,
             batch=protocol.batch,

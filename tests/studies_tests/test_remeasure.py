@@ -12,6 +12,7 @@ from search_tests.tiny import LARGEST, QUICK, SMALLEST, StubMeasurement, failing
 from sqlalchemy.exc import OperationalError
 from studies_tests.small import small_spec
 
+from search.latency.devices.cpu import Cpu
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.objective import NoCallbacks
 from search.records import REMEASURED, Record
@@ -61,7 +62,7 @@ def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def measuring(log: list[str], monkeypatch: pytest.MonkeyPatch) -> StubMeasurement:
-    """The stand-in that measures anew; torch takes twice as long."""
+    """The stub for measuring; torch takes twice as long."""
     measuring = StubMeasurement(log)
     monkeypatch.setattr("studies.remeasure.measure_on", measuring)
     return measuring
@@ -70,7 +71,7 @@ def measuring(log: list[str], monkeypatch: pytest.MonkeyPatch) -> StubMeasuremen
 def on_torch(
     loaded: LoadedStudy, callbacks: NoCallbacks | None = None, *, again: bool = False
 ) -> tuple[int, int, bool]:
-    done = remeasure(loaded, "cpu", "torch", QUICK, callbacks or NoCallbacks(), again=again)
+    done = remeasure(loaded, Cpu(), "torch", QUICK, callbacks or NoCallbacks(), again=again)
     assert done.failed == {}
     return done.taken, done.before, done.interrupted
 
@@ -130,7 +131,7 @@ def test_ctrl_c_in_a_measurement_loses_only_that_one(storage: str, measuring: St
 def test_a_network_that_fails_is_told_and_the_rest_goes_on(storage: str, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, MeasurementError("the probe died"))
     seen = Seen()
-    done = remeasure(load("small", storage), "cpu", "torch", QUICK, seen)
+    done = remeasure(load("small", storage), Cpu(), "torch", QUICK, seen)
     assert (done.taken, done.before, done.failed, done.interrupted) == (3, 0, {1: "the probe died"}, False)
     assert [(record.number, record.reason) for record in seen.ended if not record.trained] == [(1, "the probe died")]
     measuring.fail = lambda spec: None
@@ -184,10 +185,10 @@ def test_where_the_study_measured_itself_is_refused(
     runtime: str, protocol: Protocol, refused: bool, storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     if not refused:
-        assert remeasure(load("small", storage), "cpu", runtime, protocol, NoCallbacks()).taken == 4
+        assert remeasure(load("small", storage), Cpu(), runtime, protocol, NoCallbacks()).taken == 4
         return
     with pytest.raises(InputError, match=r"^study 'small' itself measured on 'cpu onnxruntime'; name another --device"):
-        remeasure(load("small", storage), "cpu", runtime, protocol, NoCallbacks())
+        remeasure(load("small", storage), Cpu(), runtime, protocol, NoCallbacks())
     assert log == []
 
 

@@ -1,4 +1,4 @@
-"""Devices of this machine: the CPU, measured in a child process with fixed threads."""
+"""The CPU of this machine, measured in a child process with a fixed number of threads."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from threshnet.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder from which `search` and `threshnet` are imported
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-FROM_FILES = ("onnxruntime", "openvino")  # runtimes that take ONNX files; the others build the network
+FROM_FILES = ("onnxruntime", "openvino")  # runtimes that load ONNX files; the others build the network from its spec
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,17 @@ class Cpu:
     tries: int = 1
 
     def check(self, runtime: str, protocol: Protocol) -> None:
-        """InputError where the protocol asks for what this device has not."""
+        """Raise InputError if the device does not support the protocol with this runtime."""
         if protocol.precision != "fp32":
             raise InputError(f"precision {protocol.precision!r}: the device 'cpu' measures fp32 only")
         if protocol.channels_last and runtime in FROM_FILES:
-            raise InputError(f"channels_last: goes with torch, not with {runtime!r}")
+            raise InputError(f"channels_last: only with torch, not with {runtime!r}")
         if runtime == "openvino" and find_spec("openvino") is None:
             raise InputError("runtime 'openvino' is not installed; pip install 'threshnet-nas[openvino]'")
 
     @contextlib.contextmanager
     def probe(self, runtime: str, protocol: Protocol) -> Iterator[Conversation]:
-        """A probe for the runtime, in a process of its own."""
+        """Start a probe for the runtime in its own process."""
         module = {"onnxruntime": "probe", "openvino": "openvino_probe"}.get(runtime, "torch_probe")
         hidden = {"CUDA_VISIBLE_DEVICES": ""}
         with child(f"search.latency.probes.{module}", f"{runtime} on {self.name}", protocol.threads, hidden) as talk:
@@ -52,27 +52,27 @@ class Cpu:
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
-        """The networks as the runtime's probe takes them."""
+        """The networks in the form that the runtime's probe loads."""
         with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
 
     def hints(self, state: State) -> list[str]:
-        """What would make its readings better, given the state it reports; one line each."""
+        """Hints that would make readings more reliable, given the reported state; one line each."""
         return governor_hints(state)
 
     def install(self, packages: Sequence[str]) -> None:
-        """None: what runs here is installed with this project."""
+        """None: the packages are installed with this project."""
 
 
 def cpu_device(name: str) -> Cpu:
-    """The device "cpu"; InputError for any other name."""
+    """The device "cpu"; raises InputError for any other name."""
     if name != CPU:
         raise InputError(f"device {name!r}, must be {device_forms()}")
     return Cpu()
 
 
 def governor_hints(state: State) -> list[str]:
-    """How to keep a CPU's clock steady, if its governor does not."""
+    """A hint for a steady clock, unless the governor is `performance` already."""
     if state.governor in (None, "performance"):
         return []
     return [
@@ -83,9 +83,9 @@ def governor_hints(state: State) -> list[str]:
 
 @contextlib.contextmanager
 def local_models(networks: Sequence[Network], input_size: int, runtime: str, batch: int) -> Iterator[Sequence[object]]:
-    """Networks as a runtime's probe on this machine takes them: paths of ONNX files, or the specs as JSON.
+    """Networks in the form that a probe on this machine loads: paths of ONNX files, or specs as JSON.
 
-    InputError where a runtime that builds networks is given a file.
+    Raises InputError if a runtime that builds networks is given a file.
     """
     if runtime not in FROM_FILES:
         yield [_as_json(network, runtime) for network in networks]
@@ -103,8 +103,8 @@ def _as_json(network: Network, runtime: str) -> dict[str, object]:
 def child(
     module: str, name: str, threads: int, variables: dict[str, str]
 ) -> contextlib.AbstractContextManager[Conversation]:
-    """A probe module as a child process with fixed threads; our packages are importable there from anywhere."""
+    """Start a probe module as a child process with fixed threads, in which this project's packages can be imported."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     fixed = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-    command = [sys.executable, "-P", "-m", module]  # -P: a folder `search` in the user's working directory is not ours
+    command = [sys.executable, "-P", "-m", module]  # -P: not a folder `search` in the working directory
     return probe(name, command, {**os.environ, **fixed, **variables})

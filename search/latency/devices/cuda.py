@@ -1,6 +1,6 @@
-"""GPUs of this machine, each measured in a child process that sees no other.
+"""GPUs of this machine, each measured in a child process that sees no other GPU.
 
-They are numbered as torch does, in training as in measuring; set CUDA_DEVICE_ORDER=PCI_BUS_ID for nvidia-smi's numbers.
+Their numbers are torch's, in training and in measuring; set CUDA_DEVICE_ORDER=PCI_BUS_ID for those of nvidia-smi.
 """
 
 import contextlib
@@ -24,22 +24,22 @@ PROVIDER = "CUDAExecutionProvider"
 
 @dataclass(frozen=True)
 class Cuda:
-    """A CUDA device of this machine, which need not have it until it is asked to measure."""
+    """A CUDA device of this machine; it need not exist until it is measured on."""
 
     name: str  # "cuda" or "cuda:N"
-    index: int  # torch's number of it
-    visible: str  # what CUDA_VISIBLE_DEVICES calls it; the same in every process, unlike the index
+    index: int  # its number in torch
+    visible: str  # its name in CUDA_VISIBLE_DEVICES; the same in every process, unlike the index
     runtimes: tuple[str, ...] = ("torch-graph", "torch", "onnxruntime")  # torch-graph: captured, torch: eager
     remote_lease: str = ""
     tries: int = 1
 
     @property
     def lease(self) -> str:
-        """Which lease a measurement on it, or a training, holds."""
+        """The name of the lease that a measurement or a training on the device holds."""
         return f"cuda{self.visible}"
 
     def present(self) -> None:
-        """InputError where torch sees no such device."""
+        """Raise InputError if torch sees no such device."""
         seen = torch.cuda.device_count()
         if not seen:
             built = "" if torch.version.cuda else ", being built without CUDA"
@@ -49,14 +49,14 @@ class Cuda:
             raise InputError(f"device {self.name!r}: torch sees no such CUDA device, only {there}")
 
     def check(self, runtime: str, protocol: Protocol) -> None:
-        """InputError where torch sees no such device or the protocol asks for what it has not."""
+        """Raise InputError if torch sees no such device, or it does not support the protocol with this runtime."""
         self.present()
         if runtime != "onnxruntime":
             return
         if protocol.precision != "fp32":
             raise InputError(f"precision {protocol.precision!r}: the runtime 'onnxruntime' measures fp32 only")
         if protocol.channels_last:
-            raise InputError("channels_last: goes with torch, not with 'onnxruntime'")
+            raise InputError("channels_last: only with torch, not with 'onnxruntime'")
         if PROVIDER not in onnxruntime.get_available_providers():
             raise InputError(
                 f"runtime 'onnxruntime': onnxruntime {onnxruntime.__version__} has no {PROVIDER}; "
@@ -65,7 +65,7 @@ class Cuda:
 
     @contextlib.contextmanager
     def probe(self, runtime: str, protocol: Protocol) -> Iterator[Conversation]:
-        """A probe for the runtime, in a process of its own whose only GPU is this one."""
+        """Start a probe for the runtime in its own process, whose only GPU is this one."""
         only = {"CUDA_VISIBLE_DEVICES": self.visible}
         with child("search.latency.probes.cuda_probe", f"{runtime} on {self.name}", protocol.threads, only) as talk:
             yield talk
@@ -74,20 +74,20 @@ class Cuda:
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
-        """The networks as the runtime's probe takes them."""
+        """The networks in the form that the runtime's probe loads."""
         with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
 
     def hints(self, state: State) -> list[str]:
-        """Nothing: the clock of a GPU has no governor."""
+        """No hints: the clock of a GPU has no governor."""
         return []
 
     def install(self, packages: Sequence[str]) -> None:
-        """None: what runs here is installed with this project."""
+        """None: the packages are installed with this project."""
 
 
 def cuda_device(name: str) -> Cuda:
-    """The device "cuda" (the first, also as "cuda:0") or "cuda:N", present or not; InputError for any other name."""
+    """The device "cuda" (the first, also "cuda:0") or "cuda:N", present or not; raises InputError for other names."""
     parsed = re.fullmatch(r"cuda(?::(0|[1-9][0-9]{0,2}))?", name)
     if not parsed:
         raise InputError(f"device {name!r}, must be cuda or cuda:N, N counted from 0")

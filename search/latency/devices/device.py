@@ -11,41 +11,41 @@ from search.latency.reading import State
 
 
 class Device(Interface):
-    """A place where networks are measured."""
+    """A device on which networks are measured."""
 
     @property
     def name(self) -> str:
-        """As the user writes it."""
+        """The device's name as the user writes it."""
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """What it can run networks with, the default first."""
+        """The runtimes that the device supports, the default first."""
 
     @property
     def lease(self) -> str:
-        """Which lease a measurement on it holds."""
+        """The name of the lease that a measurement on the device holds."""
 
     @property
     def remote_lease(self) -> str:
-        """The lock file that its probe holds where the device is, '' for none."""
+        """The lock file that the probe holds on the remote host; '' for none."""
 
     @property
     def tries(self) -> int:
-        """How often a measurement is begun that loses its connection."""
+        """The maximal number of tries of a measurement whose connection is lost."""
 
     def check(self, runtime: str, protocol: Protocol) -> None:
-        """InputError where the protocol asks for what this device has not."""
+        """Raise InputError if the device does not support the protocol with this runtime."""
 
     def probe(self, runtime: str, protocol: Protocol) -> AbstractContextManager[Conversation]:
-        """A probe for one of the runtimes; ends with the block."""
+        """Start a probe for one of the runtimes; it ends with the block."""
 
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> AbstractContextManager[Sequence[object]]:
-        """The networks as that probe takes them; may be gone after the block."""
+        """The networks in the form that the probe loads; files may be deleted after the block."""
 
     def hints(self, state: State) -> list[str]:
-        """What would make its readings better, given the state it reports; one line each."""
+        """Hints that would make readings more reliable, given the reported state; one line each."""
 
     def install(self, packages: Sequence[str]) -> tuple[str, str] | None:
         """The command that installs missing packages, and the device's name after that; None if there is none."""

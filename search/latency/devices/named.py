@@ -1,4 +1,4 @@
-"""Kinds of measurement devices, by the word that a device's name begins with.
+"""Kinds of measurement devices, by the first part of a device's name.
 
 To add one, write its Device in a file of this folder and an entry below. An entry names its parser as text, so that
 help and errors can list the kinds without importing torch.
@@ -24,7 +24,7 @@ class DeviceKind:
     about: str
     # "module:function", imported on first use: name -> Device; raises InputError for a malformed name.
     parser: str
-    # A name that the parser takes, whether or not there is such a device.
+    # A name that the parser accepts, even if there is no such device.
     example: str
 
 
@@ -43,7 +43,7 @@ DEVICES: dict[str, DeviceKind] = {
 
 
 def device_named(name: str) -> "Device":
-    """The device of a name; InputError lists the forms that a name may have."""
+    """The device of a name; raises InputError, which lists the forms of a name, for any other."""
     kind = DEVICES.get(name.partition(":")[0])
     if kind is None:
         raise InputError(f"device {name!r}, must be {device_forms()}")

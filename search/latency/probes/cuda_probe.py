@@ -1,11 +1,12 @@
-"""The child program that times networks on the one GPU it can see: `python -m search.latency.probes.cuda_probe`.
+"""The probe for the only visible GPU, in PyTorch or ONNX Runtime: `python -m search.latency.probes.cuda_probe`.
 
-Input and output stay in the GPU's memory: no copy is timed. In torch a run's time is that between a CUDA event before
-it and one after it, so the gaps between kernels count, which at batch 1 are most of an eager run. In ONNX Runtime it is
-the host's time from the call to the end of the last kernel; compare it with torch's for what it is. fp32 is fp32: TF32
-is off. cuDNN's and ONNX Runtime's convolution algorithms are chosen by trial when the networks are loaded. The L2 cache
-is not flushed between runs: as on the CPU, consecutive runs of one network keep the caches its own. Activations of
-untrained networks fade with depth; a GPU that is limited by its power may clock higher for them than for trained ones.
+Input and output stay in the GPU's memory, so no copy is timed. In torch, the time of a run is that between a CUDA event
+before it and one after it. It includes the gaps between kernels, which are most of an eager run at batch 1. In ONNX
+Runtime, it is the host's time from the call to the end of the last kernel, which is not quite comparable. TF32 is off
+for fp32. The convolution algorithms of cuDNN and ONNX Runtime are chosen by timing when the networks are loaded. The L2
+cache is not flushed between runs: as on the CPU, consecutive runs of one network fill the caches with its own data. The
+activations of untrained networks vanish with depth, so a power-limited GPU may clock higher for them than for trained
+ones.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,12 +35,12 @@ from search.latency.probes.torch_probe import inference
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-CAPTURE_WARMUP = 3  # runs on a side stream before a capture, as torch's page on CUDA semantics has it
+CAPTURE_WARMUP = 3  # runs on a side stream before a capture, as in torch's page on CUDA semantics
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-# Of NVIDIA's clock event reasons (nvml.h, nvmlClocksEventReason...) those that slow a measurement, and vcgencmd's bits
-# that mean as much to search.latency.reading; idle 0x1, applications' clocks 0x2 and sync boost 0x10 are no harm.
+# NVIDIA's clock event reasons (nvml.h, nvmlClocksEventReason...) that slow a measurement, and the equivalent bits of
+# vcgencmd for search.latency.reading; idle 0x1, application clocks 0x2 and sync boost 0x10 are harmless.
 HARMFUL_REASONS = {
-    0x80: 0x1,  # HW power brake: the supply gave too little
+    0x80: 0x1,  # HW power brake: insufficient power supply
     0x04: 0x2,  # SW power cap: the clock is capped
     0x08: 0x4,  # HW slowdown: throttled
     0x40: 0x4,  # HW thermal slowdown: throttled
@@ -50,10 +51,10 @@ REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # s
 
 @dataclass(frozen=True)
 class Replay:
-    """A captured CUDA graph as something to call; keeps alive what the graph reads and writes."""
+    """A captured CUDA graph as a callable that keeps alive the tensors that the graph reads and writes."""
 
     graph: torch.cuda.CUDAGraph
-    run: Callable[[], Tensor]  # what was captured; holds the weights and the input
+    run: Callable[[], Tensor]  # the captured function; holds the weights and the input
     output: Tensor  # overwritten by each replay
 
     def __call__(self) -> Tensor:
@@ -63,12 +64,12 @@ class Replay:
 
 
 def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
-    """Make specs (torch) or ONNX files (onnxruntime) ready for (batch, 3, size, size) on the GPU."""
+    """Load specs (torch) or ONNX files (onnxruntime) for (batch, 3, size, size) on the GPU."""
     torch.set_num_threads(settings["threads"])
     torch.cuda.set_device(0)
     notes = []
     if settings["precision"] == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        notes.append("emulated: this GPU has no bf16 of its own")
+        notes.append("emulated: this GPU does not support bf16")
     if settings["runtime"] == "onnxruntime":
         timers, version = onnx_timers(models, settings), onnxruntime.__version__
     else:
@@ -78,7 +79,7 @@ def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
 
 
 def torch_timers(models: Sequence[Any], settings: Mapping[str, Any]) -> list[Timer]:
-    """Timers of the specs whose to_json() are `models`, untrained; weights, input and activations in the precision.
+    """Timers of the untrained networks of the specs in `models` (as JSON), with everything in the precision.
 
     The runtime "torch" is eager, "torch-graph" a CUDA graph captured from it.
     """
@@ -100,9 +101,10 @@ def torch_timers(models: Sequence[Any], settings: Mapping[str, Any]) -> list[Tim
 
 
 def captured(run: Callable[[], Tensor]) -> Replay:
-    """A run as a CUDA graph, its input the tensor that `run` reads, after runs on a side stream that set up libraries.
+    """Capture a run as a CUDA graph, after runs on a side stream that initialize libraries.
 
-    Source: "CUDA semantics", section CUDA Graphs, of torch's documentation.
+    The graph's input is the tensor that `run` reads. Source: "CUDA semantics", section CUDA Graphs, of torch's
+    documentation.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -117,7 +119,7 @@ def captured(run: Callable[[], Tensor]) -> Replay:
 
 
 def event_timer(run: Callable[[], object]) -> Timer:
-    """Milliseconds of one run by the GPU's clock, waited for."""
+    """A timer of one run, in milliseconds by the GPU's clock; it waits for the end of the run."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
 
     def timer() -> float:
@@ -131,8 +133,8 @@ def event_timer(run: Callable[[], object]) -> Timer:
 
 
 def onnx_timers(paths: Sequence[str], settings: Mapping[str, Any]) -> list[Timer]:
-    """Timers of ONNX files whose one input takes float32 (batch, 3, size, size), run by the CUDA provider."""
-    onnxruntime.preload_dlls()  # CUDA and cuDNN as wheels, where torch has not loaded the same already
+    """Timers of ONNX files with one float32 input (batch, 3, size, size), run by the CUDA provider."""
+    onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, unless torch has loaded them already
     options = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
     timers = []
     for path in paths:
@@ -149,7 +151,7 @@ def onnx_timers(paths: Sequence[str], settings: Mapping[str, Any]) -> list[Timer
 
 
 def bound(path: str, session: Any, settings: Mapping[str, Any], place: str) -> Callable[[], None]:  # noqa: ANN401
-    """One run of an ONNX session whose input and output lie in the memory of `place`, "cuda" or "cpu", waited for."""
+    """A function that runs an ONNX session, with input and output in the memory of `place`, and waits for its end."""
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
     name, _ = input_of(path, session, shape)
     images = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -166,21 +168,21 @@ def bound(path: str, session: Any, settings: Mapping[str, Any], place: str) -> C
 
 
 def state_under_load(gpu: str, timers: Sequence[Timer]) -> dict[str, Any]:
-    """gpu_state while the networks run: an idle GPU lowers its clock and forgets why it was slowed."""
-    with ThreadPoolExecutor(1) as beside:
-        asked = beside.submit(gpu_state, gpu)
-        while not asked.done():
+    """The gpu_state while the networks run: an idle GPU lowers its clock and resets its throttling reasons."""
+    with ThreadPoolExecutor(1) as pool:
+        state = pool.submit(gpu_state, gpu)
+        while not state.done():
             for timer in timers:
                 timer()
-        return asked.result()
+        return state.result()
 
 
 def gpu_state(gpu: str) -> dict[str, Any]:
-    """The state of a GPU, "GPU-UUID", as nvidia-smi tells it, None where it does not; the load is the machine's."""
+    """The state of a GPU, "GPU-UUID", from nvidia-smi; None for values not reported. The load is the machine's."""
     degrees, megahertz, reasons = "", "", ""
     for field in REASONS:
-        if told := nvidia_smi(gpu, "temperature.gpu", "clocks.sm", field):
-            degrees, megahertz, reasons = told
+        if values := nvidia_smi(gpu, "temperature.gpu", "clocks.sm", field):
+            degrees, megahertz, reasons = values
             break
     return {
         "temperature_c": number(degrees),
@@ -192,14 +194,14 @@ def gpu_state(gpu: str) -> dict[str, Any]:
 
 
 def nvidia_smi(gpu: str, *fields: str) -> list[str]:
-    """What nvidia-smi says of a GPU, field by field (at least two); empty where it cannot answer."""
-    said = output_of("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits", "-i", gpu)
-    values = [value.strip() for value in said.split(",")]
+    """The values of two or more fields from nvidia-smi for a GPU; empty if it fails."""
+    output = output_of("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits", "-i", gpu)
+    values = [value.strip() for value in output.split(",")]
     return values if len(values) == len(fields) else []
 
 
 def number(text: str) -> float | None:
-    """A number as nvidia-smi prints it, None for "[N/A]" and its like."""
+    """A number as printed by nvidia-smi; None for "[N/A]" and the like."""
     try:
         return float(text)
     except ValueError:
@@ -207,12 +209,12 @@ def number(text: str) -> float | None:
 
 
 def throttling(reasons: int) -> int:
-    """NVIDIA's clock event reasons as vcgencmd's bits; 0 where nothing slows the GPU."""
+    """NVIDIA's clock event reasons as bits of vcgencmd; 0 if nothing slows the GPU."""
     return sum({bit for reason, bit in HARMFUL_REASONS.items() if reasons & reason})
 
 
 def about_gpu() -> dict[str, Any]:
-    """What a user should know of the GPU before measuring on it, in place of the machine's own facts."""
+    """Facts about the GPU, in place of those about the machine's CPU."""
     gpu = torch.cuda.get_device_properties(0)
     free_mib = torch.cuda.mem_get_info(0)[0] >> 20
     return {**about(), "processor": gpu.name, "free_mib": free_mib, "state": gpu_state(f"GPU-{gpu.uuid}")}

@@ -1,4 +1,4 @@
-"""Time ONNX files in OpenVINO on the CPU, in fp32: `python -m search.latency.probes.openvino_probe`."""
+"""The probe for ONNX files in OpenVINO on the CPU, in fp32: `python -m search.latency.probes.openvino_probe`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from search.latency.probes.probe import Loaded, host_timer, serve
 
 
 def load(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
-    """Compile ONNX files for one stream of `threads` threads and full precision, input (batch, 3, size, size)."""
+    """Compile ONNX files with input (batch, 3, size, size) for one stream of `threads` threads in full precision."""
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     options = {

@@ -1,9 +1,9 @@
-"""The instrument: a program that loads networks, times them in rounds and tells the machine's state.
+"""The probe: a program that loads networks, times them in rounds and reports the machine's state.
 
-It needs Python 3.9, numpy and, for ONNX files, onnxruntime, and nothing of this project: the file is copied to the
-machine that it measures. It reads one JSON command a line and answers each with one line, marked with the token of its
-first command, so that whatever else ends up on standard output is no answer. Other runtimes import it and give `serve`
-a loader of their own.
+It needs Python 3.9, numpy and, for ONNX files, onnxruntime, but nothing of this project: the file is copied to the
+machine that it measures. It reads one JSON command per line and replies to each with one line, marked with the token in
+its arguments, so that no other output can be mistaken for a reply. Probes for other runtimes import it and pass their
+own loader to `serve`.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-with contextlib.suppress(ImportError):  # without numpy, "about" can still tell that it is missing
+with contextlib.suppress(ImportError):  # without numpy, "about" can still report that it is missing
     import numpy as np
     from numpy.typing import NDArray
 
 CONFIDENCE = 0.95  # of the interval of a median
 STEADY_CHANGE = 0.05  # steady: the medians of the middle and the last third of the warm-up differ by at most this share
-WARMUP_RUNS = 6  # fewest warm-up runs: two in each third, the least by which steadiness can be judged
-WARMUP_PATIENCE = 4.0  # an unsteady warm-up is given up after this many times its time
-MIN_CYCLES = 6  # fewest cycles: with less there is no 95 % interval of a median
-LEASE_POLL_S = 0.1  # between two looks whether a machine that others measure is free
+MIN_WARMUP_RUNS = 6  # two in each third, the fewest from which steadiness can be judged
+MAX_WARMUP = 4.0  # an unsteady warm-up ends after this many times its planned time
+MIN_CYCLES = 6  # with fewer there is no 95 % interval of a median
+LEASE_POLL_S = 0.1  # seconds between two tries to lock a machine that others measure
 PROVIDER = "CPUExecutionProvider"  # of ONNX Runtime
-HUNG_S = 3600  # seconds after which a command has hung
-QUIET_SHARE = 1 / 3  # of the cycles are kept, the quietest: interference only ever adds time
+HUNG_S = 3600  # seconds after which a command counts as hung
+COUNTED_SHARE = 1 / 3  # share of the cycles that count, the least disturbed: interference only ever adds time
 
 
 Timer = Callable[[], float]  # runs a network once and returns milliseconds
@@ -48,9 +48,9 @@ Rounds = Sequence[Sequence[Sequence[float]]]  # [network][cycle][run], milliseco
 
 
 class Loaded:
-    """Networks ready to run: their timers in the order of the request, and what is known of runtime and processor.
+    """Networks ready to run: their timers in the order of the request, and facts about runtime and processor.
 
-    notes are reasons to distrust the readings, one line each; state tells how the machine fares.
+    notes are reasons why readings may be unreliable, one line each; state returns the machine's state.
     """
 
     def __init__(
@@ -90,29 +90,29 @@ def round_medians(rounds: Rounds) -> NDArray[np.float64]:
 
 
 def least_disturbed_cycles(medians: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of the quietest third of the cycles, MIN_CYCLES at least, of medians (networks, cycles) in ms.
+    """Indices of the least-disturbed third of the cycles, at least MIN_CYCLES, of medians (networks, cycles) in ms.
 
-    A cycle is judged by all its networks together, by the sum of their log times. Of a machine that drifts, its first
-    or last cycles are kept, an even number, so that as many went forwards as backwards.
+    A cycle is judged by all its networks together, by the sum of their log times. On a machine that drifts, these are
+    its first or last cycles. Their number is even, so that as many ran forwards as backwards.
     """
-    loudness = np.log(medians).sum(axis=0)
-    kept = max(MIN_CYCLES, 2 * round(len(loudness) * QUIET_SHARE / 2))
-    return np.sort(np.argsort(loudness, kind="stable")[:kept])
+    disturbance = np.log(medians).sum(axis=0)
+    counted = max(MIN_CYCLES, 2 * round(len(disturbance) * COUNTED_SHARE / 2))
+    return np.sort(np.argsort(disturbance, kind="stable")[:counted])
 
 
 def ratio_interval(medians: NDArray[np.float64], network: int) -> tuple[float, float, float]:
-    """(median, low, high) of a network's latency over that of network 0, cycle by cycle, in the quiet cycles.
+    """(median, low, high) of a network's latency over that of network 0, per cycle, in the least-disturbed cycles.
 
-    Of network 0 itself it is (median, low, high) in ms.
+    For network 0 itself it is (median, low, high) in ms.
     """
-    quiet = medians[:, least_disturbed_cycles(medians)]
-    values = quiet[network] / quiet[0] if network else quiet[0]
+    counted = medians[:, least_disturbed_cycles(medians)]
+    values = counted[network] / counted[0] if network else counted[0]
     low, high = median_interval(values.tolist())
     return float(np.median(values)), low, high
 
 
 def precise(medians: NDArray[np.float64], tolerance: float) -> bool:
-    """Whether every network's ratio to network 0 (its own latency, if it is alone) is known within `tolerance`."""
+    """True if every network's ratio to network 0 (or its latency, if it is alone) is known to within `tolerance`."""
     for network in range(1, len(medians)) if len(medians) > 1 else (0,):
         middle, low, high = ratio_interval(medians, network)
         if max(high / middle - 1, 1 - low / middle) > tolerance:
@@ -121,7 +121,7 @@ def precise(medians: NDArray[np.float64], tolerance: float) -> bool:
 
 
 def host_timer(run: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns) -> Timer:
-    """Milliseconds of one call of run, by the host's clock (in ns)."""
+    """A timer of one call of run, in milliseconds by the host's clock (in ns)."""
 
     def timer() -> float:
         start = clock()
@@ -132,34 +132,33 @@ def host_timer(run: Callable[[], object], clock: Callable[[], int] = time.perf_c
 
 
 def warm_up(timer: Timer, warmup_s: float) -> bool:
-    """Run untimed until steady and return whether it got there.
+    """Run a network until its latency is steady; return False if it is still unsteady after MAX_WARMUP x warmup_s.
 
-    At least WARMUP_RUNS runs; then it ends as soon as warmup_s has passed and the runs are steady (STEADY_CHANGE), or
-    unsteady after WARMUP_PATIENCE x warmup_s.
+    There are at least MIN_WARMUP_RUNS runs, and at least warmup_s seconds of them. See STEADY_CHANGE.
     """
     samples: list[float] = []
     passed = 0.0
     while True:
         samples.append(timer())
         passed += samples[-1] / 1e3
-        if len(samples) < WARMUP_RUNS or passed < warmup_s:
+        if len(samples) < MIN_WARMUP_RUNS or passed < warmup_s:
             continue
         third = len(samples) // 3
         middle, last = np.median(samples[-2 * third : -third]), np.median(samples[-third:])
         if abs(last - middle) <= STEADY_CHANGE * middle:
             return True
-        if passed >= WARMUP_PATIENCE * warmup_s:
+        if passed >= MAX_WARMUP * warmup_s:
             return False
 
 
 def take(
     timers: Sequence[Timer], plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
 ) -> tuple[list[list[list[float]]], str]:
-    """Time the networks in rounds; (rounds[network][cycle][run] in ms, "precise" or "time").
+    """Time the networks in rounds; returns (rounds[network][cycle][run] in ms, "precise" or "time").
 
-    A cycle is one round of each network, round_runs consecutive runs of which the first `discard` do not count; every
-    second cycle goes backwards, so that a drift cancels. Ends when the ratios are known within the tolerance, not
-    before min_s and MIN_CYCLES, or after max_s.
+    A cycle is one round of each network: round_runs consecutive runs, of which the first `discard` do not count. Every
+    second cycle runs in reverse order, so that drift cancels. It ends once the ratios are known to within the
+    tolerance, but not before min_s and MIN_CYCLES, or after max_s.
     """
     rounds: list[list[list[float]]] = [[] for _ in timers]
     medians: list[list[float]] = [[] for _ in timers]
@@ -181,7 +180,7 @@ def take(
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Keep Python's collector from running in between."""
+    """Disable Python's garbage collector within the block."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -193,11 +192,11 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def measure(loaded: Loaded, plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
-    """One measurement of the networks in plan["order"], as the answer to a command."""
+    """Measure the networks in plan["order"]; returns the reply to the command."""
     timers = [loaded.timers[network] for network in plan["order"]]
     with leased(plan["lease"]):
         warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
-        before = loaded.state()  # an idle clock is a low one
+        before = loaded.state()  # after the warm-up: the clock of an idle processor is low
         rounds, ended = take(timers, plan, clock)
         after = loaded.state()
     return {"rounds_ms": rounds, "ended": ended, "steady": all(warm), "before": before, "after": after}
@@ -205,32 +204,32 @@ def measure(loaded: Loaded, plan: Mapping[str, Any], clock: Callable[[], float] 
 
 @contextlib.contextmanager
 def leased(path: str) -> Iterator[None]:
-    """Hold the lock file at path, '' for none: one measurement at a time on this machine, whoever asks."""
+    """Hold the lock file at path ('' for none): one measurement at a time on this machine."""
     if not path:
         yield
         return
     descriptor = lock_file(path)
     try:
         if not locked(descriptor):
-            sys.stderr.write(f"waits for another measurement on this machine, which holds {path}\n")
+            sys.stderr.write(f"waiting for another measurement on this machine, which holds {path}\n")
             while not locked(descriptor):
-                if select.select([0], [], [], LEASE_POLL_S)[0]:  # no command comes now: standard input has ended
-                    raise EOFError("who asked is gone")
-            sys.stderr.write("waited long enough\n")
+                if select.select([0], [], [], LEASE_POLL_S)[0]:  # no command is due: standard input has ended
+                    raise EOFError("the client is gone")
+            sys.stderr.write("the other measurement has ended\n")
         yield
     finally:
         os.close(descriptor)
 
 
 def watching() -> float:
-    """Seconds of a clock that only runs while somebody waits for the answer; EOFError when standard input has ended."""
+    """A monotonic clock in seconds that raises EOFError once standard input has ended, i.e. the client is gone."""
     if select.select([0], [], [], 0)[0]:
-        raise EOFError("who asked is gone")
+        raise EOFError("the client is gone")
     return time.monotonic()
 
 
 def locked(descriptor: int) -> bool:
-    """Lock an open file unless another process does."""
+    """Lock an open file; return False if another process holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -239,22 +238,23 @@ def locked(descriptor: int) -> bool:
 
 
 def lock_file(path: str) -> int:
-    """A descriptor of a file to lock, made where there is none; anybody's does, so it is opened for reading only.
+    """A descriptor of the lock file, which is created if missing.
 
-    O_CREAT comes second: Linux refuses it for another user's file in /tmp (fs.protected_regular).
+    It may be another user's file, so it is opened for reading only, and first without O_CREAT, which Linux refuses for
+    another user's file in /tmp (fs.protected_regular).
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, flags)
     with contextlib.suppress(FileExistsError):  # made by another meanwhile
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL)
-        os.fchmod(descriptor, 0o644)  # whatever the umask
+        os.fchmod(descriptor, 0o644)  # regardless of the umask
         return descriptor
     return os.open(path, flags)
 
 
 def processor_name(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
-    """The processor's model name, as Linux or macOS states it, else the machine's architecture."""
+    """The processor's model name, as Linux or macOS reports it, else the machine's architecture."""
     named = ""
     if platform.system() == "Darwin":
         named = output_of("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
@@ -266,12 +266,12 @@ def processor_name(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
 
 
 def usable_processors() -> int:
-    """How many processors this process may run on, which can be fewer than there are."""
+    """Number of processors that this process may run on, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
-    """Temperature, clock, governor and throttling as far as the machine tells, else None; load: of the last minute."""
+    """Temperature, clock, governor and throttling, None if not reported, and the load of the last minute."""
     cpu = Path(root) / "devices/system/cpu/cpu0/cpufreq"
     heat = [number_in(zone) for zone in sorted(Path(root).glob("class/thermal/thermal_zone*/temp"))]
     hertz = max((number_in(one) or 0.0 for one in cpu.parent.parent.glob("cpu*/cpufreq/scaling_cur_freq")), default=0.0)
@@ -286,7 +286,7 @@ def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
 
 
 def text_in(path: Path) -> str | None:
-    """The text of a small file, None where it cannot be read."""
+    """The text of a small file; None if it cannot be read."""
     try:
         return Path(path).read_text(errors="replace").strip() or None
     except OSError:
@@ -294,7 +294,7 @@ def text_in(path: Path) -> str | None:
 
 
 def number_in(path: Path) -> float | None:
-    """The number in a small file, None where there is none."""
+    """The number in a small file; None if there is none."""
     try:
         return float(text_in(path) or "")
     except ValueError:
@@ -302,7 +302,7 @@ def number_in(path: Path) -> float | None:
 
 
 def output_of(*command: str) -> str:
-    """What a command prints, '' where it cannot be run."""
+    """The standard output of a command; '' if it cannot be run."""
     if not shutil.which(command[0]):
         return ""
     try:
@@ -313,11 +313,11 @@ def output_of(*command: str) -> str:
 
 
 def session_options(threads: int) -> Any:  # noqa: ANN401 - an onnxruntime.SessionOptions
-    """Return the options every network is measured with: sequential, all optimisations, spinning as by default.
+    """The session options of every measurement: sequential, all optimizations, spinning as by default.
 
-    Denormals count as zero, so that weights cannot change the latency: under torch's default initialisation a ReLU
-    layer scales activations by 1 / sqrt(6), so an untrained chain of about 97 falls below 1.2e-38, where some CPUs are
-    many times slower (no difference on the AMD EPYC tried).
+    Denormals are flushed to zero, so that weights do not change the latency: with torch's default initialization a ReLU
+    layer scales activations by 1 / sqrt(6), so those of an untrained chain of about 97 layers fall below 1.2e-38, where
+    some CPUs are many times slower (no difference on the AMD EPYC tried).
     """
     import onnxruntime
 
@@ -327,12 +327,12 @@ def session_options(threads: int) -> Any:  # noqa: ANN401 - an onnxruntime.Sessi
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.log_severity_level = 3  # errors only: the last line of stderr belongs to the reason of a failure
+    options.log_severity_level = 3  # errors only: the last line of stderr is reported as the reason of a failure
     return options
 
 
 def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
-    """Load ONNX files whose one input takes float32 (batch, 3, size, size); ValueError if one takes another."""
+    """Load ONNX files with one float32 input (batch, 3, size, size); raises ValueError for any other input."""
     import onnxruntime
 
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
@@ -341,25 +341,25 @@ def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loade
         session = onnxruntime.InferenceSession(path, session_options(settings["threads"]), [PROVIDER])
         name, dynamic = input_of(path, session, shape)
         if dynamic:
-            notes.append(f"dynamic shape: {Path(path).name} has a free batch, a static one may be faster")
+            notes.append(f"dynamic shape: {Path(path).name} has a dynamic batch size, a static one may be faster")
         feed = {name: np.random.default_rng(0).random(shape, dtype=np.float32)}
         timers.append(host_timer(functools.partial(session.run, None, feed)))
     return Loaded(timers, onnxruntime.__version__, notes=notes)
 
 
 def input_of(path: str, session: Any, shape: tuple[int, ...]) -> tuple[str, bool]:  # noqa: ANN401
-    """(name, whether a size is free) of the one input of an ONNX session; ValueError where it takes another shape."""
+    """(name, True if dynamic) of the only input of an ONNX session; raises ValueError if it has another shape."""
     inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
     if len(inputs) != 1 or inputs[0][1] != "tensor(float)":
         raise ValueError(f"{path} has the inputs {inputs}, must have one of float32")
     name, _, sizes = inputs[0]
     if len(sizes) != 4 or any(isinstance(size, int) and size != n for size, n in zip(sizes, shape)):
-        raise ValueError(f"{path} takes an input of {sizes}, not the {list(shape)} asked for")
+        raise ValueError(f"{path} has an input of shape {sizes}, must be {list(shape)}")
     return name, not all(isinstance(size, int) for size in sizes)
 
 
 def about() -> dict[str, Any]:
-    """What a user should know of this machine before measuring on it; imports no runtime, which might kill us."""
+    """Facts about this machine; imports no runtime, since that might crash the process."""
     versions: dict[str, str | None] = {}
     for package in ("numpy", "onnxruntime"):
         try:
@@ -380,7 +380,7 @@ def about() -> dict[str, Any]:
 
 
 def present(folder: str, names: Sequence[str]) -> list[str]:
-    """Those of the files, named HASH.SUFFIX, that the folder holds whole; HASH is the SHA-256 of the content."""
+    """The files named HASH.SUFFIX that are complete in the folder; HASH is the SHA-256 of the content."""
     files = [Path(folder).expanduser() / name for name in names]
     return [f.name for f in files if f.is_file() and hashlib.sha256(f.read_bytes()).hexdigest() == f.stem]
 
@@ -388,12 +388,12 @@ def present(folder: str, names: Sequence[str]) -> list[str]:
 def serve(
     load: Callable[[Sequence[Any], Mapping[str, Any]], Loaded], about: Callable[[], dict[str, Any]] = about
 ) -> None:
-    """Answer commands until standard input ends; `load(models, settings)` makes networks ready.
+    """Reply to commands until standard input ends; `load(models, settings)` loads networks.
 
-    A command that hangs, though it be in native code, ends the process after HUNG_S, and with it its leases.
+    A command that hangs, even in native code, ends the process after HUNG_S seconds, which releases its leases.
 
-    A command is a JSON object of one entry: {"about": {}}, {"present": {"folder", "names"}}, {"load": {"models",
-    "settings"}} or {"measure": plan}. An answer is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}.
+    A command is a JSON object with one entry: {"about": {}}, {"present": {"folder", "names"}}, {"load": {"models",
+    "settings"}} or {"measure": plan}. A reply is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}.
     """
     token, loaded = sys.argv[1], None
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""The child program that times specs in PyTorch on the CPU, fp32: `python -m search.latency.probes.torch_probe`."""
+"""The probe for specs in PyTorch on the CPU, in fp32: `python -m search.latency.probes.torch_probe`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from threshnet.spec import NetworkSpec
 
 
 def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
-    """Build the specs whose to_json() are `models`, untrained, for inference on (batch, 3, size, size).
+    """Build the untrained networks of the specs in `models` (as JSON), for inference on (batch, 3, size, size).
 
-    The runtime "torch" is eager, "torch-compiled" torch.compile with its defaults. Denormals count as zero, for the
-    reason given in search.latency.probes.probe.
+    The runtime "torch" is eager, "torch-compiled" uses torch.compile with its defaults. Denormals are flushed to zero,
+    for the reason given in search.latency.probes.probe.
     """
     torch.set_num_threads(settings["threads"])
     torch.set_flush_denormal(True)
@@ -31,7 +31,7 @@ def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
 
 
 def inference(network: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[], Tensor]:
-    """One run of a network on images, without gradients."""
+    """A function that runs a network on images without gradients."""
 
     def run() -> Tensor:
         with torch.inference_mode():

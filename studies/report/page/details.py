@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from search.latency.probes.probe import least_disturbed_cycles, round_medians
 from search.latency.reading import Latency, State
 from search.records import Record
 from studies.fronts.front import Front
@@ -52,12 +51,11 @@ def _by_importance(loaded: LoadedStudy, fronts: Sequence[Front]) -> Iterator[Rec
 
 def _reading(name: str, latency: Latency) -> dict[str, Any]:
     """One latency reading with its raw samples: milliseconds by cycle and run, and the cycles that count."""
-    counted = least_disturbed_cycles(round_medians((latency.reference_rounds_ms, latency.rounds_ms)))
     return {
         "backend": name,
         "ms": [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)],
         "rounds": [[float(f"{ms:.{SAMPLE_DIGITS}g}") for ms in cycle] for cycle in latency.rounds_ms],
-        "counted": counted.tolist(),
+        "counted": latency.counted_cycles.tolist(),
         "conditions": conditions(latency, latency.processor or latency.device),
         "facts": [
             f"ratio to the reference network {latency.ratio[0]:.3f}",

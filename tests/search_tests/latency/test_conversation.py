@@ -49,19 +49,19 @@ def test_questions_are_answered_in_their_order() -> None:
     ("program", "reason"),
     [
         ("print('x', file=sys.stderr); sys.exit('out of luck')", r" died \(exit status 1\): out of luck"),
-        ("os.kill(os.getpid(), signal.SIGILL)", r" died \(SIGILL\): it said nothing"),
+        ("os.kill(os.getpid(), signal.SIGILL)", r" died \(SIGILL\): no message"),
         ("raise KeyError('weights')", r" died \(exit status 1\): KeyError: 'weights'"),
-        ("print('hello')", r" died \(exit status 0\): it said nothing"),
-        ("pass", r" died \(exit status 0\): it said nothing"),
+        ("print('hello')", r" died \(exit status 0\): no message"),
+        ("pass", r" died \(exit status 0\): no message"),
         ("print('0' * 16, json.dumps({'done': 3}))", r" died \(exit status 0\)"),
         ("print(' ' + token, json.dumps({'done': 3}))", r" died \(exit status 0\)"),
-        ("print(token, 'what?')", r" answered nonsense: 'what\?'"),
-        ("print(token, '[1, 2]')", r" answered nonsense: '\[1, 2\]'"),
-        ("print(token, '3')", r" answered nonsense: '3'"),
-        ("print(token, '{}')", r" answered nonsense: '\{\}'"),
-        ('print(token, \'{"done": 1, "failed": 2}\')', " answered nonsense: "),
-        ("print(token, '[' * 100_000)", r" answered nonsense: '\[{200}\.\.\.'"),
-        ("print(token, '{\"done\": 3}'[:-1])", " answered nonsense: "),
+        ("print(token, 'what?')", r" sent a malformed reply: 'what\?'"),
+        ("print(token, '[1, 2]')", r" sent a malformed reply: '\[1, 2\]'"),
+        ("print(token, '3')", r" sent a malformed reply: '3'"),
+        ("print(token, '{}')", r" sent a malformed reply: '\{\}'"),
+        ('print(token, \'{"done": 1, "failed": 2}\')', " sent a malformed reply: "),
+        ("print(token, '[' * 100_000)", r" sent a malformed reply: '\[{200}\.\.\.'"),
+        ("print(token, '{\"done\": 3}'[:-1])", " sent a malformed reply: "),
         ("answer(failed='IndexError: out of range')", " failed: IndexError: out of range"),
         ("answer(failed='a\\x1b[31mb\\nc\\x00')", r" failed: a \[31mb c$"),
         ("answer(failed=['no', 'text'])", r" failed: \['no', 'text'\]"),
@@ -97,7 +97,7 @@ def test_chatter_is_no_answer(chatter: str) -> None:
 
 
 def test_a_line_longer_than_any_answer_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.latency.conversation.LONGEST", 1000)
+    monkeypatch.setattr("search.latency.conversation.MAX_LINE", 1000)
     with talking(f"{ANSWER}print('x' * 100_000)\nanswer(done='right')\nsys.stdin.read()") as talk:
         assert talk.ask("measure", {}, 30.0) == "right"
         assert talk.lines.qsize() == 0

@@ -42,7 +42,7 @@ def test_a_measurement_waits_for_whoever_has_the_device(how: str) -> None:
     with holding(how, "cpu") as other:
         began = time.monotonic()
         with (
-            pytest.raises(MeasurementError, match=r"cpu: still measured by others after 0\.3 s"),
+            pytest.raises(MeasurementError, match=r"cpu: still in use by another measurement after 0\.3 s"),
             exclusive("cpu", 0.3),
         ):
             pass

@@ -49,14 +49,14 @@ def test_a_latency_is_taken_once() -> None:
 
 def test_a_latency_is_taken_again_where_that_is_asked() -> None:
     idle_latency("cpu", lambda: 1.25)
-    assert idle_latency("cpu", lambda: 1.5, anew=True) == 1.5
+    assert idle_latency("cpu", lambda: 1.5, recalibrate=True) == 1.5
     assert idle_latency("cpu", never) == 1.5
 
 
 def test_each_condition_has_its_own() -> None:
     taken = [idle_latency(f"batch {batch}", lambda batch=batch: float(batch)) for batch in (1, 2, 3)]  # type: ignore[misc]
     assert taken == [1.0, 2.0, 3.0]
-    idle_latency("batch 2", lambda: 9.0, anew=True)
+    idle_latency("batch 2", lambda: 9.0, recalibrate=True)
     assert [idle_latency(f"batch {batch}", never) for batch in (1, 2, 3)] == [1.0, 9.0, 3.0]
 
 
@@ -74,10 +74,10 @@ def test_a_latency_that_could_not_be_taken_is_not_recorded(file: Path) -> None:
 def test_a_damaged_record_is_one_line_and_stays(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True)
     file.write_text(text, encoding="latin-1")
-    for anew in (False, True):
+    for recalibrate in (False, True):
         with pytest.raises(InputError) as caught:
-            idle_latency("gpu", lambda: 1.0, anew=anew)
-        assert str(caught.value) == f"{file}: not a record of reference latencies; delete it to have them taken again"
+            idle_latency("gpu", lambda: 1.0, recalibrate=recalibrate)
+        assert str(caught.value) == f"{file}: not a record of reference latencies; delete it to have them re-measured"
     assert file.read_text(encoding="latin-1") == text
 
 

@@ -104,13 +104,13 @@ def test_an_absent_gpu_is_refused_in_one_line(gpus: Callable[[int], None], monke
     gpus(0)
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     with pytest.raises(InputError, match=r"^device 'cuda': torch \S+ sees no CUDA device$"):
-        measure_on("cuda", NAMED["threshnet28"], 32, "torch", QUICK)
+        measure_on(cuda_device("cuda"), NAMED["threshnet28"], 32, "torch", QUICK)
     monkeypatch.setattr(torch.version, "cuda", None)
     with pytest.raises(InputError, match=r"sees no CUDA device, being built without CUDA$"):
-        measure_on("cuda", NAMED["threshnet28"], 32, "torch", QUICK)
+        measure_on(cuda_device("cuda"), NAMED["threshnet28"], 32, "torch", QUICK)
     gpus(2)
     with pytest.raises(InputError, match=r"^device 'cuda:2': torch sees no such CUDA device, only cuda:0, cuda:1$"):
-        measure_on("cuda:2", NAMED["threshnet28"], 32, "torch", QUICK)
+        measure_on(cuda_device("cuda:2"), NAMED["threshnet28"], 32, "torch", QUICK)
 
 
 @pytest.mark.parametrize("runtime", ["torch", "torch-graph"])
@@ -131,7 +131,7 @@ def test_onnx_runtime_takes_fp32_and_needs_its_gpu_package(
     device.check("onnxruntime", Protocol())
     with pytest.raises(InputError, match="precision 'fp16': the runtime 'onnxruntime' measures fp32 only"):
         device.check("onnxruntime", Protocol(precision="fp16"))
-    with pytest.raises(InputError, match="channels_last: goes with torch"):
+    with pytest.raises(InputError, match="channels_last: only with torch"):
         device.check("onnxruntime", Protocol(channels_last=True))
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(InputError, match=f"has no {PROVIDER}; install onnxruntime-gpu in its place") as raised:
@@ -246,7 +246,7 @@ def test_a_bound_session_computes_what_the_network_does(tmp_path: Path) -> None:
     images = np.random.default_rng(0).random((2, 3, 16, 16), dtype=np.float32)
     (expected,) = session.run(None, {session.get_inputs()[0].name: images})
     assert np.array_equal(logits, expected)
-    with pytest.raises(ValueError, match="not the"):
+    with pytest.raises(ValueError, match="must be"):
         cuda_probe.bound(str(file), session, SETTINGS | {"batch": 3}, "cpu")
 
 
@@ -256,7 +256,7 @@ def test_a_bound_session_computes_what_the_network_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("runtime", ["torch", "torch-graph"])
 def test_a_gpu_is_measured(runtime: str, precision: Precision, channels_last: bool) -> None:
     protocol = dataclasses.replace(QUICK, precision=precision, channels_last=channels_last)
-    latency = measure_on("cuda", NAMED["threshnet28"], 32, runtime, protocol)
+    latency = measure_on(cuda_device("cuda"), NAMED["threshnet28"], 32, runtime, protocol)
     assert latency.low_ms <= latency.latency_ms <= latency.high_ms
     assert (latency.device, latency.processor) == ("cuda", torch.cuda.get_device_name(0))
     assert latency.after.governor is None
@@ -286,5 +286,5 @@ def test_tf32_is_off_and_weights_take_the_precision() -> None:
 @on_gpu
 @pytest.mark.skipif(PROVIDER not in onnxruntime.get_available_providers(), reason="needs onnxruntime-gpu")
 def test_onnx_runtime_is_measured_on_a_gpu() -> None:
-    latency = measure_on("cuda", NAMED["threshnet28"], 32, "onnxruntime", QUICK)
+    latency = measure_on(cuda_device("cuda"), NAMED["threshnet28"], 32, "onnxruntime", QUICK)
     assert latency.low_ms <= latency.latency_ms <= latency.high_ms

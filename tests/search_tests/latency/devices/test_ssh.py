@@ -135,7 +135,7 @@ def test_no_name_becomes_an_option(text: str) -> None:
 
 def test_what_ssh_is_given(far: Far) -> None:
     url = "ssh://pi@host:2222/~/it%27s%20here"
-    assert measure_on(url, REFERENCE, SIZE, "onnxruntime", QUICK).device == url
+    assert measure_on(ssh_device(url), REFERENCE, SIZE, "onnxruntime", QUICK).device == url
     with device_named(url).probe("onnxruntime", QUICK) as talk:
         assert talk.ask("about", {}, 60.0)["machine"]
     noted = (far.root.parent / "noted").read_text().splitlines()
@@ -177,10 +177,10 @@ def test_no_shared_connection_in_a_folder_of_others(far: Far, tmp_path: Path, mo
     ("said", "status", "kind", "message"),
     [
         ("Host key verification failed.\r", 255, MeasurementError, "not in known_hosts; connect once by hand: ssh pi"),
-        ("REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.", 255, MeasurementError, "another"),
+        ("REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.", 255, MeasurementError, "differs"),
         ("pi@pi: Permission denied (publickey).", 255, MeasurementError, "must work without a password: ssh pi"),
         ("ssh: Could not resolve hostname pi", 255, ConnectionLost, "Could not resolve hostname pi"),
-        ("", 255, ConnectionLost, "it said nothing"),
+        ("", 255, ConnectionLost, "no message"),
         (
             "cat: write error:\x1b[31m No space left",
             1,
@@ -192,7 +192,7 @@ def test_no_shared_connection_in_a_folder_of_others(far: Far, tmp_path: Path, mo
 def test_reasons(far: Far, said: str, status: int, kind: type[Exception], message: str) -> None:
     say(far, f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(said)} >&2\nexit {status}\n")
     with pytest.raises(MeasurementError, match=message) as error:
-        measure_on("ssh://pi", REFERENCE, SIZE, "onnxruntime", QUICK)
+        measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "onnxruntime", QUICK)
     assert type(error.value) is kind
     assert str(error.value).isprintable()
 
@@ -200,21 +200,21 @@ def test_reasons(far: Far, said: str, status: int, kind: type[Exception], messag
 def test_no_ssh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MeasurementError, match="ssh cannot be started: No such file"):
-        measure_on("ssh://pi", REFERENCE, SIZE, "onnxruntime", QUICK)
+        measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "onnxruntime", QUICK)
 
 
 def test_sending_takes_too_long(far: Far) -> None:
     say(far, "#!/bin/sh\nexec sleep 60\n")
     with pytest.raises(MeasurementError, match=r"^ssh://pi: sending \d+ bytes took more than 0.5 s$"):
-        measure_on("ssh://pi", REFERENCE, SIZE, "onnxruntime", replace(QUICK, timeout_s=0.5))
+        measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "onnxruntime", replace(QUICK, timeout_s=0.5))
 
 
 @pytest.mark.parametrize("protocol", [replace(QUICK, precision="fp16"), replace(QUICK, channels_last=True)])
 def test_what_it_has_not(protocol: object) -> None:
     with pytest.raises(InputError):
-        measure_on("ssh://pi", REFERENCE, SIZE, "onnxruntime", protocol)  # type: ignore[arg-type]
+        measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "onnxruntime", protocol)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="runtime 'torch', must be one of onnxruntime"):
-        measure_on("ssh://pi", REFERENCE, SIZE, "torch", QUICK)
+        measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "torch", QUICK)
 
 
 def test_the_probe_needs_python_3_9_numpy_and_onnxruntime_only() -> None:
@@ -286,7 +286,7 @@ def test_check_tells_what_no_terminal_should_see(far: Far) -> None:
     found = check(device_named("ssh://pi"), QUICK)
     assert found.about
     assert (found.about.processor, found.about.versions.numpy, found.about.state.governor) == ("a b", "1", "x [2J")
-    assert found.problems[0] == "its Python is a 32-bit one (arm), for which there is no onnxruntime"
+    assert found.problems[0] == "its Python is 32-bit (arm), for which there is no onnxruntime"
     assert found.hints[1] == "only 100 MiB of memory are free"
     assert found.hints[0].startswith("the clock's governor is x [2J, performance is steadier")
 

@@ -22,7 +22,7 @@ from search_tests.tiny import NETWORK, QUICK, SIZE, tiny_data, tiny_task
 from search import records
 from search.latency.check import check
 from search.latency.devices.named import device_named
-from search.latency.devices.ssh import KEPT, Ssh, ssh_device
+from search.latency.devices.ssh import MAX_MODELS, Ssh, ssh_device
 from search.latency.measure import measure_on
 from search.latency.probes import probe
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
@@ -101,7 +101,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def measured(device: str | Ssh, protocol: Protocol = QUICK, spec: NetworkSpec = REFERENCE) -> Latency:
     """A measurement; of the reference network, whose file is kept, unless it matters."""
-    return measure_on(device, spec, SIZE, "onnxruntime", protocol)
+    return measure_on(device_named(device) if isinstance(device, str) else device, spec, SIZE, "onnxruntime", protocol)
 
 
 def failure(device: str | Ssh, protocol: Protocol = QUICK) -> str:
@@ -221,7 +221,7 @@ def test_no_server() -> None:
 def test_wrong_host_key(server: Server) -> None:
     known(server.folder, server.port, "stranger")
     message = failure(server.url)
-    assert "its host key is another than the one in known_hosts" in message
+    assert "its host key differs from the one in known_hosts" in message
     assert f"ssh -p {server.port} " in message
     assert server.log.count("Connection from") == 1  # another try would not help
     assert not server.far.commands()
@@ -300,7 +300,7 @@ def test_illegal_instruction(server: Server, shell: str) -> None:
     assert sum("OMP_NUM_THREADS" in command for command in server.far.commands()) == 1  # not tried again
     found = check(device_named(server.url), QUICK)
     assert found.about is not None
-    assert "instructions that this processor has not" in found.problems[0]
+    assert "instructions that this processor lacks" in found.problems[0]
     assert (found.runtime_version, found.latency_ms, found.install) == (None, None, None)
 
 
@@ -339,7 +339,7 @@ def test_far_lease(server: Server, tmp_path: Path) -> None:
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         message = failure(device, replace(QUICK, timeout_s=6.0))
-        assert f"took more than 6 s: waits for another measurement on this machine, which holds {lock}" in message
+        assert f"took more than 6 s: waiting for another measurement on this machine, which holds {lock}" in message
         time.sleep(10 * probe.LEASE_POLL_S)
     with lock.open() as free:
         fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the probe that waited is gone, and never had it
@@ -362,29 +362,29 @@ def test_files_that_never_arrive_whole(server: Server) -> None:
     server.far.command(
         "mv", '#!/bin/sh\nfor to; do :; done\ncase $to in *.onnx) echo x > "$to";; *) exec /bin/mv "$@";; esac\n'
     )
-    assert "did not arrive whole" in failure(server.url)
+    assert "arrived incomplete" in failure(server.url)
 
 
 def test_short_files_get_no_name(server: Server) -> None:
     server.far.command("cat", "#!/bin/sh\nhead -c 100\n")  # as when the connection breaks
-    assert "no file could be put into ./.cache/threshnet" in failure(server.url)
+    assert "cannot write files to ./.cache/threshnet" in failure(server.url)
     assert not list(server.far.cache.iterdir())
 
 
 def test_folder_that_cannot_be_made(server: Server) -> None:
     server.far.cache.parent.write_text("")
-    assert "no file could be put into ./.cache/threshnet (exit status 1): mkdir: " in failure(server.url)
+    assert "cannot write files to ./.cache/threshnet (exit status 1): mkdir: " in failure(server.url)
 
 
 def test_old_models_make_room(server: Server) -> None:
     server.far.cache.mkdir(parents=True)
-    ours = [server.far.cache / f"{number:064x}.onnx" for number in range(KEPT + 5)]
+    ours = [server.far.cache / f"{number:064x}.onnx" for number in range(MAX_MODELS + 5)]
     others = [server.far.cache / name for name in ("mine.onnx", f"{1:064x}.onnx.bak", "-rf")]
     for age, file in enumerate([*ours, *others]):
         file.touch()
         os.utime(file, (time.time() - 1000 - age,) * 2)
     measured(server.url)
-    assert len(server.far.models()) == KEPT + 1  # with mine.onnx
+    assert len(server.far.models()) == MAX_MODELS + 1  # with mine.onnx
     assert ours[0].exists()
     assert not ours[-1].exists()
     assert all(file.exists() for file in others)
@@ -394,7 +394,7 @@ def test_a_study_goes_on_after_a_failed_measurement(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.far.python(CUTTING.replace("CUTS", "3"))  # all the tries of the first trial
-    task = replace(tiny_task(), device=server.url)
+    task = replace(tiny_task(), device=device_named(server.url))
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
     for folder in (weights := tmp_path / "weights", checkpoints := tmp_path / "checkpoints"):
         folder.mkdir()

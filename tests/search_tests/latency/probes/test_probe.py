@@ -29,7 +29,7 @@ from search_tests.onnx_conv import conv_file
 from search.latency.probes import probe
 from search.latency.probes.probe import (
     MIN_CYCLES,
-    WARMUP_RUNS,
+    MIN_WARMUP_RUNS,
     Loaded,
     about,
     host_timer,
@@ -295,7 +295,7 @@ def test_a_steady_warm_up_lasts_its_time_and_its_least_runs() -> None:
     assert clock.runs == 30
     for warmup_s, slow in ((0.3, Clock(1000.0)), (0.0, Clock(1.0))):
         assert warm_up(slow.timer, warmup_s)
-        assert slow.runs == WARMUP_RUNS
+        assert slow.runs == MIN_WARMUP_RUNS
 
 
 def test_a_warm_up_goes_on_until_the_runs_are_steady() -> None:
@@ -494,8 +494,8 @@ def test_onnx_files_are_loaded_in_their_order(tmp_path: Path) -> None:
 
 def test_a_file_that_takes_something_else_is_refused(tmp_path: Path) -> None:
     fine, wide = conv_file(tmp_path / "fine.onnx"), conv_file(tmp_path / "wide.onnx", size=16)
-    assert refusal(fine, wide).endswith("wide.onnx takes an input of [1, 3, 16, 16], not the [1, 3, 8, 8] asked for")
-    assert refusal(fine, batch=2).endswith("fine.onnx takes an input of [1, 3, 8, 8], not the [2, 3, 8, 8] asked for")
+    assert refusal(fine, wide).endswith("wide.onnx has an input of shape [1, 3, 16, 16], must be [1, 3, 8, 8]")
+    assert refusal(fine, batch=2).endswith("fine.onnx has an input of shape [1, 3, 8, 8], must be [2, 3, 8, 8]")
     double = conv_file(tmp_path / "double.onnx", dtype=np.float64)
     assert re.search(r"double\.onnx has the inputs .*tensor\(double\).*, must have one of float32", refusal(double))
     pair = conv_file(tmp_path / "pair.onnx", inputs=2)
@@ -505,7 +505,7 @@ def test_a_file_that_takes_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_free_batch_is_measured_with_a_note(tmp_path: Path) -> None:
     free = conv_file(tmp_path / "free.onnx", batch="n")
     ready, (milliseconds,) = loaded(free, batch=3)
-    assert ready.notes == ["dynamic shape: free.onnx has a free batch, a static one may be faster"]
+    assert ready.notes == ["dynamic shape: free.onnx has a dynamic batch size, a static one may be faster"]
     assert milliseconds > 0
 
 
@@ -575,7 +575,7 @@ def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
     assert told["done"]["python"] == platform.python_version()
     assert none == {"done": []}
     assert early == {"failed": "ValueError: cannot measure"}
-    assert "not the [2, 3, 8, 8] asked for" in wrong["failed"]
+    assert "must be [2, 3, 8, 8]" in wrong["failed"]
     facts = ready["done"]
     assert facts["pid"] != os.getpid()
     assert (facts["runtime_version"], facts["notes"]) == (onnxruntime.__version__, [])
@@ -603,4 +603,4 @@ def test_a_measurement_ends_with_who_asked_for_it(tmp_path: Path) -> None:
         process.stdin.close()
         lines = [line for line in process.stdout.read().splitlines() if line.startswith("token")]
     assert '"done"' in lines[0]
-    assert "who asked is gone" in lines[1]
+    assert "the client is gone" in lines[1]
