@@ -1,4 +1,4 @@
-"""Fixtures of more than one file of this suite."""
+"""Fixtures shared by the files of this suite."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +12,10 @@ from studies_tests.small import write_tree
 
 @pytest.fixture(autouse=True)
 def storages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let SQLite storages not wait for the disk, which would take most of the time, and close them at the end."""
+    """Let SQLite storages skip waiting for the disk, which would dominate the run time, and close them at the end."""
     opened: list[RDBStorage] = []
 
-    class Quick(RDBStorage):
+    class UnsyncedStorage(RDBStorage):
         def __init__(self, url: str) -> None:
             super().__init__(url)
             opened.append(self)
@@ -23,7 +23,7 @@ def storages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 event.listen(self.engine, "connect", lambda sqlite, _: sqlite.execute("PRAGMA synchronous = OFF"))
                 self.engine.dispose()
 
-    monkeypatch.setattr("studies.storage.RDBStorage", Quick)
+    monkeypatch.setattr("studies.storage.RDBStorage", UnsyncedStorage)
     yield
     for storage in opened:
         storage.remove_session()
@@ -41,5 +41,5 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """An ImageFolder tree of two classes, dark and bright noise: 30 and 10 images of each."""
+    """An ImageFolder tree of dark and bright noise: 30 training and 10 test images of each class."""
     return write_tree(tmp_path / "tree")

@@ -1,4 +1,4 @@
-"""A small finished study in memory, and its front, for the tests of what is made of a study."""
+"""A small finished study in memory, and its front, for tests of fronts, figures and reports."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -29,7 +29,7 @@ CAVEAT = "Made-up numbers: nothing was trained, nothing was measured"
 def sample_loaded(
     discovered: int = 12, named: Sequence[str] = ("threshnet28", "threshnet79"), limits: Limits = LIMITS, seed: int = 0
 ) -> LoadedStudy:
-    """A study of `named` published networks, which come first, and `discovered` random ones; no number is real."""
+    """Make a study of `named` published networks followed by `discovered` random ones; no number is real."""
     rng = np.random.default_rng(seed)
     study = optuna.create_study(study_name="sample", directions=["minimize", "minimize"])
     for name in named:
@@ -52,7 +52,7 @@ def sample_loaded(
 
 
 def with_stopped(loaded: LoadedStudy, stopped: int = 4, seed: int = 2) -> LoadedStudy:
-    """The study with so many random networks more that were stopped after the second epoch of eight, one went on."""
+    """Add random networks that stopped after the second of eight epochs, and resume one of them."""
     rng = np.random.default_rng(seed)
     for _ in range(stopped):
         _add(loaded.study, random_network(rng), None, loaded.spec.limits, float(rng.uniform(50, 60)), 0.5, stopped=True)
@@ -66,26 +66,26 @@ def with_stopped(loaded: LoadedStudy, stopped: int = 4, seed: int = 2) -> Loaded
 def sample_front(
     discovered: int = 12, named: Sequence[str] = ("threshnet28", "threshnet79"), limits: Limits = LIMITS, seed: int = 0
 ) -> Front:
-    """The front of sample_loaded's study."""
+    """Compute the front of the study of sample_loaded."""
     return front_of(sample_loaded(discovered, named, limits, seed))
 
 
 def remeasured(
     loaded: LoadedStudy, device: str, runtime: str, missing: Collection[int] = (), seed: int = 1
 ) -> LoadedStudy:
-    """The study with made-up readings of another backend for its trained networks, but for those `missing`."""
+    """Add made-up readings of another backend to the trained networks of a study, except those in `missing`."""
     rng = np.random.default_rng(seed)
     for record in loaded.records:
         if record.latency_ms and record.number not in missing:
             latency = sample_latency(1.5 * record.latency_ms * float(rng.uniform(0.5, 1.5)), rng)
-            there = replace(latency, device=device, runtime=runtime, processor="Imaginary Arm @ 1.5 GHz")
-            key = f"{records.REMEASURED} {record.number} {there.backend}"
-            loaded.study.set_user_attr(key, there.to_json())
+            reading = replace(latency, device=device, runtime=runtime, processor="Imaginary Arm @ 1.5 GHz")
+            key = f"{records.REMEASURED} {record.number} {reading.backend}"
+            loaded.study.set_user_attr(key, reading.to_json())
     return replace(loaded, records=records.records(loaded.study))
 
 
 def many(trials: int, seed: int = 0) -> LoadedStudy:
-    """A study of so many trials, quickly made: some networks and readings of sample_loaded over and over."""
+    """Make a study of `trials` trials fast, by repeating networks and readings of sample_loaded."""
     rng = np.random.default_rng(seed)
     base = sample_loaded(40)
     pool = [sample_latency(float(ms), rng) for ms in np.geomspace(0.4, 8, 60)]
@@ -93,17 +93,18 @@ def many(trials: int, seed: int = 0) -> LoadedStudy:
     for number in range(trials):
         latency = pool[rng.integers(len(pool))]
         error = min(90.0, 20 + 10 / latency.latency_ms**0.3 + float(rng.exponential(8)))
-        of = base.records[number % len(base.records)]
-        named = of.named if number < len(base.records) else None
-        made.append(replace(of, number=number, error=error, latency_ms=latency.latency_ms, named=named, weights="kept"))
-        made[-1] = replace(made[-1], latency={latency.backend: latency}, fingerprint=f"{number:016x}", state="finished")
+        source = base.records[number % len(base.records)]
+        named = source.named if number < len(base.records) else None
+        record = replace(source, number=number, error=error, latency_ms=latency.latency_ms, named=named, weights="kept")
+        latencies = {latency.backend: latency}
+        made.append(replace(record, latency=latencies, fingerprint=f"{number:016x}", state="finished"))
     study = optuna.create_study(study_name="many", directions=["minimize", "minimize"])
     study.add_trials([optuna.create_trial(values=record.point[::-1]) for record in made])
     return replace(base, study=study, records=made, spec=replace(base.spec, name="many"))
 
 
-def stored(loaded: LoadedStudy, name: str, url: str) -> None:
-    """Keep a study under a name in a storage."""
+def store(loaded: LoadedStudy, name: str, url: str) -> None:
+    """Copy a study to a storage under another name."""
     into = open_storage(url, create=True)
     optuna.copy_study(
         from_study_name=loaded.study.study_name,
@@ -121,7 +122,7 @@ def stored(loaded: LoadedStudy, name: str, url: str) -> None:
 
 
 def random_network(rng: np.random.Generator) -> NetworkSpec:
-    """A small network of three or four blocks, each with a schedule of its own."""
+    """Make a small network of three or four blocks with random schedules."""
     scale = float(rng.uniform(0.2, 1.2))
     blocks = [
         BlockSpec(
@@ -138,7 +139,7 @@ def random_network(rng: np.random.Generator) -> NetworkSpec:
 
 
 def sample_latency(centre_ms: float, rng: np.random.Generator) -> Latency:
-    """A reading of twenty rounds of skewed samples around `centre_ms`."""
+    """Make a reading of twenty rounds of skewed samples around `centre_ms`."""
 
     def rounds(milliseconds: float) -> tuple[tuple[float, ...], ...]:
         return tuple(map(tuple, (milliseconds * (1 + 0.05 * rng.exponential(size=(20, 16)))).tolist()))
@@ -164,7 +165,7 @@ def _add(
     *,
     stopped: bool = False,
 ) -> None:
-    """One ended trial, told as search.objective tells it, scored after its second epoch too where it was stopped."""
+    """Add an ended trial with the attributes that search.objective stores; `stopped` ends it after its second epoch."""
     costs = count(spec, INPUT_SIZE)
     rng = np.random.default_rng(costs.params)
     latency = sample_latency(0.1 + ms_per_10m * costs.macs / 1e7, rng)

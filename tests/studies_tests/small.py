@@ -1,4 +1,4 @@
-"""Studies and images so small that a launch takes seconds."""
+"""Studies and images small enough to launch within seconds."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +13,11 @@ from search.training.recipes import FAST
 from studies.spec import StudySpec
 from threshnet.spec import NetworkSpec
 
-TREE_NETWORK: NetworkSpec = NETWORK  # two classes, as the tree has
+TREE_NETWORK: NetworkSpec = NETWORK  # two classes, like the tree
 
 
 def small_spec(tree: Path | None = None, **changes: Any) -> StudySpec:  # noqa: ANN401 - any field's value
-    """A study of three networks on the digits, or on the images of `tree`."""
+    """Make the spec of a study of three networks on the digits, or on the images of `tree`."""
     spec = StudySpec(
         name="small",
         trials=3,
@@ -33,7 +33,7 @@ def small_spec(tree: Path | None = None, **changes: Any) -> StudySpec:  # noqa: 
 
 
 def write_tree(root: Path, train: int = 30, test: int = 10) -> Path:
-    """Write noise images of two classes, told apart by their brightness, `train` and `test` of each."""
+    """Write `train` and `test` noise images of each of two classes, which differ in brightness."""
     rng = np.random.default_rng(0)
     for part, count in (("train", train), ("test", test)):
         for name, floor in (("bright", 127), ("dark", 0)):

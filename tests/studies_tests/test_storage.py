@@ -1,4 +1,4 @@
-"""Storages: both kinds open, and one that cannot be used is named with the reason."""
+"""Storages: both kinds open, and an unusable one is reported with the reason."""
 
 import sys
 from collections.abc import Callable
@@ -17,8 +17,8 @@ KINDS = {"sqlite": "sqlite:///", "journal": "journal:"}
 each_kind = pytest.mark.parametrize("prefix", KINDS.values(), ids=KINDS.keys())
 
 
-def refused(call: Callable[[], object]) -> str:
-    """The one line with which bad input is refused."""
+def error_of(call: Callable[[], object]) -> str:
+    """Return the one-line error of a call."""
     with pytest.raises(InputError) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -26,7 +26,7 @@ def refused(call: Callable[[], object]) -> str:
 
 
 @each_kind
-def test_a_study_is_found_again(prefix: str, tmp_path: Path) -> None:
+def test_a_reopened_storage_contains_its_studies(prefix: str, tmp_path: Path) -> None:
     url = f"{prefix}{tmp_path / 'studies'}"
     storage = open_storage(url, create=True)
     assert isinstance(storage, RDBStorage if prefix.startswith("sqlite") else JournalStorage)
@@ -36,45 +36,45 @@ def test_a_study_is_found_again(prefix: str, tmp_path: Path) -> None:
 
 
 @each_kind
-def test_a_file_that_is_not_there_is_only_created_on_demand(prefix: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_created_only_on_request(prefix: str, tmp_path: Path) -> None:
     file = tmp_path / "studies"
-    said = refused(lambda: open_storage(f"{prefix}{file}", create=False))
-    assert f"'{prefix}{file}'" in said
-    assert f"there is no file {file}" in said
+    error = error_of(lambda: open_storage(f"{prefix}{file}", create=False))
+    assert f"'{prefix}{file}'" in error
+    assert f"there is no file {file}" in error
     assert not file.exists()
     open_storage(f"{prefix}{file}", create=True)
     assert file.is_file()
 
 
 @each_kind
-def test_a_folder_that_is_not_there_is_named(prefix: str, tmp_path: Path) -> None:
-    said = refused(lambda: open_storage(f"{prefix}{tmp_path / 'gone' / 'studies'}", create=True))
-    assert f"there is no folder {tmp_path / 'gone'}" in said
+def test_a_missing_folder_is_reported(prefix: str, tmp_path: Path) -> None:
+    error = error_of(lambda: open_storage(f"{prefix}{tmp_path / 'gone' / 'studies'}", create=True))
+    assert f"there is no folder {tmp_path / 'gone'}" in error
     assert not (tmp_path / "gone").exists()
 
 
 @each_kind
-def test_a_folder_is_no_storage(prefix: str, tmp_path: Path) -> None:
+def test_a_folder_is_rejected_as_a_storage(prefix: str, tmp_path: Path) -> None:
     for create in (True, False):
-        said = refused(lambda create=create: open_storage(f"{prefix}{tmp_path}", create=create))  # type: ignore[misc]
-        assert f"storage '{prefix}{tmp_path}' cannot be used: " in said
+        error = error_of(lambda create=create: open_storage(f"{prefix}{tmp_path}", create=create))  # type: ignore[misc]
+        assert f"storage '{prefix}{tmp_path}' cannot be used: " in error
 
 
 @each_kind
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc, where not even root can write, is a thing of Linux")
-def test_a_folder_without_permission_is_named(prefix: str) -> None:
-    said = refused(lambda: open_storage(f"{prefix}/proc/studies", create=True))
-    assert f"storage '{prefix}/proc/studies' cannot be used: " in said
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the /proc of Linux, in which not even root can write")
+def test_a_folder_without_permission_is_reported(prefix: str) -> None:
+    error = error_of(lambda: open_storage(f"{prefix}/proc/studies", create=True))
+    assert f"storage '{prefix}/proc/studies' cannot be used: " in error
 
 
 @each_kind
 @pytest.mark.parametrize("content", [b"no database\n" * 100, b'{"a": 1}\n' * 3, b"[]\n[]\n", b"\xff\n" * 300])
-def test_a_file_that_is_no_storage_is_named(prefix: str, content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_storage_is_reported(prefix: str, content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "studies"
     file.write_bytes(content)
     for create in (True, False):
-        said = refused(lambda create=create: open_storage(f"{prefix}{file}", create=create))  # type: ignore[misc]
-        assert f"storage '{prefix}{file}' cannot be used: " in said
+        error = error_of(lambda create=create: open_storage(f"{prefix}{file}", create=create))  # type: ignore[misc]
+        assert f"storage '{prefix}{file}' cannot be used: " in error
     assert file.read_bytes() == content
 
 
@@ -90,11 +90,11 @@ def test_a_file_that_is_no_storage_is_named(prefix: str, content: bytes, tmp_pat
         ("postgresql+nodriver://host/db", ["cannot be used"]),
     ],
 )
-def test_an_invalid_storage_is_named(url: Any, parts: list[str]) -> None:  # noqa: ANN401 - any value
-    said = refused(lambda: open_storage(url, create=True))
-    assert said.startswith((f"storage {url!r} cannot be used", f"storage = {url!r}: must be"))
+def test_an_invalid_address_is_reported(url: Any, parts: list[str]) -> None:  # noqa: ANN401 - any value
+    error = error_of(lambda: open_storage(url, create=True))
+    assert error.startswith((f"storage {url!r} cannot be used", f"storage = {url!r}: must be"))
     for part in parts:
-        assert part in said
+        assert part in error
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_a_storage_is_shown_without_its_password_and_query(url: str, expected: s
     assert shown(url) == expected
 
 
-def test_a_refusal_names_the_storage_without_its_password_and_query() -> None:
-    said = refused(lambda: open_storage("nonsense://me:secret@host/db?password=hidden", create=True))
-    assert "'nonsense://me:***@host/db'" in said
-    assert "secret" not in said
-    assert "hidden" not in said
+def test_an_error_names_the_storage_without_its_password_and_query() -> None:
+    error = error_of(lambda: open_storage("nonsense://me:secret@host/db?password=hidden", create=True))
+    assert "'nonsense://me:***@host/db'" in error
+    assert "secret" not in error
+    assert "hidden" not in error
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_refusal_names_the_storage_without_its_password_and_query() -> None:
         ),
     ],
 )
-def test_a_command_says_where_a_study_lies_unless_that_is_the_default(
+def test_printed_commands_contain_the_storage_and_folder_of_a_study_unless_they_are_the_defaults(
     storage: str, runs: Path, options: list[str]
 ) -> None:
     assert place_options(storage, runs) == options

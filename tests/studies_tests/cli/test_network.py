@@ -1,4 +1,4 @@
-"""The commands on one network: its schedule drawn."""
+"""The command that draws the schedule of a network."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError
 
 
-def test_the_command_writes_the_same_svg(tmp_path: Path) -> None:
+def test_the_command_writes_the_drawing_of_the_network(tmp_path: Path) -> None:
     file = tmp_path / "new folder" / "drawn.svg"
     spec = tmp_path / "mine.json"
     spec.write_text(json.dumps({"title": "Mine", "input_size": 64, "spec": NAMED["threshnet28"].to_json()}))

@@ -1,4 +1,4 @@
-"""Quantities as they are typed: figures of a table."""
+"""Quantities on the command line: published figures."""
 
 import click
 import pytest
@@ -16,12 +16,12 @@ from studies.cli.quantities import PublishedFigure
         ("3G", (3e9, 5e8)),
     ],
 )
-def test_a_figure_stands_for_all_that_rounds_to_it(typed: str, figure: tuple[float, float]) -> None:
+def test_a_figure_stands_for_every_value_that_rounds_to_it(typed: str, figure: tuple[float, float]) -> None:
     value, half = PublishedFigure().convert(typed, None, None)
     assert value == figure[0]
     assert half == pytest.approx(figure[1])
 
 
-def test_what_is_no_figure_is_refused() -> None:
+def test_text_that_is_not_a_figure_is_rejected() -> None:
     with pytest.raises(click.BadParameter, match="must be a number above 0"):
         PublishedFigure().convert("many", None, None)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from studies_tests.sample import sample_loaded, stored, with_stopped
+from studies_tests.sample import sample_loaded, store, with_stopped
 
 from search.volume import curve, plateau
 from space import Limits
@@ -23,10 +23,10 @@ Run = Callable[..., tuple[int | str | None, str, str]]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `threshnet volume` in a folder with the studies a and b, and in another storage a once more."""
     monkeypatch.chdir(tmp_path)
-    stored(with_stopped(sample_loaded()), "a", "journal:x.log")
-    stored(sample_loaded(6, seed=1), "b", "journal:x.log")
-    stored(sample_loaded(6, seed=3, limits=Limits()), "a", "journal:y.log")
-    stored(sample_loaded(0, ()), "empty", "journal:x.log")
+    store(with_stopped(sample_loaded()), "a", "journal:x.log")
+    store(sample_loaded(6, seed=1), "b", "journal:x.log")
+    store(sample_loaded(6, seed=3, limits=Limits()), "a", "journal:y.log")
+    store(sample_loaded(0, ()), "empty", "journal:x.log")
     capsys.readouterr()
 
     def run(*arguments: str) -> tuple[int | str | None, str, str]:

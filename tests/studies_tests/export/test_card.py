@@ -1,4 +1,4 @@
-"""What a card shows of names that anyone may have given: what they are, and nothing else."""
+"""A card shows arbitrary names as plain text, whatever markup they contain."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +14,7 @@ from search.data import DataSettings, class_names
 from studies.export.card import ExportResult, ModelInfo, card, escaped
 from threshnet.export.folder import Exported
 
-NOTHING = ExportResult(Exported(Path(), {}, 0.0))
+EMPTY = ExportResult(Exported(Path(), {}, 0.0))
 ODD = [
     "a|b",
     "<img src=x onerror=alert(1)>",
@@ -29,7 +29,7 @@ ODD = [
 
 
 class Cells(HTMLParser):
-    """The text of every table row of a page, cell by cell, and the tags that occur."""
+    """The text of every table row of a rendered page, cell by cell, and the set of its HTML tags."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Cells(HTMLParser):
 
 
 def shown(text: str) -> str:
-    """Text as a line of a page shows it."""
+    """Collapse white space, as a rendered page does."""
     return " ".join(text.split())
 
 
@@ -62,12 +62,12 @@ def test_class_folders_of_any_name_stay_in_their_cell(odd: str, tmp_path: Path) 
         (tree / part / "dark").rename(tree / part / name)
     classes = class_names(DataSettings("folder", tree))
     assert name in classes
-    story = ModelInfo(title="Mine", origin="A test", input_size=SIZE, classes=classes)
-    plain = Cells(card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), NOTHING))
-    found = Cells(card(TREE_NETWORK, story, NOTHING))
-    assert [len(row) for row in found.rows] == [len(row) for row in plain.rows]
-    assert found.tags == plain.tags
-    (output,) = [row[1] for row in found.rows if row[0].strip() == "output"]
+    info = ModelInfo(title="Mine", origin="A test", input_size=SIZE, classes=classes)
+    plain = Cells(card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), EMPTY))
+    cells = Cells(card(TREE_NETWORK, info, EMPTY))
+    assert [len(row) for row in cells.rows] == [len(row) for row in plain.rows]
+    assert cells.tags == plain.tags
+    (output,) = [row[1] for row in cells.rows if row[0].strip() == "output"]
     assert output.strip() == f"logits (n, 2): {', '.join(map(shown, classes))}"
 
 
@@ -89,19 +89,19 @@ def test_no_other_text_breaks_the_card(odd: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_escaped_text_is_shown_as_it_is(text: str) -> None:
-    visible = shown("".join(sign if sign.isprintable() else " " for sign in text))
+def test_escaped_text_is_rendered_unchanged(text: str) -> None:
+    visible = shown("".join(char if char.isprintable() else " " for char in text))
     rows = Cells(f"| a | b |\n|---|---|\n| {escaped(text)} | {escaped(text)} |\n").rows
     assert [shown(cell) for cell in rows[1]] == [visible, visible]
 
 
-def test_a_folder_without_int8_says_why() -> None:
-    found = ExportResult(Exported(Path(), {}, 0.0, int8_refused="correlation 0.100"), calibrated_on="12 images")
-    page = card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), found)
+def test_a_card_without_int8_states_the_reason() -> None:
+    result = ExportResult(Exported(Path(), {}, 0.0, int8_refused="correlation 0.100"), calibrated_on="12 images")
+    page = card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), result)
     assert "| int8 | no file: 8 bits do not represent this network; correlation 0.100 |" in page
     assert "12 images" not in page
     assert "in 8-bit integers" not in page
 
 
-def test_plain_names_are_left_alone() -> None:
+def test_plain_names_are_not_escaped() -> None:
     assert escaped("deer_mouse (grey), 2nd") == "deer_mouse (grey), 2nd"

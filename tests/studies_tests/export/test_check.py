@@ -1,4 +1,4 @@
-"""Model folders from anywhere: damaged and hostile ones are told in a line a file; none runs code or fills memory."""
+"""Damaged and hostile model folders: one line per file reports them, no code runs, and memory stays bounded."""
 
 import contextlib
 import io
@@ -33,9 +33,9 @@ from threshnet.export.agreement import TOLERANCE, random_images
 from threshnet.export.folder import run_onnx
 from threshnet.network import ThreshNet, build
 
-ROOM_BYTES = 2**30  # what looking at a folder may take, besides the libraries
+LIMIT_BYTES = 2**30  # of memory to check a folder, without the libraries
 
-# Arguments: folders. Prints what check_folder says of each, as JSON; taking much memory ends it.
+# Prints the lines of check_folder for each folder in its arguments, as JSON; too much memory kills it.
 IN_LITTLE_MEMORY = """
 import json, resource, sys
 from pathlib import Path
@@ -43,14 +43,14 @@ import onnxruntime, torch
 from studies.export.check import check_folder
 import torch.export
 if sys.platform == "linux":
-    taken = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
-    resource.setrlimit(resource.RLIMIT_DATA, (1024 * taken + ROOM,) * 2)
+    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * used + LIMIT_BYTES,) * 2)
 json.dump({folder: [one.text() for one in check_folder(Path(folder))] for folder in sys.argv[1:]}, sys.stdout)
-""".replace("ROOM", str(ROOM_BYTES))
+""".replace("LIMIT_BYTES", str(LIMIT_BYTES))
 
 
 def network(seed: int) -> ThreshNet:
-    """A network whose answers depend on the image."""
+    """Build a network whose logits depend on the image."""
     torch.manual_seed(seed)
     model = build(TREE_NETWORK)
     with torch.no_grad():
@@ -79,8 +79,8 @@ def with_large_logits(seed: int) -> ThreshNet:
 
 
 def exported(folder: Path, model: ThreshNet) -> Path:
-    story = ModelInfo(title="Mine", origin="A test", input_size=SIZE)
-    export_model(model, folder, story, noise(SIZE), lambda file: None)
+    info = ModelInfo(title="Mine", origin="A test", input_size=SIZE)
+    export_model(model, folder, info, noise(SIZE), lambda file: None)
     return folder
 
 
@@ -124,7 +124,7 @@ def external_constant(model: onnx.ModelProto) -> None:
     model.graph.node.insert(0, helper.make_node("Constant", [], ["secret"], value=inner.graph.initializer[0]))
 
 
-def terabytes(model: onnx.ModelProto) -> None:
+def allocating(model: onnx.ModelProto) -> None:
     shape = helper.make_tensor("shape", onnx.TensorProto.INT64, [1], [2**40])
     model.graph.initializer.append(shape)
     model.graph.node.append(helper.make_node("ConstantOfShape", ["shape"], ["much"]))
@@ -142,17 +142,17 @@ def looping(model: onnx.ModelProto) -> None:
 
 
 class Command:
-    """What a pickle runs when it is loaded."""
+    """An object whose pickle makes a folder when it is loaded."""
 
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
+    def __init__(self, target: Path) -> None:
+        self.target = target
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
+        return os.mkdir, (str(self.target),)
 
 
 def hostile_pt2(folder: Path) -> None:
-    """A .pt2 that makes a folder where it is loaded."""
+    """Replace the .pt2 by one that makes a folder when it is loaded."""
     pickled = io.BytesIO()
     torch.save(Command(folder / "pwned"), pickled)
     with zipfile.ZipFile(folder / "model.pt2") as archive:
@@ -166,7 +166,7 @@ def hostile_program(file: str) -> Callable[[Path], object]:
     return lambda folder: (folder / file).write_text(f"import os; os.mkdir({str(folder / 'pwned')!r})")
 
 
-def beside(file: str) -> Callable[[Path], object]:
+def extra(file: str) -> Callable[[Path], object]:
     def add(folder: Path) -> None:
         (folder / file).parent.mkdir(exist_ok=True)
         hostile_program(file)(folder)
@@ -175,19 +175,19 @@ def beside(file: str) -> Callable[[Path], object]:
 
 
 def escaping(model: onnx.ModelProto) -> None:
-    """An operator that does not run, under a name that a terminal would obey."""
+    """Break an operator and put terminal escape sequences into its name."""
     last = model.graph.node[-1]
     last.name, last.input[0] = "\x1b]0;pwned\x07\x1b[2J", "\x1b[31mgone"
 
 
-def not_numbers(folder: Path) -> None:
+def non_finite(folder: Path) -> None:
     model = network(1)
     with torch.no_grad():
         model.get_parameter("head_linear.bias")[0] = float("nan")
     save_weights(model, folder / "model.safetensors")
 
 
-def enormous_weights(folder: Path) -> None:
+def huge_network(folder: Path) -> None:
     wide = {**TREE_NETWORK.to_json(), "stem": {"widths": [8192, 8192], "stride": 1, "pool": False}}
     save_file({"a": torch.zeros(1)}, folder / "model.safetensors", metadata={SPEC_KEY: json.dumps(wide)})
 
@@ -209,51 +209,59 @@ def huge(file: str, size: int) -> Callable[[Path], object]:
     return lambda folder: os.truncate(folder / file, size)
 
 
-def cut(folder: Path) -> None:
+def truncated(folder: Path) -> None:
     os.truncate(folder / "model.safetensors", (folder / "model.safetensors").stat().st_size // 2)
 
 
 SAFE, ONNX, INT8 = "model.safetensors", "model.onnx", "model_int8.onnx"
-# What is done to a folder, the file that is then bad, and what is said of it.
+# How a folder is changed, the file that is then bad, and a part of the message about it.
 HOSTILE: dict[str, tuple[Callable[[Path], object], str, str]] = {
-    "weights cut": (cut, SAFE, "damaged or not a safetensors file"),
-    "header of terabytes": (
+    "truncated weights": (truncated, SAFE, "damaged or not a safetensors file"),
+    "header that claims terabytes": (
         lambda folder: (folder / SAFE).write_bytes(struct.pack("<Q", 2**43) + b"{}" * 50),
         SAFE,
         "damaged or not a safetensors file",
     ),
-    "weights of gigabytes": (huge(SAFE, 2**40), SAFE, "bytes; at most"),
-    "weights of an enormous network": (enormous_weights, SAFE, "parameters; at most 2.5e+08"),
-    "weights that are no numbers": (not_numbers, SAFE, "head_linear.bias contains non-finite values"),
-    "weights that are a link": (linked(SAFE, "/dev/zero"), SAFE, "is a symbolic link"),
-    "ONNX elsewhere": (edited_onnx(external), ONNX, "stores weights in another file ('../../../etc/passwd')"),
-    "ONNX constant elsewhere": (edited_onnx(external_constant), ONNX, "stores weights in another file"),
-    "ONNX of terabytes": (edited_onnx(terabytes), ONNX, "the operator 'ConstantOfShape'"),
+    "huge weights": (huge(SAFE, 2**40), SAFE, "bytes; at most"),
+    "weights of a huge network": (huge_network, SAFE, "parameters; at most 2.5e+08"),
+    "non-finite weights": (non_finite, SAFE, "head_linear.bias contains non-finite values"),
+    "weights as a link": (linked(SAFE, "/dev/zero"), SAFE, "is a symbolic link"),
+    "ONNX with external weights": (
+        edited_onnx(external),
+        ONNX,
+        "stores weights in another file ('../../../etc/passwd')",
+    ),
+    "ONNX with an external constant": (edited_onnx(external_constant), ONNX, "stores weights in another file"),
+    "ONNX that allocates terabytes": (edited_onnx(allocating), ONNX, "the operator 'ConstantOfShape'"),
     "ONNX with wide padding": (edited_onnx(wide_padding), ONNX, "pads exceeds 3"),
     "ONNX that loops": (edited_onnx(looping), ONNX, "the operator 'Loop'"),
-    "ONNX of gigabytes": (huge(ONNX, 2**36), ONNX, "bytes; at most"),
-    "no ONNX": (lambda folder: (folder / ONNX).write_bytes(b"\xff" * 99), ONNX, "damaged or not an ONNX file"),
+    "huge ONNX": (huge(ONNX, 2**36), ONNX, "bytes; at most"),
+    "ONNX of other bytes": (
+        lambda folder: (folder / ONNX).write_bytes(b"\xff" * 99),
+        ONNX,
+        "damaged or not an ONNX file",
+    ),
     "empty ONNX": (
         lambda folder: (folder / ONNX).write_bytes(b""),
         ONNX,
         "damaged, its tensor shapes cannot be inferred",
     ),
-    "ONNX that is a link": (linked(ONNX, "/etc/passwd"), ONNX, "is a symbolic link"),
-    "model.py of another": (hostile_program("model.py"), "model.py", "differs from what this version writes"),
-    "predict.py of another": (hostile_program("predict.py"), "predict.py", "differs from what this version writes"),
-    "library beside": (beside("numpy.py"), "numpy.py", "could import it"),
-    "package beside": (beside("PIL/__init__.py"), "PIL", "could import it"),
-    "machine code beside": (beside("torch.SO"), "torch.SO", "could import it"),
-    "cache beside": (beside("__pycache__/model.cpython-311.pyc"), "__pycache__", "could import it"),
-    "link beside": (lambda folder: (folder / "json").symlink_to("/tmp"), "json", "could import it"),
+    "ONNX as a link": (linked(ONNX, "/etc/passwd"), ONNX, "is a symbolic link"),
+    "hostile model.py": (hostile_program("model.py"), "model.py", "differs from what this version writes"),
+    "hostile predict.py": (hostile_program("predict.py"), "predict.py", "differs from what this version writes"),
+    "extra library": (extra("numpy.py"), "numpy.py", "could import it"),
+    "extra package": (extra("PIL/__init__.py"), "PIL", "could import it"),
+    "extra machine code": (extra("torch.SO"), "torch.SO", "could import it"),
+    "extra bytecode": (extra("__pycache__/model.cpython-311.pyc"), "__pycache__", "could import it"),
+    "extra link": (lambda folder: (folder / "json").symlink_to("/tmp"), "json", "could import it"),
     "ONNX with terminal escapes": (edited_onnx(escaping), ONNX, "]0;pwned [2J"),
     "ONNX whose input has no shape": (
         edited_onnx(lambda model: model.graph.input[0].type.tensor_type.ClearField("shape")),
         ONNX,
         "its input has 0 dimensions, not 4",
     ),
-    "config without end": (endless, "config.json", "not a regular file"),
-    "config that is a link": (linked("config.json", "/etc/passwd"), "config.json", "a symbolic link"),
+    "endless config": (endless, "config.json", "not a regular file"),
+    "config as a link": (linked("config.json", "/etc/passwd"), "config.json", "a symbolic link"),
 }
 CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nested": (lambda folder: (folder / "config.json").write_text("[" * 10**6), "not a JSON file"),
@@ -262,24 +270,24 @@ CONFIGS: dict[str, tuple[Callable[[Path], object], str]] = {
         r"blocks[0].links[0][0] = [[[[...]]]]: must be a whole number",
     ),
     "huge": (huge("config.json", 2**40), "bytes; at most"),
-    "no text": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "not a JSON file"),
-    "billion of layers": (edited_block(depth=10**9), "unknown key 'blocks[0].depth'"),
+    "not UTF-8": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe"), "not a JSON file"),
+    "billion layers": (edited_block(depth=10**9), "unknown key 'blocks[0].depth'"),
     "many layers": (edited_block(links=[list(range(n)) for n in range(1, 66)]), "= 65: must be 1 to 64"),
     "many blocks": (edited_spec(blocks=[TREE_NETWORK.to_json()["blocks"][0]] * 10_000), "= 10000: must be 1 to 64"),
     "many classes": (
         edited_spec(classes=10**12),
         "classes = 1000000000000: must be a whole number from 2 to 1,000,000",
     ),
-    "digits without end": (
+    "endless digits": (
         lambda folder: (folder / "config.json").write_text('{"spec": ' + "9" * 10**5 + "}"),
         "not a JSON file",
     ),
     "wide": (edited_block(links=[[n] for n in range(64)], growth=8192, transition=8192), "parameters; at most"),
     "large images": (edited_config(input_size=10**9), "input_size = 1000000000"),
-    "title of no text": (edited_config(title={"a": 1}), "title ="),
+    "title that is not text": (edited_config(title={"a": 1}), "title ="),
     "not a number": (edited_block(multiplier=float("nan")), "multiplier = nan"),
 }
-ALL = HOSTILE | {name: (edit, "config.json", said) for name, (edit, said) in CONFIGS.items()}
+ALL = HOSTILE | {name: (edit, "config.json", message) for name, (edit, message) in CONFIGS.items()}
 
 
 def copied(folder: Path, target: Path, edit: Callable[[Path], object]) -> Path:
@@ -291,34 +299,34 @@ def copied(folder: Path, target: Path, edit: Callable[[Path], object]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def told(good: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """What is said of every hostile folder, in one process that has little memory to spare."""
+def lines_of(good: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The lines about every hostile folder, from one process with little memory to spare."""
     place = tmp_path_factory.mktemp("hostile")
     folders = {name: copied(good, place / name.replace(" ", "-"), edit) for name, (edit, _, _) in ALL.items()}
     command = [sys.executable, "-c", IN_LITTLE_MEMORY, *map(str, folders.values())]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr[-2000:]
     assert not list(place.glob("*/pwned"))
-    said = json.loads(run.stdout)
-    return {name: said[str(folder)] for name, folder in folders.items()}
+    lines = json.loads(run.stdout)
+    return {name: lines[str(folder)] for name, folder in folders.items()}
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_hostile_folder_is_told_in_a_line_a_file(told: dict[str, list[str]], name: str) -> None:
-    _, file, said = ALL[name]
-    (bad,) = [line for line in told[name] if line.startswith("BAD")]
+def test_a_hostile_folder_is_reported_with_one_line_per_file(lines_of: dict[str, list[str]], name: str) -> None:
+    _, file, message = ALL[name]
+    (bad,) = [line for line in lines_of[name] if line.startswith("BAD")]
     assert bad.startswith(f"BAD {file}: ")
-    assert said in bad
-    assert all(len(line) < 500 and line.isprintable() for line in told[name])
+    assert message in bad
+    assert all(len(line) < 500 and line.isprintable() for line in lines_of[name])
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_no_command_takes_such_a_network(good: Path, name: str, tmp_path: Path) -> None:
-    edit, said = CONFIGS[name]
+def test_no_command_accepts_a_hostile_config(good: Path, name: str, tmp_path: Path) -> None:
+    edit, message = CONFIGS[name]
     folder = copied(good, tmp_path / "model", edit)
     with pytest.raises(InputError) as caught:
         read_network(str(folder / "config.json"))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value)) < 500
     assert str(caught.value).isprintable()
 
@@ -327,18 +335,20 @@ def by_file(folder: Path) -> dict[str, FolderCheck]:
     return {checked.file: checked for checked in check_folder(folder)}
 
 
-def test_a_good_folder_is_good(good: Path) -> None:
-    found = by_file(good)
-    assert {file for file, checked in found.items() if checked.ok} == {
+def test_a_good_folder_passes(good: Path) -> None:
+    checks = by_file(good)
+    assert {file for file, checked in checks.items() if checked.ok} == {
         *("config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2", "model.py", "predict.py")
     }
-    assert {file: checked.text() for file, checked in found.items() if not checked.ok} == {
+    assert {file: checked.text() for file, checked in checks.items() if not checked.ok} == {
         "README.md": "-   README.md: text, not checked"
     }
 
 
 @pytest.mark.parametrize(("share", "agrees"), [(0.3, True), (3.0, False)])
-def test_files_may_differ_by_what_an_export_allows(good: Path, share: float, agrees: bool, tmp_path: Path) -> None:
+def test_files_may_differ_within_the_tolerance_of_an_export(
+    good: Path, share: float, agrees: bool, tmp_path: Path
+) -> None:
     def scale(folder: Path) -> None:
         model = network(1)
         with torch.no_grad():
@@ -346,62 +356,62 @@ def test_files_may_differ_by_what_an_export_allows(good: Path, share: float, agr
                 model.get_parameter(name).mul_(1 + share * TOLERANCE)
         save_weights(model, folder / SAFE)
 
-    found = by_file(copied(good, tmp_path / "model", scale))
-    assert [found[file].ok for file in (ONNX, "model.pt2", INT8)] == [agrees, agrees, True]
+    checks = by_file(copied(good, tmp_path / "model", scale))
+    assert [checks[file].ok for file in (ONNX, "model.pt2", INT8)] == [agrees, agrees, True]
 
 
-def test_a_network_with_large_logits_is_exported_and_good(other: Path) -> None:
+def test_a_network_with_large_logits_is_exported_and_passes(other: Path) -> None:
     config = json.loads((other / "config.json").read_text())
     assert config["title"] == "Mine"
     assert all(checked.ok is not False for checked in check_folder(other))
     with torch.inference_mode():
         expected = with_large_logits(2)(random_images(SIZE))
     difference = np.abs(run_onnx(other / ONNX, random_images(SIZE)) - expected.numpy()).max()
-    assert difference > TOLERANCE  # as a number; of logits so large it is a small share
+    assert difference > TOLERANCE  # in absolute terms; relative to such large logits it is small
 
 
-def test_files_are_run_in_turn(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_run_under_the_shared_lease(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside: list[bool] = []
 
     @contextlib.contextmanager
-    def turn() -> Iterator[None]:
+    def lease() -> Iterator[None]:
         inside.append(True)
         yield
         inside.pop()
 
-    ran = onnxruntime.InferenceSession.run
-    seen: list[bool] = []
+    original = onnxruntime.InferenceSession.run
+    leased: list[bool] = []
 
     def run(*arguments: object) -> object:
-        seen.append(bool(inside))
-        return ran(*arguments)
+        leased.append(bool(inside))
+        return original(*arguments)
 
-    monkeypatch.setattr("studies.export.check.shared", turn)
+    monkeypatch.setattr("studies.export.check.shared", lease)
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", run)
     assert all(checked.ok is not False for checked in check_folder(good))
-    assert seen
-    assert all(seen)
+    assert leased
+    assert all(leased)
 
 
-def test_files_of_another_network_are_bad(good: Path, other: Path, tmp_path: Path) -> None:
+def test_files_with_other_weights_are_reported(good: Path, other: Path, tmp_path: Path) -> None:
     def mix(folder: Path) -> None:
         for file in (ONNX, INT8, "model.pt2"):
             (folder / file).write_bytes((other / file).read_bytes())
 
-    found = by_file(copied(good, tmp_path / "model", mix))
-    assert [file for file, checked in found.items() if checked.ok is False] == [ONNX, "model.pt2", INT8]
-    assert "differ" in found[ONNX].message
-    assert "correlation" in found[INT8].message
+    checks = by_file(copied(good, tmp_path / "model", mix))
+    assert [file for file, checked in checks.items() if checked.ok is False] == [ONNX, "model.pt2", INT8]
+    assert "differ" in checks[ONNX].message
+    assert "correlation" in checks[INT8].message
 
 
-def test_weights_of_another_network_are_bad(good: Path, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_reported(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "model", edited_spec(head_dropout=0.25))
     *_, last = check_folder(folder)
     assert (last.file, last.ok) == (SAFE, False)
     assert "weights of network" in last.message
 
 
-def test_a_pt2_from_elsewhere_is_never_opened(good: Path, tmp_path: Path) -> None:
+def test_an_untrusted_pt2_is_never_opened(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "model", hostile_pt2)
     checked = by_file(folder)["model.pt2"]
     assert checked.ok is None
@@ -409,7 +419,7 @@ def test_a_pt2_from_elsewhere_is_never_opened(good: Path, tmp_path: Path) -> Non
     assert not (folder / "pwned").exists()
 
 
-def test_a_file_that_does_not_belong_is_told_without_control_characters(good: Path, tmp_path: Path) -> None:
+def test_an_unexpected_file_is_reported_without_control_characters(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "model", lambda folder: (folder / "a\x1b[31m\nb").write_bytes(b""))
     (odd,) = [
         checked
@@ -419,7 +429,7 @@ def test_a_file_that_does_not_belong_is_told_without_control_characters(good: Pa
     assert odd.text().isprintable()
 
 
-def test_a_title_is_text_and_nothing_else(good: Path, tmp_path: Path) -> None:
+def test_a_title_is_shortened_and_loses_control_characters(good: Path, tmp_path: Path) -> None:
     folder = copied(good, tmp_path / "model", edited_config(title="../../\x1b[31mme\n" + "x" * 10_000))
     title = read_network(str(folder)).title
     assert title.isprintable()

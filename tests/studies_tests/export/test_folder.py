@@ -1,4 +1,4 @@
-"""Exporting: a trial of a true small study, named and described networks, and their cards."""
+"""Exports of a trial of a real small study, of named networks and of networks in files, and their cards."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from search.latency.reading import Latency
 from search.training.evaluate import error_percent
 from search.training.recipes import FAST
 from studies import launch, load
-from studies.export import folder as ship
+from studies.export import folder as export_module
 from studies.export.card import ExportResult, ModelInfo, card, seeds_text
 from studies.export.final_training import trial_assignment
 from studies.export.folder import export_network, export_trial
@@ -35,7 +35,7 @@ from threshnet.network import ThreshNet, build
 from threshnet.shared_lease import SharedLease
 from threshnet.spec_file import ResolvedNetwork
 
-NOTHING = Exported(Path(), {}, 0.0)
+EMPTY = Exported(Path(), {}, 0.0)
 CAVEAT = "Noise: bright and dark"
 FILES = [
     "README.md",
@@ -51,7 +51,7 @@ FILES = [
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
-    """A study of one network, truly measured and truly trained."""
+    """A study of one network, measured and trained for real."""
     folder = tmp_path_factory.mktemp("study")
     spec = small_spec(write_tree(folder / "tree"), trials=1, caveat=CAVEAT, runtimes=("onnxruntime",))
     launch(spec, f"journal:{folder / 'study.log'}", runs=folder / "runs")
@@ -60,16 +60,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
 
 @pytest.fixture(scope="module")
 def exported(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The exported trial, and what was heard of it."""
+    """The folder of the exported trial, and the files that the export reported."""
     folder = tmp_path_factory.mktemp("model") / "new"
-    heard: list[str] = []
-    export_trial(study, 0, folder, heard.append)
-    return folder, heard
+    reported: list[str] = []
+    export_trial(study, 0, folder, reported.append)
+    return folder, reported
 
 
 @pytest.fixture
 def models(monkeypatch: pytest.MonkeyPatch) -> list[ThreshNet]:
-    """The networks that would be exported; only their config.json and card are written, which takes no time."""
+    """The networks to export; a fast stub writes only config.json and the card."""
     models: list[ThreshNet] = []
 
     def write(
@@ -79,16 +79,16 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[ThreshNet]:
         config: Mapping[str, Any],
         calibration: object,
         done: object,
-        turn: SharedLease,
+        lease: SharedLease,
     ) -> Exported:
-        assert turn is shared
+        assert lease is shared
         models.append(model)
         folder.mkdir(parents=True)
         (folder / "model.pt2").write_bytes(b"")
         return Exported(folder, {}, 0.0)
 
-    monkeypatch.setattr(ship, "export_folder", write)
-    monkeypatch.setattr(ship, "score_onnx", lambda path, test: Score(1, 20))
+    monkeypatch.setattr(export_module, "export_folder", write)
+    monkeypatch.setattr(export_module, "score_onnx", lambda path, test: Score(1, 20))
     return models
 
 
@@ -99,8 +99,8 @@ def network(tmp_path: Path) -> str:
     return str(file)
 
 
-def refused(call: Callable[[], object]) -> str:
-    """The one line with which an export is refused."""
+def error_of(call: Callable[[], object]) -> str:
+    """Return the one-line error of a call."""
     with pytest.raises(InputError) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -108,12 +108,12 @@ def refused(call: Callable[[], object]) -> str:
 
 
 def sized(network: str) -> ResolvedNetwork:
-    """The network of a file, for small images."""
+    """Read the network of a file, for small images."""
     return replace(read_network(network), input_size=SIZE)
 
 
-def quietly(file: str) -> None:
-    """Hear of a file."""
+def ignore(file: str) -> None:
+    """Ignore that a file was written."""
 
 
 def equal(one: ThreshNet, other: ThreshNet) -> bool:
@@ -122,16 +122,18 @@ def equal(one: ThreshNet, other: ThreshNet) -> bool:
 
 
 def originally_named(model: ThreshNet) -> dict[str, torch.Tensor]:
-    """A state_dict with names as another repository has them."""
+    """Make a state_dict with the names of another repository."""
     return {f"module.base.{number}.x": value for number, value in enumerate(model.state_dict().values())}
 
 
 # A trial
 
 
-def test_a_trial_becomes_a_folder_of_files_that_agree(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
-    folder, heard = exported
-    assert sorted(file.name for file in folder.iterdir()) == sorted(heard) == FILES
+def test_a_trial_is_exported_as_a_folder_of_consistent_files(
+    study: LoadedStudy, exported: tuple[Path, list[str]]
+) -> None:
+    folder, reported = exported
+    assert sorted(file.name for file in folder.iterdir()) == sorted(reported) == FILES
     (record,) = study.records
     model = load_weights(folder / "model.safetensors")
     assert equal(model, load_weights(study.weights / str(record.weights)))
@@ -151,14 +153,14 @@ def test_a_trial_becomes_a_folder_of_files_that_agree(study: LoadedStudy, export
     assert torch.allclose(plain, expected, atol=1e-4)
 
 
-def test_a_trial_is_trained_in_full_on_every_training_image(study: LoadedStudy) -> None:
+def test_the_final_training_of_a_trial_uses_every_training_image(study: LoadedStudy) -> None:
     fewer = replace(study, spec=replace(study.spec, data=replace(study.spec.data, train=20, validation=10)))
-    asked = trial_assignment(fewer, study.records[0].number, FAST, (0,), None)
-    assert asked.data == replace(study.spec.data, validation=10)
-    assert asked.given.spec == study.records[0].network
+    assignment = trial_assignment(fewer, study.records[0].number, FAST, (0,), None)
+    assert assignment.data == replace(study.spec.data, validation=10)
+    assert assignment.given.spec == study.records[0].network
 
 
-def test_the_config_says_where_the_network_comes_from(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
+def test_the_config_records_the_origin_of_the_network(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
     config = json.loads((exported[0] / "config.json").read_text())
     (record,) = study.records
     assert NetworkSpec.from_json(config["spec"]) == record.network
@@ -175,7 +177,7 @@ def test_the_config_says_where_the_network_comes_from(study: LoadedStudy, export
     assert config["environment"]["versions"]["onnxruntime"] == onnxruntime.__version__
 
 
-def test_the_card_tells_errors_latency_and_caveat(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
+def test_the_card_reports_errors_latency_and_caveat(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
     page = (exported[0] / "README.md").read_text()
     (record,) = study.records
     reading = record.latency["cpu onnxruntime"]
@@ -203,7 +205,7 @@ def test_the_card_tells_errors_latency_and_caveat(study: LoadedStudy, exported: 
 
 
 @pytest.mark.parametrize("missing", ["test folder", "all images", "one image"])
-def test_without_test_images_the_card_says_why(
+def test_a_missing_test_error_is_reported_with_the_reason(
     study: LoadedStudy, models: list[ThreshNet], tmp_path: Path, missing: str
 ) -> None:
     tree = write_tree(tmp_path / "tree", train=2, test=2)
@@ -215,79 +217,81 @@ def test_without_test_images_the_card_says_why(
         case "one image":
             (tree / "test" / "dark" / "000.png").write_bytes(b"damaged")
     moved = replace(study, spec=replace(study.spec, data=replace(study.spec.data, path=tree)))
-    shipped = export_trial(moved, 0, tmp_path / "model", quietly)
+    exported_model = export_trial(moved, 0, tmp_path / "model", ignore)
     assert len(models) == 1
-    assert shipped.test_error is None
+    assert exported_model.test_error is None
     page = (tmp_path / "model" / "README.md").read_text()
     (row,) = [row for row in page.splitlines() if row.startswith("| test error |")]
     assert row == "| test error | unknown |"
-    assert str(tree) in shipped.missing
-    assert f"no test error: {shipped.missing}" in shipped.text()
+    assert str(tree) in exported_model.missing
+    assert f"no test error: {exported_model.missing}" in exported_model.text()
     assert json.loads((tmp_path / "model" / "config.json").read_text())["test_error_percent"] is None
 
 
-def test_weights_that_are_gone_are_one_clear_line(study: LoadedStudy, tmp_path: Path) -> None:
+def test_missing_weights_of_a_trial_are_reported_in_one_line(study: LoadedStudy, tmp_path: Path) -> None:
     elsewhere = replace(study, weights=tmp_path / "weights")
-    said = refused(lambda: export_trial(elsewhere, 0, tmp_path / "model", quietly))
-    assert said.startswith(f"the weights of trial 0 are not in {tmp_path / 'weights'}; ")
+    error = error_of(lambda: export_trial(elsewhere, 0, tmp_path / "model", ignore))
+    assert error.startswith(f"the weights of trial 0 are not in {tmp_path / 'weights'}; ")
     assert not (tmp_path / "model").exists()
 
 
-def test_damaged_weights_are_named(study: LoadedStudy, tmp_path: Path) -> None:
+def test_damaged_weights_are_reported(study: LoadedStudy, tmp_path: Path) -> None:
     (tmp_path / str(study.records[0].weights)).write_bytes(b"damaged")
-    said = refused(lambda: export_trial(replace(study, weights=tmp_path), 0, tmp_path / "model", quietly))
-    assert "damaged or not a safetensors file" in said
+    error = error_of(lambda: export_trial(replace(study, weights=tmp_path), 0, tmp_path / "model", ignore))
+    assert "damaged or not a safetensors file" in error
 
 
-def test_a_trial_that_is_not_there_or_not_trained_is_refused(study: LoadedStudy, tmp_path: Path) -> None:
+def test_an_unknown_or_untrained_trial_is_rejected(study: LoadedStudy, tmp_path: Path) -> None:
     failed = replace(study.records[0], number=1, state="failed", error=None, latency_ms=None)
     both = replace(study, records=[*study.records, failed])
-    assert refused(lambda: export_trial(both, 1, tmp_path / "m", quietly)).endswith("is failed; trained are 0")
-    assert refused(lambda: export_trial(both, 7, tmp_path / "m", quietly)).endswith("does not exist; trained are 0")
+    assert error_of(lambda: export_trial(both, 1, tmp_path / "m", ignore)).endswith("is failed; trained are 0")
+    assert error_of(lambda: export_trial(both, 7, tmp_path / "m", ignore)).endswith("does not exist; trained are 0")
 
 
-def test_a_folder_that_cannot_be_written_is_named(study: LoadedStudy, network: str) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(study: LoadedStudy, network: str) -> None:
     blocked = Path(network) / "model"
-    assert refused(lambda: export_trial(study, 0, blocked, quietly)).startswith(f"{blocked}: cannot be written")
+    assert error_of(lambda: export_trial(study, 0, blocked, ignore)).startswith(f"{blocked}: cannot be written")
 
 
 # A named network, or one in a file
 
 
-def test_an_untrained_network_says_so(models: list[ThreshNet], tmp_path: Path) -> None:
-    story = export_network(read_network("ThreshNet28", 10), None, tmp_path / "model", quietly).info
+def test_the_card_of_an_untrained_network_says_so(models: list[ThreshNet], tmp_path: Path) -> None:
+    info = export_network(read_network("ThreshNet28", 10), None, tmp_path / "model", ignore).info
     page = (tmp_path / "model" / "README.md").read_text()
     assert "# ThreshNet28\n\nA reconstruction" in page
     assert "| weights | random: this network is untrained |" in page
     assert "| validation error | unknown |" in page
     assert "| test error | unknown |" in page
-    assert story.trained_on == ""
+    assert info.trained_on == ""
     assert models[0].spec == NAMED["threshnet28"]
 
 
-def test_a_named_network_takes_the_weights_of_an_original_repository(models: list[ThreshNet], tmp_path: Path) -> None:
+def test_a_named_network_loads_the_weights_of_the_original_repository(models: list[ThreshNet], tmp_path: Path) -> None:
     original = build(replace(NAMED["threshnet28"], classes=3))
     torch.save({"epoch": 7, "state_dict": originally_named(original)}, tmp_path / "original.pth")
-    export_network(read_network("threshnet28", 3), tmp_path / "original.pth", tmp_path / "model", quietly)
+    export_network(read_network("threshnet28", 3), tmp_path / "original.pth", tmp_path / "model", ignore)
     (model,) = models
     assert equal(model, original)
     assert "| weights | as in original.pth |" in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_a_network_in_a_file_takes_weights_of_both_kinds(models: list[ThreshNet], network: str, tmp_path: Path) -> None:
+def test_a_network_in_a_file_loads_weights_of_both_formats(
+    models: list[ThreshNet], network: str, tmp_path: Path
+) -> None:
     original = build(TREE_NETWORK)
     torch.save(originally_named(original), tmp_path / "plain.pth")
     save_weights(original, tmp_path / "ours.safetensors")
     for number, file in enumerate(("plain.pth", "ours.safetensors")):
-        export_network(sized(network), tmp_path / file, tmp_path / f"model{number}", quietly)
+        export_network(sized(network), tmp_path / file, tmp_path / f"model{number}", ignore)
         assert equal(models[number], original)
 
 
-def test_an_exported_config_is_a_network_too(
+def test_an_exported_network_can_be_exported_again(
     exported: tuple[Path, list[str]], study: LoadedStudy, models: list[ThreshNet], tmp_path: Path
 ) -> None:
     folder = exported[0]
-    export_network(read_network(str(folder)), folder / "model.safetensors", tmp_path / "again", quietly)
+    export_network(read_network(str(folder)), folder / "model.safetensors", tmp_path / "again", ignore)
     assert models[0].spec == study.records[0].network
 
 
@@ -302,70 +306,72 @@ def test_an_exported_config_is_a_network_too(
         ({"a": torch.zeros(1)}, "state_dict has 1 entries, this network has"),
     ],
 )
-def test_weights_that_are_none_are_named(network: str, tmp_path: Path, content: object, message: str) -> None:
+def test_invalid_weights_are_reported(network: str, tmp_path: Path, content: object, message: str) -> None:
     file = tmp_path / "w.pth"
     if isinstance(content, bytes):
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    said = refused(lambda: export_network(sized(network), file, tmp_path / "model", quietly))
-    assert said.startswith(f"{file}: ")
-    assert message in said
+    error = error_of(lambda: export_network(sized(network), file, tmp_path / "model", ignore))
+    assert error.startswith(f"{file}: ")
+    assert message in error
 
 
-def test_missing_weights_and_those_of_another_network_are_named(network: str, tmp_path: Path) -> None:
-    given = sized(network)
+def test_missing_weights_and_those_of_another_network_are_reported(network: str, tmp_path: Path) -> None:
+    resolved = sized(network)
     for file in (tmp_path / "gone.pth", tmp_path / "gone.safetensors"):
         with pytest.raises(InputError, match="no such weights file"):
-            export_network(given, file, tmp_path / "m", quietly)
+            export_network(resolved, file, tmp_path / "m", ignore)
     save_weights(build(replace(SMALLEST, head_dropout=0.5)), tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="contains the weights of another network"):
-        export_network(given, tmp_path / "other.safetensors", tmp_path / "m", quietly)
+        export_network(resolved, tmp_path / "other.safetensors", tmp_path / "m", ignore)
 
 
-def test_an_input_too_small_is_refused(tmp_path: Path) -> None:
-    said = refused(
-        lambda: export_network(replace(read_network("threshnet79"), input_size=8), None, tmp_path / "model", quietly)
+def test_an_input_that_is_too_small_is_rejected(tmp_path: Path) -> None:
+    error = error_of(
+        lambda: export_network(replace(read_network("threshnet79"), input_size=8), None, tmp_path / "model", ignore)
     )
-    assert said.startswith("input size 8 is too small: ")
+    assert error.startswith("input size 8 is too small: ")
     assert not (tmp_path / "model").exists()
 
 
-def test_a_story_without_readings_makes_a_card(tmp_path: Path) -> None:
-    page = card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), ExportResult(NOTHING))
+def test_a_card_without_readings_has_no_latency_rows(tmp_path: Path) -> None:
+    page = card(TREE_NETWORK, ModelInfo(title="Mine", origin="A test", input_size=SIZE), ExportResult(EMPTY))
     assert "| latency" not in page
     assert "| int8" not in page
 
 
-def test_weights_are_scored_and_calibrated_on_images_that_are_named(
+def test_weights_are_scored_and_calibrated_on_the_given_images(
     models: list[ThreshNet], network: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_weights(build(TREE_NETWORK), tmp_path / "w.safetensors")
     settings = DataSettings("folder", tree)
-    shipped = export_network(sized(network), tmp_path / "w.safetensors", tmp_path / "m", quietly, settings=settings)
-    assert shipped.info.classes == ("bright", "dark")
-    assert shipped.result.calibrated_on == "12 validation images of the folder tree, none of the test split"
-    assert shipped.result.scores["model.safetensors"].images == 20
+    exported_model = export_network(
+        sized(network), tmp_path / "w.safetensors", tmp_path / "m", ignore, settings=settings
+    )
+    assert exported_model.info.classes == ("bright", "dark")
+    assert exported_model.result.calibrated_on == "12 validation images of the folder tree, none of the test split"
+    assert exported_model.result.scores["model.safetensors"].images == 20
     other = replace(sized(network), spec=replace(TREE_NETWORK, classes=3))
     save_weights(build(other.spec), tmp_path / "w.safetensors")
-    said = refused(
-        lambda: export_network(other, tmp_path / "w.safetensors", tmp_path / "n", quietly, settings=settings)
+    error = error_of(
+        lambda: export_network(other, tmp_path / "w.safetensors", tmp_path / "n", ignore, settings=settings)
     )
-    assert said.endswith("has 3 classes, " + str(tree) + " has 2")
+    assert error.endswith("has 3 classes, " + str(tree) + " has 2")
 
 
-def test_the_card_tells_promised_and_measured_latency(tmp_path: Path) -> None:
+def test_the_card_reports_latency_in_the_study_and_measured_latency(tmp_path: Path) -> None:
     def comparison(ratio: float) -> Comparison:
         pair = Pair(0, 1, ratio, ratio - 0.01, ratio + 0.01)
         return Comparison((pair,), (1.0, 2.0), 6, "abacus", "onnxruntime", "1", ())
 
     study_latency = steady_latency(2.0, runtime="onnxruntime")
-    story = ModelInfo(title="Mine", origin="A test", input_size=SIZE, latency=(study_latency,))
+    info = ModelInfo(title="Mine", origin="A test", input_size=SIZE, latency=(study_latency,))
     readings = {"model.onnx": steady_latency(3.0), "model_int8.onnx": steady_latency(1.0)}
     rows = {}
     for ratio, word in ((0.5, "FASTER"), (1.5, "SLOWER")):
-        found = ExportResult(NOTHING, speed=Speed(readings, comparison(ratio)))
-        page = card(TREE_NETWORK, story, found)
+        result = ExportResult(EMPTY, speed=Speed(readings, comparison(ratio)))
+        page = card(TREE_NETWORK, info, result)
         assert f"| int8 against fp32 | {word}: {ratio:.2f} times the latency of fp32 (" in page
         rows = dict(line.strip("| ").split(" | ", 1) for line in page.splitlines() if line.startswith("| latency"))
     assert list(rows) == [
@@ -379,22 +385,22 @@ def test_the_card_tells_promised_and_measured_latency(tmp_path: Path) -> None:
     assert ", int8, abacus" in rows["latency measured, model_int8.onnx, cpu onnxruntime"]
 
 
-def test_files_are_measured_where_the_user_says(
+def test_files_are_measured_on_the_chosen_device(
     models: list[ThreshNet], network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[object] = []
+    calls: list[object] = []
 
     def measure(device: Device, file: Path, size: int, runtime: str) -> Latency:
-        asked.append((device.name, file.name, size, runtime))
+        calls.append((device.name, file.name, size, runtime))
         return steady_latency(4.0)
 
     monkeypatch.setattr("studies.export.latency.measure_on", measure)
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "model.onnx").write_bytes(b"")
     monkeypatch.setattr(Path, "mkdir", lambda *arguments, **options: None)
-    shipped = export_network(sized(network), None, tmp_path / "m", quietly, device_for_files("cpu"))
-    assert asked == [("cpu", "model.onnx", SIZE, "onnxruntime")]
-    assert "model.onnx on cpu: 4.000 ms (4.000 to 4.000)" in shipped.text()
+    exported_model = export_network(sized(network), None, tmp_path / "m", ignore, device_for_files("cpu"))
+    assert calls == [("cpu", "model.onnx", SIZE, "onnxruntime")]
+    assert "model.onnx on cpu: 4.000 ms (4.000 to 4.000)" in exported_model.text()
     config = json.loads((tmp_path / "m" / "config.json").read_text())
     assert config["measured"]["model.onnx"]["latency_ms"] == 4.0
 
@@ -402,6 +408,6 @@ def test_files_are_measured_where_the_user_says(
 # Scores
 
 
-def test_mean_and_spread_over_seeds_are_told() -> None:
-    told = seeds_text({0: Score(10, 100), 1: Score(12, 100), 2: Score(14, 100)})
-    assert told.startswith("mean 12.00 %, standard deviation 2.00, n = 3 (seed 0: 10.00, seed 1: 12.00, seed 2: 14.00)")
+def test_mean_and_standard_deviation_over_seeds_are_reported() -> None:
+    text = seeds_text({0: Score(10, 100), 1: Score(12, 100), 2: Score(14, 100)})
+    assert text.startswith("mean 12.00 %, standard deviation 2.00, n = 3 (seed 0: 10.00, seed 1: 12.00, seed 2: 14.00)")

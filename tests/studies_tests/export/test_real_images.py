@@ -1,4 +1,4 @@
-"""From real photographs to a model that runs alone: a search on house numbers, exported and run in a fresh process."""
+"""From real photographs to a stand-alone model: a search on house numbers, exported and run in a fresh process."""
 
 import json
 import subprocess
@@ -26,12 +26,12 @@ from threshnet.checkpoint import load_weights
 from threshnet.spec import StemSpec
 
 ARCHIVE = Path(__file__).parents[4] / "shared" / "data" / "svhn-grey.tar.xz"
-CAVEAT = "Digits cut from SVHN's test photos, in grey; not the SVHN benchmark"
-PER_CLASS = {"train": 190, "test": 40}  # images unpacked of each class
-COMPARED = 256  # test images that every file must agree on
-CHANCE = 90.0  # error of a blind guess, percent
+CAVEAT = "Digits cropped from SVHN's test photos, in grayscale; not the SVHN benchmark"
+PER_CLASS = {"train": 190, "test": 40}  # images per class to unpack
+COMPARED = 256  # test images on which all files must agree
+CHANCE = 90.0  # error at chance level, percent
 
-pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"real images are not there: {ARCHIVE}")
+pytestmark = pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"no archive of real images at {ARCHIVE}")
 
 RUN_ALONE = """
 import sys
@@ -40,14 +40,14 @@ for name in ("threshnet", "space", "search", "studies"):
     sys.modules[name] = None  # cannot be imported, wherever it is installed
 import numpy, onnxruntime, torch
 
-model, images, answers = sys.argv[1:]
+model, images, outputs = sys.argv[1:]
 pixels = numpy.load(images)
 session = onnxruntime.InferenceSession(f"{model}/model.onnx", providers=["CPUExecutionProvider"])
 (onnx,) = session.run(["logits"], {"images": pixels})
 program = torch.export.load(f"{model}/model.pt2").module()
 with torch.no_grad():
     plain = program(torch.from_numpy(pixels)).numpy()
-numpy.savez(answers, onnx=onnx, plain=plain)
+numpy.savez(outputs, onnx=onnx, plain=plain)
 """
 
 
@@ -55,13 +55,13 @@ numpy.savez(answers, onnx=onnx, plain=plain)
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first images of each class, unpacked."""
     folder = tmp_path_factory.mktemp("images")
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     with tarfile.open(ARCHIVE) as archive:
         for member in archive:
             if member.isfile():
                 part, label = Path(member.name).parts[-3:-1]
-                found[f"{part}/{label}"] += 1
-                if found[f"{part}/{label}"] <= PER_CLASS[part]:
+                counts[f"{part}/{label}"] += 1
+                if counts[f"{part}/{label}"] <= PER_CLASS[part]:
                     archive.extract(member, folder, filter="data")
     return folder / "svhn"
 
@@ -103,7 +103,7 @@ def study(images: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy
 
 @pytest.fixture(scope="module")
 def model(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The exported network."""
+    """The folder of the exported network."""
     folder = tmp_path_factory.mktemp("model")
     export_trial(study, 0, folder, lambda file: None)
     return folder
@@ -111,7 +111,7 @@ def model(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def pixels(images: Path) -> torch.Tensor:
-    """Test images (256, 3, 32, 32) uint8 of all classes, read here and not by the project."""
+    """Test images (256, 3, 32, 32) uint8 of all classes, read without this project."""
     files = sorted((images / "test").rglob("*.png"), key=lambda file: file.name)[:COMPARED]
     assert len(files) == COMPARED
     assert {file.parent.name for file in files} == set("0123456789")
@@ -130,7 +130,7 @@ def test_the_search_learns_from_real_images(study: LoadedStudy) -> None:
     assert (study.classes, record.image_passes) == (tuple("0123456789"), 9_000)
 
 
-def test_the_card_tells_both_errors_the_latency_and_the_caveat(study: LoadedStudy, model: Path) -> None:
+def test_the_card_reports_both_errors_the_latency_and_the_caveat(study: LoadedStudy, model: Path) -> None:
     (record,) = study.records
     config = json.loads((model / "config.json").read_text())
     page = (model / "README.md").read_text()
@@ -142,13 +142,13 @@ def test_the_card_tells_both_errors_the_latency_and_the_caveat(study: LoadedStud
     assert CAVEAT in page
 
 
-def test_the_model_answers_alike_in_a_process_without_this_project(
+def test_the_model_gives_the_same_logits_in_a_process_without_this_project(
     model: Path, pixels: torch.Tensor, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "images.npy", pixels.numpy().astype(np.float32) / 255)
     (tmp_path / "empty").mkdir()
     packages = str(Path(torch.__file__).parents[2])  # -S: without the paths that an editable install adds
-    arguments = [packages, str(model), str(tmp_path / "images.npy"), str(tmp_path / "answers.npz")]
+    arguments = [packages, str(model), str(tmp_path / "images.npy"), str(tmp_path / "outputs.npz")]
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", RUN_ALONE, *arguments],
         cwd=tmp_path / "empty",
@@ -159,8 +159,8 @@ def test_the_model_answers_alike_in_a_process_without_this_project(
     )
     assert done.returncode == 0, done.stderr
     expected = logits(load_weights(model / "model.safetensors"), pixels).numpy()
-    answers = np.load(tmp_path / "answers.npz")
+    outputs = np.load(tmp_path / "outputs.npz")
     for kind in ("onnx", "plain"):
-        assert np.array_equal(answers[kind].argmax(axis=1), expected.argmax(axis=1))
-        assert np.abs(answers[kind] - expected).max() < 1e-4
+        assert np.array_equal(outputs[kind].argmax(axis=1), expected.argmax(axis=1))
+        assert np.abs(outputs[kind] - expected).max() < 1e-4
     assert len(set(expected.argmax(axis=1).tolist())) >= 5

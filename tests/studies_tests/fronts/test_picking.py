@@ -16,7 +16,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from search_tests.tiny import steady_latency
-from studies_tests.sample import sample_front, sample_latency, sample_loaded, stored
+from studies_tests.sample import sample_front, sample_latency, sample_loaded, store
 
 from benchmarks.threshbench import table as threshbench
 from search.pareto import dominators
@@ -368,7 +368,7 @@ def test_what_is_no_quantity_is_refused_in_one_line(kind: click.ParamType[float]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run `threshnet pick` on the sample study in a folder of its own; returns what it printed."""
     monkeypatch.chdir(tmp_path)
-    stored(sample_loaded(), "a", "journal:x.log")
+    store(sample_loaded(), "a", "journal:x.log")
     capsys.readouterr()
 
     def run(*arguments: str, status: int = 0) -> str:
