@@ -1,4 +1,4 @@
-"""optuna-dashboard on a study of ours: its trials, their weights and pictures, over HTTP and in Chromium."""
+"""optuna-dashboard on one of our studies: trials, weights and pictures, over HTTP and in Chromium."""
 
 import json
 import shutil
@@ -23,26 +23,26 @@ from studies.study import OBJECTIVES
 
 pytestmark = pytest.mark.services
 
-START_S = 60.0  # for the server to answer first
+START_S = 60.0  # until the server must respond
 
 
 @dataclass(frozen=True)
 class Served:
-    """A study that a dashboard shows."""
+    """A study served by optuna-dashboard."""
 
     url: str
-    # The study as the dashboard's API tells it.
+    # The study in the format of the dashboard's API.
     study: dict[str, Any]
 
     def get(self, path: str) -> tuple[str, bytes]:
-        """Content type and body of an answer."""
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-            return answer.headers["Content-Type"], answer.read()
+        """Return the content type and the body of a response."""
+        with urllib.request.urlopen(self.url + path, timeout=30) as response:
+            return response.headers["Content-Type"], response.read()
 
 
 @pytest.fixture
 def served(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """The real server on a study of three networks that the command of the README shows."""
+    """A real server, started with the documented command, on a study of three networks."""
     monkeypatch.setattr("studies.study.NAMED", {"smallest": SMALLEST, "largest": LARGEST})
     storage = f"sqlite:///{tmp_path / 'threshnet.db'}"
     loaded, _ = launch(small_spec(), storage, runs=tmp_path / "runs")
@@ -76,17 +76,17 @@ def test_the_dashboard_serves_the_picture_and_the_weights_of_every_trained_netwo
     for trial in served.study["trials"]:
         files = {artifact["filename"]: artifact for artifact in trial["artifacts"]}
         assert files.keys() == {"schedule.svg", "model.safetensors"}
-        where = f"/artifacts/{served.study['study_id']}/{trial['trial_id']}/"
-        kind, picture = served.get(where + files["schedule.svg"]["artifact_id"])
+        artifacts = f"/artifacts/{served.study['study_id']}/{trial['trial_id']}/"
+        kind, picture = served.get(artifacts + files["schedule.svg"]["artifact_id"])
         assert kind == "image/svg+xml"
         assert f"<title>Trial {trial['number']} of small".encode() in picture
-        _, weights = served.get(where + files["model.safetensors"]["artifact_id"])
+        _, weights = served.get(artifacts + files["model.safetensors"]["artifact_id"])
         assert b'"block1_layer1_conv1' in weights
 
 
 def test_a_browser_shows_the_picture_of_a_trial_without_an_error(served: Served) -> None:
     errors: list[str] = []
-    page_of = f"{served.url}/dashboard/studies/{served.study['study_id']}/trials?numbers=1"
+    address = f"{served.url}/dashboard/studies/{served.study['study_id']}/trials?numbers=1"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"), args=["--no-sandbox"]
@@ -95,7 +95,7 @@ def test_a_browser_shows_the_picture_of_a_trial_without_an_error(served: Served)
             page = browser.new_page(viewport={"width": 1400, "height": 1200})
             page.on("pageerror", lambda error: errors.append(str(error)))
             page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-            page.goto(page_of)
+            page.goto(address)
             picture = page.locator("img[alt='schedule.svg']")
             picture.wait_for()
             picture.scroll_into_view_if_needed()

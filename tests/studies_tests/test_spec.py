@@ -1,4 +1,4 @@
-"""Study specs: what they say comes back, and each wrong file, key and value is named."""
+"""Study specs: round trips, and errors that name the file, the key and the value."""
 
 import json
 import math
@@ -23,11 +23,11 @@ from threshnet import InputError, StemSpec
 from threshnet.errors import shown
 
 TOMLS = sorted(BUILT_IN.glob("*.toml"))
-LEAST = 'name = "mine"\ntrials = 3\n'
+MINIMAL = 'name = "mine"\ntrials = 3\n'
 
 
-def refused(call: Callable[[], object]) -> str:
-    """The one line with which bad input is refused."""
+def error_of(call: Callable[[], object]) -> str:
+    """Return the one-line error of a call."""
     with pytest.raises(InputError) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -44,11 +44,11 @@ def toml(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-# What comes back
+# Round trips
 
 
 @pytest.mark.parametrize("file", TOMLS, ids=lambda file: file.stem)
-def test_built_in_specs_say_what_their_files_say(file: Path) -> None:
+def test_built_in_specs_equal_their_files(file: Path) -> None:
     document = tomllib.loads(file.read_text())
     spec = read_spec(file)
     assert spec == find_spec(file.stem) == find_spec(str(file))
@@ -61,7 +61,7 @@ def test_built_in_specs_say_what_their_files_say(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", TOMLS, ids=lambda file: file.stem)
-def test_built_in_specs_survive_json(file: Path) -> None:
+def test_built_in_specs_survive_a_round_trip_through_json(file: Path) -> None:
     spec = read_spec(file)
     written = json.loads(json.dumps(spec.to_json()))
     assert parse_spec(written) == stored_spec(written, 10) == spec
@@ -118,14 +118,15 @@ SPECS = st.builds(
 
 
 @given(SPECS)
-def test_every_spec_survives_json(spec: StudySpec) -> None:
+def test_every_spec_survives_a_round_trip_through_json(spec: StudySpec) -> None:
     written = json.loads(json.dumps(spec.to_json()))
     assert parse_spec(written) == stored_spec(written, 10) == spec
 
 
-def test_a_table_changes_its_base(toml: Callable[[str], Path]) -> None:
+def test_a_table_overrides_values_of_its_base(toml: Callable[[str], Path]) -> None:
     text = (
-        LEAST + '[space]\nbase = "small-images"\nlayers = [1, 2]\nmultipliers = [1]\n[training]\nrecipe = "published"\n'
+        MINIMAL
+        + '[space]\nbase = "small-images"\nlayers = [1, 2]\nmultipliers = [1]\n[training]\nrecipe = "published"\n'
     )
     spec = find_spec(str(toml(text + "learning_rate = 1\n[latency]\nmax_s = 2\n")))
     assert spec.space == replace(SPACES["small-images"], layers=(1, 2), multipliers=(1.0,))
@@ -134,76 +135,76 @@ def test_a_table_changes_its_base(toml: Callable[[str], Path]) -> None:
     assert spec.data == DataSettings("digits")
 
 
-def test_stems_are_tables(toml: Callable[[str], Path]) -> None:
-    spec = find_spec(str(toml(LEAST + "[space]\nstems = [{widths = [4, 8], stride = 1, pool = false}]\n")))
+def test_stems_are_read_from_tables(toml: Callable[[str], Path]) -> None:
+    spec = find_spec(str(toml(MINIMAL + "[space]\nstems = [{widths = [4, 8], stride = 1, pool = false}]\n")))
     (stem,) = spec.space.stems
     assert (stem.widths, stem.stride, stem.pool) == ((4, 8), 1, False)
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
-def test_a_study_says_what_trains(toml: Callable[[str], Path], device: str) -> None:
-    spec = find_spec(str(toml(LEAST + f"[training]\ndevice = '{device}'\nepochs = 3\n")))
+def test_the_training_device_is_read(toml: Callable[[str], Path], device: str) -> None:
+    spec = find_spec(str(toml(MINIMAL + f"[training]\ndevice = '{device}'\nepochs = 3\n")))
     assert (spec.trains_on, spec.recipe.epochs) == (device, 3)
     assert spec.to_json()["training"]["device"] == device
-    assert find_spec(str(toml(LEAST))).trains_on == "auto"
+    assert find_spec(str(toml(MINIMAL))).trains_on == "auto"
 
 
-def test_a_study_says_how_latency_is_taken(toml: Callable[[str], Path]) -> None:
+def test_the_latency_protocol_is_read(toml: Callable[[str], Path]) -> None:
     table = (
         "[latency]\ndevice = 'cuda:1'\nprecision = 'bf16'\nchannels_last = true\nround_runs = 30\ntolerance = 0.01\n"
     )
-    spec = find_spec(str(toml(LEAST + table)))
+    spec = find_spec(str(toml(MINIMAL + table)))
     assert spec.protocol == Protocol(precision="bf16", channels_last=True, round_runs=30, tolerance=0.01)
-    assert (spec.device, spec.runtimes) == ("cuda:1", ("torch-graph",))  # the device's first
-    told = spec.to_json()["latency"]
-    assert (told["precision"], told["channels_last"], told["tolerance"]) == ("bf16", True, 0.01)
+    assert (spec.device, spec.runtimes) == ("cuda:1", ("torch-graph",))  # the first runtime of the device
+    stored = spec.to_json()["latency"]
+    assert (stored["precision"], stored["channels_last"], stored["tolerance"]) == ("bf16", True, 0.01)
 
 
-# What is refused
+# Invalid input
 
 
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("colour = 1\n" + LEAST, "colour"),
-        (LEAST + "[spaces]\n", "spaces"),
-        (LEAST + "[space]\nlayer = [1]\n", "space.layer"),
-        (LEAST + "[space]\nclasses = 10\n", "space.classes"),
-        (LEAST + "[[space.stems]]\nwidth = [4, 8]\n", "space.stems[0].width"),
-        (LEAST + "[limits]\nflops = 3\n", "limits.flops"),
-        (LEAST + "[data]\nfolder = 'x'\n", "data.folder"),
-        (LEAST + "[training]\nepoch = 3\n", "training.epoch"),
-        (LEAST + "[training]\nname = 'fast'\n", "training.name"),
-        (LEAST + "[latency]\nruntime = 'torch'\n", "latency.runtime"),
+        ("colour = 1\n" + MINIMAL, "colour"),
+        (MINIMAL + "[spaces]\n", "spaces"),
+        (MINIMAL + "[space]\nlayer = [1]\n", "space.layer"),
+        (MINIMAL + "[space]\nclasses = 10\n", "space.classes"),
+        (MINIMAL + "[[space.stems]]\nwidth = [4, 8]\n", "space.stems[0].width"),
+        (MINIMAL + "[limits]\nflops = 3\n", "limits.flops"),
+        (MINIMAL + "[data]\nfolder = 'x'\n", "data.folder"),
+        (MINIMAL + "[training]\nepoch = 3\n", "training.epoch"),
+        (MINIMAL + "[training]\nname = 'fast'\n", "training.name"),
+        (MINIMAL + "[latency]\nruntime = 'torch'\n", "latency.runtime"),
     ],
 )
-def test_an_unknown_key_is_named_with_its_file(toml: Callable[[str], Path], text: str, key: str) -> None:
+def test_an_unknown_key_is_reported_with_its_file(toml: Callable[[str], Path], text: str, key: str) -> None:
     file = toml(text)
-    said = refused(lambda: find_spec(str(file)))
-    assert said.startswith(f"{file}: unknown key {key!r}; allowed are ")
+    error = error_of(lambda: find_spec(str(file)))
+    assert error.startswith(f"{file}: unknown key {key!r}; allowed are ")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("trials = 3\n", "key 'name' is missing"),
         ("name = 'mine'\n", "key 'trials' is missing"),
-        ("space = 3\n" + LEAST, "space = 3: must be a table, [space]"),
-        (LEAST + "[space]\nbase = 'huge'\n", "space.base = 'huge': must be one of default, small-images"),
-        (LEAST + "[space]\nbase = ['default']\n", "space.base = ['default']: must be one of default, small-images"),
-        (LEAST + "[space]\nstems = [3]\n", "space.stems[0] = 3: must be a table of keys"),
+        ("space = 3\n" + MINIMAL, "space = 3: must be a table, [space]"),
+        (MINIMAL + "[space]\nbase = 'huge'\n", "space.base = 'huge': must be one of default, small-images"),
+        (MINIMAL + "[space]\nbase = ['default']\n", "space.base = ['default']: must be one of default, small-images"),
+        (MINIMAL + "[space]\nstems = [3]\n", "space.stems[0] = 3: must be a table of keys"),
     ],
 )
-def test_a_wrong_document_is_named_with_its_file(toml: Callable[[str], Path], text: str, said: str) -> None:
+def test_an_invalid_document_is_reported_with_its_file(toml: Callable[[str], Path], text: str, message: str) -> None:
     file = toml(text)
-    assert refused(lambda: find_spec(str(file))) == f"{file}: {said}"
+    assert error_of(lambda: find_spec(str(file))) == f"{file}: {message}"
 
 
 NAME_RULE = "must be at most 80 letters, digits, '-', '_' and '.', not '-' or '.' first"
 DEVICES = "must be cpu, cuda, cuda:N or ssh://"
-ON_CPU = "must be a list of onnxruntime, torch, "
-TRAINS = "must be 'auto', 'cpu', 'cuda' or 'cuda:N'"
-DEEP = replace(DEFAULT, pools=(True,))
+CPU_RUNTIMES = "must be a list of onnxruntime, torch, "
+TRAINING_DEVICE = "must be 'auto', 'cpu', 'cuda' or 'cuda:N'"
+POOLED = replace(DEFAULT, pools=(True,))
 
 
 def rungs(*epochs: int) -> str:
@@ -211,37 +212,37 @@ def rungs(*epochs: int) -> str:
 
 
 def spec(**changes: Any) -> StudySpec:  # noqa: ANN401 - any value of any field
-    """The least spec with changes."""
+    """Make a minimal spec with changes."""
     values: dict[str, Any] = {"name": "mine", "trials": 3}
     return StudySpec(**values | changes)
 
 
 def space(**changes: Any) -> Space:  # noqa: ANN401
-    """The default space with changes."""
+    """Change the default space."""
     return replace(DEFAULT, **changes)
 
 
 def limits(**values: Any) -> Limits:  # noqa: ANN401
-    """Limits of any values."""
+    """Make limits of any values."""
     return Limits(**values)
 
 
 def data(*values: Any, **others: Any) -> DataSettings:  # noqa: ANN401
-    """Data settings of any values."""
+    """Make data settings of any values."""
     return DataSettings(*values, **others)
 
 
 def recipe(**changes: Any) -> Recipe:  # noqa: ANN401
-    """The default recipe with changes."""
+    """Change the default recipe."""
     return replace(FAST, **changes)
 
 
 def protocol(**values: Any) -> Protocol:  # noqa: ANN401
-    """A protocol of any values."""
+    """Make a protocol of any values."""
     return Protocol(**values)
 
 
-# A change of the least spec as it stands in a file and as it is made in Python, and how the message begins.
+# By table: lines of a study file, the equivalent call in Python, and the start of the error.
 WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
     "": [
         *(
@@ -297,7 +298,7 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
         ),
         (
             "input_size = 60\nspace.pools = [true]",
-            lambda: spec(input_size=60, space=DEEP),
+            lambda: spec(input_size=60, space=POOLED),
             "input_size = 60: must be at least 61, as every network of the space pools a smaller input to nothing",
         ),
     ],
@@ -309,8 +310,8 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
         ),
         ("name = 3", lambda: space(name=3), "space.name = 3: must be text"),
         *(
-            (f"layers = {json.dumps(value)}", lambda value=value: space(layers=value), f"space.layers{said}")
-            for value, said in (
+            (f"layers = {json.dumps(value)}", lambda value=value: space(layers=value), f"space.layers{message}")
+            for value, message in (
                 ([0, 1], "[0] = 0: must be a whole number from 1 to 64"),
                 ([1, 65], "[1] = 65: must be a whole number from 1 to 64"),
                 ([1.5], "[0] = 1.5: must be a whole number from 1 to 64"),
@@ -433,8 +434,8 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
             "training.shift = -1: must be a whole number of pixels, at least 0",
         ),
         ("mixed = 1", lambda: recipe(mixed=1), "training.mixed = 1: must be true or false"),
-        ("device = 'gpu'", lambda: spec(trains_on="gpu"), f"training.device = 'gpu': {TRAINS}"),
-        ("device = 'cuda:'", lambda: spec(trains_on="cuda:"), f"training.device = 'cuda:': {TRAINS}"),
+        ("device = 'gpu'", lambda: spec(trains_on="gpu"), f"training.device = 'gpu': {TRAINING_DEVICE}"),
+        ("device = 'cuda:'", lambda: spec(trains_on="cuda:"), f"training.device = 'cuda:': {TRAINING_DEVICE}"),
         ("device = 1", lambda: spec(trains_on=1), "training.device = 1: must be text"),
         *(
             (f"rungs = {list(value)}", lambda value=value: spec(rungs=value), rungs(*value))
@@ -449,12 +450,12 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
         ("device = 3", lambda: spec(device=3), "latency.device = 3: must be text"),
         ("device = 'cuda:x'", lambda: spec(device="cuda:x"), "latency.device: device 'cuda:x', must be cuda or cuda:N"),
         ("device = 'ssh://'", lambda: spec(device="ssh://"), "latency.device: device 'ssh://', must be ssh://"),
-        ("runtimes = []", lambda: spec(runtimes=()), f"latency.runtimes = []: {ON_CPU}"),
-        ("runtimes = ['tf']", lambda: spec(runtimes=("tf",)), f"latency.runtimes = ['tf']: {ON_CPU}"),
+        ("runtimes = []", lambda: spec(runtimes=()), f"latency.runtimes = []: {CPU_RUNTIMES}"),
+        ("runtimes = ['tf']", lambda: spec(runtimes=("tf",)), f"latency.runtimes = ['tf']: {CPU_RUNTIMES}"),
         (
             "runtimes = ['torch-graph']",
             lambda: spec(runtimes=["torch-graph"]),
-            f"latency.runtimes = ['torch-graph']: {ON_CPU}",
+            f"latency.runtimes = ['torch-graph']: {CPU_RUNTIMES}",
         ),
         ("runtimes = 'torch'", lambda: spec(runtimes="torch"), "latency.runtimes = 'torch': must be a list"),
         ("runtimes = [1]", lambda: spec(runtimes=[1]), "latency.runtimes[0] = 1: must be text"),
@@ -499,25 +500,25 @@ CASES = [(table, *case) for table, cases in WRONG.items() for case in cases]
 
 
 @pytest.mark.parametrize(
-    ("table", "text", "make", "said"), CASES, ids=[f"{table} {text}".strip()[:60] for table, text, *_ in CASES]
+    ("table", "text", "make", "message"), CASES, ids=[f"{table} {text}".strip()[:60] for table, text, *_ in CASES]
 )
-def test_a_wrong_value_is_named_alike_from_a_file_and_from_python(
-    toml: Callable[[str], Path], table: str, text: str, make: Callable[[], object], said: str
+def test_an_invalid_value_has_the_same_error_in_a_file_and_in_python(
+    toml: Callable[[str], Path], table: str, text: str, make: Callable[[], object], message: str
 ) -> None:
-    made = refused(make)
-    assert made.startswith(said)
+    error = error_of(make)
+    assert error.startswith(message)
     key = text.partition(" ")[0]
-    least = (
-        "".join(line for line in LEAST.splitlines(keepends=True) if not line.startswith(f"{key} "))
+    minimal = (
+        "".join(line for line in MINIMAL.splitlines(keepends=True) if not line.startswith(f"{key} "))
         if not table
-        else LEAST
+        else MINIMAL
     )
-    file = toml(f"{least}[{table}]\n{text}\n" if table else f"{text}\n{least}")
-    assert refused(lambda: find_spec(str(file))) == f"{file}: {made}"
+    file = toml(f"{minimal}[{table}]\n{text}\n" if table else f"{text}\n{minimal}")
+    assert error_of(lambda: find_spec(str(file))) == f"{file}: {error}"
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"space": "default"}, "space = 'default': must be of type Space"),
         ({"limits": 3}, "limits = 3: must be of type Limits"),
@@ -526,34 +527,39 @@ def test_a_wrong_value_is_named_alike_from_a_file_and_from_python(
         ({"protocol": None}, "protocol = None: must be of type Protocol"),
     ],
 )
-def test_a_record_of_another_type_is_refused(changes: dict[str, Any], said: str) -> None:
-    assert refused(lambda: spec(**changes)) == said
+def test_a_record_of_another_type_is_rejected(changes: dict[str, Any], message: str) -> None:
+    assert error_of(lambda: spec(**changes)) == message
 
 
-def test_what_has_one_meaning_is_converted() -> None:
-    made = spec(rungs=[2, 4], runtimes=["torch"], budget=3, data=data("folder", "odd"))
-    assert (made.rungs, made.runtimes, made.budget, made.data.path) == ((2, 4), ("torch",), 3.0, Path("odd"))
-    assert made == spec(rungs=(2, 4), runtimes=("torch",), budget=3.0, data=DataSettings("folder", Path("odd")))
+def test_unambiguous_values_are_converted() -> None:
+    converted = spec(rungs=[2, 4], runtimes=["torch"], budget=3, data=data("folder", "odd"))
+    assert (converted.rungs, converted.runtimes, converted.budget, converted.data.path) == (
+        (2, 4),
+        ("torch",),
+        3.0,
+        Path("odd"),
+    )
+    assert converted == spec(rungs=(2, 4), runtimes=("torch",), budget=3.0, data=DataSettings("folder", Path("odd")))
 
 
 @pytest.mark.parametrize("content", [b"name = \n", b"\xff\xfe\x00", b"{}"])
-def test_what_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_toml_is_reported(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "mine.toml"
     file.write_bytes(content)
-    assert refused(lambda: find_spec(str(file))).startswith(f"{file}: not a TOML file")
+    assert error_of(lambda: find_spec(str(file))).startswith(f"{file}: not a TOML file")
 
 
-def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
+def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
     gone = tmp_path / "gone.toml"
-    assert refused(lambda: find_spec(str(gone))) == f"{gone}: no such file"
+    assert error_of(lambda: find_spec(str(gone))) == f"{gone}: no such file"
     gone.mkdir()
-    assert f"{gone}: cannot be read" in refused(lambda: find_spec(str(gone)))
+    assert f"{gone}: cannot be read" in error_of(lambda: find_spec(str(gone)))
 
 
 def test_an_unknown_name_lists_the_built_in_specs() -> None:
-    said = refused(lambda: find_spec("cifar11"))
-    assert "'cifar11'" in said
-    assert ", ".join(file.stem for file in TOMLS) in said
+    error = error_of(lambda: find_spec("cifar11"))
+    assert "'cifar11'" in error
+    assert ", ".join(file.stem for file in TOMLS) in error
 
 
 def test_a_folder_does_not_hide_a_built_in_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -562,7 +568,7 @@ def test_a_folder_does_not_hide_a_built_in_spec(tmp_path: Path, monkeypatch: pyt
     assert find_spec("digits").name == "digits"
 
 
-def test_parsing_leaves_the_document_alone() -> None:
+def test_parsing_does_not_change_the_document() -> None:
     document: dict[str, Any] = tomllib.loads(TOMLS[0].read_text())
     before = json.dumps(document)
     parse_spec(document)

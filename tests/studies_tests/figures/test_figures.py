@@ -1,4 +1,4 @@
-"""The figure of a front: what it tells, that it needs no network, and what happens where no Chrome is."""
+"""The figure of a front: its points, texts and labels, its panels for several backends, and its PNG."""
 
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -24,7 +24,6 @@ from threshnet.schedules import describe
 
 ALL_NAMED = tuple(NAMED)
 NOTHING_FEASIBLE = Limits(params=10)
-NO_CHROME = "no Chrome or Chromium is installed"
 
 FRONTS = {
     "usual": sample_front(),
@@ -37,33 +36,35 @@ each_front = pytest.mark.parametrize("front", FRONTS.values(), ids=FRONTS.keys()
 
 
 def trace(chart: go.Figure, name: str) -> go.Scatter:
-    """The only trace of that name."""
-    (found,) = chart.select_traces({"name": name})
-    return found
+    """Return the only trace of this name."""
+    (named,) = chart.select_traces({"name": name})
+    return named
 
 
 def hovers(chart: go.Figure) -> list[str]:
-    """Every hover text of a figure, its lines joined."""
+    """List the hover texts of a figure, each as one line."""
     return [text.replace("<br>", " ") for trace in chart.data for text in trace.hovertext or ()]
 
 
 @each_front
-def test_hover_texts_have_schedule_and_costs(front: Front) -> None:
+def test_hover_texts_contain_schedule_and_costs(front: Front) -> None:
     texts = hovers(figure(front))
     for record in front.trained:
-        (found, *again) = [text for text in texts if text == hover(record, front).replace("<br>", " ")]
-        assert len(again) <= (1 if record.named else 0)  # one that is on the front too has both markers
+        (text, *duplicates) = [text for text in texts if text == hover(record, front).replace("<br>", " ")]
+        assert len(duplicates) <= (1 if record.named else 0)  # a named network on the front has two markers
         assert record.network is not None
         for number, block in enumerate(record.network.blocks, start=1):
-            words = f"block {number}: {block.depth} layers {describe(block.links)}, {block.unit}, growth {block.growth}"
-            assert words in found
-        assert f"{record.error:.2f} %" in found
-        assert f"trial {record.number}" in found
-        assert ("violates " in found) == (record.state == "infeasible")
+            description = (
+                f"block {number}: {block.depth} layers {describe(block.links)}, {block.unit}, growth {block.growth}"
+            )
+            assert description in text
+        assert f"{record.error:.2f} %" in text
+        assert f"trial {record.number}" in text
+        assert ("violates " in text) == (record.state == "infeasible")
 
 
 @each_front
-def test_named_networks_are_labelled_and_have_their_verdict(front: Front) -> None:
+def test_named_networks_have_a_label_and_a_verdict(front: Front) -> None:
     chart = figure(front)
     labels = [annotation.text for annotation in chart.layout.annotations]
     for point in front.named:
@@ -84,7 +85,7 @@ def test_labels_of_named_networks_do_not_overlap() -> None:
 
 
 @each_front
-def test_front_is_a_falling_staircase(front: Front) -> None:
+def test_the_front_is_a_descending_staircase(front: Front) -> None:
     line = trace(figure(front), "Pareto front")
     assert (line.line.shape, line.mode) == ("hv", "lines+markers")
     assert list(zip(line.x, line.y, strict=True)) == [record.point for record in front.front]
@@ -110,7 +111,7 @@ def test_infeasible_networks_are_hollow() -> None:
     assert "No network satisfies all constraints" in hollow.layout.title.subtitle.text
 
 
-def test_conditions_and_caveat_are_said() -> None:
+def test_conditions_and_caveat_are_shown() -> None:
     text = figure(FRONTS["usual"]).layout.title.subtitle.text
     for part in ("14 trained networks, one training each", "Imaginary CPU", "onnxruntime 1.22.0, 1 thread", "batch 1"):
         assert part in text
@@ -138,7 +139,7 @@ def test_png_is_drawn_at_twice_the_size(tmp_path: Path) -> None:
     assert (int.from_bytes(data[16:20]), int.from_bytes(data[20:24])) == (SCALE * WIDTH, SCALE * HEIGHT)
 
 
-def test_without_a_chrome_one_line_says_so(
+def test_a_missing_chrome_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Chromium, "find_browser", lambda **_: None)
@@ -152,7 +153,7 @@ def test_without_a_chrome_one_line_says_so(
     ("script", "message"),
     [("exec sleep 60", "Chrome did not answer within 1 s"), ("echo broken >&2; exit 3", "Chrome failed")],
 )
-def test_a_chrome_that_hangs_or_dies_is_one_line(
+def test_a_chrome_that_hangs_or_crashes_is_reported_in_one_line(
     script: str,
     message: str,
     tmp_path: Path,
@@ -181,23 +182,23 @@ STUDIES = {"two": fronts_of(TWO), "three": fronts_of(THREE)}
 each_study = pytest.mark.parametrize("fronts", STUDIES.values(), ids=STUDIES.keys())
 
 
-def across(number: int) -> str:
-    """What plotly calls the latency axis of a panel."""
+def latency_axis(number: int) -> str:
+    """Return plotly's name of the latency axis of a panel."""
     return f"x{number}" if number > 1 else "x"
 
 
 def panel(chart: go.Figure, number: int) -> list[go.Scatter]:
-    """The traces of a panel, without the legend's."""
-    return [trace for trace in chart.data if trace.xaxis == across(number) and trace.x != (None,)]
+    """List the traces of a panel, without those of the legend."""
+    return [trace for trace in chart.data if trace.xaxis == latency_axis(number) and trace.x != (None,)]
 
 
 def labels(chart: go.Figure, number: int) -> list[str]:
-    """The texts beside the points of a panel."""
-    return [annotation.text for annotation in chart.layout.annotations if annotation.xref == across(number)]
+    """List the labels of the points of a panel."""
+    return [annotation.text for annotation in chart.layout.annotations if annotation.xref == latency_axis(number)]
 
 
 @each_study
-def test_each_backend_has_a_panel_with_its_own_front_and_the_errors_shared(fronts: tuple[Front, ...]) -> None:
+def test_each_backend_has_a_panel_with_its_own_front_and_all_share_the_error_axis(fronts: tuple[Front, ...]) -> None:
     chart = plots_backends.figure(fronts)
     above = [annotation.text for annotation in chart.layout.annotations if annotation.xref == "paper"]
     for number, front in enumerate(fronts, start=1):
@@ -218,9 +219,9 @@ def test_each_backend_has_a_panel_with_its_own_front_and_the_errors_shared(front
 @each_study
 def test_networks_that_moved_have_the_same_symbol_and_a_label_in_every_panel(fronts: tuple[Front, ...]) -> None:
     chart = plots_backends.figure(fronts)
-    found = [moves(fronts[0], front) for front in fronts[1:]]
-    expected = {one.here.number: "triangle-up" for one_move in found for one in one_move.joined}
-    expected |= {one.here.number: "triangle-down" for one_move in found for one in one_move.left}
+    changes = [moves(fronts[0], front) for front in fronts[1:]]
+    expected = {one.here.number: "triangle-up" for change in changes for one in change.joined}
+    expected |= {one.here.number: "triangle-down" for change in changes for one in change.left}
     assert {"triangle-up", "triangle-down"} <= set(expected.values())
     for number, front in enumerate(fronts, start=1):
         by_hover = {hover(record, front): record.number for record in front.trained}
@@ -242,15 +243,17 @@ def test_networks_that_moved_have_the_same_symbol_and_a_label_in_every_panel(fro
 
 
 def label_boxes(chart: go.Figure, width: int, number: int) -> list[Box]:
-    """Where the labels of a panel lie, in shares of the panel's width and height, y downwards."""
+    """Compute the boxes of the labels of a panel, relative to the panel's width and height, y downwards."""
     layout, axis = chart.layout, chart.layout[f"xaxis{number}"]
-    wide = (width - layout.margin.l - layout.margin.r) * (axis.domain[1] - axis.domain[0])
-    high = layout.height - layout.margin.t - layout.margin.b
+    panel_width = (width - layout.margin.l - layout.margin.r) * (axis.domain[1] - axis.domain[0])
+    panel_height = layout.height - layout.margin.t - layout.margin.b
     boxes = []
-    for label in [one for one in layout.annotations if one.xref == across(number)]:
-        x = (label.x - axis.range[0]) / (axis.range[1] - axis.range[0]) + label.xshift / wide
-        y = (layout.yaxis.range[1] - label.y) / (layout.yaxis.range[1] - layout.yaxis.range[0]) - label.yshift / high
-        right, down = CHARACTER * label.font.size * len(label.text) / wide, label.font.size / high
+    for label in [one for one in layout.annotations if one.xref == latency_axis(number)]:
+        x = (label.x - axis.range[0]) / (axis.range[1] - axis.range[0]) + label.xshift / panel_width
+        y = (layout.yaxis.range[1] - label.y) / (
+            layout.yaxis.range[1] - layout.yaxis.range[0]
+        ) - label.yshift / panel_height
+        right, down = CHARACTER * label.font.size * len(label.text) / panel_width, label.font.size / panel_height
         left = x - right * {"left": 0.0, "center": 0.5, "right": 1.0}[label.xanchor]
         top = y - down * {"top": 0.0, "middle": 0.5, "bottom": 1.0}[label.yanchor]
         boxes.append((left, top, left + right, top + down))
@@ -258,7 +261,7 @@ def label_boxes(chart: go.Figure, width: int, number: int) -> list[Box]:
 
 
 @each_study
-def test_labels_of_a_panel_neither_overlap_nor_leave_it(fronts: tuple[Front, ...]) -> None:
+def test_labels_neither_overlap_nor_leave_their_panel(fronts: tuple[Front, ...]) -> None:
     chart = plots_backends.figure(fronts)
     for number, _ in enumerate(fronts, start=1):
         boxes = label_boxes(chart, plots_backends.width(fronts), number)
@@ -268,7 +271,7 @@ def test_labels_of_a_panel_neither_overlap_nor_leave_it(fronts: tuple[Front, ...
         assert not any(shared(a, b) for a, b in combinations(boxes, 2))
 
 
-def test_a_fourth_backend_is_named_and_not_drawn() -> None:
+def test_a_fourth_backend_is_mentioned_but_not_drawn() -> None:
     chart = plots_backends.figure(fronts_of(FOUR))
     assert "Not shown: cuda torch-graph" in chart.layout.title.subtitle.text
     assert "on 4 backends" in chart.layout.title.text
@@ -280,6 +283,6 @@ def test_a_png_of_several_backends_is_wider(tmp_path: Path) -> None:
     file = tmp_path / "fronts.png"
     write_png(STUDIES["two"], file)
     data = file.read_bytes()
-    wide, high = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
-    assert wide == SCALE * plots_backends.width(STUDIES["two"])
-    assert high > SCALE * HEIGHT
+    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    assert width == SCALE * plots_backends.width(STUDIES["two"])
+    assert height > SCALE * HEIGHT

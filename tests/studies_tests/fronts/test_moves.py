@@ -1,4 +1,4 @@
-"""What moves between the fronts of two backends, on made-up studies."""
+"""Changes between the fronts of two backends, on made-up studies."""
 
 import json
 from collections.abc import Sequence
@@ -38,23 +38,23 @@ class Row:
     here_ms: float
     # None: not measured there.
     there_ms: float | None
-    # Over the study's limit of parameters, of latency.
+    # Violates the study's constraint on parameters, on latency.
     costly: bool = False
     slow: bool = False
 
 
 def study_of(rows: Sequence[Row], *, after: bool = False) -> LoadedStudy:
-    """A study of these networks; those readings were taken with the trials, or after the study."""
+    """Make a study of these networks, measured on the second backend in each trial, or `after` the study."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     for row in rows:
         trial = study.ask()
         readings = {HERE: steady_latency(row.here_ms).to_json()}
         if row.there_ms is not None:
-            there = steady_latency(row.there_ms, runtime="torch").to_json()
+            reading = steady_latency(row.there_ms, runtime="torch").to_json()
             if after:
-                study.set_user_attr(f"{records.REMEASURED} {trial.number} {THERE}", there)
+                study.set_user_attr(f"{records.REMEASURED} {trial.number} {THERE}", reading)
             else:
-                readings[THERE] = there
+                readings[THERE] = reading
         trial.set_user_attr(records.FINGERPRINT, f"{trial.number:016d}")
         trial.set_user_attr(records.NETWORK, SMALLEST.to_json())
         trial.set_user_attr(records.COSTS, COSTS)
@@ -66,8 +66,8 @@ def study_of(rows: Sequence[Row], *, after: bool = False) -> LoadedStudy:
     return LoadedStudy(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
 
 
-def numbers(found: Sequence[Record]) -> list[int]:
-    return [record.number for record in found]
+def numbers(several: Sequence[Record]) -> list[int]:
+    return [record.number for record in several]
 
 
 def trials(moved: Sequence[Moved]) -> list[int]:
@@ -83,7 +83,7 @@ def both(rows: Sequence[Row]) -> tuple[Front, Front]:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_front_is_seen_from_another_backend(after: bool) -> None:
+def test_a_front_is_computed_for_another_backend(after: bool) -> None:
     loaded = study_of([Row(30, 1, 5), Row(20, 2, 4), Row(10, 3, 6), Row(40, 0.5, None)], after=after)
     assert backends_of(loaded) == (HERE, THERE)
     here, there = fronts_of(loaded)
@@ -97,7 +97,7 @@ def test_a_front_is_seen_from_another_backend(after: bool) -> None:
     assert [entry["latency_ms"] for entry in front_json(there)["front"]] == [4, 6]
 
 
-def test_the_latency_limit_of_the_study_holds_on_its_own_backend_only() -> None:
+def test_the_latency_constraint_of_the_study_applies_to_its_own_backend_only() -> None:
     rows = [Row(30, 1, 1), Row(20, 9, 2, slow=True), Row(10, 9, 3, slow=True, costly=True), Row(5, 2, 9, costly=True)]
     here, there = both(rows)
     assert numbers(here.front) == [0]
@@ -106,41 +106,41 @@ def test_the_latency_limit_of_the_study_holds_on_its_own_backend_only() -> None:
     assert all("latency_ms" not in record.constraints for record in there.trained)
 
 
-def test_an_unknown_backend_is_refused_with_those_there_are() -> None:
+def test_an_unknown_backend_is_rejected_with_a_list_of_the_known_ones() -> None:
     loaded = study_of([Row(30, 1, 5)])
     with pytest.raises(InputError, match=r"^backend 'gpu': study 'made-up' was measured on 'cpu onnxruntime', 'cpu to"):
         front_of(loaded, "gpu")
 
 
-# What moves, worked out by hand
+# Changes worked out by hand
 
 
-def test_networks_join_and_leave() -> None:
+def test_networks_join_and_leave_a_front() -> None:
     here, there = both([Row(30, 1, 5), Row(20, 2, 4), Row(15, 2.5, 3), Row(10, 3, 6), Row(12, 4, 3.5), Row(9, 5, None)])
     assert (numbers(here.front), numbers(there.front)) == ([0, 1, 2, 3, 5], [2, 4, 3])
-    found = moves(here, there)
-    assert (found.here, found.there) == (HERE, THERE)
-    assert (trials(found.joined), trials(found.left), numbers(found.unmeasured)) == ([4], [0, 1], [5])
-    assert [(one.rank_here, one.rank_there) for one in found.common] == [(1, 4), (2, 3), (3, 1), (4, 5), (5, 2)]
-    assert found.tau == pytest.approx((4 - 6) / 10)
+    change = moves(here, there)
+    assert (change.here, change.there) == (HERE, THERE)
+    assert (trials(change.joined), trials(change.left), numbers(change.unmeasured)) == ([4], [0, 1], [5])
+    assert [(one.rank_here, one.rank_there) for one in change.common] == [(1, 4), (2, 3), (3, 1), (4, 5), (5, 2)]
+    assert change.tau == pytest.approx((4 - 6) / 10)
     tau = "Kendall's tau of 5 latencies -0.20"
-    assert change_text(found) == f"trial 4 joined the front; trial 0, trial 1 left it; {tau}; 1 not measured there"
+    assert change_text(change) == f"trial 4 joined the front; trial 0, trial 1 left it; {tau}; 1 not measured there"
 
 
-def test_a_backend_that_is_slower_throughout_moves_nothing() -> None:
-    found = moves(*both([Row(30, 1, 10), Row(20, 2, 20), Row(25, 3, 30)]))
-    assert (found.joined, found.left, found.unmeasured, found.tau) == ((), (), (), 1.0)
-    assert change_text(found) == "the same networks are on the front; Kendall's tau of 3 latencies 1.00"
+def test_a_slower_backend_with_the_same_ranks_changes_nothing() -> None:
+    change = moves(*both([Row(30, 1, 10), Row(20, 2, 20), Row(25, 3, 30)]))
+    assert (change.joined, change.left, change.unmeasured, change.tau) == ((), (), (), 1.0)
+    assert change_text(change) == "the same networks are on the front; Kendall's tau of 3 latencies 1.00"
 
 
 def test_equal_latencies_share_a_rank_and_may_leave_tau_undefined() -> None:
-    found = moves(*both([Row(30, 1, 5), Row(20, 1, 6), Row(10, 1, 7)]))
-    assert [one.rank_here for one in found.common] == [1, 1, 1]
-    assert found.tau is None
-    assert "tau of 3 latencies undefined" in change_text(found)
+    change = moves(*both([Row(30, 1, 5), Row(20, 1, 6), Row(10, 1, 7)]))
+    assert [one.rank_here for one in change.common] == [1, 1, 1]
+    assert change.tau is None
+    assert "tau of 3 latencies undefined" in change_text(change)
 
 
-def test_what_moved_is_told_with_its_ranks() -> None:
+def test_networks_that_moved_are_listed_with_their_ranks() -> None:
     console = Console(file=StringIO(), width=100)
     for part in moves_tables(moves(*both([Row(30, 1, 5), Row(20, 2, 4), Row(25, 3, 3)]))):
         console.print(part)
@@ -154,28 +154,32 @@ def test_what_moved_is_told_with_its_ranks() -> None:
     assert "On cpu torch: Kendall's tau of 3 latencies -1.00." in text
 
 
-def test_many_networks_are_not_all_named() -> None:
-    records_of = front_of(study_of([Row(30 - n, 1 + n, 1) for n in range(9)])).trained
-    assert names_text(records_of).endswith("trial 4, trial 5 and 3 more")
-    assert names_text(records_of[:1]) == "trial 0"
+def test_a_long_list_of_networks_is_shortened() -> None:
+    trained = front_of(study_of([Row(30 - n, 1 + n, 1) for n in range(9)])).trained
+    assert names_text(trained).endswith("trial 4, trial 5 and 3 more")
+    assert names_text(trained[:1]) == "trial 0"
 
 
-def test_the_objective_has_a_front_and_each_further_backend_its_own_with_what_moved() -> None:
+def test_json_has_the_front_of_the_objective_and_of_each_further_backend_with_its_changes() -> None:
     loaded = remeasured(remeasured(sample_loaded(), "cpu", "torch"), "cuda", "torch-graph", missing=[4], seed=3)
     first, *others = fronts_of(loaded)
-    told = json.loads(json.dumps(study_json([first, *others]), allow_nan=False))
-    further = told.pop("backends")
-    assert told == json.loads(json.dumps(front_json(first)))
-    assert told["backend"] == HERE
+    document = json.loads(json.dumps(study_json([first, *others]), allow_nan=False))
+    further = document.pop("backends")
+    assert document == json.loads(json.dumps(front_json(first)))
+    assert document["backend"] == HERE
     assert list(further) == ["cpu torch", "cuda torch-graph"]
     for front in others:
-        found, said = moves(first, front), further[front.backend]
-        assert [entry["trial"] for entry in said["front"]] == numbers(front.front)
-        assert [entry["latency_ms"] for entry in said["front"]] == [record.latency_ms for record in front.front]
-        assert (said["joined"], said["left"], said["tau"]) == (trials(found.joined), trials(found.left), found.tau)
-        assert said["ranks"] == {str(one.here.number): [one.rank_here, one.rank_there] for one in found.common}
-        assert (said["networks"], said["knee"]) == (len(front.trained), front.knee.number)
-    assert [said["unmeasured"] for said in further.values()] == [[], [4]]
+        change, entry = moves(first, front), further[front.backend]
+        assert [one["trial"] for one in entry["front"]] == numbers(front.front)
+        assert [one["latency_ms"] for one in entry["front"]] == [record.latency_ms for record in front.front]
+        assert (entry["joined"], entry["left"], entry["tau"]) == (
+            trials(change.joined),
+            trials(change.left),
+            change.tau,
+        )
+        assert entry["ranks"] == {str(one.here.number): [one.rank_here, one.rank_there] for one in change.common}
+        assert (entry["networks"], entry["knee"]) == (len(front.trained), front.knee.number)
+    assert [entry["unmeasured"] for entry in further.values()] == [[], [4]]
 
 
 # Any two fronts
@@ -193,12 +197,12 @@ slower = settings(deadline=None, max_examples=60)
 
 @slower
 @given(GAPS)
-def test_one_front_with_what_joined_and_without_what_left_is_the_other(rows: list[Row]) -> None:
+def test_a_front_with_the_joined_and_without_the_left_networks_is_the_other_front(rows: list[Row]) -> None:
     here, there = both(rows)
-    found = moves(here, there)
-    joined, left, missing = set(trials(found.joined)), set(trials(found.left)), set(numbers(found.unmeasured))
+    change = moves(here, there)
+    joined, left, missing = set(trials(change.joined)), set(trials(change.left)), set(numbers(change.unmeasured))
     assert missing == {number for number, row in enumerate(rows) if row.there_ms is None}
-    assert set(trials(found.common)) | missing == set(numbers(here.trained))
+    assert set(trials(change.common)) | missing == set(numbers(here.trained))
     assert (set(numbers(here.front)) - missing - left) | joined == set(numbers(there.front))
     assert joined.isdisjoint(numbers(here.front))
     assert left <= set(numbers(here.front)) - missing
@@ -206,30 +210,30 @@ def test_one_front_with_what_joined_and_without_what_left_is_the_other(rows: lis
 
 @slower
 @given(ROWS)
-def test_the_way_back_moves_the_same_networks(rows: list[Row]) -> None:
+def test_swapping_the_backends_swaps_joined_and_left_networks(rows: list[Row]) -> None:
     here, there = both(rows)
-    out, back = moves(here, there), moves(there, here)
-    assert (trials(out.joined), trials(out.left)) == (trials(back.left), trials(back.joined))
-    assert out.tau == (None if back.tau is None else pytest.approx(back.tau))
-    assert [(one.rank_here, one.rank_there) for one in out.common] == [
-        (one.rank_there, one.rank_here) for one in back.common
+    forward, backward = moves(here, there), moves(there, here)
+    assert (trials(forward.joined), trials(forward.left)) == (trials(backward.left), trials(backward.joined))
+    assert forward.tau == (None if backward.tau is None else pytest.approx(backward.tau))
+    assert [(one.rank_here, one.rank_there) for one in forward.common] == [
+        (one.rank_there, one.rank_here) for one in backward.common
     ]
 
 
 @slower
 @given(ROWS, st.integers(2, 5))
-def test_a_backend_a_fixed_factor_slower_moves_nothing(rows: list[Row], factor: int) -> None:
+def test_a_backend_slower_by_a_fixed_factor_changes_nothing(rows: list[Row], factor: int) -> None:
     scaled = [Row(row.error, row.here_ms, factor * row.here_ms, row.costly) for row in rows]
-    found = moves(*both(scaled))
-    assert (found.joined, found.left) == ((), ())
-    assert found.tau is None or found.tau == pytest.approx(1)
-    assert all(one.rank_here == one.rank_there for one in found.common)
+    change = moves(*both(scaled))
+    assert (change.joined, change.left) == ((), ())
+    assert change.tau is None or change.tau == pytest.approx(1)
+    assert all(one.rank_here == one.rank_there for one in change.common)
 
 
 @slower
 @given(st.permutations(range(1, 9)))
-def test_tau_counts_the_pairs_in_the_same_order(order: list[int]) -> None:
-    found = moves(*both([Row(10, here, there) for here, there in enumerate(order, start=1)]))
+def test_tau_counts_pairs_in_the_same_order(order: list[int]) -> None:
+    change = moves(*both([Row(10, here, there) for here, there in enumerate(order, start=1)]))
     signs = [1 if a < b else -1 for a, b in combinations(order, 2)]
-    assert found.tau == pytest.approx(sum(signs) / len(signs))
-    assert [one.rank_there for one in found.common] == order
+    assert change.tau == pytest.approx(sum(signs) / len(signs))
+    assert [one.rank_there for one in change.common] == order

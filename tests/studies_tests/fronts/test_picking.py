@@ -92,11 +92,11 @@ STAIRS = [Row(3, 10), Row(1, 30, 3000), Row(2, 12, 500), Row(3, 11), Row(2.5, 12
         (PickRequest(params=1000, error=29), 2),
     ],
 )
-def test_picks_worked_out_by_hand(wanted: PickRequest, number: int) -> None:
+def test_picks_equal_those_worked_out_by_hand(wanted: PickRequest, number: int) -> None:
     assert pick(front_of(STAIRS), wanted, 1000).record.number == number
 
 
-def test_a_limit_on_params_brings_networks_up_that_others_dominated() -> None:
+def test_a_limit_on_params_admits_networks_that_excluded_ones_dominated() -> None:
     rows = [Row(1, 10, 5000), Row(2, 20, 100), Row(3, 15, 100)]
     assert pick(front_of(rows), PickRequest(), 1000).record.number == 0
     small = pick(front_of(rows), PickRequest(params=100), 1000)
@@ -104,7 +104,7 @@ def test_a_limit_on_params_brings_networks_up_that_others_dominated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "told"),
+    ("wanted", "message"),
     [
         (PickRequest(latency_ms=0.9), "--max-latency 0.9 ms excludes 6 of 6 (the fastest takes 1.000 ms)"),
         (PickRequest(error=8), "--max-error 8 % excludes 6 of 6 (the most accurate has 9.00 %)"),
@@ -117,11 +117,11 @@ def test_a_limit_on_params_brings_networks_up_that_others_dominated() -> None:
         (PickRequest(latency_ms=0.1, error=1), "--max-error 1 % excludes 6 of 6 (none satisfies the other limits)"),
     ],
 )
-def test_if_no_network_is_left_the_error_says_what_each_limit_excludes(wanted: PickRequest, told: str) -> None:
-    with pytest.raises(InputError) as refused:
+def test_if_no_network_is_left_the_error_lists_what_each_limit_excludes(wanted: PickRequest, message: str) -> None:
+    with pytest.raises(InputError) as caught:
         pick(front_of(STAIRS), wanted, 1000)
-    assert told in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_study_of_infeasible_networks_has_no_pick() -> None:
@@ -130,7 +130,7 @@ def test_a_study_of_infeasible_networks_has_no_pick() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("limits", "message"),
     [
         *(
             ({"latency_ms": value}, f"latency_ms = {value!r}: must be a number of milliseconds above 0")
@@ -144,14 +144,14 @@ def test_a_study_of_infeasible_networks_has_no_pick() -> None:
         ({"knee": 1}, "knee = 1: must be true or false"),
     ],
 )
-def test_a_wrong_limit_is_refused(limits: dict[str, Any], said: str) -> None:
+def test_an_invalid_limit_is_rejected(limits: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         PickRequest(**limits)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 @pytest.mark.parametrize(
-    ("images", "noise", "said"),
+    ("images", "noise", "message"),
     [
         (0, None, "validation_images = 0: must be a whole number, at least 1"),
         (None, None, "validation_images = None: must be a whole number, at least 1"),
@@ -159,10 +159,10 @@ def test_a_wrong_limit_is_refused(limits: dict[str, Any], said: str) -> None:
         (1000, math.nan, "training_noise = nan: must be a number of percentage points from 0 to 100"),
     ],
 )
-def test_wrong_noise_is_refused(images: Any, noise: Any, said: str) -> None:  # noqa: ANN401 - any values
+def test_invalid_noise_is_rejected(images: Any, noise: Any, message: str) -> None:  # noqa: ANN401 - any values
     with pytest.raises(InputError) as caught:
         pick(front_of(STAIRS), PickRequest(), images, noise)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
 def test_neighbours_beyond_the_limits_are_reported() -> None:
@@ -209,14 +209,14 @@ def test_limits_that_exclude_networks_are_reported(wanted: PickRequest, why: str
 
 def test_networks_whose_interval_contains_the_limit_are_reported() -> None:
     wide = sample_latency(2.0, np.random.default_rng(0))
-    inside = (wide.low_ms + wide.latency_ms) / 2  # the reading is above the limit, its interval is not
+    limit_ms = (wide.low_ms + wide.latency_ms) / 2  # the reading is above the limit, its interval is not
     front = front_of([Row(1, 30), Row(wide.latency_ms, 10)])
     front = replace(front, trained=(front.trained[0], replace(front.trained[1], latency={"cpu": wide})))
-    found = pick(front, PickRequest(latency_ms=inside), 1000)
-    assert found.record.number == 0
-    assert [one.number for one in found.edge] == [1]
-    assert found.confidence.others[0][0].number == 1
-    assert 0.1 < found.confidence.others[0][1] < 0.5
+    picked = pick(front, PickRequest(latency_ms=limit_ms), 1000)
+    assert picked.record.number == 0
+    assert [one.number for one in picked.edge] == [1]
+    assert picked.confidence.others[0][0].number == 1
+    assert 0.1 < picked.confidence.others[0][1] < 0.5
     assert pick(front, PickRequest(latency_ms=2 * wide.high_ms), 1000).edge == ()
 
 
@@ -231,20 +231,20 @@ def test_close_errors_lower_the_confidence_and_more_images_raise_it() -> None:
 
 
 def test_a_limit_within_the_noise_leaves_resamples_without_a_network() -> None:
-    found = pick(front_of([Row(1, 10.0)]), PickRequest(error=10.0), 1000)
-    assert 0.4 < found.confidence.none < 0.6
-    assert found.confidence.share + found.confidence.none == 1.0
-    assert "no network satisfies the limits" in " ".join(pick_text(found))
+    picked = pick(front_of([Row(1, 10.0)]), PickRequest(error=10.0), 1000)
+    assert 0.4 < picked.confidence.none < 0.6
+    assert picked.confidence.share + picked.confidence.none == 1.0
+    assert "no network satisfies the limits" in " ".join(pick_text(picked))
 
 
-def test_the_errors_noise_is_binomial() -> None:
+def test_the_noise_of_an_error_is_binomial() -> None:
     (tenth, none) = noise_of(front_of([Row(1, 10), Row(2, 0)]).trained, 10_000, 0.0).error
     assert tenth == pytest.approx(100 * (0.1 * 0.9 / 10_000) ** 0.5, rel=0.01)
     assert none > 0  # an error of 0 is not certain
 
 
-def test_training_noise_differs_so_much_between_tables_that_none_is_assumed() -> None:
-    """The claim of picking.py's docstring."""
+def test_training_noise_differs_too_much_between_tables_to_assume_a_value() -> None:
+    """Check the claim in the docstring of picking.py."""
     spread = [
         threshbench.noise(threshbench.read(threshbench.FOLDER / f"threshbench_{name}.jsonl").entries)[0]
         for name in ("svhn", "cifar10")
@@ -259,7 +259,7 @@ ROWS = st.lists(
     min_size=1,
     max_size=12,
 )
-ASKED = st.builds(
+REQUESTS = st.builds(
     PickRequest,
     st.none() | st.integers(1, 40).map(float),
     st.none() | st.integers(0, 80).map(float),
@@ -269,8 +269,8 @@ ASKED = st.builds(
 )
 
 
-@given(ROWS, ASKED)
-def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row], wanted: PickRequest) -> None:
+@given(ROWS, REQUESTS)
+def test_the_pick_satisfies_every_limit_and_is_not_dominated(rows: list[Row], wanted: PickRequest) -> None:
     points = np.array([(row.latency_ms, row.error) for row in rows])
     chosen = choose(points, wanted)
     if chosen is None:
@@ -278,10 +278,10 @@ def test_no_limit_is_violated_and_nothing_left_dominates_the_pick(rows: list[Row
     else:
         assert within_limits(points, wanted)[chosen]
         assert dominators(points, points[chosen]).size == 0
-        assert chosen == np.flatnonzero((points == points[chosen]).all(axis=1))[0]  # of equals the first
+        assert chosen == np.flatnonzero((points == points[chosen]).all(axis=1))[0]  # the first of equal points
 
 
-@given(ROWS, ASKED, st.sampled_from([2.0**-10, 0.25, 2.0, 1024.0]), st.sampled_from([0.125, 4.0]))
+@given(ROWS, REQUESTS, st.sampled_from([2.0**-10, 0.25, 2.0, 1024.0]), st.sampled_from([0.125, 4.0]))
 def test_units_do_not_change_the_pick(rows: list[Row], wanted: PickRequest, ms: float, percent: float) -> None:
     points = np.array([(row.latency_ms, row.error) for row in rows])
     scaled = replace(
@@ -293,36 +293,36 @@ def test_units_do_not_change_the_pick(rows: list[Row], wanted: PickRequest, ms: 
 
 
 @settings(deadline=None, max_examples=20)
-@given(ROWS, ASKED)
+@given(ROWS, REQUESTS)
 def test_without_noise_the_pick_is_certain(rows: list[Row], wanted: PickRequest) -> None:
     records = front_of(rows).trained
     chosen = choose(points_of(records), wanted)
     assume(chosen is not None)
     none = np.zeros(len(rows))
-    found = confidence(records, chosen or 0, wanted, Noise(none, none, none))
-    assert (found.share, found.others, found.none) == (1.0, (), 0.0)
+    certain = confidence(records, chosen or 0, wanted, Noise(none, none, none))
+    assert (certain.share, certain.others, certain.none) == (1.0, (), 0.0)
 
 
 @settings(deadline=None, max_examples=20)
-@given(ROWS, ASKED, st.integers(1, 9))
+@given(ROWS, REQUESTS, st.integers(1, 9))
 def test_a_pick_is_feasible_and_its_neighbours_are_on_either_side(
     rows: list[Row], wanted: PickRequest, params: int
 ) -> None:
     try:
-        found = pick(front_of(rows), replace(wanted, params=params), 500)
+        picked = pick(front_of(rows), replace(wanted, params=params), 500)
     except InputError:
         small = np.array([(row.latency_ms, row.error) for row in rows if row.params <= params]).reshape(-1, 2)
         assert not within_limits(small, wanted).any()
         return
-    (ms, error), (faster, better) = found.record.point, (found.faster, found.better)
-    assert found.record.costs["params"] <= params
+    (ms, error), (faster, better) = picked.record.point, (picked.faster, picked.better)
+    assert picked.record.costs["params"] <= params
     assert faster is None or (faster.point[0] < ms and faster.point[1] > error)
     assert better is None or (better.point[0] > ms and better.point[1] < error)
     for neighbour in filter(None, (faster, better)):
-        kept_too = within_limits(points_of([neighbour]), wanted)[0]
-        assert (exceeded(neighbour, replace(wanted, params=params)) == []) == kept_too
-    told = found.confidence
-    assert told.share + told.none + sum(share for _, share in told.others) <= 1 + 1e-9
+        within = within_limits(points_of([neighbour]), wanted)[0]
+        assert (exceeded(neighbour, replace(wanted, params=params)) == []) == within
+    shares = picked.confidence
+    assert shares.share + shares.none + sum(share for _, share in shares.others) <= 1 + 1e-9
 
 
 # Quantities
@@ -354,11 +354,11 @@ def test_quantities_are_read(kind: click.ParamType[float], typed: str, value: fl
     + [(Percent(), text) for text in ("101", "-1", "8 %%", "nan", "")]
     + [(Amount(), text) for text in ("0", "1m", "1MM", "M", "-1M", "inf", "1,000", "9" * 400)],
 )
-def test_what_is_no_quantity_is_refused_in_one_line(kind: click.ParamType[float], typed: str) -> None:
-    with pytest.raises(click.BadParameter) as refused:
+def test_an_invalid_quantity_is_rejected_in_one_line(kind: click.ParamType[float], typed: str) -> None:
+    with pytest.raises(click.BadParameter) as caught:
         kind.convert(typed, None, None)
-    assert f"{typed!r}: must be a" in refused.value.message
-    assert "\n" not in refused.value.message
+    assert f"{typed!r}: must be a" in caught.value.message
+    assert "\n" not in caught.value.message
 
 
 # The command
@@ -366,7 +366,7 @@ def test_what_is_no_quantity_is_refused_in_one_line(kind: click.ParamType[float]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run `threshnet pick` on the sample study in a folder of its own; returns what it printed."""
+    """Run `threshnet pick` on the sample study in a folder of its own; returns its output."""
     monkeypatch.chdir(tmp_path)
     store(sample_loaded(), "a", "journal:x.log")
     capsys.readouterr()
@@ -394,26 +394,26 @@ def test_the_command_names_the_knee_and_how_to_export_it(run: Callable[..., str]
 
 
 def test_the_command_prints_the_same_as_json(run: Callable[..., str]) -> None:
-    told = json.loads(run("--max-latency", "0.9ms", "--max-params", "2M", "--training-noise", "0.5", "--json"))
-    assert told["rule"] == "lowest error"
-    assert told["limits"] == {"latency_ms": 0.9, "error_percent": None, "params": 2e6, "macs": None}
-    assert told["pick"]["latency_ms"] <= 0.9
-    assert told["next_quicker"]["beyond_limits"] == []
-    assert told["next_more_accurate"]["latency_ms"] > 0.9
-    assert told["next_more_accurate"]["beyond_limits"] == ["--max-latency"]
-    assert told["confidence"]["validation_images"] == 200
-    assert told["confidence"]["training_noise_points"] == 0.5
-    assert shlex.split(told["export"])[:5] == ["threshnet", "export", "a", "--trial", str(told["pick"]["trial"])]
+    output = json.loads(run("--max-latency", "0.9ms", "--max-params", "2M", "--training-noise", "0.5", "--json"))
+    assert output["rule"] == "lowest error"
+    assert output["limits"] == {"latency_ms": 0.9, "error_percent": None, "params": 2e6, "macs": None}
+    assert output["pick"]["latency_ms"] <= 0.9
+    assert output["next_quicker"]["beyond_limits"] == []
+    assert output["next_more_accurate"]["latency_ms"] > 0.9
+    assert output["next_more_accurate"]["beyond_limits"] == ["--max-latency"]
+    assert output["confidence"]["validation_images"] == 200
+    assert output["confidence"]["training_noise_points"] == 0.5
+    assert shlex.split(output["export"])[:5] == ["threshnet", "export", "a", "--trial", str(output["pick"]["trial"])]
 
 
-def test_the_command_refuses_in_one_line(run: Callable[..., str]) -> None:
+def test_the_command_reports_errors_in_one_line(run: Callable[..., str]) -> None:
     assert "--max-latency 0.001 ms excludes" in run("--max-latency", "0.001ms", status=2)
     assert "must be a time above 0" in run("--max-latency", "5", status=2)
     assert "was measured on" in run("--backend", "cuda", status=2)
 
 
-def test_the_command_refuses_a_study_that_counts_no_validation_images(run: Callable[..., str]) -> None:
+def test_the_command_rejects_a_study_without_a_recorded_number_of_validation_images(run: Callable[..., str]) -> None:
     study = optuna.load_study(study_name="a", storage=open_storage("journal:x.log", create=False))
     study.set_user_attr(IMAGES, {"train": 1000})
-    said = run(status=2)
-    assert said == "error: study 'a': its number of validation images is not recorded\n"
+    error = run(status=2)
+    assert error == "error: study 'a': its number of validation images is not recorded\n"

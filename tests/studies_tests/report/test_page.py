@@ -1,4 +1,4 @@
-"""What the page of a study holds: its numbers, what a large one leaves out, and that nothing in it runs or leaks."""
+"""The page of a study: its numbers, its limited size, and that no text in it runs or leaks a secret."""
 
 import base64
 import hashlib
@@ -37,25 +37,25 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{scri
 
 
 def hostile(loaded: LoadedStudy) -> LoadedStudy:
-    """The study with texts that try to be more than texts, wherever a user or an error message may put one."""
+    """Put markup and scripts into every text that comes from a user or an error message."""
     spec = replace(loaded.spec, name=HOSTILE, about=HOSTILE, caveat=HOSTILE)
     records = [replace(record, reason=HOSTILE, weights="kept") for record in loaded.records]
     return replace(loaded, spec=spec, records=records)
 
 
 def inside(page: str, name: str) -> str:
-    """The text of the page's script element with that id."""
+    """Return the text of the page's JSON element with this id."""
     text: str
     (text,) = re.findall(rf'<script type="application/json" id="{name}">(.*?)</script>', page, re.DOTALL)
     return text
 
 
 def data_of(loaded: LoadedStudy, storage: str = "sqlite:///threshnet.db") -> dict[str, Any]:
-    """The data of a study's page, once through JSON."""
-    found: dict[str, Any] = json.loads(
+    """Return the data of a study's page after a round trip through JSON."""
+    document: dict[str, Any] = json.loads(
         json.dumps(page_data(loaded, fronts_of(loaded), progress_of(loaded), storage), allow_nan=False)
     )
-    return found
+    return document
 
 
 def test_every_trial_is_listed_with_its_values_and_intervals() -> None:
@@ -73,15 +73,15 @@ def test_every_trial_is_listed_with_its_values_and_intervals() -> None:
             assert (low, high) == pytest.approx(error_interval(record.error, 200), rel=1e-5)
         for column, front in zip(trials["latency"], fronts, strict=True):
             latency = record.latency.get(front.backend)
-            doubted = [1] if latency and latency.warnings else []
-            expected = latency and [latency.latency_ms, latency.low_ms, latency.high_ms, *doubted]
+            warned = [1] if latency and latency.warnings else []
+            expected = latency and [latency.latency_ms, latency.low_ms, latency.high_ms, *warned]
             assert column[at] == (expected and pytest.approx(expected, rel=1e-5))
     assert trials["note"][-2].startswith("stopped after 2 epochs at ")
     assert trials["note"][-1] == f"resumes the training of trial {TWO.records[-2].number}"
     assert trials["note"][0].startswith("a reconstruction")
 
 
-def test_fronts_are_those_of_the_command() -> None:
+def test_fronts_are_those_of_the_pareto_command() -> None:
     for page_json, front in zip(data_of(TWO)["fronts"], fronts_of(TWO), strict=True):
         assert page_json["front"] == [record.number for record in front.front]
         assert page_json["knee"] == front.knee.number
@@ -90,13 +90,13 @@ def test_fronts_are_those_of_the_command() -> None:
     assert "joined the front" in data_of(TWO)["fronts"][1]["moved"]
 
 
-def test_without_a_number_of_images_no_interval_is_claimed() -> None:
+def test_errors_have_no_interval_if_the_number_of_images_is_unknown() -> None:
     page_json = data_of(replace(TWO, images={"train": 1000}))
     assert page_json["validation"] is None
     assert all(error[0] == error[1] == error[2] for error in page_json["trials"]["error"] if error)
 
 
-def test_the_volumes_corners_are_where_it_grew_and_its_end() -> None:
+def test_the_volume_curve_keeps_its_corners_and_its_end() -> None:
     steps = curve(ended(TWO), reference_of(TWO))
     kept = corners(steps)
     assert kept[0] == steps[0]
@@ -106,8 +106,10 @@ def test_the_volumes_corners_are_where_it_grew_and_its_end() -> None:
     assert len(corners([replace(steps[0], hypervolume=float(n)) for n in range(5 * MAX_STEPS)])) == MAX_STEPS + 1
 
 
-@pytest.mark.parametrize("loaded", [TWO, ONE, sample_loaded(6, limits=Limits(params=10))], ids=["two", "one", "over"])
-def test_the_page_is_one_file_that_allows_its_script_alone(loaded: LoadedStudy, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "loaded", [TWO, ONE, sample_loaded(6, limits=Limits(params=10))], ids=["two", "one", "infeasible"]
+)
+def test_the_page_is_one_file_that_allows_only_its_own_script(loaded: LoadedStudy, tmp_path: Path) -> None:
     file = tmp_path / "front.html"
     write_report(loaded, fronts_of(loaded), progress_of(loaded), file)
     page = file.read_text()
@@ -124,7 +126,7 @@ def test_the_page_is_one_file_that_allows_its_script_alone(loaded: LoadedStudy, 
     assert len(inside(page, "details").splitlines()) == len(json.loads(inside(page, "data"))["details"])
 
 
-def test_hostile_texts_stay_texts() -> None:
+def test_hostile_texts_are_not_interpreted() -> None:
     loaded = hostile(TWO)
     page = report_html(loaded, fronts_of(loaded), progress_of(loaded))
     assert page.count("</script>") == 3
@@ -135,13 +137,13 @@ def test_hostile_texts_stay_texts() -> None:
     assert page_json["trials"]["note"][5] == HOSTILE
 
 
-def test_cards_have_details_within_the_size_limit_the_fronts_first() -> None:
+def test_details_of_cards_fit_the_size_limit_and_those_of_the_front_come_first() -> None:
     fronts = fronts_of(TWO)
     full = details(TWO, fronts)
     assert set(full) == {record.number for record in TWO.records}
     on_front = list(dict.fromkeys(record.number for front in fronts for record in front.front))
-    room = sum(len(full[number]) for number in on_front)
-    assert list(details(TWO, fronts, room))[: len(on_front)] == on_front
+    limit = sum(len(full[number]) for number in on_front)
+    assert list(details(TWO, fronts, limit))[: len(on_front)] == on_front
     assert details(TWO, fronts, 10) == {}
     first, least = len(full[on_front[0]]), min(map(len, full.values()))
     assert least < first
@@ -149,7 +151,7 @@ def test_cards_have_details_within_the_size_limit_the_fronts_first() -> None:
     assert all("\n" not in text for text in full.values())
 
 
-def test_a_card_holds_the_raw_samples_the_training_and_the_drawing() -> None:
+def test_a_card_contains_the_raw_samples_the_training_and_the_drawing() -> None:
     page_json = {number: json.loads(text) for number, text in details(TWO, fronts_of(TWO)).items()}
     for record in TWO.records:
         one = page_json[record.number]
@@ -183,7 +185,7 @@ def test_the_export_command_names_the_storage_but_no_password(storage: str, expe
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), st.integers(0, 10**6))
-def test_a_shell_reads_the_export_command_as_it_is_meant_whatever_the_study_is_called(study: str, trial: int) -> None:
+def test_the_export_command_is_quoted_for_a_shell_whatever_the_study_is_called(study: str, trial: int) -> None:
     words = shlex.split(export_command(study, trial, ["--runs", study]))
     assert words == [
         "threshnet",
@@ -198,7 +200,7 @@ def test_a_shell_reads_the_export_command_as_it_is_meant_whatever_the_study_is_c
     ]
 
 
-def test_importances_are_found_and_not_claimed_for_few_networks() -> None:
+def test_importances_are_computed_but_not_for_few_networks() -> None:
     assert importances(ONE) == {"reason": f"Available after {MIN_NETWORKS} fully trained networks (1 so far)"}
     assert importances(TWO) == {"reason": "Not available: no parameter varies, or no objective depends on one"}
     distribution: BaseDistribution = optuna.distributions.IntDistribution(0, 15)
@@ -217,7 +219,7 @@ def test_importances_are_found_and_not_claimed_for_few_networks() -> None:
         assert 0.5 < share <= 1
 
 
-def test_latency_against_macs_says_how_far_they_agree() -> None:
+def test_latency_and_macs_are_compared_by_rank_correlation() -> None:
     page_json = data_of(TWO)["macs"]
     assert page_json["networks"] == len({record.fingerprint for record in TWO.records})
     assert 0.5 < page_json["tau"] < page_json["rho"] <= 1

@@ -1,4 +1,4 @@
-"""The page of a study in a browser: opened from a file, without a network."""
+"""The page of a study in a browser: opened from a file, offline."""
 
 import csv
 import json
@@ -23,25 +23,25 @@ from threshnet import NAMED
 
 pytestmark = pytest.mark.services
 
-# Seconds in which a study of thousands is open, and in which it is filtered and sorted: its thread's time on a core, so
-# that what else the machine does is not in them.
+# Limits in seconds to open a study of thousands of trials, and to filter and sort it: processor time of the page's
+# thread, which other programs do not add to.
 OPENED_S = 3.0
-DONE_S = 0.5
+FILTERED_S = 0.5
 CONTRAST = 4.5  # WCAG 2.2, success criterion 1.4.3
-OWN = ("file:", "blob:")  # what the page may open: itself, and the table that it hands out
+OWN = ("file:", "blob:")  # what the page may request: itself, and the table that it offers as a download
 PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture(scope="module")
 def study() -> LoadedStudy:
-    """A study on two backends, with a trial of each kind, whose weights were kept."""
+    """A study on two backends with a trial of each kind, all with stored weights."""
     loaded = with_stopped(remeasured(sample_loaded(60, tuple(NAMED)), "cpu", "torch", {3, 9}))
     return replace(loaded, records=[replace(record, weights="kept") for record in loaded.records])
 
 
 @pytest.fixture(scope="module")
 def file(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its page."""
+    """The page of the study."""
     path = tmp_path_factory.mktemp("page") / "a study.html"
     write_report(study, fronts_of(study), progress_of(study), path, "sqlite:///my runs/study.db")
     return path
@@ -60,7 +60,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
-    """A fresh profile without a network, a test's settings in its parameter."""
+    """A fresh, offline browser profile; a test's parameter adds settings."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **getattr(request, "param", {})})
     context.set_offline(True)
     yield context
@@ -69,26 +69,26 @@ def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Browse
 
 @pytest.fixture
 def page(context: BrowserContext, file: Path) -> Iterator[Page]:
-    """The study's page, opened; afterwards nothing was fetched and no error was logged."""
+    """The study's page in a browser; fails the test if the page fetched anything or logged an error."""
     page = context.new_page()
-    faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: faults.append(dialog.message))
-    page.on("request", lambda request: None if request.url.startswith(OWN) else faults.append(request.url))
-    opened(page, file)
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    page.on("request", lambda request: None if request.url.startswith(OWN) else problems.append(request.url))
+    open_page(page, file)
     yield page
-    assert faults == []
+    assert problems == []
 
 
-def opened(page: Page, file: Path) -> None:
+def open_page(page: Page, file: Path) -> None:
     """Open a file and wait until its front is drawn."""
     page.goto(file.as_uri())
     page.wait_for_selector("html[data-ready] #fronts .stairs", state="attached")
 
 
 class Clock:
-    """How long the thread that runs a page's script and lays it out was on a core, by the DevTools protocol."""
+    """The processor time of the thread that runs a page's script and layout, from the DevTools protocol."""
 
     def __init__(self, page: Page) -> None:
         self.session = page.context.new_cdp_session(page)
@@ -96,26 +96,26 @@ class Clock:
         self.before_s = 0.0
 
     def spent_s(self) -> float:
-        """Seconds since it was asked last, at first since the page was made."""
-        found = self.session.send("Performance.getMetrics")["metrics"]
-        now_s = next(float(metric["value"]) for metric in found if metric["name"] == "TaskDuration")
+        """Return the seconds since the last call, or since the page was created."""
+        metrics = self.session.send("Performance.getMetrics")["metrics"]
+        now_s = next(float(metric["value"]) for metric in metrics if metric["name"] == "TaskDuration")
         spent_s, self.before_s = now_s - self.before_s, now_s
         return spent_s
 
 
 def numbers(page: Page) -> list[int]:
-    """The trials that the table shows, in its order."""
+    """List the trials in the table, in order."""
     return [int(text) for text in page.locator("#table tbody th button").all_inner_texts()]
 
 
 def point(page: Page, trial: int, panel: int = 0) -> Locator:
-    """The symbol of a network of the front in a panel."""
+    """Locate the marker of a network in a panel."""
     return page.locator(f'#front-{panel} .point[data-trial="{trial}"]')
 
 
-def centre(place: Locator) -> tuple[float, float]:
-    """The middle of an element, in pixels of the window."""
-    box = place.bounding_box()
+def center(element: Locator) -> tuple[float, float]:
+    """Return the center of an element, in pixels of the window."""
+    box = element.bounding_box()
     assert box is not None
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
@@ -132,9 +132,9 @@ def test_both_fronts_are_drawn_with_every_named_network(page: Page, study: Loade
     assert "another seed" in page.inner_text("#front-caption")
 
 
-def test_hovering_names_the_network_in_every_panel(page: Page, study: LoadedStudy) -> None:
+def test_hovering_highlights_the_network_in_every_panel(page: Page, study: LoadedStudy) -> None:
     best = next(record for record in front_of(study).front if len(record.latency) == 2)
-    page.mouse.move(*centre(point(page, best.number)))
+    page.mouse.move(*center(point(page, best.number)))
     expect(page.locator("#tip")).to_be_visible()
     assert page.inner_text("#tip strong") == title(best)
     assert f"{best.error:.2f} %" in page.inner_text("#tip")
@@ -146,7 +146,7 @@ def test_hovering_names_the_network_in_every_panel(page: Page, study: LoadedStud
 
 def test_a_click_opens_the_card_and_escape_closes_it(page: Page, study: LoadedStudy) -> None:
     first, second, *_ = front_of(study).front
-    page.mouse.click(*centre(point(page, first.number)))
+    page.mouse.click(*center(point(page, first.number)))
     card = page.locator("#card")
     expect(card).to_be_visible()
     assert page.inner_text("#card-title") == title(first)
@@ -160,7 +160,7 @@ def test_a_click_opens_the_card_and_escape_closes_it(page: Page, study: LoadedSt
     expect(card).to_be_hidden()
 
 
-def test_the_keyboard_alone_walks_the_front_and_opens_a_card(page: Page, study: LoadedStudy) -> None:
+def test_the_keyboard_moves_along_the_front_and_opens_a_card(page: Page, study: LoadedStudy) -> None:
     for _ in range(12):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.matches('.point')"):
@@ -180,7 +180,7 @@ def test_the_keyboard_alone_walks_the_front_and_opens_a_card(page: Page, study: 
     expect(point(page, trial)).to_be_focused()
 
 
-def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, study: LoadedStudy) -> None:
+def test_the_keyboard_reaches_every_network_in_order_of_latency(page: Page, study: LoadedStudy) -> None:
     front, focused = front_of(study), "Number(document.activeElement.dataset.trial)"
     walk = [record.number for record in sorted(front.trained, key=lambda one: (one.latency_ms, one.error))]
     marked = {one.number for one in front.front} | {one.record.number for one in front.named}
@@ -192,7 +192,9 @@ def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, s
         page.keyboard.press("ArrowRight")
     assert seen == walk
     assert page.evaluate(focused) == walk[0]
-    assert page.locator("#front-0 .point").count() == len(marked)  # a button is there only while one stands on it
+    assert page.locator("#front-0 .point").count() == len(
+        marked
+    )  # a dominated network has a button only while it is focused
     while page.evaluate(focused) != dominated:
         page.keyboard.press("ArrowRight")
     network = study.records[dominated]
@@ -212,7 +214,7 @@ def test_the_keyboard_reaches_every_network_of_the_plot_by_latency(page: Page, s
     assert page.evaluate(focused) == walk[-1]
 
 
-def test_the_keyboard_leaves_a_plot_as_it_was_and_the_browsers_own_keys_alone(page: Page) -> None:
+def test_leaving_a_plot_clears_its_highlight_and_the_shortcuts_of_the_browser_still_work(page: Page) -> None:
     focused, start = "Number(document.activeElement.dataset.trial)", page.locator('#front-0 .point[tabindex="0"]')
     start.press("Home")
     trial = page.evaluate(focused)
@@ -223,7 +225,9 @@ def test_the_keyboard_leaves_a_plot_as_it_was_and_the_browsers_own_keys_alone(pa
     assert page.locator('.ring[visibility="visible"]').count() == 0
 
 
-def test_a_filter_leaves_the_keyboard_what_it_shows_and_the_front(page: Page, study: LoadedStudy) -> None:
+def test_with_a_filter_the_keyboard_reaches_only_matching_networks_and_the_front(
+    page: Page, study: LoadedStudy
+) -> None:
     front, focused = front_of(study), "Number(document.activeElement.dataset.trial)"
     marked = {one.number for one in front.front} | {one.record.number for one in front.named}
     page.fill("#filter", "no such text")
@@ -233,7 +237,7 @@ def test_a_filter_leaves_the_keyboard_what_it_shows_and_the_front(page: Page, st
         page.keyboard.press("ArrowRight")
 
 
-def test_a_row_of_the_table_opens_the_card_of_any_trial(page: Page, study: LoadedStudy) -> None:
+def test_a_row_of_the_table_opens_the_card_of_its_trial(page: Page, study: LoadedStudy) -> None:
     stopped = next(record for record in study.records if record.state == "stopped")
     page.fill("#filter", "stopped")
     page.locator(f'#table tr[data-trial="{stopped.number}"]').click()
@@ -242,7 +246,7 @@ def test_a_row_of_the_table_opens_the_card_of_any_trial(page: Page, study: Loade
     assert page.locator("#card-training .dots").count() == 1
 
 
-def test_the_filter_filters_table_and_plot(page: Page, study: LoadedStudy) -> None:
+def test_the_filter_applies_to_table_and_plot(page: Page, study: LoadedStudy) -> None:
     expect(page.locator("#count")).to_have_text(f"{len(study.records)} of {len(study.records)} trials")
     page.fill("#filter", "error<30 hardnet")
     expected = [r.number for r in study.records if "hardnet" in (r.named or "") and r.trained and (r.error or 99) < 30]
@@ -258,7 +262,7 @@ def test_the_filter_filters_table_and_plot(page: Page, study: LoadedStudy) -> No
     assert numbers(page) == [r.number for r in study.records if r.state == "infeasible"][:25]
 
 
-def test_a_column_sorts_both_ways_and_pages_turn(page: Page, study: LoadedStudy) -> None:
+def test_a_column_sorts_both_ways_and_next_shows_the_next_page(page: Page, study: LoadedStudy) -> None:
     head = page.locator("#table thead th", has_text="error %")
 
     def errors() -> list[float]:
@@ -274,7 +278,7 @@ def test_a_column_sorts_both_ways_and_pages_turn(page: Page, study: LoadedStudy)
     assert errors() == pytest.approx(expected[25:50], abs=0.0051)
 
 
-def test_dragging_zooms_and_a_double_click_shows_everything_again(page: Page) -> None:
+def test_dragging_zooms_in_and_a_double_click_zooms_out(page: Page) -> None:
     def ticks() -> list[str]:
         return page.locator("#front-0 .axes text").all_text_contents()
 
@@ -294,7 +298,10 @@ def test_dragging_zooms_and_a_double_click_shows_everything_again(page: Page) ->
 
 
 @pytest.mark.parametrize(
-    "context", [{"permissions": ["clipboard-read", "clipboard-write"]}, {}], indirect=True, ids=["allowed", "asked"]
+    "context",
+    [{"permissions": ["clipboard-read", "clipboard-write"]}, {}],
+    indirect=True,
+    ids=["clipboard allowed", "clipboard not allowed"],
 )
 def test_the_export_command_is_copied(page: Page, study: LoadedStudy) -> None:
     best = front_of(study).front[-1]
@@ -309,7 +316,7 @@ def test_the_export_command_is_copied(page: Page, study: LoadedStudy) -> None:
     assert shlex.split(page.input_value("#filter")) == expected
 
 
-def test_the_table_is_downloaded_as_it_is_filtered(page: Page, study: LoadedStudy, tmp_path: Path) -> None:
+def test_the_download_contains_the_filtered_trials(page: Page, study: LoadedStudy, tmp_path: Path) -> None:
     page.select_option("#state", "finished")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download CSV").click()
@@ -325,11 +332,11 @@ def test_the_table_is_downloaded_as_it_is_filtered(page: Page, study: LoadedStud
         assert row["schedule"] == record.schedule
 
 
-def test_no_text_of_the_downloaded_table_is_a_formula(page: Page) -> None:
+def test_no_text_in_the_download_is_a_formula(page: Page) -> None:
     row = {"number": 1, "name": "=1+1", "state": "+a", "schedule": "-a", "note": '@a,"b"', "seconds": -1.5, "params": 2}
     text = page.evaluate("row => csvOf({ data: { fronts: [] } }, [row])", row)
-    (found,) = csv.DictReader(text.splitlines())
-    assert {key: found[key] for key in row if key in found} == {
+    (read,) = csv.DictReader(text.splitlines())
+    assert {key: read[key] for key in row if key in read} == {
         "name": "'=1+1", "state": "'+a", "schedule": "'-a", "note": "'@a,\"b\"", "seconds": "-1.5", "params": "2"
     }  # fmt: skip
 
@@ -337,7 +344,7 @@ def test_no_text_of_the_downloaded_table_is_a_formula(page: Page) -> None:
 @pytest.mark.parametrize(
     "context", [{"viewport": PHONE, "is_mobile": True, "has_touch": True}], indirect=True, ids=["360 px"]
 )
-def test_on_a_phone_nothing_overflows_and_a_finger_opens_cards(page: Page, study: LoadedStudy) -> None:
+def test_on_a_phone_nothing_overflows_and_a_tap_opens_a_card(page: Page, study: LoadedStudy) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for control in page.locator("button:visible, select:visible, input[type=search]:visible").all():
         box = control.bounding_box()
@@ -345,7 +352,7 @@ def test_on_a_phone_nothing_overflows_and_a_finger_opens_cards(page: Page, study
         assert box["height"] >= 24, control.inner_text()  # WCAG 2.2, success criterion 2.5.8
     best = front_of(study).front[-1]
     point(page, best.number).scroll_into_view_if_needed()
-    page.touchscreen.tap(*centre(point(page, best.number)))
+    page.touchscreen.tap(*center(point(page, best.number)))
     expect(page.locator("#card")).to_be_visible()
     assert page.inner_text("#card-title") == title(best)
     assert page.evaluate("document.getElementById('card').scrollWidth") <= PHONE["width"]
@@ -387,7 +394,7 @@ RATIO = """(element) => {
 @pytest.mark.parametrize(
     "context", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True, ids=["light", "dark"]
 )
-def test_texts_stand_out_in_both_schemes_and_the_toggle_changes_them(page: Page) -> None:
+def test_texts_have_enough_contrast_in_both_schemes_and_the_button_toggles_them(page: Page) -> None:
     page.locator("#front-0 .point").first.press("Enter")
 
     def brightness() -> float:
@@ -408,23 +415,23 @@ def test_texts_stand_out_in_both_schemes_and_the_toggle_changes_them(page: Page)
 def test_charts_have_names_and_descriptions(page: Page) -> None:
     for chart in page.locator("svg.chart").all():
         assert chart.get_attribute("aria-label")
-        found = page.locator(f"#{chart.get_attribute('aria-describedby')}")
-        assert found.text_content()
+        description = page.locator(f"#{chart.get_attribute('aria-describedby')}")
+        assert description.text_content()
     assert page.locator("#front-0 .point").first.get_attribute("aria-label")
     assert page.locator("main h2").count() == 5
     assert page.evaluate("document.querySelectorAll('[tabindex=\"0\"].point').length") == 2
 
 
-def test_hostile_texts_are_shown_and_do_nothing(context: BrowserContext, study: LoadedStudy, tmp_path: Path) -> None:
+def test_hostile_texts_are_shown_and_not_run(context: BrowserContext, study: LoadedStudy, tmp_path: Path) -> None:
     loaded = hostile(study)
     path = tmp_path / "hostile.html"
     write_report(loaded, fronts_of(loaded), progress_of(loaded), path, f"sqlite:///{HOSTILE.replace(' ', '')}")
     page = context.new_page()
-    faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("dialog", lambda dialog: faults.append(dialog.message))
-    opened(page, path)
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("dialog", lambda dialog: problems.append(dialog.message))
+    open_page(page, path)
     assert page.text_content("#study") == HOSTILE
     assert page.text_content("#caveat") == HOSTILE
     page.locator("#table tbody tr").first.click()
@@ -432,12 +439,12 @@ def test_hostile_texts_are_shown_and_do_nothing(context: BrowserContext, study: 
     assert page.locator("img, iframe, #card script").count() == 0
     page.fill("#filter", "onerror")
     expect(page.locator("#count")).to_have_text(f"{len(study.records)} of {len(study.records)} trials")
-    assert faults == []
+    assert problems == []
 
 
-def test_the_policy_stops_what_is_not_the_pages_own_script(context: BrowserContext, file: Path) -> None:
+def test_the_policy_blocks_other_scripts_and_requests(context: BrowserContext, file: Path) -> None:
     page = context.new_page()
-    opened(page, file)
+    open_page(page, file)
     page.evaluate("""() => {
       const made = document.createElement("script");
       made.textContent = "document.body.dataset.ran = 'yes'";
@@ -447,7 +454,7 @@ def test_the_policy_stops_what_is_not_the_pages_own_script(context: BrowserConte
     assert page.evaluate("fetch('https://example.org').then(() => 'fetched', () => 'refused')") == "refused"
 
 
-def test_a_study_of_thousands_opens_and_filters_at_once(context: BrowserContext, tmp_path: Path) -> None:
+def test_a_study_of_thousands_of_trials_opens_and_filters_fast(context: BrowserContext, tmp_path: Path) -> None:
     loaded = many(5000)
     text = report_html(loaded, fronts_of(loaded), progress_of(loaded))
     path = tmp_path / "many.html"
@@ -462,7 +469,7 @@ def test_a_study_of_thousands_opens_and_filters_at_once(context: BrowserContext,
     for _ in range(3):
         page = context.new_page()
         clock = Clock(page)
-        opened(page, path)
+        open_page(page, path)
         openings.append(clock.spent_s())
         page.evaluate("""() => {
           document.getElementById("filter").value = "error<30";
@@ -471,7 +478,7 @@ def test_a_study_of_thousands_opens_and_filters_at_once(context: BrowserContext,
         }""")
         filterings.append(clock.spent_s())
     assert 0.05 < statistics.median(openings) < OPENED_S, openings
-    assert 0.005 < statistics.median(filterings) < DONE_S, filterings
+    assert 0.005 < statistics.median(filterings) < FILTERED_S, filterings
 
     few = sum((record.error or 99) < 30 for record in loaded.records)
     expect(page.locator("#count")).to_have_text(f"{few:,} of 5,000 trials")
