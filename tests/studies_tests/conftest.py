@@ -32,7 +32,7 @@ def storages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Put stand-ins in the place of measuring and training; the list tells what they did."""
+    """Replace measuring and training by stubs; the list contains their calls."""
     log: list[str] = []
     monkeypatch.setattr("search.objective.measure_on", StubMeasurement(log))
     monkeypatch.setattr("search.objective.train", StubTraining(log))

@@ -1,4 +1,4 @@
-"""The networks of a study measured on another backend, without training, with stand-ins for measuring and training."""
+"""Measuring the networks of a study on another backend without training, with stubs for both."""
 
 import json
 import re
@@ -29,8 +29,8 @@ TORCH = "cpu torch"
 
 
 @dataclass
-class Seen(NoCallbacks):
-    """A Watch that remembers, and may press Ctrl-C at a stage."""
+class Recorder(NoCallbacks):
+    """Callbacks that record their calls, and may raise KeyboardInterrupt at a stage."""
 
     stages: list[int] = field(default_factory=list)
     ended: list[Record] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Seen(NoCallbacks):
 
 @pytest.fixture
 def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A storage with the study `small`: two named networks, over its latency limit, and two discovered ones."""
+    """A storage with the study `small`: two named networks and two discovered ones."""
     monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     launch(small_spec(trials=4), url, runs=tmp_path / "runs")
@@ -77,7 +77,7 @@ def on_torch(
 
 
 def fails_for(unlucky: NetworkSpec, error: BaseException) -> Callable[[NetworkSpec], None]:
-    """Something that raises `error` for one network, whatever its classes."""
+    """Make a function that raises `error` for one network, whatever its number of classes."""
 
     def fail(spec: NetworkSpec) -> None:
         if spec.blocks == unlucky.blocks:
@@ -90,55 +90,57 @@ def test_every_trained_network_is_measured_and_none_is_trained(
     storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     before = load("small", storage)
-    seen = Seen()
-    assert on_torch(before, seen) == (4, 0, False)
+    recorder = Recorder()
+    assert on_torch(before, recorder) == (4, 0, False)
     assert log == [f"measure {record.fingerprint} torch" for record in before.records]
-    assert (seen.stages, seen.counts) == ([0, 1, 2, 3], [0, 1, 2, 3, 4])
+    assert (recorder.stages, recorder.counts) == ([0, 1, 2, 3], [0, 1, 2, 3, 4])
     after = load("small", storage)
     for old, new in zip(before.records, after.records, strict=True):
         assert list(new.latency) == ["cpu onnxruntime", TORCH]
         assert new.latency[TORCH].latency_ms == pytest.approx(2 * old.latency_ms)  # type: ignore[operator]
         assert new == replace(old, latency=new.latency)
-    assert [record.latency_ms for record in seen.ended] == [r.latency[TORCH].latency_ms for r in after.records]
+    assert [record.latency_ms for record in recorder.ended] == [r.latency[TORCH].latency_ms for r in after.records]
     assert front_of(after, TORCH).backend == TORCH
 
 
-def test_networks_that_were_measured_there_are_passed_over_unless_again(
+def test_networks_already_measured_on_the_backend_are_skipped_unless_again_is_set(
     storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     assert on_torch(load("small", storage)) == (4, 0, False)
-    seen = Seen()
-    assert on_torch(load("small", storage), seen) == (0, 4, False)
-    assert (len(log), seen.counts, seen.stages) == (4, [4], [])
+    recorder = Recorder()
+    assert on_torch(load("small", storage), recorder) == (0, 4, False)
+    assert (len(log), recorder.counts, recorder.stages) == (4, [4], [])
     assert on_torch(load("small", storage), again=True) == (4, 0, False)
     assert len(log) == 8
 
 
-def test_ctrl_c_keeps_what_is_there_and_the_next_time_goes_on(
+def test_ctrl_c_keeps_finished_readings_and_a_rerun_measures_the_rest(
     storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
-    assert on_torch(load("small", storage), Seen(stop_at=2)) == (2, 0, True)
+    assert on_torch(load("small", storage), Recorder(stop_at=2)) == (2, 0, True)
     assert [TORCH in record.latency for record in load("small", storage).records] == [True, True, False, False]
     assert on_torch(load("small", storage)) == (2, 2, False)
     assert len(set(log)) == len(log) == 4
 
 
-def test_ctrl_c_in_a_measurement_loses_only_that_one(storage: str, measuring: StubMeasurement) -> None:
+def test_ctrl_c_during_a_measurement_loses_only_that_one(storage: str, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
     assert on_torch(load("small", storage)) == (1, 0, True)
 
 
-def test_a_network_that_fails_is_told_and_the_rest_goes_on(storage: str, measuring: StubMeasurement) -> None:
+def test_a_failed_network_is_reported_and_the_others_are_measured(storage: str, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, MeasurementError("the probe died"))
-    seen = Seen()
-    done = remeasure(load("small", storage), Cpu(), "torch", QUICK, seen)
+    recorder = Recorder()
+    done = remeasure(load("small", storage), Cpu(), "torch", QUICK, recorder)
     assert (done.taken, done.before, done.failed, done.interrupted) == (3, 0, {1: "the probe died"}, False)
-    assert [(record.number, record.reason) for record in seen.ended if not record.trained] == [(1, "the probe died")]
+    assert [(record.number, record.reason) for record in recorder.ended if not record.trained] == [
+        (1, "the probe died")
+    ]
     measuring.fail = lambda spec: None
     assert on_torch(load("small", storage)) == (1, 3, False)
 
 
-def test_a_machine_that_is_gone_ends_it(storage: str, measuring: StubMeasurement, log: list[str]) -> None:
+def test_a_lost_connection_ends_the_measurements(storage: str, measuring: StubMeasurement, log: list[str]) -> None:
     measuring.fail = fails_for(LARGEST, ConnectionLost("no route"))
     with pytest.raises(ConnectionLost, match="no route"):
         on_torch(load("small", storage))
@@ -159,7 +161,7 @@ def test_a_network_of_two_trials_is_measured_once_and_stored_for_both(
     assert stored == {0, 1, 2, 3, 7}
 
 
-def test_the_latency_limit_of_the_study_does_not_hold_elsewhere(
+def test_the_latency_limit_of_the_study_does_not_apply_to_another_backend(
     log: list[str], measuring: StubMeasurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
@@ -172,19 +174,19 @@ def test_the_latency_limit_of_the_study_does_not_hold_elsewhere(
 
 
 @pytest.mark.parametrize(
-    ("runtime", "protocol", "refused"),
+    ("runtime", "protocol", "rejected"),
     [
         ("onnxruntime", QUICK, True),
-        ("onnxruntime", replace(QUICK, tolerance=0.01), True),  # the same place, asked more precisely
+        ("onnxruntime", replace(QUICK, tolerance=0.01), True),  # the same backend, only more precise
         ("onnxruntime", replace(QUICK, threads=2), False),
         ("onnxruntime", replace(QUICK, batch=4), False),
         ("torch", QUICK, False),
     ],
 )
-def test_where_the_study_measured_itself_is_refused(
-    runtime: str, protocol: Protocol, refused: bool, storage: str, measuring: StubMeasurement, log: list[str]
+def test_a_backend_of_the_study_itself_is_rejected(
+    runtime: str, protocol: Protocol, rejected: bool, storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
-    if not refused:
+    if not rejected:
         assert remeasure(load("small", storage), Cpu(), runtime, protocol, NoCallbacks()).taken == 4
         return
     with pytest.raises(InputError, match=r"^study 'small' itself measured on 'cpu onnxruntime'; name another --device"):
@@ -192,7 +194,7 @@ def test_where_the_study_measured_itself_is_refused(
     assert log == []
 
 
-def test_a_second_runtime_of_the_study_is_its_own_too(
+def test_a_second_runtime_of_the_study_is_rejected_too(
     log: list[str], measuring: StubMeasurement, tmp_path: Path
 ) -> None:
     url = f"journal:{tmp_path / 'two.log'}"
@@ -201,12 +203,12 @@ def test_a_second_runtime_of_the_study_is_its_own_too(
         on_torch(load("small", url))
 
 
-def test_a_study_without_trained_networks_is_refused(storage: str, measuring: StubMeasurement) -> None:
+def test_a_study_without_trained_networks_is_rejected(storage: str, measuring: StubMeasurement) -> None:
     with pytest.raises(InputError, match="has no trained network yet"):
         on_torch(replace(load("small", storage), records=[]))
 
 
-def test_a_storage_that_cannot_be_written_is_one_line(
+def test_a_storage_that_cannot_be_written_is_reported_in_one_line(
     storage: str, measuring: StubMeasurement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = load("small", storage)
@@ -235,7 +237,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def test_the_command_tells_each_network_the_front_and_what_moved(run: Run, measuring: StubMeasurement) -> None:
+def test_the_command_prints_each_network_the_front_and_the_changes(run: Run, measuring: StubMeasurement) -> None:
     status, out, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (0, "")
     opening, *lines = out.splitlines()
@@ -246,22 +248,22 @@ def test_the_command_tells_each_network_the_front_and_what_moved(run: Run, measu
     assert run("remeasure", "--runtime", "torch")[1].startswith("4 of 4 networks so far")
 
 
-def test_the_command_tells_a_script(run: Run, measuring: StubMeasurement, storage: str) -> None:
+def test_the_command_prints_json_for_scripts(run: Run, measuring: StubMeasurement, storage: str) -> None:
     measuring.fail = fails_for(SMALLEST, MeasurementError("the probe died"))
     status, out, err = run("remeasure", "--runtime", "torch", "--json")
     assert status == 1
     assert re.search(r"^trial +0 +failed: the probe died$", err, re.MULTILINE)
     assert err.endswith("error: 1 of 4 networks could not be measured on cpu torch; see above\n")
-    told = json.loads(out)
-    assert (told["study"], told["backend"]) == ("small", TORCH)
-    assert (told["measured"], told["before"], told["failed"]) == (3, 0, {"0": "the probe died"})
+    output = json.loads(out)
+    assert (output["study"], output["backend"]) == ("small", TORCH)
+    assert (output["measured"], output["before"], output["failed"]) == (3, 0, {"0": "the probe died"})
     loaded = load("small", storage)
-    found = moves(front_of(loaded), front_of(loaded, TORCH))
-    assert told["joined"] == [one.here.number for one in found.joined]
-    assert (told["unmeasured"], told["tau"]) == ([0], found.tau)
+    change = moves(front_of(loaded), front_of(loaded, TORCH))
+    assert output["joined"] == [one.here.number for one in change.joined]
+    assert (output["unmeasured"], output["tau"]) == ([0], change.tau)
 
 
-def test_where_no_network_could_be_measured_there_is_no_front(run: Run, measuring: StubMeasurement) -> None:
+def test_if_no_network_could_be_measured_no_front_is_printed(run: Run, measuring: StubMeasurement) -> None:
     measuring.fail = failing(MeasurementError("the probe died"))
     status, out, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (1, "error: 4 of 4 networks could not be measured on cpu torch; see above\n")
@@ -269,26 +271,28 @@ def test_where_no_network_could_be_measured_there_is_no_front(run: Run, measurin
     assert "Pareto" not in out
 
 
-def test_an_interrupted_command_says_what_is_kept(run: Run, measuring: StubMeasurement) -> None:
+def test_an_interrupted_command_reports_the_finished_measurements(run: Run, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
     status, out, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (130, "stopped: 1 of 4 networks measured; rerun the command to resume\n")
     assert "Pareto" not in out
 
 
-def test_a_lost_machine_is_one_line(run: Run, measuring: StubMeasurement) -> None:
+def test_a_lost_connection_is_reported_in_one_line(run: Run, measuring: StubMeasurement) -> None:
     measuring.fail = failing(ConnectionLost("no route"))
     status, _, err = run("remeasure", "--runtime", "torch")
     assert (status, err) == (1, "error: cpu torch: no route; finished readings are kept; rerun the command to resume\n")
 
 
-def test_the_study_s_own_backend_is_refused_before_anything_is_shown(run: Run, measuring: StubMeasurement) -> None:
+def test_a_backend_of_the_study_itself_is_rejected_before_anything_is_printed(
+    run: Run, measuring: StubMeasurement
+) -> None:
     status, out, err = run("remeasure")
     assert (status, out) == (2, "")
     assert err == "error: study 'small' itself measured on 'cpu onnxruntime'; name another --device or --runtime\n"
 
 
-def test_pareto_shows_both_fronts_and_what_moved(run: Run, measuring: StubMeasurement) -> None:
+def test_pareto_shows_both_fronts_and_the_changes(run: Run, measuring: StubMeasurement) -> None:
     alone = run("pareto")[1]
     assert "cpu torch" not in alone
     run("remeasure", "--runtime", "torch")
@@ -297,20 +301,20 @@ def test_pareto_shows_both_fronts_and_what_moved(run: Run, measuring: StubMeasur
     assert all(line.strip() in out for line in alone.splitlines())
     for part in ("front of small on cpu onnxruntime", "front of small on cpu torch", "On cpu torch: the same"):
         assert part in out
-    told = json.loads(run("pareto", "--json")[1])
-    assert list(told["backends"]) == [TORCH]
-    assert told["backends"][TORCH]["tau"] == pytest.approx(1)
+    output = json.loads(run("pareto", "--json")[1])
+    assert list(output["backends"]) == [TORCH]
+    assert output["backends"][TORCH]["tau"] == pytest.approx(1)
 
 
-def test_pareto_shows_one_backend_alone(run: Run, measuring: StubMeasurement, storage: str) -> None:
+def test_pareto_shows_only_the_chosen_backend(run: Run, measuring: StubMeasurement, storage: str) -> None:
     run("remeasure", "--runtime", "torch")
     status, out, err = run("pareto", "--backend", TORCH, "--html", "torch.html")
     assert (status, err) == (0, "wrote torch.html\n")
     assert "Pareto front of small on cpu torch" in out
     assert "onnxruntime" not in out
-    told = json.loads(run("pareto", "--backend", TORCH, "--json")[1])
-    assert (told["backend"], told["backends"]) == (TORCH, {})
-    assert [entry["trial"] for entry in told["front"]] == [
+    output = json.loads(run("pareto", "--backend", TORCH, "--json")[1])
+    assert (output["backend"], output["backends"]) == (TORCH, {})
+    assert [entry["trial"] for entry in output["front"]] == [
         record.number for record in front_of(load("small", storage), TORCH).front
     ]
     assert run("pareto", "--backend", "tpu")[2].startswith(

@@ -1,4 +1,4 @@
-"""Launching and loading: what comes first, what is remembered, how a study goes on, and which one is refused."""
+"""Launching, resuming, loading, listing and copying studies, and the errors for invalid ones."""
 
 import importlib
 import subprocess
@@ -37,12 +37,12 @@ Launch = Callable[..., tuple[Any, Outcome]]
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return f"journal:{tmp_path / 'studies.log'}"  # quicker than SQLite
+    return f"journal:{tmp_path / 'studies.log'}"  # faster than SQLite
 
 
 @pytest.fixture
 def start(log: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
-    """Launch with stand-ins for measuring and training, and with two named networks, `smallest` and `largest`."""
+    """Launch with stubs for measuring and training, and with two named networks, `smallest` and `largest`."""
     networks = {"smallest": SMALLEST, "largest": LARGEST}
     monkeypatch.setattr("studies.study.NAMED", networks)
 
@@ -52,22 +52,22 @@ def start(log: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return start
 
 
-class Listening(NoCallbacks):
-    """Callbacks that remember the ended trials."""
+class Recorder(NoCallbacks):
+    """Callbacks that record ended trials and counts of trials."""
 
     def __init__(self) -> None:
-        self.heard: list[Record] = []
+        self.ended: list[Record] = []
         self.trials: list[int] = []
 
     def counted(self, trials: int) -> None:
         self.trials.append(trials)
 
     def finished(self, record: Record) -> None:
-        self.heard.append(record)
+        self.ended.append(record)
 
 
-def refused(call: Callable[[], object]) -> str:
-    """The one line with which bad input is refused."""
+def error_of(call: Callable[[], object]) -> str:
+    """Return the one-line error of a call."""
     with pytest.raises(InputError) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -75,25 +75,25 @@ def refused(call: Callable[[], object]) -> str:
 
 
 def with_classes(network: NetworkSpec) -> NetworkSpec:
-    """A named network as a study of the ten digits has it."""
+    """Give a named network the ten classes of the digits."""
     return replace(network, classes=10)
 
 
-# What is launched
+# Launching
 
 
 def test_named_networks_come_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
-    callbacks = Listening()
+    callbacks = Recorder()
     loaded, outcome = start(small_spec(), callbacks=callbacks)
     assert outcome == Outcome(3, "enough")
     assert [record.named for record in loaded.records] == ["smallest", "largest", None]
     assert [record.network for record in loaded.records[:2]] == [with_classes(SMALLEST), with_classes(LARGEST)]
-    assert callbacks.heard == loaded.records
+    assert callbacks.ended == loaded.records
     assert callbacks.trials == [0, 1, 2, 3]
     assert [entry.split()[0] for entry in log] == ["measure", "train"] * 3
 
 
-def test_load_gives_what_launch_gave(start: Launch, url: str, tmp_path: Path) -> None:
+def test_load_returns_the_launched_study(start: Launch, url: str, tmp_path: Path) -> None:
     launched, _ = start(small_spec(caveat="A test"))
     loaded = load("small", url, runs=tmp_path / "runs")
     assert loaded.records == launched.records
@@ -108,40 +108,40 @@ def test_load_gives_what_launch_gave(start: Launch, url: str, tmp_path: Path) ->
     assert [direction.name for direction in loaded.study.directions] == ["MINIMIZE"] * 2
 
 
-def test_the_weights_and_the_picture_of_every_trained_network_are_kept(start: Launch) -> None:
+def test_the_weights_and_the_drawing_of_every_trained_network_are_stored(start: Launch) -> None:
     loaded, _ = start(small_spec())
     for record, trial in zip(loaded.records, loaded.study.trials, strict=True):
         assert load_weights(loaded.weights / record.weights).spec == record.network
-        kept = {meta.filename: meta for meta in get_all_artifact_meta(trial, storage=loaded.study._storage)}
-        assert kept.keys() == {"model.safetensors", "schedule.svg"}
-        assert kept["model.safetensors"].artifact_id == record.weights
-        assert kept["schedule.svg"].mimetype == "image/svg+xml"
+        artifacts = {meta.filename: meta for meta in get_all_artifact_meta(trial, storage=loaded.study._storage)}
+        assert artifacts.keys() == {"model.safetensors", "schedule.svg"}
+        assert artifacts["model.safetensors"].artifact_id == record.weights
+        assert artifacts["schedule.svg"].mimetype == "image/svg+xml"
         title = f"Trial {trial.number} of small" + (f": {record.named}" if record.named else "")
-        picture = (loaded.weights / kept["schedule.svg"].artifact_id).read_text(encoding="utf-8")
+        picture = (loaded.weights / artifacts["schedule.svg"].artifact_id).read_text(encoding="utf-8")
         assert picture == schedule_svg(record.network, loaded.spec.input_size, title)
     assert len(list(loaded.weights.iterdir())) == 6
 
 
-def test_the_caveat_of_a_data_set_is_said_unless_the_spec_has_one(start: Launch) -> None:
+def test_the_caveat_is_that_of_the_data_set_unless_the_spec_has_one(start: Launch) -> None:
     assert "smoke test" in start(small_spec())[0].spec.caveat
     assert start(small_spec(name="other", caveat="Mine"))[0].spec.caveat == "Mine"
 
 
-def test_a_folder_names_the_classes(start: Launch, tree: Path) -> None:
+def test_classes_are_named_after_the_folders_of_images(start: Launch, tree: Path) -> None:
     loaded, _ = start(small_spec(tree))
     assert loaded.classes == ("bright", "dark")
     assert {record.network.classes for record in loaded.records} == {2}
     assert loaded.spec.data.path == tree
 
 
-def test_a_file_and_a_name_are_launched_too(start: Launch, tmp_path: Path) -> None:
+def test_launch_accepts_a_file_and_a_name(start: Launch, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('name = "mine"\ntrials = 1\ninput_size = 32\n[data]\ntrain = 20\nvalidation = 10\n')
     assert start(str(file), trials=1)[0].spec.name == start(file, trials=1)[0].spec.name == "mine"
-    assert "'unheard_of'" in refused(lambda: start("unheard_of"))
+    assert "'unheard_of'" in error_of(lambda: start("unheard_of"))
 
 
-def test_named_networks_outside_the_space_are_left_out() -> None:
+def test_named_networks_outside_the_space_are_excluded() -> None:
     everything = StudySpec(name="mine", trials=1)
     assert named_in(everything) == {name: with_classes(network) for name, network in NAMED.items()}
     relu = replace(everything, space=replace(everything.space, activations=("relu",)))
@@ -149,23 +149,23 @@ def test_named_networks_outside_the_space_are_left_out() -> None:
     assert named_in(replace(everything, space=SPACE)) == {}
 
 
-# Going on
+# Resuming
 
 
 @pytest.mark.parametrize("kind", ["sqlite:///", "journal:"])
-def test_a_resumed_study_goes_on_to_the_total(start: Launch, tmp_path: Path, kind: str) -> None:
+def test_a_resumed_study_continues_to_the_total_number_of_trials(start: Launch, tmp_path: Path, kind: str) -> None:
     url = f"{kind}{tmp_path / 'resumed'}"
     assert start(small_spec(), url)[1] == Outcome(3, "enough")
     loaded, outcome = start(small_spec(), url, trials=5)
     assert outcome == Outcome(5, "enough")
     assert [record.named for record in loaded.records] == ["smallest", "largest", None, None, None]
     assert len({record.fingerprint for record in loaded.records}) == 5
-    assert len(loaded.environments) == 1  # the same conditions are noted once
+    assert len(loaded.environments) == 1  # identical environments are stored once
     assert loaded.spec.trials == 5
     assert start(small_spec(), url, trials=5)[1] == Outcome(5, "enough")
 
 
-def test_a_timeout_leaves_a_study_that_goes_on(start: Launch) -> None:
+def test_a_study_resumes_after_a_timeout(start: Launch) -> None:
     assert start(small_spec(), timeout_s=0.0)[1] == Outcome(0, "timeout")
     assert start(small_spec())[1] == Outcome(3, "enough")
 
@@ -187,17 +187,21 @@ def test_a_timeout_leaves_a_study_that_goes_on(start: Launch) -> None:
         ({"protocol": replace(small_spec().protocol, threads=2)}, "latency.threads was 1 and is now 2"),
     ],
 )
-def test_other_settings_are_refused_by_name(start: Launch, log: list[str], changes: dict[str, Any], key: str) -> None:
+def test_a_changed_setting_is_rejected_by_name(
+    start: Launch, log: list[str], changes: dict[str, Any], key: str
+) -> None:
     start(small_spec(trials=1))
     log.clear()
-    said = refused(lambda: start(small_spec(trials=1, **changes)))
-    assert said.startswith("study 'small' was launched with other settings: ")
-    assert key in said
+    error = error_of(lambda: start(small_spec(trials=1, **changes)))
+    assert error.startswith("study 'small' was launched with other settings: ")
+    assert key in error
     assert log == []
-    assert start(small_spec(trials=2))[1] == Outcome(2, "enough")  # the study took no harm
+    assert start(small_spec(trials=2))[1] == Outcome(2, "enough")  # the study is unharmed
 
 
-def test_trials_words_and_the_place_of_the_data_may_change(start: Launch, tree: Path, tmp_path: Path) -> None:
+def test_the_number_of_trials_the_description_and_the_path_of_the_data_may_change(
+    start: Launch, tree: Path, tmp_path: Path
+) -> None:
     start(small_spec(tree, trials=1))
     moved = write_tree(tmp_path / "moved")
     loaded, outcome = start(small_spec(moved, trials=2, about="The same in other words"))
@@ -206,7 +210,7 @@ def test_trials_words_and_the_place_of_the_data_may_change(start: Launch, tree: 
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"trials": 0}, "trials = 0: must be a whole number from 1 to 1,000,000"),
         ({"trials": True}, "trials = True: must be a whole number from 1 to 1,000,000"),
@@ -217,10 +221,10 @@ def test_trials_words_and_the_place_of_the_data_may_change(start: Launch, tree: 
         ({"timeout_s": "2h"}, "timeout_s = '2h': must be a number of seconds, at least 0"),
     ],
 )
-def test_wrong_options_are_refused_before_anything_is_written(
-    start: Launch, log: list[str], tmp_path: Path, options: dict[str, Any], said: str
+def test_invalid_options_are_rejected_before_anything_is_written(
+    start: Launch, log: list[str], tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
-    assert refused(lambda: start(small_spec(), **options)) == said
+    assert error_of(lambda: start(small_spec(), **options)) == message
     assert (log, list(tmp_path.iterdir())) == ([], [])
 
 
@@ -239,22 +243,24 @@ def test_wrong_options_are_refused_before_anything_is_written(
         {"space": replace(SPACE, pools=(True,)), "input_size": 1},
     ],
 )
-def test_a_wrong_spec_is_refused_before_anything_is_written(
+def test_an_invalid_spec_is_rejected_before_anything_is_written(
     start: Launch, log: list[str], tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    refused(lambda: start(small_spec(**changes)))
+    error_of(lambda: start(small_spec(**changes)))
     assert (log, list(tmp_path.iterdir())) == ([], [])
 
 
 @pytest.mark.parametrize("spec", [None, 3, {"name": "small"}])
-def test_what_is_no_spec_is_refused(start: Launch, spec: Any) -> None:  # noqa: ANN401 - any value
-    assert "must be a StudySpec, a TOML file or the name of a built-in spec" in refused(lambda: start(spec))
+def test_a_value_that_is_not_a_spec_is_rejected(start: Launch, spec: Any) -> None:  # noqa: ANN401 - any value
+    assert "must be a StudySpec, a TOML file or the name of a built-in spec" in error_of(lambda: start(spec))
 
 
-# What earlier versions stored
+# Studies of earlier versions
 
 
-def test_a_stored_study_stays_readable_whatever_rules_are_added(start: Launch, url: str, tmp_path: Path) -> None:
+def test_a_stored_study_is_loaded_even_if_it_violates_rules_added_later(
+    start: Launch, url: str, tmp_path: Path
+) -> None:
     start(small_spec(trials=1))
     source = optuna.load_study(study_name="small", storage=open_storage(url, create=False))
     stored = source.user_attrs["study_spec"]
@@ -281,11 +287,11 @@ def test_a_stored_study_stays_readable_whatever_rules_are_added(start: Launch, u
     assert [(study.name, study.states) for study in list_studies(target)] == [("-n 5", {"finished": 1, "waiting": 1})]
 
 
-def test_a_damaged_spec_in_a_storage_is_named(start: Launch, url: str) -> None:
+def test_a_damaged_spec_in_a_storage_is_reported(start: Launch, url: str) -> None:
     start(small_spec(trials=1))
     study = optuna.load_study(study_name="small", storage=open_storage(url, create=False))
     study.set_user_attr("study_spec", study.user_attrs["study_spec"] | {"trials": "3"})
-    assert refused(lambda: load("small", url)) == "study 'small': trials = '3': must be a whole number"
+    assert error_of(lambda: load("small", url)) == "study 'small': trials = '3': must be a whole number"
 
 
 def test_a_custom_space_keeps_its_name(start: Launch, url: str) -> None:
@@ -303,13 +309,13 @@ def test_a_custom_space_keeps_its_name(start: Launch, url: str) -> None:
 # Foreign and missing studies
 
 
-def test_loading_an_unknown_study_lists_those_there_are(start: Launch, url: str) -> None:
+def test_loading_an_unknown_study_lists_the_known_ones(start: Launch, url: str) -> None:
     start(small_spec(trials=1))
     start(small_spec(name="another", trials=1))
-    assert refused(lambda: load("smal", url)) == f"no study is named 'smal' in {url!r}; it has another, small"
+    assert error_of(lambda: load("smal", url)) == f"no study is named 'smal' in {url!r}; it has another, small"
 
 
-def test_checkpoints_belong_to_one_study_whatever_its_name(start: Launch, url: str, tmp_path: Path) -> None:
+def test_studies_of_the_same_name_have_separate_checkpoints(start: Launch, url: str, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / small_spec().name / "checkpoints"
     start(small_spec())
     start(small_spec())
@@ -319,32 +325,32 @@ def test_checkpoints_belong_to_one_study_whatever_its_name(start: Launch, url: s
     assert len({file.name for file in folder.iterdir()}) == 2
 
 
-def test_loading_from_an_empty_or_missing_storage_is_refused(url: str, tmp_path: Path) -> None:
-    assert "there is no file" in refused(lambda: load("small", url))
+def test_loading_from_an_empty_or_missing_storage_is_rejected(url: str, tmp_path: Path) -> None:
+    assert "there is no file" in error_of(lambda: load("small", url))
     (tmp_path / "empty.log").touch()
-    assert refused(lambda: load("small", f"journal:{tmp_path / 'empty.log'}")).endswith("it has none")
+    assert error_of(lambda: load("small", f"journal:{tmp_path / 'empty.log'}")).endswith("it has none")
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "minimize"], ["maximize", "minimize"]])
 @pytest.mark.parametrize("trials", [0, 1])
-def test_a_study_of_plain_optuna_is_refused(start: Launch, url: str, directions: list[Any], trials: int) -> None:
+def test_a_study_of_plain_optuna_is_rejected(start: Launch, url: str, directions: list[Any], trials: int) -> None:
     plain = optuna.create_study(study_name="small", storage=open_storage(url, create=True), directions=directions)
     for _ in range(trials):
         plain.add_trial(optuna.create_trial(values=[1.0] * len(directions)))
-    assert refused(lambda: load("small", url)) == "study 'small' was not made by threshnet launch"
+    assert error_of(lambda: load("small", url)) == "study 'small' was not made by threshnet launch"
     if trials or directions != ["minimize", "minimize"]:
-        assert "'small' was not made by threshnet launch" in refused(lambda: start(small_spec()))
+        assert "'small' was not made by threshnet launch" in error_of(lambda: start(small_spec()))
         assert len(optuna.load_study(study_name="small", storage=open_storage(url, create=True)).trials) == trials
-    else:  # an empty one of the right kind, as `optuna create-study` makes it, is taken
+    else:  # an empty study with the right directions, made e.g. by `optuna create-study`, is accepted
         assert start(small_spec())[1] == Outcome(3, "enough")
 
 
-def test_a_missing_data_set_is_refused_before_anything_is_written(start: Launch, url: str, tmp_path: Path) -> None:
-    assert "no such folder" in refused(lambda: start(small_spec(tmp_path / "gone")))
+def test_a_missing_data_set_is_rejected_before_anything_is_written(start: Launch, url: str, tmp_path: Path) -> None:
+    assert "no such folder" in error_of(lambda: start(small_spec(tmp_path / "gone")))
     assert not (tmp_path / "studies.log").exists()
 
 
-# Lists and copies
+# Listing and copying
 
 
 def test_studies_are_listed_with_their_states(start: Launch, url: str) -> None:
@@ -358,7 +364,7 @@ def test_studies_are_listed_with_their_states(start: Launch, url: str) -> None:
     assert small.last_activity is not None
 
 
-def test_a_copy_there_and_back_is_the_same_study(start: Launch, url: str, tmp_path: Path) -> None:
+def test_a_study_copied_to_sqlite_and_back_is_unchanged(start: Launch, url: str, tmp_path: Path) -> None:
     original, _ = start(small_spec())
     sqlite, back = f"sqlite:///{tmp_path / 'copy.db'}", f"journal:{tmp_path / 'back.log'}"
     copy_study("small", url, sqlite)
@@ -375,15 +381,15 @@ def test_a_copy_there_and_back_is_the_same_study(start: Launch, url: str, tmp_pa
             assert (ours.user_attrs, ours.system_attrs) == (theirs.user_attrs, theirs.system_attrs)
             assert (ours.datetime_start, ours.datetime_complete) == (theirs.datetime_start, theirs.datetime_complete)
     assert start(small_spec(), back, trials=4)[1] == Outcome(4, "enough")
-    assert "already has a study named 'small'" in refused(lambda: copy_study("small", url, sqlite))
-    assert "no study is named 'large'" in refused(lambda: copy_study("large", url, sqlite))
+    assert "already has a study named 'small'" in error_of(lambda: copy_study("small", url, sqlite))
+    assert "no study is named 'large'" in error_of(lambda: copy_study("large", url, sqlite))
 
 
 # Importing
 
 
 def run_python(code: str, folder: Path) -> str:
-    """What a fresh process prints."""
+    """Run code in a fresh process and return its output."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -395,14 +401,14 @@ def test_importing_studies_and_its_command_line_loads_no_torch(tmp_path: Path) -
     assert run_python(code, tmp_path) == "[]\n"
 
 
-def test_launch_and_load_are_functions_however_often_they_are_imported() -> None:
+def test_launch_and_load_are_functions_after_repeated_imports() -> None:
     for _ in range(2):
         for name in ("launch", "load"):
             assert getattr(importlib.import_module("studies"), name) is getattr(studies.study, name)
     assert not hasattr(studies, "lanch")
 
 
-def test_other_images_are_refused(start: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_images_are_rejected(start: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'images.db'}"
     start(small_spec(), url)
 

@@ -1,4 +1,4 @@
-"""The command line: what each command prints, and the one line with which it answers bad input."""
+"""The command line: the output of each command, and its one-line error for bad input."""
 
 import csv
 import json
@@ -59,15 +59,15 @@ validation = 20
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command came to."""
+class Output:
+    """The exit status and the output of a command."""
 
     status: int | str | None
     out: str
     err: str
 
 
-Run = Callable[..., Said]
+Run = Callable[..., Output]
 
 
 @pytest.fixture
@@ -75,31 +75,31 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Run `threshnet` in an empty folder, in this process."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str | Path) -> Said:
+    def run(*arguments: str | Path) -> Output:
         monkeypatch.setattr(sys, "argv", ["threshnet", *map(str, arguments)])
         status: int | str | None = 0
         try:
             cli.main()
         except SystemExit as stop:
             status = stop.code
-        return Said(status, *capsys.readouterr())
+        return Output(status, *capsys.readouterr())
 
     return run
 
 
 @pytest.fixture
-def refused(run: Run) -> Callable[..., str]:
-    """The one line on stderr with which a command refuses its input, with exit status 2."""
+def error_of(run: Run) -> Callable[..., str]:
+    """Run a command on bad input; returns its only line on stderr, a usage error with exit status 2."""
 
-    def refused(*arguments: str | Path) -> str:
-        said = run(*arguments)
-        assert (said.status, said.out) == (2, "")
-        assert said.err.startswith("error: ")
-        assert said.err.count("\n") == 1
-        assert said.err.endswith("\n")
-        return said.err.removeprefix("error: ").strip()
+    def error_of(*arguments: str | Path) -> str:
+        output = run(*arguments)
+        assert (output.status, output.out) == (2, "")
+        assert output.err.startswith("error: ")
+        assert output.err.count("\n") == 1
+        assert output.err.endswith("\n")
+        return output.err.removeprefix("error: ").strip()
 
-    return refused
+    return error_of
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("studies", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
     ("studies copy small journal:gone.log journal:x.log", ["no file gone.log"]),
     ("pareto small", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
-    ("pareto small --on torch --results out", ["--results", "cannot be combined with --backend"]),
+    ("pareto small --backend torch --results out", ["--results", "cannot be combined with --backend"]),
     ("remeasure", ["Missing argument 'STUDY'"]),
     ("remeasure small --runtime torch", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
     ("remeasure small --threads 0", ["--threads", "0", "x>=1"]),
@@ -167,7 +167,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("export --named threshnet28 --data digits -o model", ["--data needs --recipe or --weights"]),
     ("export --named threshnet28 --recipe slow --data digits -o model", ["'slow'", "published, fast"]),
     ("export --config tree.json --recipe fast --data digits -o model", ["tree has 2 classes, digits has 10"]),
-    ("export --named threshnet28 --on tpu -o model", ["device 'tpu'", "must be cpu, cuda"]),
+    ("export --named threshnet28 --device tpu -o model", ["device 'tpu'", "must be cpu, cuda"]),
     ("check gone", ["gone: no such folder"]),
     ("check tree.json", ["tree.json: no such folder"]),
     ("measure threshnet29", ["'threshnet29'", "threshnet28, threshnet79"]),
@@ -198,7 +198,7 @@ BAD: list[tuple[str, list[str]]] = [
 
 @pytest.fixture
 def files(tmp_path: Path) -> None:
-    """What the bad commands refer to."""
+    """The files that the bad commands name."""
     (tmp_path / "empty").mkdir()
     document = TREE_NETWORK.to_json()
     block = document["blocks"][0]
@@ -226,68 +226,75 @@ def files(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("files")
 @pytest.mark.parametrize(("command", "parts"), BAD, ids=[command for command, _ in BAD])
-def test_bad_input_ends_in_one_line(refused: Callable[..., str], command: str, parts: list[str]) -> None:
-    said = refused(*command.split())
+def test_bad_input_ends_in_one_line(error_of: Callable[..., str], command: str, parts: list[str]) -> None:
+    error = error_of(*command.split())
     for part in parts:
-        assert part in said
+        assert part in error
     assert not Path("model").exists()
 
 
-def test_an_empty_timeout_is_refused(refused: Callable[..., str]) -> None:
-    assert "90s, 15m or 2h" in refused("launch", "digits", "--timeout", "")
+def test_an_empty_timeout_is_rejected(error_of: Callable[..., str]) -> None:
+    assert "90s, 15m or 2h" in error_of("launch", "digits", "--timeout", "")
 
 
-def test_a_study_that_is_not_there_is_refused(refused: Callable[..., str], storage: str) -> None:
+def test_the_former_spelling_of_backend_and_device_is_accepted(error_of: Callable[..., str]) -> None:
+    assert "cannot be combined with --backend" in error_of("pareto", "small", "--on", "torch", "--results", "out")
+    assert "device 'tpu'" in error_of("export", "--named", "threshnet28", "--on", "tpu", "-o", "model")
+
+
+def test_an_unknown_study_is_rejected(error_of: Callable[..., str], storage: str) -> None:
     for command in (["pareto", "smal"], ["export", "smal", "--knee", "-o", "model"]):
-        assert "no study is named 'smal'" in refused(*command, "--storage", storage)
-    assert "no study is named 'smal'" in refused("studies", "copy", "smal", storage, "journal:copy.log")
+        assert "no study is named 'smal'" in error_of(*command, "--storage", storage)
+    assert "no study is named 'smal'" in error_of("studies", "copy", "smal", storage, "journal:copy.log")
 
 
-def test_a_trial_that_is_not_there_is_refused(refused: Callable[..., str], storage: str) -> None:
-    said = refused("export", "small", "--trial", "17", "-o", "model", "--storage", storage)
-    assert said == "trial 17 of study 'small' does not exist; trained are 0, 1, 2, 3"
+def test_an_unknown_trial_is_rejected(error_of: Callable[..., str], storage: str) -> None:
+    error = error_of("export", "small", "--trial", "17", "-o", "model", "--storage", storage)
+    assert error == "trial 17 of study 'small' does not exist; trained are 0, 1, 2, 3"
 
 
-def test_weights_that_are_gone_are_one_line(refused: Callable[..., str], storage: str, tmp_path: Path) -> None:
+def test_missing_weights_are_reported_in_one_line(error_of: Callable[..., str], storage: str, tmp_path: Path) -> None:
     (tmp_path / "runs").rename(tmp_path / "elsewhere")
-    said = refused("export", "small", "--knee", "-o", "model", "--storage", storage)
-    assert "are not in runs/small/weights" in said
+    error = error_of("export", "small", "--knee", "-o", "model", "--storage", storage)
+    assert "are not in runs/small/weights" in error
 
 
 @pytest.mark.parametrize("command", ["launch cifar10_cpu", "launch svhn_cpu", "train threshnet28 --data svhn -o model"])
-def test_a_download_without_a_network_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_a_download_without_a_network_is_reported_in_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     def unreachable(*_arguments: object, **_options: object) -> None:
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr("urllib.request.urlopen", unreachable)
-    said = run(*command.split())
-    assert said.status == 2
-    assert said.err.count("\n") == 1
+    output = run(*command.split())
+    assert output.status == 2
+    assert output.err.count("\n") == 1
     for part in ("the download failed", "no network", "in data", "ImageFolder"):
-        assert part in said.err
+        assert part in output.err
 
 
-def test_a_failed_measurement_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, files: None) -> None:
+def test_a_failed_measurement_is_reported_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, files: None) -> None:
     def fail(*_arguments: object, **_options: object) -> Latency:
         raise MeasurementError("the probe died")
 
     monkeypatch.setattr("search.latency.measure.measure_on", fail)
-    said = run("measure", "tree.json")
-    assert (said.status, said.out, said.err) == (1, "", "error: could not measure tree: the probe died\n")
+    output = run("measure", "tree.json")
+    assert (output.status, output.out, output.err) == (1, "", "error: could not measure tree: the probe died\n")
 
 
-def test_other_settings_of_a_study_are_refused(refused: Callable[..., str], run: Run, log: list[str]) -> None:
+def test_other_settings_of_a_study_are_rejected(error_of: Callable[..., str], run: Run, log: list[str]) -> None:
     Path("mine.toml").write_text(TOML)
     assert run("launch", "mine.toml", "--storage", "journal:x.log").status == 0
     Path("mine.toml").write_text(TOML.replace("train = 40", "train = 50"))
-    said = refused("launch", "mine.toml", "--storage", "journal:x.log")
-    assert "'mine' was launched with other settings: data.train was 40 and is now 50" in said
+    error = error_of("launch", "mine.toml", "--storage", "journal:x.log")
+    assert "'mine' was launched with other settings: data.train was 40 and is now 50" in error
 
 
 # What the commands do
 
 
-def test_help_answers_at_once_and_lists_the_commands(tmp_path: Path) -> None:
+def test_help_is_fast_and_lists_the_commands(tmp_path: Path) -> None:
     code = "import sys; from studies.cli import main; sys.argv[0] = 'threshnet'; main()"
     seconds = []  # of processor time, which other processes hardly change
     for _ in range(2):
@@ -302,36 +309,35 @@ def test_help_answers_at_once_and_lists_the_commands(tmp_path: Path) -> None:
     assert set(COMMANDS) <= set(listed)
 
 
-def test_a_bare_command_is_help(run: Run) -> None:
+def test_without_arguments_the_help_is_printed(run: Run) -> None:
     assert run() == run("--help") == run("-h")
     assert run().status == 0
     assert run().out.startswith("Usage: threshnet")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(run: Run, command: str) -> None:
-    said = run(command, "--help")
-    assert (said.status, said.err) == (0, "")
-    assert said.out.startswith(f"Usage: threshnet {command}")
+def test_every_command_has_help(run: Run, command: str) -> None:
+    output = run(command, "--help")
+    assert (output.status, output.err) == (0, "")
+    assert output.out.startswith(f"Usage: threshnet {command}")
 
 
-def test_the_version_is_told(run: Run) -> None:
-    said = run("--version")
-    assert said.status == 0
-    assert said.out.startswith("threshnet, version ")
+def test_the_version_is_printed(run: Run) -> None:
+    output = run("--version")
+    assert output.status == 0
+    assert output.out.startswith("threshnet, version ")
 
 
-def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str]) -> None:
+def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str]) -> None:
     Path("mine.toml").write_text(TOML)
-    said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
-    assert (said.status, said.err) == (0, "")
-    opening, *trials, room, done, plateau, audit, following = said.out.splitlines()
+    output = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
+    assert (output.status, output.err) == (0, "")
+    opening, *trials, space, done, plateau, convergence, following = output.out.splitlines()
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
-    told = progress_of(load("mine", "journal:x.log")).sentences
-    assert (plateau, audit) == told
-    assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", room)
+    assert (plateau, convergence) == progress_of(load("mine", "journal:x.log")).sentences
+    assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
     assert len(list(Path("runs/mine/weights").iterdir())) == 2 * 3  # the weights and the picture of each
     assert "mine: 3 networks trained: done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
@@ -341,43 +347,43 @@ def test_a_launch_tells_its_trials_and_what_to_type_next(run: Run, log: list[str
     )
 
 
-def test_a_launch_tells_a_script(run: Run, log: list[str]) -> None:
+def test_a_launch_prints_json_for_scripts(run: Run, log: list[str]) -> None:
     Path("mine.toml").write_text(TOML)
-    said = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3", "--json")
-    assert json.loads(said.out) == {
+    output = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3", "--json")
+    assert json.loads(output.out) == {
         "study": "mine",
         "ended": "enough",
         "trained": 3,
         "failed": 0,
         "stopped": 0,
     }
-    assert [line.split()[0] for line in said.err.splitlines()] == ["0", "trial", "trial", "trial"]
+    assert [line.split()[0] for line in output.err.splitlines()] == ["0", "trial", "trial", "trial"]
 
 
-def test_a_launch_reads_a_folder_instead(run: Run, log: list[str], tree: Path) -> None:
+def test_a_launch_reads_images_from_a_folder(run: Run, log: list[str], tree: Path) -> None:
     Path("mine.toml").write_text(TOML)
-    said = run("launch", "mine.toml", "--storage", "journal:x.log", "--data", tree, "--caveat", "Noise")
-    assert said.status == 0, said.err
+    output = run("launch", "mine.toml", "--storage", "journal:x.log", "--data", tree, "--caveat", "Noise")
+    assert output.status == 0, output.err
     loaded = load("mine", "journal:x.log")
     assert (loaded.classes, loaded.spec.caveat, loaded.spec.data.name) == (("bright", "dark"), "Noise", "folder")
     assert (loaded.spec.data.train, loaded.spec.flip) == (40, False)
 
 
-def test_an_interrupted_launch_says_so(run: Run, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_launch_can_be_resumed(run: Run, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     Path("mine.toml").write_text(TOML)
     monkeypatch.setattr("search.objective.train", interrupt)
-    said = run("launch", "mine.toml", "--storage", "journal:x.log")
-    assert said.status == 130
-    assert "mine: 0 networks trained, of 2: stopped; rerun the command to resume." in said.out
+    output = run("launch", "mine.toml", "--storage", "journal:x.log")
+    assert output.status == 130
+    assert "mine: 0 networks trained, of 2: stopped; rerun the command to resume." in output.out
 
 
 def test_studies_are_listed(run: Run, storage: str) -> None:
-    said = run("studies", "--storage", storage)
-    assert (said.status, said.err) == (0, "")
-    assert "small" in said.out
+    output = run("studies", "--storage", storage)
+    assert (output.status, output.err) == (0, "")
+    assert "small" in output.out
     (listed,) = json.loads(run("studies", "--storage", storage, "--json").out)
     assert (listed["name"], listed["states"]) == ("small", {"finished": 4})
     assert listed["hypervolume"] == front_of(load("small", storage)).hypervolume
@@ -391,28 +397,28 @@ def test_a_study_is_copied_there_and_back(run: Run, storage: str) -> None:
     assert run("studies", "copy", "small", storage, "journal:back.log").status == 2
 
 
-def test_the_front_is_shown_with_what_dominates_the_named(run: Run, storage: str) -> None:
-    said = run("pareto", "small", "--storage", storage)
-    assert (said.status, said.err) == (0, "")
+def test_the_front_is_shown_with_the_named_networks_and_the_progress(run: Run, storage: str) -> None:
+    output = run("pareto", "small", "--storage", storage)
+    assert (output.status, output.err) == (0, "")
     front = front_of(load("small", storage))
     for part in ("ThreshNet28", "HarDNet68", "Note: Made up.", f"{len(front.front)} of 4 trained networks"):
-        assert part in said.out
+        assert part in output.out
     for record in front.trained:
-        assert f"{record.error:.2f}" in said.out
-    words = " ".join(said.out.split())  # lines are broken at the terminal's width
+        assert f"{record.error:.2f}" in output.out
+    words = " ".join(output.out.split())  # lines are broken at the terminal's width
     for sentence in progress_of(load("small", storage)).sentences:
         assert sentence in words
     assert f"{front.share_percent:.2f} % of the box below" in words
 
 
-def test_the_front_is_written_in_every_form(run: Run, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_front_is_written_in_every_format(run: Run, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.report.results.write_png", lambda front, file: file.write_bytes(b"a picture"))
     loaded = load("small", storage)
     options = ["--html", "out/[b]front.html", "--csv", "out/trials.csv", "--results", "out/results"]
-    said = run("pareto", "small", "--storage", storage, "--json", *options, "--png", "front.png")
-    assert said.status == 0
-    assert json.loads(said.out) == json.loads(json.dumps(StudyAnalysis(loaded).to_json()))
-    assert "wrote out/[b]front.html\n" in said.err
+    output = run("pareto", "small", "--storage", storage, "--json", *options, "--png", "front.png")
+    assert output.status == 0
+    assert json.loads(output.out) == json.loads(json.dumps(StudyAnalysis(loaded).to_json()))
+    assert "wrote out/[b]front.html\n" in output.err
     assert "Pareto front" in Path("out/[b]front.html").read_text()
     with Path("out/trials.csv").open() as file:
         assert [row["state"] for row in csv.DictReader(file)] == ["finished"] * 4
@@ -425,36 +431,36 @@ def test_the_front_is_written_in_every_form(run: Run, storage: str, monkeypatch:
     ]
 
 
-def test_costs_are_those_that_are_counted(run: Run) -> None:
-    said = run("costs", "--json")
-    assert (said.status, said.err) == (0, "")
-    for told, (name, spec) in zip(json.loads(said.out), NAMED.items(), strict=True):
-        assert told.pop("network").lower() == name
-        assert told.pop("classes") == spec.classes
-        assert told.pop("published") == asdict(PUBLISHED[name])
-        wrong = [(one["column"], one["status"]) for one in told.pop("discrepancies")]
+def test_costs_equal_the_counted_and_the_published_ones(run: Run) -> None:
+    output = run("costs", "--json")
+    assert (output.status, output.err) == (0, "")
+    for row, (name, spec) in zip(json.loads(output.out), NAMED.items(), strict=True):
+        assert row.pop("network").lower() == name
+        assert row.pop("classes") == spec.classes
+        assert row.pop("published") == asdict(PUBLISHED[name])
+        wrong = [(one["column"], one["status"]) for one in row.pop("discrepancies")]
         assert wrong == ([("params", "unexplained")] if name == "threshnet79" else [])
-        assert told == asdict(count(spec, 224))
+        assert row == asdict(count(spec, 224))
     (one,) = json.loads(run("costs", "HarDNet68", "--input", "64", "--classes", "10", "--json").out)
     assert one["params"] == count(replace(NAMED["hardnet68"], classes=10), 64).params
-    assert one["published"] is None  # whose images are of 224 pixels
+    assert one["published"] is None  # costs are published for images of 224 pixels
     table = run("costs", "threshnet79").out
     assert f"{count(NAMED['threshnet79'], 224).params:,}" in table
     assert re.search(r"ThreshNet79 .*\n +published +14\.31 M +3\.46 +6\.90 +109\.68", table)
     assert "ThreshNet79: 14.37 M params (14.31 published). Unexplained: " in table
 
 
-def test_costs_of_comparison_networks_are_told_in_the_same_columns(run: Run) -> None:
+def test_costs_of_comparison_networks_have_the_same_columns(run: Run) -> None:
     names = ["squeezenet", "shufflenet_v2_stride8"]
-    told = json.loads(run("costs", *names, "--input", "32", "--classes", "10", "--json").out)
-    for one, name in zip(told, names, strict=True):
+    rows = json.loads(run("costs", *names, "--input", "32", "--classes", "10", "--json").out)
+    for one, name in zip(rows, names, strict=True):
         counted = asdict(count_modules(build_baseline(BASELINES[name], 10), 32))
         assert {key: one[key] for key in counted} == counted
         assert (one["network"], one["classes"], one["published"]) == (BASELINES[name].title, 10, None)
-    said = run("costs", "SqueezeNet").out
-    assert re.search(r"SqueezeNet +1000 +1,248,424", said)
-    assert "SqueezeNet: 1.25 M params (0.78 published), 0.83 G FLOPs (2.69 published)" in said
-    assert "Explained: the row counts the network of weiaicunzai/pytorch-cifar100" in said
+    table = run("costs", "SqueezeNet").out
+    assert re.search(r"SqueezeNet +1000 +1,248,424", table)
+    assert "SqueezeNet: 1.25 M params (0.78 published), 0.83 G FLOPs (2.69 published)" in table
+    assert "Explained: the row counts the network of weiaicunzai/pytorch-cifar100" in table
 
 
 def test_costs_of_named_networks_load_no_torch() -> None:
@@ -466,23 +472,23 @@ def test_costs_of_named_networks_load_no_torch() -> None:
 
 
 @pytest.mark.usefixtures("files")
-def test_a_measurement_is_told_with_its_interval(run: Run) -> None:
-    said = run("measure", "tree.json", "--input", "16", "--json")
-    assert (said.status, said.err) == (0, "")
-    told = json.loads(said.out)
-    assert (told["network"], told["device"], told["runtime"]) == ("tree", "cpu", "onnxruntime")
-    assert (told["batch"], told["input_size"], told["threads"]) == (1, 16, 1)
-    assert 0 < told["low_ms"] <= told["latency_ms"] <= told["high_ms"]
-    assert len(told["rounds_ms"]) >= 6
-    assert told["runtime_version"]
-    assert told["processor"]
+def test_a_measurement_is_printed_as_json_with_its_interval(run: Run) -> None:
+    output = run("measure", "tree.json", "--input", "16", "--json")
+    assert (output.status, output.err) == (0, "")
+    reading = json.loads(output.out)
+    assert (reading["network"], reading["device"], reading["runtime"]) == ("tree", "cpu", "onnxruntime")
+    assert (reading["batch"], reading["input_size"], reading["threads"]) == (1, 16, 1)
+    assert 0 < reading["low_ms"] <= reading["latency_ms"] <= reading["high_ms"]
+    assert len(reading["rounds_ms"]) >= 6
+    assert reading["runtime_version"]
+    assert reading["processor"]
 
 
 @pytest.mark.usefixtures("files")
-def test_a_measurement_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_is_printed_as_a_table(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.latency.measure.measure_on", StubMeasurement([]))
-    said = run("measure", "tree.json", "--input", str(smallest_input(TREE_NETWORK)), "--batch", "4")
-    assert (said.status, said.err) == (0, "")
+    output = run("measure", "tree.json", "--input", str(smallest_input(TREE_NETWORK)), "--batch", "4")
+    assert (output.status, output.err) == (0, "")
     for part in (
         "Latency of tree",
         "95 % interval",
@@ -491,33 +497,33 @@ def test_a_measurement_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         "batch 4",
         "onnxruntime 1, fp32",
     ):
-        assert part in said.out
+        assert part in output.out
 
 
 @pytest.mark.usefixtures("files")
-def test_a_network_is_exported_and_told_to_be_untrained(run: Run) -> None:
-    said = run("export", "--config", "tree.json", "-o", "new/[b]model", "--input", "16")
-    assert (said.status, said.err) == (0, "")
+def test_a_network_is_exported_and_reported_as_untrained(run: Run) -> None:
+    output = run("export", "--config", "tree.json", "-o", "new/[b]model", "--input", "16")
+    assert (output.status, output.err) == (0, "")
     names = ["config.json", "model.safetensors", "model.py", "model.onnx", "predict.py", "model.pt2", "model_int8.onnx"]
-    *paths, last, where = said.out.splitlines()
+    *paths, summary, folder = output.out.splitlines()
     assert paths == [f"new/[b]model/{name}" for name in (*names, "README.md")]
-    assert last.startswith("tree: untrained, random weights; every fp32 file agrees within ")
-    assert where == "files in new/[b]model"
+    assert summary.startswith("tree: untrained, random weights; every fp32 file agrees within ")
+    assert folder == "files in new/[b]model"
     assert all(Path(path).is_file() for path in paths)
 
 
 @pytest.mark.usefixtures("files")
 def test_a_network_is_trained(run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ship(model: object, folder: Path, story: ModelInfo, *others: object) -> ExportedModel:
-        return ExportedModel(story, ExportResult(Exported(folder, {}, 0.0), {"model.safetensors": Score(1, 8)}))
+    def export(model: object, folder: Path, info: ModelInfo, *others: object) -> ExportedModel:
+        return ExportedModel(info, ExportResult(Exported(folder, {}, 0.0), {"model.safetensors": Score(1, 8)}))
 
-    monkeypatch.setattr("studies.export.final_training.export_model", ship)
+    monkeypatch.setattr("studies.export.final_training.export_model", export)
     command = ["train", "tree.json", "--data", tree, "--epochs", "2", "--input", "16", "-o", "model"]
-    said = run(*command)
-    assert (said.status, said.err) == (0, "")
-    first, second, last, where = said.out.splitlines()
+    output = run(*command)
+    assert (output.status, output.err) == (0, "")
+    first, second, summary, folder = output.out.splitlines()
     assert first.startswith("epoch   1 of 2  loss ")
     assert second.startswith("epoch   2 of 2  loss ")
-    assert last.startswith("tree: test error 12.50 %")
-    assert where == "files in model"
+    assert summary.startswith("tree: test error 12.50 %")
+    assert folder == "files in model"
     assert not list(Path("model").glob("checkpoint*"))

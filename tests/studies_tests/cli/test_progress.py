@@ -1,4 +1,4 @@
-"""What a launch prints of its trials and at its end."""
+"""The lines of a launch: one per trial, and a summary at its end."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from studies.study import progress_of
 
 
 def shown(record: Record, params: int = 310_000) -> str:
-    """The line of a trial, its number 12 and its latency 0.512 ms."""
+    """Format the line of a trial as number 12, with a latency of 0.512 ms."""
     network = next(iter(record.latency))
     ratio = 0.512 / record.latency[network].latency_ms
     reading = record.latency[network]
@@ -23,31 +23,31 @@ def shown(record: Record, params: int = 310_000) -> str:
     return line(replace(record, number=12, latency={network: latency}, costs={"params": params}, **valued))
 
 
-def test_a_stopped_trial_is_one_line_with_its_last_error() -> None:
+def test_the_line_of_a_stopped_trial_has_its_last_error() -> None:
     stopped = replace(with_stopped(sample_loaded(1)).records[-2], rungs={1: 60.0, 2: 41.3})
     assert shown(stopped) == "trial  12   41.30 % after 2 epochs    0.512 ms    0.31 M params  stopped"
     assert "60.00 % after 1 epoch  " in shown(replace(stopped, rungs={1: 60.0}))
     assert shown(replace(stopped, named="threshnet28")).endswith("params  threshnet28  stopped")
 
 
-def test_a_trained_one_has_its_error_and_whether_it_is_over_a_limit() -> None:
+def test_the_line_of_a_trained_network_has_its_error_and_marks_it_if_infeasible() -> None:
     first = replace(sample_loaded(0).records[0], error=30.0, state="finished")
     assert shown(first) == "trial  12   30.00 %    0.512 ms    0.31 M params  threshnet28"
     assert shown(replace(first, state="infeasible")).endswith("threshnet28  infeasible")
 
 
-@pytest.mark.parametrize(("state", "told"), [("failed", "failed: alas"), ("not trained", "not trained: alas")])
-def test_others_have_their_reason(state: str, told: str) -> None:
+@pytest.mark.parametrize(("state", "text"), [("failed", "failed: alas"), ("not trained", "not trained: alas")])
+def test_the_line_of_an_untrained_network_has_the_reason(state: str, text: str) -> None:
     record = replace(sample_loaded(0).records[0], state=state, reason="alas")  # type: ignore[arg-type]
-    assert line(record) == f"trial   0  {told}"
+    assert line(record) == f"trial   0  {text}"
 
 
-def test_a_duplicate_names_the_other_trial() -> None:
+def test_the_line_of_a_duplicate_names_the_other_trial() -> None:
     record = replace(sample_loaded(0).records[1], state="duplicate", duplicate_of=0)
     assert line(record) == "trial   1  duplicate of trial 0"
 
 
-def test_the_closing_counts_networks_by_what_became_of_them() -> None:
+def test_the_summary_counts_networks_by_state() -> None:
     loaded = with_stopped(sample_loaded(10), stopped=4)  # one of which was resumed
     failed = replace(loaded.records[0], number=99, state="failed")
     loaded = replace(loaded, records=[*loaded.records, failed], spec=replace(loaded.spec, trials=40))
@@ -63,7 +63,7 @@ def test_the_closing_counts_networks_by_what_became_of_them() -> None:
     assert elsewhere.endswith("pareto sample --storage 'postgresql://me:***@host/db' --html front.html")
 
 
-def test_nothing_trained_is_nothing_to_judge() -> None:
+def test_the_summary_without_trained_networks_has_no_progress_and_no_next_command() -> None:
     loaded = sample_loaded(0, named=())
-    told = closing(StudyAnalysis(loaded), Outcome(0, "interrupted"))
-    assert told.splitlines()[1:] == ["sample: 0 networks trained: stopped; rerun the command to resume."]
+    text = closing(StudyAnalysis(loaded), Outcome(0, "interrupted"))
+    assert text.splitlines()[1:] == ["sample: 0 networks trained: stopped; rerun the command to resume."]

@@ -1,4 +1,4 @@
-"""The command that shows how fronts grew."""
+"""The command that shows the growth of fronts."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ Run = Callable[..., tuple[int | str | None, str, str]]
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run `threshnet volume` in a folder with the studies a and b, and in another storage a once more."""
+    """Run `threshnet volume` in a folder with the studies a and b in one storage and another study a in a second."""
     monkeypatch.chdir(tmp_path)
     store(with_stopped(sample_loaded()), "a", "journal:x.log")
     store(sample_loaded(6, seed=1), "b", "journal:x.log")
@@ -41,35 +41,35 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def test_one_study_is_shown_in_its_box(run: Run) -> None:
+def test_one_study_is_shown_relative_to_its_own_reference_point(run: Run) -> None:
     status, out, err = run("a", "--storage", "journal:x.log")
     assert (status, err) == (0, "")
     loaded = load("a", "journal:x.log")
-    found = curve(ended(loaded), reference_of(loaded))
+    steps = curve(ended(loaded), reference_of(loaded))
     words = " ".join(out.split())
     assert "Hypervolume below 3.000 ms and 90.00 %, the reference point of a" in words
-    assert f"a {len(found)} {found[-1].image_passes / full_training(loaded):.1f} " in words
-    assert f"{found[-1].share_percent:.2f}" in words
-    assert f"a: {plateau(found).summary}" in words
+    assert f"a {len(steps)} {steps[-1].image_passes / full_training(loaded):.1f} " in words
+    assert f"{steps[-1].share_percent:.2f}" in words
+    assert f"a: {plateau(steps).summary}" in words
     assert f"Note: {loaded.spec.caveat}." in words
-    assert "not of one kind" not in words
+    assert "not comparable" not in words
 
 
-def test_several_studies_share_the_first_ones_box(run: Run) -> None:
+def test_several_studies_share_the_reference_point_of_the_first(run: Run) -> None:
     command = ["a", "b", "a", "--storage", "journal:x.log", "--storage", "journal:x.log", "--storage", "journal:y.log"]
     status, out, err = run(*command, "--json")
     assert (status, err) == (0, "")
-    told = json.loads(out)
+    output = json.loads(out)
     first = load("a", "journal:x.log")
-    assert told["reference"] == {"latency_ms": 3.0, "error_percent": 90.0}
-    assert told["full_training"] == full_training(first)
-    assert list(told["studies"]) == ["a (journal:x.log)", "b (journal:x.log)", "a (journal:y.log)"]
+    assert output["reference"] == {"latency_ms": 3.0, "error_percent": 90.0}
+    assert output["full_training"] == full_training(first)
+    assert list(output["studies"]) == ["a (journal:x.log)", "b (journal:x.log)", "a (journal:y.log)"]
     other = load("a", "journal:y.log")
-    last = told["studies"]["a (journal:y.log)"]
+    last = output["studies"]["a (journal:y.log)"]
     assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
     assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).summary
-    assert told["caveat"] == f"{first.spec.caveat}; not comparable with a: they differ in limits"
-    assert f"Note: {told['caveat']}." in " ".join(run(*command)[1].split())
+    assert output["caveat"] == f"{first.spec.caveat}; not comparable with a: they differ in limits"
+    assert f"Note: {output['caveat']}." in " ".join(run(*command)[1].split())
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_bad_input_ends_in_one_line(run: Run, command: str, part: str) -> None:
     assert part in err
 
 
-def test_the_curves_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_curves_are_drawn_to_a_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[int, int]] = []
 
     def draw(chart: go.Figure, width: int, height: int, scale: int) -> bytes:
@@ -104,7 +104,7 @@ def test_the_curves_are_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert drawn == [(WIDTH, HEIGHT)]
 
 
-def test_without_a_browser_one_line_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_browser_is_reported_in_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object) -> bytes:
         raise NoChrome("no Chrome or Chromium found")
 

@@ -1,4 +1,4 @@
-"""Training one network: an epoch at a time, stopped and resumed without a trace, and never mixed up with another."""
+"""Training one network: epoch by epoch, resumed to identical weights, and never with another's checkpoint."""
 
 import contextlib
 import io
@@ -44,7 +44,7 @@ def network(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def train(network: Path, tree: Path, tmp_path: Path) -> Train:
-    """Train the network on the tree, a few things otherwise."""
+    """Train the network on the tree, with the given changes."""
 
     def train(
         output: Path,
@@ -58,39 +58,39 @@ def train(network: Path, tree: Path, tmp_path: Path) -> Train:
     ) -> Iterator[str]:
         screen = Screen(Console(file=io.StringIO()), "test")
         settings = data_settings(str(data))
-        given = replace(read_network(str(network), 2), input_size=size)
+        resolved = replace(read_network(str(network), 2), input_size=size)
         chosen = replace(recipe_named(recipe), epochs=epochs)
-        asked = Assignment(given, settings, chosen, range(seed, seed + seeds))
-        shipped = yield from train_network(asked, output, screen)
-        yield shipped.text()
+        assignment = Assignment(resolved, settings, chosen, range(seed, seed + seeds))
+        exported_model = yield from train_network(assignment, output, screen)
+        yield exported_model.text()
 
     return train
 
 
 @pytest.fixture
-def shipped(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Tensor], ModelInfo]]:
-    """What would be exported, instead of the export, which takes most of the time."""
-    shipped: list[tuple[dict[str, Tensor], ModelInfo]] = []
+def to_export(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Tensor], ModelInfo]]:
+    """The weights and info to export; a stub replaces the slow export."""
+    to_export: list[tuple[dict[str, Tensor], ModelInfo]] = []
 
-    def ship(
+    def export(
         model: ThreshNet,
         folder: Path,
-        story: ModelInfo,
-        evidence: ExportImages,
+        info: ModelInfo,
+        images: ExportImages,
         done: Callable[[str], None],
         device: None,
     ) -> ExportedModel:
-        assert evidence.test is not None
-        assert evidence.calibration is not None
-        shipped.append((model.state_dict(), story))
-        return ExportedModel(story, ExportResult(Exported(folder, {}, 0.0)))
+        assert images.test is not None
+        assert images.calibration is not None
+        to_export.append((model.state_dict(), info))
+        return ExportedModel(info, ExportResult(Exported(folder, {}, 0.0)))
 
-    monkeypatch.setattr(training, "export_model", ship)
-    return shipped
+    monkeypatch.setattr(training, "export_model", export)
+    return to_export
 
 
-def refused(lines: Iterator[str]) -> str:
-    """The one line with which a training is refused."""
+def error_of(lines: Iterator[str]) -> str:
+    """Return the one-line error of a training."""
     with pytest.raises(InputError) as caught:
         list(lines)
     assert "\n" not in str(caught.value)
@@ -98,7 +98,7 @@ def refused(lines: Iterator[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"given": "threshnet28"}, "given = 'threshnet28': must be of type ResolvedNetwork"),
         ({"data": "digits"}, "data = 'digits': must be of type DataSettings"),
@@ -112,19 +112,19 @@ def refused(lines: Iterator[str]) -> str:
         ({"caveat": None}, "caveat = None: must be text"),
     ],
 )
-def test_a_wrong_assignment_is_refused(changes: dict[str, Any], said: str) -> None:
+def test_an_invalid_assignment_is_rejected(changes: dict[str, Any], message: str) -> None:
     values: dict[str, Any] = {"given": named_network("threshnet28"), "data": DataSettings("digits"), "recipe": FAST}
     assert Assignment(**values, seeds=range(3)).seeds == (0, 1, 2)
     with pytest.raises(InputError) as caught:
         Assignment(**values | changes)
-    assert str(caught.value) == said
+    assert str(caught.value) == message
 
 
-def test_a_training_tells_its_epochs_and_test_error_and_leaves_a_model(train: Train, tmp_path: Path) -> None:
+def test_a_training_reports_its_epochs_and_test_error_and_exports_a_model(train: Train, tmp_path: Path) -> None:
     output = tmp_path / "deep" / "model"
-    *epochs, told = train(output)
+    *epochs, summary = train(output)
     assert [line.split("loss")[0].split() for line in epochs] == [["epoch", f"{n}", "of", "3"] for n in (1, 2, 3)]
-    last, int8 = told.splitlines()
+    last, int8 = summary.splitlines()
     assert last.startswith("mine: test error ")
     assert int8.startswith("int8: test error ")
     files = [
@@ -151,26 +151,26 @@ def test_a_training_tells_its_epochs_and_test_error_and_leaves_a_model(train: Tr
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])
-def test_a_stopped_training_goes_on_to_identical_weights(
-    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path, stop: int
+def test_a_stopped_training_resumes_to_identical_weights(
+    train: Train, to_export: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path, stop: int
 ) -> None:
-    list(train(tmp_path / "whole"))
+    list(train(tmp_path / "uninterrupted"))
     stopped = train(tmp_path / "stopped")
     for _ in range(stop):
         next(stopped)
     stopped.close()  # type: ignore[attr-defined]
-    assert len(shipped) == 1
-    going_on, *epochs, _ = train(tmp_path / "stopped")
-    assert going_on == f"resuming after epoch {stop}"
+    assert len(to_export) == 1
+    resuming, *epochs, _ = train(tmp_path / "stopped")
+    assert resuming == f"resuming after epoch {stop}"
     assert len(epochs) == EPOCHS - stop
-    (whole, story), (resumed, same_story) = shipped
-    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
-    assert story == same_story
+    (uninterrupted, info), (resumed, same_info) = to_export
+    assert all(torch.equal(value, resumed[key]) for key, value in uninterrupted.items())
+    assert info == same_info
     assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_several_seeds_are_trained_and_the_first_is_exported(
-    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
+    train: Train, to_export: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
 ) -> None:
     list(train(tmp_path / "one", epochs=1))
     stopped = train(tmp_path / "three", epochs=1, seeds=3)
@@ -179,34 +179,34 @@ def test_several_seeds_are_trained_and_the_first_is_exported(
     assert [line.split(",")[0].split(":")[0] for line in lines] == ["seed 0", "seed 0", "seed 1"]
     again = list(train(tmp_path / "three", epochs=1, seeds=3))
     assert [line for line in again if "resuming" in line] == [f"seed {n}, resuming after epoch 1" for n in (0, 1)]
-    (alone, _), (first, story) = shipped
+    (alone, _), (first, info) = to_export
     assert all(torch.equal(value, first[key]) for key, value in alone.items())
-    assert list(story.seeds) == [0, 1, 2]
-    assert {score.images for score in story.seeds.values()} == {20}
-    assert f"over seeds: {seeds_text(story.seeds)}" in again[-1]
+    assert list(info.seeds) == [0, 1, 2]
+    assert {score.images for score in info.seeds.values()} == {20}
+    assert f"over seeds: {seeds_text(info.seeds)}" in again[-1]
     assert [file.name for file in (tmp_path / "three").iterdir()] == ["history.json"]
 
 
 class Killed(BaseException):
-    """What ends a process that nobody can answer."""
+    """Stands for a signal that kills the process."""
 
 
-def test_killed_at_any_moment_it_trains_nothing_twice(
+def test_a_training_killed_at_any_moment_trains_nothing_twice(
     train: Train,
-    shipped: list[tuple[dict[str, Tensor], ModelInfo]],
+    to_export: list[tuple[dict[str, Tensor], ModelInfo]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ended before and after each step that follows the first epoch, and started again."""
-    left = [0]
+    """Kill it before and after each step that follows the first epoch, and rerun it."""
+    steps_left = [0]
     trained: list[int] = []
 
     def step() -> None:
-        left[0] -= 1
-        if left[0] == 0:
+        steps_left[0] -= 1
+        if steps_left[0] == 0:
             raise Killed
 
-    def steps(owner: object, name: str) -> None:
+    def count_steps(owner: object, name: str) -> None:
         original: Callable[..., object] = getattr(owner, name)
 
         def around(*arguments: object, **options: object) -> object:
@@ -217,31 +217,31 @@ def test_killed_at_any_moment_it_trains_nothing_twice(
 
         monkeypatch.setattr(owner, name, around)
 
-    stand_in: Callable[..., ExportedModel] = vars(training)["export_model"]
+    stub: Callable[..., ExportedModel] = vars(training)["export_model"]
 
     def export(model: ThreshNet, folder: Path, *others: object) -> ExportedModel:
         (folder / "model.safetensors").write_bytes(b"half of it")
         step()
-        return stand_in(model, folder, *others)
+        return stub(model, folder, *others)
 
-    epoch = Training.step_epoch
+    step_epoch = Training.step_epoch
 
     def counted(self: Training[ThreshNet], *arguments: object) -> object:
         trained.append(self.seed)
-        return epoch(self, *arguments)  # type: ignore[arg-type]
+        return step_epoch(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(training, "export_model", export)
     monkeypatch.setattr(Training, "step_epoch", counted)
     for owner, name in ((training, "export_model"), (training, "score_model"), (Path, "write_text"), (Path, "unlink")):
-        steps(owner, name)
+        count_steps(owner, name)
     for moment in count(1):
-        output, left[0] = tmp_path / str(moment), moment
+        output, steps_left[0] = tmp_path / str(moment), moment
         trained.clear()
         with contextlib.suppress(Killed):
             list(train(output, epochs=1, seeds=2))
-        killed, left[0] = left[0] == 0, 0
+        killed, steps_left[0] = steps_left[0] == 0, 0
         if killed:
-            with contextlib.suppress(InputError):  # where all was written, it already holds the model
+            with contextlib.suppress(InputError):  # if all is written, it already contains the model
                 list(train(output, epochs=1, seeds=2))
         assert trained == [0, 1]
         assert sorted(file.name for file in output.iterdir()) == ["history.json", "model.safetensors"]
@@ -250,25 +250,25 @@ def test_killed_at_any_moment_it_trains_nothing_twice(
             break
 
 
-def test_a_history_that_was_left_behind_is_of_no_other_model(
-    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
+def test_the_history_of_a_deleted_model_is_removed(
+    train: Train, to_export: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
 ) -> None:
     (tmp_path / "history.json").write_text("of a model that was deleted")
     next(train(tmp_path))
     assert [file.name for file in tmp_path.glob("*.json") if file.name != "mine.json"] == []
 
 
-def test_a_folder_that_holds_a_model_is_left_alone(train: Train, tmp_path: Path) -> None:
+def test_a_folder_that_contains_a_model_is_not_changed(train: Train, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"mine")
-    assert refused(train(tmp_path)) == f"{tmp_path} already holds a model; choose another output folder"
+    assert error_of(train(tmp_path)) == f"{tmp_path} already holds a model; choose another output folder"
 
 
 def test_another_seed_gives_other_weights(
-    train: Train, shipped: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
+    train: Train, to_export: list[tuple[dict[str, Tensor], ModelInfo]], tmp_path: Path
 ) -> None:
     list(train(tmp_path / "one", epochs=1))
     list(train(tmp_path / "other", epochs=1, seed=1))
-    assert not torch.equal(shipped[0][0]["head_linear.weight"], shipped[1][0]["head_linear.weight"])
+    assert not torch.equal(to_export[0][0]["head_linear.weight"], to_export[1][0]["head_linear.weight"])
 
 
 @pytest.mark.parametrize(
@@ -280,42 +280,42 @@ def test_another_seed_gives_other_weights(
         ({"size": 20}, "input size"),
     ],
 )
-def test_a_checkpoint_of_other_settings_is_refused(
+def test_a_checkpoint_with_other_settings_is_rejected(
     train: Train, tmp_path: Path, changes: dict[str, int | str], word: str
 ) -> None:
     next(train(tmp_path / "model"))
-    said = refused(train(tmp_path / "model", **changes))
+    error = error_of(train(tmp_path / "model", **changes))
     file = tmp_path / "model" / "checkpoint-0.pt"
-    assert said == f"{file}: belongs to a training with another {word}; delete it to start over"
+    assert error == f"{file}: belongs to a training with another {word}; delete it to start over"
 
 
-def test_a_checkpoint_of_another_network_is_refused(train: Train, network: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_network_is_rejected(train: Train, network: Path, tmp_path: Path) -> None:
     next(train(tmp_path / "model"))
     network.write_text(json.dumps(replace(TREE_NETWORK, head_dropout=0.5).to_json()))
-    assert "belongs to a training with another network" in refused(train(tmp_path / "model"))
+    assert "belongs to a training with another network" in error_of(train(tmp_path / "model"))
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_a_damaged_checkpoint_is_named(train: Train, tmp_path: Path, content: bytes | None) -> None:
+def test_a_damaged_checkpoint_is_reported(train: Train, tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "model" / "checkpoint-0.pt"
     next(train(tmp_path / "model"))
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2] if content is None else content)
-    said = refused(train(tmp_path / "model"))
-    assert said.startswith(f"{file}: damaged (")
-    assert said.endswith("delete it to start over")
+    intact = file.read_bytes()
+    file.write_bytes(intact[: len(intact) // 2] if content is None else content)
+    error = error_of(train(tmp_path / "model"))
+    assert error.startswith(f"{file}: damaged (")
+    assert error.endswith("delete it to start over")
 
 
-def test_a_network_of_other_classes_and_an_input_too_small_are_refused(
+def test_a_network_with_other_classes_and_an_input_that_is_too_small_are_rejected(
     train: Train, network: Path, tmp_path: Path
 ) -> None:
     network.write_text(json.dumps(replace(TREE_NETWORK, classes=10).to_json()))
-    assert "has 10 classes" in refused(train(tmp_path / "model"))
+    assert "has 10 classes" in error_of(train(tmp_path / "model"))
     block = replace(TREE_NETWORK.blocks[0], pool=True)
     network.write_text(json.dumps(replace(TREE_NETWORK, blocks=(block,) * 4).to_json()))
-    assert "input size 16 is too small" in refused(train(tmp_path / "model"))
+    assert "input size 16 is too small" in error_of(train(tmp_path / "model"))
     assert not (tmp_path / "model").exists()
 
 
-def test_an_output_that_cannot_be_made_is_named(train: Train, network: Path) -> None:
-    assert f"{network / 'model'}: cannot be written" in refused(train(network / "model"))
+def test_an_output_that_cannot_be_written_is_reported(train: Train, network: Path) -> None:
+    assert f"{network / 'model'}: cannot be written" in error_of(train(network / "model"))

@@ -1,4 +1,4 @@
-"""The front of a study, on fronts small enough to be worked out by hand, and against Optuna's own."""
+"""The front of a study, compared with fronts worked out by hand and with Optuna's."""
 
 import json
 from collections.abc import Sequence
@@ -34,13 +34,13 @@ class Row:
 
     latency_ms: float
     error: float
-    # Over a limit.
-    over: bool = False
+    # Violates a constraint.
+    infeasible: bool = False
     named: str | None = None
 
 
 def study_of(rows: Sequence[Row]) -> LoadedStudy:
-    """A study of these networks, told to Optuna as the search tells it; trial i is row i."""
+    """Make a study of these networks, stored as the search stores them; trial i is row i."""
     study = optuna.create_study(directions=["minimize", "minimize"])
     for row in rows:
         trial = study.ask()
@@ -54,13 +54,13 @@ def study_of(rows: Sequence[Row]) -> LoadedStudy:
             trial.set_user_attr(key, value)
         if row.named:
             trial.set_user_attr(records.NAMED, row.named)
-        trial.set_constraint("params", 1.0 if row.over else -1.0)
+        trial.set_constraint("params", 1.0 if row.infeasible else -1.0)
         study.tell(trial, (row.error, row.latency_ms))
     return loaded(study)
 
 
 def reading_of(latency_ms: float) -> dict[str, object]:
-    """A reading as a trial holds it."""
+    """Make a reading in the format stored with a trial."""
     return steady_latency(latency_ms).to_json()
 
 
@@ -69,12 +69,12 @@ def loaded(study: optuna.Study) -> LoadedStudy:
     return LoadedStudy(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
 
 
-def numbers(found: Sequence[Record]) -> list[int]:
-    return [record.number for record in found]
+def numbers(several: Sequence[Record]) -> list[int]:
+    return [record.number for record in several]
 
 
 def placed(front: Front, name: str) -> tuple[bool, list[int], str]:
-    """Where a named network stands: on the front, dominated by, in words."""
+    """Return whether a named network is on the front, the trials that dominate it, and its verdict."""
     (point,) = [point for point in front.named if point.record.named == name]
     return point.on_front, numbers(point.dominated_by), verdict(point)
 
@@ -82,7 +82,7 @@ def placed(front: Front, name: str) -> tuple[bool, list[int], str]:
 # Fronts worked out by hand
 
 
-def test_a_staircase_is_its_own_front_quickest_first() -> None:
+def test_a_staircase_is_its_own_front_fastest_first() -> None:
     rows = [Row(3, 10), Row(1, 30), Row(2, 20), Row(3, 11), Row(2.5, 20), Row(9, 9)]
     front = front_of(study_of(rows))
     assert numbers(front.front) == [1, 2, 0, 5]
@@ -90,17 +90,17 @@ def test_a_staircase_is_its_own_front_quickest_first() -> None:
 
 
 def test_the_hypervolume_is_the_area_below_the_fixed_reference_point() -> None:
-    front = front_of(study_of([Row(1, 20), Row(2, 10), Row(10, 100, over=True)]))
+    front = front_of(study_of([Row(1, 20), Row(2, 10), Row(10, 100, infeasible=True)]))
     assert front.reference == pytest.approx((11, 90.0))  # ten classes
     assert front.hypervolume == pytest.approx((2 - 1) * (90 - 20) + (11 - 2) * (90 - 10))
     assert front.share_percent == pytest.approx(100 * front.hypervolume / (11 * 90))
 
 
-def test_networks_over_a_limit_add_no_volume() -> None:
-    assert front_of(study_of([Row(1, 20, over=True), Row(2, 10, over=True)])).hypervolume == 0
+def test_infeasible_networks_add_no_volume() -> None:
+    assert front_of(study_of([Row(1, 20, infeasible=True), Row(2, 10, infeasible=True)])).hypervolume == 0
 
 
-def test_a_latency_limit_is_the_edge_on_the_objectives_backend_alone() -> None:
+def test_a_latency_limit_sets_the_reference_point_on_the_objectives_backend_only() -> None:
     study = remeasured(sample_loaded(), "cpu", "torch")
     first, second = fronts_of(study)
     named = [record.latency_ms for record in second.trained if record.named]
@@ -110,16 +110,16 @@ def test_a_latency_limit_is_the_edge_on_the_objectives_backend_alone() -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.builds(Row, st.integers(1, 9), st.integers(1, 99), st.booleans()), min_size=5, max_size=12))
-def test_the_course_ends_at_the_fronts_volume_and_its_reference_stays(rows: list[Row]) -> None:
-    made, before = study_of(rows), study_of(rows[:5])
-    assert reference_of(made) == reference_of(before) == front_of(made).reference
-    assert curve(ended(made), reference_of(made))[-1].hypervolume == pytest.approx(front_of(made).hypervolume)
+def test_the_volume_curve_ends_at_the_volume_of_the_front_and_its_reference_point_is_fixed(rows: list[Row]) -> None:
+    study, earlier = study_of(rows), study_of(rows[:5])
+    assert reference_of(study) == reference_of(earlier) == front_of(study).reference
+    assert curve(ended(study), reference_of(study))[-1].hypervolume == pytest.approx(front_of(study).hypervolume)
 
 
 def test_trials_are_taken_in_the_order_in_which_they_ended() -> None:
     study = optuna.create_study(directions=["minimize", "minimize"])
-    slow, quick, _ = study.ask(), study.ask(), study.ask()
-    for trial in (quick, slow):
+    slow, fast, _ = study.ask(), study.ask(), study.ask()
+    for trial in (fast, slow):
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
     assert numbers(ended(loaded(study))) == [1, 0]
     assert numbers(loaded(study).records) == [0, 1, 2]
@@ -129,19 +129,19 @@ def test_a_full_training_is_every_epoch_in_whole_batches() -> None:
     assert full_training(sample_loaded()) == 8 * 7 * 128  # of 1000 images
 
 
-def test_studies_of_one_kind_are_comparable() -> None:
+def test_studies_with_the_same_settings_are_comparable() -> None:
     sample = sample_loaded()
     assert incomparable([sample, sample_loaded(seed=1)]) == ""
     other = replace(sample_loaded(limits=Limits()), images={"train": 7})
     assert incomparable([sample, other]) == "not comparable with sample: they differ in images, limits"
 
 
-def test_stopped_networks_are_told_of_but_are_not_on_the_front() -> None:
-    found = with_stopped(sample_loaded(), stopped=4)
-    assert [record.state for record in found.records[-5:]] == ["stopped"] * 4 + ["finished"]
-    assert len(front_of(found).trained) == 15
-    assert progress_of(found).stopped == {2: 3}
-    assert progress_of(found).sentences[-1] == "Stopped early: 3 networks after 2 epochs."
+def test_stopped_networks_are_reported_but_are_not_on_the_front() -> None:
+    study = with_stopped(sample_loaded(), stopped=4)
+    assert [record.state for record in study.records[-5:]] == ["stopped"] * 4 + ["finished"]
+    assert len(front_of(study).trained) == 15
+    assert progress_of(study).stopped == {2: 3}
+    assert progress_of(study).sentences[-1] == "Stopped early: 3 networks after 2 epochs."
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_stopped_networks_are_told_of_but_are_not_on_the_front() -> None:
         ([(1, 30), (2, 12), (5, 10)], 1),  # far below the line between the ends
         ([(1, 30), (4.5, 29), (5, 10)], 0),  # above that line: an end is the knee
         ([(1, 30), (1.2, 20), (2, 12), (5, 10)], 2),
-        ([(1, 30), (2, 12)], 0),  # of two, the quicker one
+        ([(1, 30), (2, 12)], 0),  # of two, the faster one
         ([(7, 7)], 0),
     ],
 )
@@ -158,12 +158,12 @@ def test_the_knee_is_farthest_below_the_line_between_the_ends(points: list[tuple
     assert front_of(study_of([Row(x, y) for x, y in points])).knee.number == knee
 
 
-def test_the_best_that_dominate_a_named_network_are_named() -> None:
+def test_the_nondominated_networks_that_dominate_a_named_one_are_listed() -> None:
     rows = [Row(4, 40, named="threshnet79"), Row(3, 30), Row(2, 35), Row(3.5, 39), Row(1, 50), Row(4, 40)]
     assert placed(front_of(study_of(rows)), "threshnet79") == (False, [2, 1], "dominated by trial 2, trial 1")
 
 
-def test_what_dominates_a_named_network_need_not_be_on_the_front() -> None:
+def test_a_network_that_dominates_a_named_one_need_not_be_on_the_front() -> None:
     rows = [Row(1, 10, named="threshnet28"), Row(3, 30, named="threshnet79"), Row(2, 20)]
     front = front_of(study_of(rows))
     assert numbers(front.front) == [0]
@@ -171,7 +171,7 @@ def test_what_dominates_a_named_network_need_not_be_on_the_front() -> None:
     assert placed(front, "threshnet79") == (False, [2], "dominated by trial 2")
 
 
-def test_a_named_network_off_the_front_may_be_dominated_by_named_ones_alone() -> None:
+def test_a_named_network_off_the_front_may_be_dominated_only_by_named_ones() -> None:
     front = front_of(study_of([Row(1, 10, named="threshnet28"), Row(3, 30, named="threshnet79"), Row(0.5, 90)]))
     assert placed(front, "threshnet79") == (False, [], "not on the front; no discovered network dominates it")
 
@@ -182,23 +182,25 @@ def test_equal_points_do_not_dominate_each_other() -> None:
     assert placed(front, "threshnet28")[:2] == (True, [])
 
 
-def test_networks_over_a_limit_neither_stand_on_the_front_nor_dominate() -> None:
-    rows = [Row(1, 1, over=True), Row(2, 20), Row(3, 30, named="threshnet79"), Row(1.5, 5, True, "threshnet28")]
+def test_infeasible_networks_are_not_on_the_front_and_dominate_none() -> None:
+    rows = [Row(1, 1, infeasible=True), Row(2, 20), Row(3, 30, named="threshnet79"), Row(1.5, 5, True, "threshnet28")]
     front = front_of(study_of(rows))
     assert numbers(front.front) == [1]
     assert numbers(front.trained) == [0, 1, 2, 3]
     assert placed(front, "threshnet79")[1] == [1]
-    over = "not on the front (violates a constraint); no discovered network dominates it"
-    assert placed(front, "threshnet28") == (False, [], over)
+    words = "not on the front (violates a constraint); no discovered network dominates it"
+    assert placed(front, "threshnet28") == (False, [], words)
 
 
-def test_where_no_network_keeps_the_limits_all_of_them_make_the_front() -> None:
-    front = front_of(study_of([Row(1, 20, over=True), Row(2, 10, over=True), Row(3, 30, True, "threshnet28")]))
+def test_if_no_network_is_feasible_the_front_is_computed_from_all() -> None:
+    front = front_of(
+        study_of([Row(1, 20, infeasible=True), Row(2, 10, infeasible=True), Row(3, 30, True, "threshnet28")])
+    )
     assert numbers(front.front) == [0, 1]
     assert placed(front, "threshnet28")[1] == []
 
 
-def test_only_trained_networks_are_looked_at() -> None:
+def test_only_trained_networks_count() -> None:
     made = study_of([Row(5, 50), Row(4, 60)])
     study = made.study
     attrs = made.study.trials[0].user_attrs
@@ -237,7 +239,7 @@ def test_the_front_is_that_of_optuna(rows: list[Row]) -> None:
     if best:
         assert set(numbers(front.front)) == best
     else:
-        assert all(row.over for row in rows)
+        assert all(row.infeasible for row in rows)
     assert front.knee in front.front
 
 
@@ -247,17 +249,17 @@ def test_dominating_is_no_worse_and_somewhere_better(rows: list[Row], named: set
     rows = [replace(row, named="threshnet28") if number in named else row for number, row in enumerate(rows)]
     for point in front_of(study_of(rows)).named:
         x, y = point.record.point
-        beaten_by = {
+        dominating = {
             number
             for number, row in enumerate(rows)
-            if not row.over
+            if not row.infeasible
             and not row.named
             and row.latency_ms <= x
             and row.error <= y
             and (row.latency_ms, row.error) != (x, y)
         }
-        assert bool(point.dominated_by) == bool(beaten_by)
-        assert set(numbers(point.dominated_by)) <= beaten_by
+        assert bool(point.dominated_by) == bool(dominating)
+        assert set(numbers(point.dominated_by)) <= dominating
 
 
 # As JSON
@@ -265,8 +267,8 @@ def test_dominating_is_no_worse_and_somewhere_better(rows: list[Row], named: set
 
 def test_json_has_every_field() -> None:
     front = sample_front()
-    told = json.loads(json.dumps(front_json(front), allow_nan=False))
-    assert set(told) == {
+    document = json.loads(json.dumps(front_json(front), allow_nan=False))
+    assert set(document) == {
         "study",
         "about",
         "caveat",
@@ -280,10 +282,14 @@ def test_json_has_every_field() -> None:
         "front",
         "named",
     }
-    assert (told["study"], told["caveat"], told["trained"]) == (front.study, front.caveat, len(front.trained))
-    assert (told["knee"], told["backend"]) == (front.knee.number, "cpu onnxruntime")
-    assert [entry["trial"] for entry in told["front"]] == numbers(front.front)
-    for entry, record in zip(told["front"], front.front, strict=True):
+    assert (document["study"], document["caveat"], document["trained"]) == (
+        front.study,
+        front.caveat,
+        len(front.trained),
+    )
+    assert (document["knee"], document["backend"]) == (front.knee.number, "cpu onnxruntime")
+    assert [entry["trial"] for entry in document["front"]] == numbers(front.front)
+    for entry, record in zip(document["front"], front.front, strict=True):
         assert entry["name"] == title(record)
         assert (entry["latency_ms"], entry["error_percent"]) == record.point
         low, high = entry["latency_interval_ms"]
@@ -292,21 +298,21 @@ def test_json_has_every_field() -> None:
         assert (entry["params"], entry["macs"]) == (record.costs["params"], record.costs["macs"])
         assert (entry["fingerprint"], entry["schedule"]) == (record.fingerprint, record.schedule)
         assert NetworkSpec.from_json(entry["spec"]) == record.network
-    for entry, point in zip(told["named"], front.named, strict=True):
+    for entry, point in zip(document["named"], front.named, strict=True):
         assert entry["name"] in ("ThreshNet28", "ThreshNet79")
         assert entry["on_front"] == point.on_front
         assert entry["feasible"] == (point.record.state == "finished")
         assert entry["dominated_by"] == numbers(point.dominated_by)
 
 
-def test_no_test_field_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_test_error_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [Row(1, 30), Row(2, 12), Row(5, 10), Row(3, 30, named="threshnet28")]
     made = study_of(rows)
-    scored = optuna.create_study(directions=["minimize", "minimize"])
+    with_test_errors = optuna.create_study(directions=["minimize", "minimize"])
     for number, trial in enumerate(made.study.trials):
         for key in ("test_error", "test_error_percent", "test"):
             trial.user_attrs[key] = 100.0 - number
-        scored.add_trial(trial)
+        with_test_errors.add_trial(trial)
     monkeypatch.setattr("search.data.load_test", None)
-    assert front_json(front_of(loaded(scored))) == front_json(front_of(made))
+    assert front_json(front_of(loaded(with_test_errors))) == front_json(front_of(made))
     assert not any("test" in field.name for field in (*fields(Record), *fields(Front)))

@@ -27,6 +27,7 @@ from studies.report.page.data import MAX_STEPS, corners, page_data
 from studies.report.page.details import details
 from studies.report.page.file import report_html, write_report
 from studies.report.page.importances import MAX_PARAMETERS, MIN_NETWORKS, importances
+from studies.spec import stored_spec
 from studies.storage import export_command, place_options
 from studies.study import LoadedStudy, ended, progress_of, reference_of
 from threshnet import NAMED
@@ -38,7 +39,9 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> {{scri
 
 def hostile(loaded: LoadedStudy) -> LoadedStudy:
     """Put markup and scripts into every text that comes from a user or an error message."""
-    spec = replace(loaded.spec, name=HOSTILE, about=HOSTILE, caveat=HOSTILE)
+    document = loaded.spec.to_json() | {"name": HOSTILE, "about": HOSTILE}  # a stored study may have any name
+    document["data"] |= {"caveat": HOSTILE}
+    spec = stored_spec(document, len(loaded.classes))
     records = [replace(record, reason=HOSTILE, weights="kept") for record in loaded.records]
     return replace(loaded, spec=spec, records=records)
 

@@ -1,4 +1,4 @@
-"""What a study leaves behind: tables, pictures and a results folder."""
+"""The reports of a study: tables, pictures and a results folder."""
 
 import csv
 import getpass
@@ -31,7 +31,7 @@ FILES = ["README.md", "environment.json", "front.json", "trials.csv"]
 
 @pytest.fixture(scope="module")
 def study() -> LoadedStudy:
-    """The sample study as launched, with images from a folder and a trial of each other state."""
+    """The sample study, launched on a folder of images, with trials of further states."""
     loaded = sample_loaded(discovered=40, named=tuple(NAMED))
     first = loaded.records[0]
     number = len(loaded.records)
@@ -87,13 +87,13 @@ def test_every_trial_is_in_the_table(results: Path, study: LoadedStudy) -> None:
     assert rows[-2]["duplicate_of"] == "3"
 
 
-def test_the_front_is_written_as_the_command_prints_it(results: Path, study: LoadedStudy) -> None:
+def test_the_front_is_written_as_the_pareto_command_prints_it(results: Path, study: LoadedStudy) -> None:
     stored = json.loads((results / "front.json").read_text())
     assert stored == report.results_json(fronts_of(study), progress_of(study))
     assert stored == study_json(fronts_of(study)) | progress_of(study).to_json()
 
 
-def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machine(
+def test_the_environment_has_versions_and_settings_but_nothing_that_identifies_the_machine(
     results: Path, study: LoadedStudy
 ) -> None:
     text = (results / "environment.json").read_text()
@@ -110,10 +110,10 @@ def test_conditions_hold_versions_and_settings_but_nothing_that_names_the_machin
     for host in (socket.gethostname(), platform.node()):
         assert not re.search(rf"\b{re.escape(host)}\b", text)
     assert f'"{getpass.getuser()}"' not in text
-    assert study.spec.data.path is not None  # it was there to be left out
+    assert study.spec.data.path is not None  # it exists, and was left out
 
 
-def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, study: LoadedStudy) -> None:
+def test_the_page_describes_the_search_and_its_conditions(results: Path, study: LoadedStudy) -> None:
     page = (results / "README.md").read_text()
     front = front_of(study)
     assert len(page.splitlines()) <= 60
@@ -142,7 +142,7 @@ def test_the_page_says_what_was_done_and_under_which_conditions(results: Path, s
     assert str(Path.home()) not in page
 
 
-def test_a_long_front_is_cut_and_still_fits(study: LoadedStudy) -> None:
+def test_a_long_front_is_shortened_to_fit(study: LoadedStudy) -> None:
     first = front_of(study).front[0]
     line = [replace(first, number=n, latency_ms=1 + n, error=90.0 - n) for n in range(60)]
     named = [replace(first, number=60 + n, named=name, latency_ms=100.0, error=99.0) for n, name in enumerate(NAMED)]
@@ -152,7 +152,7 @@ def test_a_long_front_is_cut_and_still_fits(study: LoadedStudy) -> None:
     assert len(page.splitlines()) <= 60
 
 
-def test_other_backends_have_their_fronts_columns_and_moves(
+def test_other_backends_have_their_own_fronts_columns_and_changes(
     study: LoadedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = []
@@ -167,9 +167,9 @@ def test_other_backends_have_their_fronts_columns_and_moves(
     page = (tmp_path / "README.md").read_text()
     assert len(page.splitlines()) <= 60
     for front in fronts[1:4]:
-        where = f"- On {front.backend} (Imaginary Arm @ 1.5 GHz, {front.backend.split()[1]} 1.22.0): "
+        backend = f"- On {front.backend} (Imaginary Arm @ 1.5 GHz, {front.backend.split()[1]} 1.22.0): "
         shares = f"{len(front.front)} of {len(front.trained)} networks on the front, knee {title(front.knee)}; "
-        assert f"{where}{shares}{change_text(moves(fronts[0], front))}." in page
+        assert f"{backend}{shares}{change_text(moves(fronts[0], front))}." in page
     assert "- Further backends, 1 of them: front.json." in page
     assert pd.read_csv(tmp_path / "trials.csv")["cpu ncnn: ms"].notna().sum() == 41
     stored = json.loads((tmp_path / "front.json").read_text())
@@ -190,7 +190,7 @@ def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: LoadedSt
     assert ", 4 stopped" in page
 
 
-def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
+def test_without_a_browser_everything_else_is_written_and_the_missing_pictures_are_reported(
     study: LoadedStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(front: object, file: Path) -> None:
@@ -206,7 +206,7 @@ def test_without_a_browser_everything_else_is_written_and_one_line_says_so(
     assert sorted(file.name for file in tmp_path.iterdir()) == FILES
 
 
-def test_the_table_alone_is_the_table_of_the_folder(study: LoadedStudy, results: Path, tmp_path: Path) -> None:
+def test_the_csv_file_equals_the_table_in_the_results_folder(study: LoadedStudy, results: Path, tmp_path: Path) -> None:
     file = tmp_path / "new" / "all.csv"
     assert list(report.write(study, fronts_of(study), progress_of(study), csv=file)) == [f"wrote {file}"]
     assert file.read_text() == (results / "trials.csv").read_text()
@@ -214,7 +214,7 @@ def test_the_table_alone_is_the_table_of_the_folder(study: LoadedStudy, results:
 
 
 @pytest.mark.parametrize("kind", ["html", "csv", "png", "folder"])
-def test_a_place_that_cannot_be_written_is_named(kind: str, study: LoadedStudy, tmp_path: Path) -> None:
+def test_an_output_that_cannot_be_written_is_reported(kind: str, study: LoadedStudy, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
     target: dict[str, Any] = {kind: blocker / "inside"}
@@ -223,6 +223,6 @@ def test_a_place_that_cannot_be_written_is_named(kind: str, study: LoadedStudy, 
     assert "\n" not in str(caught.value)
 
 
-def test_the_environment_is_that_of_this_process() -> None:
+def test_the_environment_describes_this_process() -> None:
     assert environment()["python"] == platform.python_version()
     assert environment()["versions"]["threshnet-nas"] == __version__
