@@ -32,6 +32,7 @@ CLEAN = (
     "tests/search_tests/samplers",
     "tests/search_tests/training",
     "tests/space_tests",
+    "tests/studies_tests",
     "tests/test_project.py",
     "tests/threshnet_tests",
     "threshnet",

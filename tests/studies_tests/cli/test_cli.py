@@ -130,7 +130,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("launch digits --caveat Mine", ["--caveat goes with --data"]),
     ("launch digits --data gone", ["data path gone", "train/CLASS/*"]),
     ("launch digits --data empty", ["data path empty", "no folder train/"]),
-    ("launch digits --storage nonsense", ["storage 'nonsense'", "sqlite:///threshnet.db", "journal:PATH"]),
+    ("launch digits --storage nonsense", ["storage = 'nonsense'", "sqlite:///threshnet.db", "journal:PATH"]),
     ("launch digits --storage sqlite:///gone/x.db", ["storage 'sqlite:///gone/x.db'", "no folder gone"]),
     ("launch digits --storage sqlite:///empty", ["storage 'sqlite:///empty' cannot be used"]),
     ("launch digits --storage journal:empty", ["storage 'journal:empty' cannot be used"]),
