@@ -39,7 +39,7 @@ def sample_loaded(
         spec = random_network(rng)
         error = 20 + 60 * (count(spec, INPUT_SIZE).macs / 1e6) ** -0.5 + rng.uniform(0, 4)
         _add(study, spec, None, limits, float(error), float(rng.uniform(0.4, 0.6)))
-    study_spec = StudySpec(name="sample", trials=discovered + len(named), about="A sample study", caveat=CAVEAT)
+    study_spec = StudySpec(name="sample", trials=max(discovered + len(named), 1), about="A sample study", caveat=CAVEAT)
     return LoadedStudy(
         study=study,
         spec=replace(study_spec, limits=limits),

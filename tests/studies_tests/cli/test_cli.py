@@ -139,7 +139,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("launch gpu.toml", ["training.device = 'cuda:99'", "torch sees ", "CUDA device(s) here"]),
     ("launch precision.toml", ["precision 'fp16'", "'cpu' measures fp32 only"]),
     ("launch layout.toml", ["channels_last", "torch, not with 'onnxruntime'"]),
-    ("launch damaged.toml --data damaged --storage journal:x.log", ["damaged/train/dark/000.png", "whole image"]),
+    ("launch damaged.toml --data damaged --storage journal:x.log", ["damaged/train/dark/000.png", "intact image"]),
     ("studies", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
     ("studies copy small journal:gone.log journal:x.log", ["no file gone.log"]),
     ("pareto small", ["storage 'sqlite:///threshnet.db'", "no file threshnet.db"]),
@@ -191,7 +191,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("train threshnet28 --data digits --recipe slow -o model", ["'slow'", "published, fast"]),
     ("train threshnet28 --data digits --epochs 0 -o model", ["--epochs", "0", "x>=1"]),
     ("train threshnet79 --data digits --input 8 -o model", ["input size 8 is too small"]),
-    ("train tree.json --data damaged -o model --input 16", ["damaged/train/dark/000.png", "whole image"]),
+    ("train tree.json --data damaged -o model --input 16", ["damaged/train/dark/000.png", "intact image"]),
     ("train tree.json --data damaged", ["Missing option", "-o"]),
 ]
 
@@ -507,7 +507,7 @@ def test_a_network_is_exported_and_reported_as_untrained(run: Run) -> None:
     names = ["config.json", "model.safetensors", "model.py", "model.onnx", "predict.py", "model.pt2", "model_int8.onnx"]
     *paths, summary, folder = output.out.splitlines()
     assert paths == [f"new/[b]model/{name}" for name in (*names, "README.md")]
-    assert summary.startswith("tree: untrained, random weights; every fp32 file agrees within ")
+    assert summary.startswith("tree: untrained, random weights; all fp32 files consistent within ")
     assert folder == "files in new/[b]model"
     assert all(Path(path).is_file() for path in paths)
 

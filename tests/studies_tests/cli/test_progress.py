@@ -66,4 +66,4 @@ def test_the_summary_counts_networks_by_state() -> None:
 def test_the_summary_without_trained_networks_has_no_progress_and_no_next_command() -> None:
     loaded = sample_loaded(0, named=())
     text = closing(StudyAnalysis(loaded), Outcome(0, "interrupted"))
-    assert text.splitlines()[1:] == ["sample: 0 networks trained: stopped; rerun the command to resume."]
+    assert text.splitlines()[1:] == ["sample: 0 networks trained, of 1: stopped; rerun the command to resume."]
