@@ -8,10 +8,10 @@ from search_tests.trees import write_tree
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_far_lease(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Lock a file of this run on the far side, which is this machine, not the one that users wait for."""
+def own_remote_lease(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Use a remote lock file of this run, not the one that users on this machine wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.latency.devices.ssh.REMOTE_LEASE", str(tmp_path_factory.mktemp("far") / "lock"))
+        patch.setattr("search.latency.devices.ssh.REMOTE_LEASE", str(tmp_path_factory.mktemp("remote") / "lock"))
         yield
 
 

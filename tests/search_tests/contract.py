@@ -1,4 +1,4 @@
-"""What every device and runtime must do: checks to be called with a device, whichever it is."""
+"""The contract of every device and runtime: checks that are called with a device."""
 
 import json
 import os
@@ -30,7 +30,7 @@ TRIES = 3  # a machine that runs tests is noisy
 
 @dataclass(frozen=True)
 class Unasked:
-    """A device that must refuse before it is asked for anything."""
+    """A device that must not be used before a request is rejected."""
 
     device: Device
 
@@ -58,7 +58,7 @@ def gives_readings(device: Device, runtime: str) -> None:
 
 
 def takes_the_reference_again(device: Device, runtime: str) -> None:
-    """A batch is measured as a whole, under conditions of its own, and its reference again where that is asked."""
+    """A batch is measured as a whole, under its own conditions, and its reference again with `recalibrate`."""
     protocol = replace(QUICK, batch=3)
     single = measure_on(device, NETWORK, SIZE, runtime, QUICK)
     first = measure_on(device, NETWORK, SIZE, runtime, protocol)
@@ -84,7 +84,7 @@ def runs_elsewhere_and_warns_of_crowds(device: Device, runtime: str) -> None:
 
 
 def refuses_before_it_runs(device: Device, runtime: str) -> None:
-    """What cannot be measured is told before anything is started."""
+    """Invalid requests are errors before any process is started."""
     unasked = Unasked(device)
 
     def refused(expected: str, measure: Callable[[], Latency]) -> None:

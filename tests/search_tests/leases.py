@@ -23,7 +23,7 @@ def other(program: str, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def said(process: "subprocess.Popen[str]") -> str:
+def next_line(process: "subprocess.Popen[str]") -> str:
     """The next line of a process, without its end; '' where it has ended."""
     assert process.stdout
     return process.stdout.readline().strip()
@@ -44,7 +44,7 @@ def holding(how: str, *names: str) -> Iterator["subprocess.Popen[str]"]:
     """Another process that holds leases until its standard input ends; `how` is "exclusive" or "shared"."""
     program = f"with lease.{how}(*sys.argv[1:]):\n    print('held', flush=True)\n    sys.stdin.read()"
     with running(program, *names) as process:
-        assert said(process) == "held"
+        assert next_line(process) == "held"
         yield process
 
 
@@ -56,5 +56,5 @@ def busy(names: Sequence[str]) -> list[str]:
         "        with lease.exclusive(name, wait_s=0.05): pass\n"
         "    except lease.MeasurementError: print(name)\n"
     )
-    told, _ = other(program, *names).communicate(timeout=60)
-    return told.split()
+    output, _ = other(program, *names).communicate(timeout=60)
+    return output.split()

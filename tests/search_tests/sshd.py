@@ -1,4 +1,4 @@
-"""A far side on this machine: a home and commands of its own, reached through a real sshd or a stand-in for ssh."""
+"""A remote host on this machine, with its own home and commands, reached through a real sshd or a stub of ssh."""
 
 import contextlib
 import getpass
@@ -19,7 +19,7 @@ import pytest
 SSHD = shutil.which("sshd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
 LOGIN = """\
 #!/bin/sh
-# What sshd runs in place of the login shell: the far side has a home and a PATH of its own.
+# The command that sshd runs in place of the login shell: the remote host has its own home and PATH.
 export HOME={home} PATH={bin}:/usr/bin:/bin
 cd "$HOME" || exit 9
 printf '%s\\n' "$SSH_ORIGINAL_COMMAND" >> {log}
@@ -30,7 +30,7 @@ exec {shell} -c "$SSH_ORIGINAL_COMMAND"
 
 @dataclass(frozen=True)
 class Far:
-    """The far side: its home, the folder of its commands, and what it was asked to run."""
+    """The remote host: its home, the folder of its commands, and the log of commands that it ran."""
 
     root: Path
 
@@ -40,7 +40,7 @@ class Far:
 
     @property
     def cache(self) -> Path:
-        """Where files are kept by default."""
+        """The default folder of files."""
         return self.home / ".cache/threshnet"
 
     @property
@@ -54,11 +54,11 @@ class Far:
 
     @property
     def chatter(self) -> Path:
-        """What a careless profile prints at each login, once this file exists."""
+        """The output of a careless profile at each login, once this file exists."""
         return self.root / "chatter"
 
     def commands(self) -> list[str]:
-        """What it was asked to run."""
+        """The commands that it ran."""
         log = self.root / "commands"
         return log.read_text().splitlines() if log.exists() else []
 
@@ -66,7 +66,7 @@ class Far:
         return sorted(self.cache.glob("*.onnx"))
 
     def command(self, name: str, text: str) -> Path:
-        """Make a program that the far side finds by its name."""
+        """Make a program that the remote host finds by its name."""
         file = self.root / "bin" / name
         file.write_text(text)
         file.chmod(0o755)
@@ -81,8 +81,8 @@ class Far:
         return self.command(name, f'#!/bin/sh\nexec {shlex.join([sys.executable, *script])} "$@"\n')
 
 
-def far_side(root: Path) -> Far:
-    """A far side below a folder."""
+def remote_host(root: Path) -> Far:
+    """A remote host below a folder."""
     far = Far(root)
     far.home.mkdir(parents=True)
     (root / "bin").mkdir()

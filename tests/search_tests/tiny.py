@@ -60,7 +60,7 @@ def params_of(spec: NetworkSpec) -> int:
 
 
 def dark_and_bright(n: int, seed: int = 0, size: int = SIZE) -> Split:
-    """Noise images (n, 3, size, size) of two classes, told apart by their brightness."""
+    """Noise images (n, 3, size, size) of two classes that differ in brightness."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(n) % 2
     images = torch.randint(0, 128, (n, 3, size, size), generator=generator) + 127 * labels[:, None, None, None]

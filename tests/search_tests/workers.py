@@ -12,7 +12,7 @@ PRELOADED = ["optuna", "search.run", "torch"]  # what takes seconds to import
 def work_together(
     target: Callable[..., None], several: int, arguments: Callable[[int, Barrier], tuple[object, ...]]
 ) -> None:
-    """Run `target` in so many new processes to their end, all with status 0.
+    """Run `target` in `several` new processes, which must all end with status 0.
 
     `arguments` are given the process's number and a barrier at which they may wait for each other.
     """

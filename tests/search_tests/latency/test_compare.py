@@ -23,7 +23,7 @@ from threshnet.errors import InputError
         (0.90, 1.10, "UNDECIDED"),
     ],
 )
-def test_the_verdict_is_told_by_the_interval(low: float, high: float, verdict: Verdict) -> None:
+def test_the_verdict_follows_from_the_interval(low: float, high: float, verdict: Verdict) -> None:
     assert Pair(0, 1, (low + high) / 2, low, high).verdict == verdict
 
 

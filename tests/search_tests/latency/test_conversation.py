@@ -31,10 +31,10 @@ def refused(program: str, timeout_s: float = 30.0, *, remote: bool = False) -> M
     """With what a program fails its first question."""
     with talking(program, remote=remote) as talk, pytest.raises(MeasurementError) as caught:
         talk.ask("measure", {"a": 1}, timeout_s)
-    said = str(caught.value)
-    assert said.startswith("the probe")
-    assert said.isprintable()
-    assert len(said) < 3 * MAX_SHOWN
+    message = str(caught.value)
+    assert message.startswith("the probe")
+    assert message.isprintable()
+    assert len(message) < 3 * MAX_SHOWN
     return caught.value
 
 
@@ -73,9 +73,9 @@ def test_questions_are_answered_in_their_order() -> None:
     ],
 )
 def test_a_failed_probe_gives_its_reason_in_one_line(program: str, reason: str) -> None:
-    said = refused(f"import os, signal\n{ANSWER}{program}")
-    assert re.search(f"^the probe{reason}", str(said))
-    assert not isinstance(said, ConnectionLost)
+    message = refused(f"import os, signal\n{ANSWER}{program}")
+    assert re.search(f"^the probe{reason}", str(message))
+    assert not isinstance(message, ConnectionLost)
 
 
 @pytest.mark.parametrize(
@@ -105,31 +105,31 @@ def test_a_line_longer_than_any_answer_is_read_in_pieces(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("remote", [False, True])
 def test_an_exit_status_of_ssh_means_a_lost_connection(remote: bool) -> None:
-    said = refused("import sys\nprint('closed by 10.0.0.9', file=sys.stderr)\nsys.exit(255)", remote=remote)
-    assert isinstance(said, ConnectionLost) is remote
-    assert "closed by 10.0.0.9" in str(said)
+    message = refused("import sys\nprint('closed by 10.0.0.9', file=sys.stderr)\nsys.exit(255)", remote=remote)
+    assert isinstance(message, ConnectionLost) is remote
+    assert "closed by 10.0.0.9" in str(message)
     assert not isinstance(refused("import sys; sys.exit(254)", remote=True), ConnectionLost)
 
 
 def test_a_probe_that_hangs_is_given_up() -> None:
     began = time.monotonic()
-    said = refused(
+    message = refused(
         "import sys, time\nprint('loading', file=sys.stderr, flush=True)\nprint('chatter', flush=True)\n"
         "time.sleep(600)",
         timeout_s=1.0,
     )
-    assert re.search("took more than 1 s: ", str(said))
+    assert re.search("took more than 1 s: ", str(message))
     assert time.monotonic() - began < 15
 
 
 def test_a_probe_that_chatters_for_ever_is_given_up() -> None:
     began = time.monotonic()
-    said = refused("import time\nwhile True:\n    print('busy', flush=True)\n    time.sleep(0.1)", timeout_s=1.0)
-    assert "took more than 1 s" in str(said)
+    message = refused("import time\nwhile True:\n    print('busy', flush=True)\n    time.sleep(0.1)", timeout_s=1.0)
+    assert "took more than 1 s" in str(message)
     assert time.monotonic() - began < 15
 
 
-def test_a_probe_that_closes_its_output_and_lives_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_probe_that_closes_its_output_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     wait = "import os, sys, time\nprint('bye', file=sys.stderr, flush=True)\nos.close(1)\ntime.sleep(600)"
     with talking(wait) as talk:
         patient = talk.process.wait
@@ -139,7 +139,7 @@ def test_a_probe_that_closes_its_output_and_lives_is_told(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("command", ["nowhere/python", os.devnull])
-def test_a_probe_that_cannot_be_started_is_told(command: str) -> None:
+def test_a_probe_that_cannot_be_started_is_an_error(command: str) -> None:
     with (
         pytest.raises(MeasurementError, match=rf"the probe cannot be started: .*: {command}"),
         probe("the probe", [command]),
@@ -166,7 +166,7 @@ time.sleep(600)
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs, and is no zombie."""
+    """True if a process runs and is not a zombie."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -214,7 +214,7 @@ def test_a_probe_that_waits_for_a_question_ends_by_itself() -> None:
         (-200, "exit status -200"),
     ],
 )
-def test_an_end_is_told_in_words(status: int, words: str) -> None:
+def test_the_end_of_a_process_as_text(status: int, words: str) -> None:
     assert ending(status) == words
 
 

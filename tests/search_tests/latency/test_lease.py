@@ -1,4 +1,4 @@
-"""Who may use a device: between processes, as nothing else can tell."""
+"""Leases between processes, where alone they can be observed."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from search_tests.leases import busy, holding, running, said
+from search_tests.leases import busy, holding, next_line, running
 
 from search.latency.lease import exclusive, lease_file, shared
 from search.latency.protocol import MeasurementError
@@ -57,7 +57,7 @@ def test_training_waits_while_the_cpu_is_measured() -> None:
     with holding("exclusive", "cpu"), running(entering) as training, pytest.raises(subprocess.TimeoutExpired):
         training.wait(timeout=1.5)
     with running(entering) as training:
-        assert said(training) == "in"
+        assert next_line(training) == "in"
 
 
 def test_trainings_are_many() -> None:
@@ -80,16 +80,16 @@ def test_a_training_elsewhere_loads_the_cpu_too() -> None:
 
 def test_a_measurement_is_not_starved_by_trainings_that_never_stop() -> None:
     with running(GREEDY) as one, running(GREEDY) as two:
-        assert (said(one), said(two)) == ("ready", "ready")
+        assert (next_line(one), next_line(two)) == ("ready", "ready")
         for _ in range(3):
-            with exclusive("cpu", 10.0):  # they hold it all the time, in turns
+            with exclusive("cpu", 10.0):  # one of them holds it at any time
                 pass
         assert (one.poll(), two.poll()) == (None, None)
 
 
-def test_trainings_go_on_between_measurements() -> None:
+def test_trainings_continue_between_measurements() -> None:
     with running(MEASURING) as other:
-        assert said(other) == "ready"
+        assert next_line(other) == "ready"
         for _ in range(3):
             with shared():
                 pass

@@ -1,4 +1,4 @@
-"""How a latency is taken: what each setting may be, and how it is read back."""
+"""The measurement protocol: valid values of each setting, and reading it back."""
 
 import json
 from typing import get_args

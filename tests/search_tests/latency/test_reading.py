@@ -1,4 +1,4 @@
-"""The record of a reading: closed forms, reasons to distrust it, and JSON read strictly."""
+"""The record of a reading: closed forms, warnings, and strict reading of JSON."""
 
 import dataclasses
 import json
@@ -68,7 +68,7 @@ def test_the_interval_brackets_the_latency(latency: Latency) -> None:
 # In closed form
 
 
-def test_a_latency_is_the_ratio_times_the_references_quiet_latency() -> None:
+def test_a_latency_is_the_ratio_times_the_idle_baseline() -> None:
     latency = steady_latency(
         1.0,
         rounds_ms=cycles(6, 6, 8, 8, 10, 10),
@@ -134,7 +134,7 @@ def test_a_summary_has_all_but_the_raw_samples() -> None:
     assert (summary["warnings"], summary["before"]["clock_mhz"]) == (["a"], 1500.0)
 
 
-# Reasons to distrust a reading
+# Warnings
 
 
 def state(**changes: Any) -> State:  # noqa: ANN401 - any field's value
@@ -177,9 +177,9 @@ WIDER = (1.0,) * 4 + (0.5,) * 6 + (1.5,) * 6
 )
 def test_each_reason_alone_is_one_line(changes: dict[str, Any], steady: bool, doubt: str) -> None:
     latency = steady_latency(2.0, **{"before": QUIET, "after": QUIET} | changes)
-    (told,) = reading_warnings(latency, 0.02, steady)
-    assert re.search(doubt, told)
-    assert "\n" not in told
+    (warning,) = reading_warnings(latency, 0.02, steady)
+    assert re.search(doubt, warning)
+    assert "\n" not in warning
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The reference network, and its latency on the quiet device: taken once, kept under its conditions."""
+"""The reference network and its idle baseline, which is measured once and recorded under its conditions."""
 
 import json
 import subprocess
@@ -47,7 +47,7 @@ def test_a_latency_is_taken_once() -> None:
     assert idle_latency("cpu", never) == 1.25
 
 
-def test_a_latency_is_taken_again_where_that_is_asked() -> None:
+def test_recalibrate_measures_the_baseline_again() -> None:
     idle_latency("cpu", lambda: 1.25)
     assert idle_latency("cpu", lambda: 1.5, recalibrate=True) == 1.5
     assert idle_latency("cpu", never) == 1.5

@@ -170,7 +170,7 @@ def test_harmful_reasons_and_no_others_are_throttling(reasons: int, bits: int) -
     assert bits & THROTTLED_NOW == bits
 
 
-def test_the_state_is_what_nvidia_smi_tells_of_this_gpu(nvidia_smi: Callable[[str], Path]) -> None:
+def test_the_state_is_that_of_nvidia_smi_for_this_gpu(nvidia_smi: Callable[[str], Path]) -> None:
     asked = nvidia_smi('echo "61, 1777, 0x0000000000000024"')
     state = cuda_probe.gpu_state("GPU-abc")
     load = state.pop("load")
@@ -194,7 +194,7 @@ def test_an_older_driver_is_asked_by_the_older_name(nvidia_smi: Callable[[str], 
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "expected"),
     [
         ("echo '[N/A], [N/A], [N/A]'", (None, None, None)),
         ("echo '52, [Not Supported], 0x0000000000000000'", (52.0, None, 0)),
@@ -204,11 +204,11 @@ def test_an_older_driver_is_asked_by_the_older_name(nvidia_smi: Callable[[str], 
     ],
 )
 def test_what_nvidia_smi_cannot_tell_is_none(
-    nvidia_smi: Callable[[str], Path], script: str, told: tuple[float | None, float | None, int | None]
+    nvidia_smi: Callable[[str], Path], script: str, expected: tuple[float | None, float | None, int | None]
 ) -> None:
     nvidia_smi(script)
     state = cuda_probe.gpu_state("GPU-abc")
-    assert (state["temperature_c"], state["clock_mhz"], state["throttled"]) == told
+    assert (state["temperature_c"], state["clock_mhz"], state["throttled"]) == expected
 
 
 def test_no_nvidia_smi_is_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_a_gpu_is_measured(runtime: str, precision: Precision, channels_last: bo
 
 
 @on_gpu
-def test_a_graph_computes_what_the_network_does_and_is_quicker() -> None:
+def test_a_graph_computes_the_same_as_the_network_and_is_faster() -> None:
     torch.manual_seed(0)
     network: nn.Module = build(TINY).eval().to("cuda")
     images = torch.rand(2, 3, 16, 16, device="cuda")

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from search_tests.sshd import Far, far_side
+from search_tests.sshd import Far, remote_host
 from search_tests.tiny import QUICK, SIZE
 
 from search.latency.check import check
@@ -32,7 +32,7 @@ from threshnet.errors import InputError
 
 STAND_IN = """\
 #!/bin/sh
-# ssh as far as these tests need it: notes its arguments, then runs the command where the far side is.
+# A stub of ssh that logs its arguments, then runs the command on the remote host of these tests.
 printf '%s\\n' "$@" > {noted}
 while [ "$1" != -- ]; do shift; done
 shift 2
@@ -42,8 +42,8 @@ SSH_ORIGINAL_COMMAND="$*" exec {login}
 
 @pytest.fixture
 def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Far:
-    """A far side that `ssh`, the first in PATH, is a stand-in for."""
-    far = far_side(tmp_path / "far")
+    """A remote host reached by a stub of `ssh`, the first in PATH."""
+    far = remote_host(tmp_path / "far")
     say(far, STAND_IN.format(noted=shlex.quote(str(tmp_path / "noted")), login=shlex.quote(str(far.login))))
     monkeypatch.setenv("PATH", f"{tmp_path / 'here'}{os.pathsep}{os.environ['PATH']}")
     return far
@@ -174,7 +174,7 @@ def test_no_shared_connection_in_a_folder_of_others(far: Far, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
-    ("said", "status", "kind", "message"),
+    ("output", "status", "kind", "message"),
     [
         ("Host key verification failed.\r", 255, MeasurementError, "not in known_hosts; connect once by hand: ssh pi"),
         ("REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.", 255, MeasurementError, "differs"),
@@ -189,8 +189,8 @@ def test_no_shared_connection_in_a_folder_of_others(far: Far, tmp_path: Path, mo
         ),
     ],
 )
-def test_reasons(far: Far, said: str, status: int, kind: type[Exception], message: str) -> None:
-    say(far, f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(said)} >&2\nexit {status}\n")
+def test_reasons(far: Far, output: str, status: int, kind: type[Exception], message: str) -> None:
+    say(far, f"#!/bin/sh\nprintf '%s\\n' {shlex.quote(output)} >&2\nexit {status}\n")
     with pytest.raises(MeasurementError, match=message) as error:
         measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "onnxruntime", QUICK)
     assert type(error.value) is kind
@@ -229,7 +229,7 @@ def test_the_probe_needs_python_3_9_numpy_and_onnxruntime_only() -> None:
     assert imported - sys.stdlib_module_names == {"numpy", "onnxruntime"}
 
 
-def test_the_probe_tells_about_a_machine_without_numpy() -> None:
+def test_the_probe_reports_facts_without_numpy() -> None:
     program = "import sys; sys.modules['numpy'] = None; sys.argv = ['', 'token']; "
     program += f"import runpy; runpy.run_path({probe.__file__!r}, run_name='__main__')"
     command = [sys.executable, "-c", program]
@@ -274,7 +274,7 @@ def test_check_of_an_unknown_device() -> None:
         CliRunner().invoke(device_commands, ["check", "ssh://-x"], catch_exceptions=False)
 
 
-def test_check_tells_what_no_terminal_should_see(far: Far) -> None:
+def test_check_removes_control_characters(far: Far) -> None:
     far.python(
         "import json, sys\n"
         "state = dict.fromkeys(('temperature_c', 'clock_mhz', 'throttled', 'load')) | {'governor': 'x\\x1b[2J'}\n"

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import TrialState
-from search_tests.sshd import Server, far_side, known, sshd
+from search_tests.sshd import Server, known, remote_host, sshd
 from search_tests.tiny import NETWORK, QUICK, SIZE, tiny_data, tiny_task
 
 from search import records
@@ -95,7 +95,7 @@ probe.stdin.close()
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with sshd(far_side(tmp_path / "far"), tmp_path / "sshd") as running:
+    with sshd(remote_host(tmp_path / "far"), tmp_path / "sshd") as running:
         yield running
 
 
@@ -105,7 +105,7 @@ def measured(device: str | Ssh, protocol: Protocol = QUICK, spec: NetworkSpec = 
 
 
 def failure(device: str | Ssh, protocol: Protocol = QUICK) -> str:
-    """Why a measurement fails, which must be told in one line."""
+    """The one-line reason of a failed measurement."""
     with pytest.raises(MeasurementError) as error:
         measured(device, protocol)
     message = str(error.value)
@@ -320,9 +320,9 @@ def test_check_of_a_throttled_pi(server: Server) -> None:
 
 def test_check_command(server: Server) -> None:
     done = CliRunner().invoke(device_commands, ["check", server.url, "--json"])
-    told = json.loads(done.stdout)
-    assert (done.exit_code, told["fit"], told["problems"]) == (0, True, [])
-    assert told["about"]["versions"]["onnxruntime"] == told["runtime_version"]
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["fit"], document["problems"]) == (0, True, [])
+    assert document["about"]["versions"]["onnxruntime"] == document["runtime_version"]
     (server.folder / "authorized_keys").write_text("")
     stranger = f"{server.url}/~/elsewhere"
     server.cut()
@@ -332,7 +332,7 @@ def test_check_command(server: Server) -> None:
     assert "Permission denied" in done.stdout
 
 
-def test_far_lease(server: Server, tmp_path: Path) -> None:
+def test_remote_lease(server: Server, tmp_path: Path) -> None:
     lock = tmp_path / "lease"
     device = replace(ssh_device(server.url), remote_lease=str(lock))
     assert measured(device).latency_ms > 0
@@ -390,7 +390,7 @@ def test_old_models_make_room(server: Server) -> None:
     assert all(file.exists() for file in others)
 
 
-def test_a_study_goes_on_after_a_failed_measurement(
+def test_a_study_continues_after_a_failed_measurement(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.far.python(CUTTING.replace("CUTS", "3"))  # all the tries of the first trial

@@ -1,4 +1,4 @@
-"""The instrument: statistics in closed form, the timed loop under a fake clock, and what a machine tells of itself."""
+"""The probe: statistics in closed form, the timed loop with a fake clock, and the facts about a machine."""
 
 import ast
 import fcntl
@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from search_tests.leases import other, said
+from search_tests.leases import next_line, other
 from search_tests.onnx_conv import conv_file
 
 from search.latency.probes import probe
@@ -54,7 +54,7 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 class Machine:
-    """A machine whose clock only the runs move; `log` tells which network ran, and network n takes times[n](log)."""
+    """A machine whose clock advances only with runs, network n taking times[n](log); `log` lists the networks."""
 
     def __init__(self, *times: Callable[["Machine"], float]) -> None:
         self.now_ms, self.log = 0.0, ""
@@ -112,7 +112,7 @@ def test_interval_ranks_are_the_tabulated_ones(n: int, ranks: tuple[float, float
 def test_interval_covers_the_median_of_a_skewed_distribution(n: int) -> None:
     draws = np.random.default_rng(0).lognormal(0.0, 1.0, (2000, n))  # median 1
     covered = np.mean([low <= 1.0 <= high for low, high in map(median_interval, draws.tolist())])
-    assert 0.94 <= covered <= 0.985  # at least 95 % by construction; ranks are whole, so a little more
+    assert 0.94 <= covered <= 0.985  # at least 95 % by construction; ranks are integers, so a little more
 
 
 def test_the_median_of_a_round_is_robust() -> None:
@@ -126,7 +126,7 @@ MEDIANS = st.tuples(st.integers(1, 3), st.integers(6, 40)).flatmap(
 
 
 @given(MEDIANS)
-def test_a_third_of_the_cycles_is_kept_and_it_is_the_quietest(medians: NDArray[np.float64]) -> None:
+def test_the_least_disturbed_third_of_the_cycles_counts(medians: NDArray[np.float64]) -> None:
     cycles = medians.shape[1]
     kept = least_disturbed_cycles(medians).tolist()
     assert kept == sorted(set(kept))
@@ -248,7 +248,7 @@ def test_it_ends_when_time_is_up_but_not_before_six_cycles(max_s: float, cycles:
 @pytest.mark.parametrize("cycles", [6, 7, 12, 18, 21, 36])
 @pytest.mark.parametrize("drift", [0.01, -0.01])
 def test_a_drift_cancels(cycles: int, drift: float) -> None:
-    """The machine gets slower, or quicker, by 1 % of the beginning with each cycle."""
+    """The machine gets slower, or faster, by 1 % of its first speed with each cycle."""
 
     def drifting(milliseconds: float) -> Callable[[Machine], float]:
         return lambda machine: milliseconds * (1 + drift * len(machine.log) / 40)
@@ -298,7 +298,7 @@ def test_a_steady_warm_up_lasts_its_time_and_its_least_runs() -> None:
         assert slow.runs == MIN_WARMUP_RUNS
 
 
-def test_a_warm_up_goes_on_until_the_runs_are_steady() -> None:
+def test_a_warm_up_lasts_until_the_runs_are_steady() -> None:
     clock = Clock(*[20.0] * 13, 10.0)  # at 0.3 s, run 17, the change lies between the middle and the last third
     assert warm_up(clock.timer, 0.3)
     assert 24 <= clock.runs <= 30  # until it lies before the middle of the middle third
@@ -356,7 +356,7 @@ def test_the_state_is_what_the_files_and_vcgencmd_say(tmp_path: Path, commands: 
 
 
 @pytest.mark.usefixtures("commands")
-def test_without_files_and_commands_the_state_is_unknown_but_for_the_load(tmp_path: Path) -> None:
+def test_without_files_and_commands_the_state_is_unknown_except_for_the_load(tmp_path: Path) -> None:
     state = machine_state(tmp_path)
     assert state.pop("load") >= 0
     assert state == dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled"))
@@ -372,14 +372,14 @@ def test_nonsense_in_files_and_from_vcgencmd_is_unknown(tmp_path: Path, commands
         assert set(state.values()) == {None}
 
 
-def test_about_tells_what_a_user_should_know() -> None:
-    told = json.loads(json.dumps(about()))
-    assert told["python"] == platform.python_version()
-    assert told["versions"] == {"numpy": np.__version__, "onnxruntime": onnxruntime.__version__}
-    assert told["bits"] in (32, 64)
-    assert (told["processor"], told["processors"]) == (processor_name(), usable_processors())
-    assert told["state"].keys() == machine_state().keys()
-    assert told.keys() == {"python", "machine", "bits", "processor", "processors", "versions", "free_mib", "state"}
+def test_about_reports_the_facts_of_a_machine() -> None:
+    facts = json.loads(json.dumps(about()))
+    assert facts["python"] == platform.python_version()
+    assert facts["versions"] == {"numpy": np.__version__, "onnxruntime": onnxruntime.__version__}
+    assert facts["bits"] in (32, 64)
+    assert (facts["processor"], facts["processors"]) == (processor_name(), usable_processors())
+    assert facts["state"].keys() == machine_state().keys()
+    assert facts.keys() == {"python", "machine", "bits", "processor", "processors", "versions", "free_mib", "state"}
 
 
 def test_a_runtime_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,7 +413,7 @@ def test_processors_that_this_process_may_not_use_do_not_count(monkeypatch: pyte
 # Files
 
 
-def test_a_file_is_present_once_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_present_once_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = os.urandom(1000)
     name = f"{hashlib.sha256(content).hexdigest()}.onnx"
     absent = f"{hashlib.sha256(b'other').hexdigest()}.onnx"
@@ -438,7 +438,7 @@ def test_one_measurement_at_a_time_holds_the_lock_file(tmp_path: Path) -> None:
             with pytest.raises(subprocess.TimeoutExpired):
                 waiting.wait(timeout=0.7)
             fcntl.flock(mine, fcntl.LOCK_UN)
-            assert said(waiting) == "held"
+            assert next_line(waiting) == "held"
         assert waiting.returncode == 0
     with probe.leased(str(file)), file.open("w") as mine, pytest.raises(BlockingIOError):
         fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -446,7 +446,7 @@ def test_one_measurement_at_a_time_holds_the_lock_file(tmp_path: Path) -> None:
         fcntl.flock(mine, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free after the block
 
 
-def test_no_lock_file_is_held_where_none_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_lock_file_none_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with probe.leased(""):
         assert list(tmp_path.iterdir()) == []
@@ -544,8 +544,8 @@ def test_the_probe_and_the_records_load_no_torch() -> None:
 
 
 def served(*commands: object) -> list[Any]:
-    """What the probe answers to commands, by itself in a process."""
-    program = [sys.executable, str(probe.__file__), "token"]  # as a file, as on a far side
+    """The replies of the probe, in its own process, to commands."""
+    program = [sys.executable, str(probe.__file__), "token"]  # as a file, as on a remote host
     answers = []
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin
@@ -562,7 +562,7 @@ def served(*commands: object) -> list[Any]:
 def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
     model = str(conv_file(tmp_path / "conv.onnx"))
     plan = PLAN | {"order": [0], "warmup_s": 0.0, "lease": ""}
-    told, none, early, wrong, ready, measured, unknown, malformed = served(
+    about_machine, none, early, wrong, ready, measured, unknown, malformed = served(
         {"about": {}},
         {"present": {"folder": str(tmp_path), "names": []}},
         {"measure": plan},
@@ -572,7 +572,7 @@ def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
         {"shutdown": {}},
         "about",
     )
-    assert told["done"]["python"] == platform.python_version()
+    assert about_machine["done"]["python"] == platform.python_version()
     assert none == {"done": []}
     assert early == {"failed": "ValueError: cannot measure"}
     assert "must be [2, 3, 8, 8]" in wrong["failed"]
