@@ -192,7 +192,7 @@ def test_endless_garbage(server: Server) -> None:
 def test_malformed_answers(server: Server, command: str, change: str) -> None:
     script = ANSWERING.replace("WHICH", repr(command)).replace("CHANGE", f"({change})")
     server.far.python(script)
-    assert "nonsense" in failure(server.url)
+    assert "malformed reply" in failure(server.url)
 
 
 def test_answers_of_the_right_form_are_taken(server: Server) -> None:  # or the test above would prove nothing
