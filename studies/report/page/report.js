@@ -91,7 +91,7 @@ function frontCaption() {
     : "unknown, as the study does not record its number of validation images";
   const lines = [
     `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: neither interval includes seed-to-seed variance, so neighbours may swap. No test image was used.`,
-    `The shaded area is dominated by the front. Numbers are trials; ! marks an unreliable latency; hover over a network for its name, click for its card; drag to zoom, double-click to reset. Beyond ${MANY} networks in view, only the front and named networks keep their bars.`,
+    `The shaded area is dominated by the front. Numbers are trials; ! marks an unreliable latency; hover over a network for its name, click for its card; drag to zoom, double-click to reset. Beyond ${MAX_BARS} networks in view, only the front and named networks keep their bars.`,
     `By keyboard: Tab enters the plot. ${KEYS}`,
     ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network satisfies all constraints: this front is of infeasible networks."}`),
   ];
