@@ -38,6 +38,9 @@ STORED = frozenset(
     }
 )
 
+# Names that must stay, in any case: fields of stored records.
+STORED_NAMES = frozenset({"image_passes"})
+
 # Files in which inline code is not searched: it names old spellings.
 OLD_NAMES = ("CHANGELOG.md",)
 
