@@ -77,13 +77,13 @@ def cli() -> None:
 @click.argument("spec")
 @storage_option
 @click.option("--trials", type=click.IntRange(min=1), help="Stop after this many trained or failed networks.")
-@click.option("--budget", type=float, help="Stop after the training images of this many full trainings.")
+@click.option("--budget", type=float, help="Stop when the search cost reaches this many full trainings.")
 @click.option("--until-plateau", is_flag=True, default=None, help="Stop once the front has plateaued.")
 @click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="ImageFolder tree to use in place of the spec's data set, with its flip setting.",
+    help="Train on this ImageFolder tree instead of the data set of SPEC.",
 )
 @click.option("--caveat", help="Note shown with every reported number (needs --data).")
 @runs_option
@@ -102,7 +102,7 @@ def launch(
 ) -> None:
     """Create or resume a study.
 
-    SPEC is a TOML file or the name of a built-in study. Ctrl-C stops cleanly; rerun the command to resume.
+    SPEC is a TOML file or the name of a built-in study. Press Ctrl-C to stop, and rerun the command to resume.
     """
     from dataclasses import replace
 
@@ -155,7 +155,7 @@ def launch(
 def studies(context: click.Context, storage: str, as_json: bool) -> None:
     """List the studies of a storage.
 
-    Shows trials by state, hypervolume and last activity.
+    Shows the number of trials by state, the hypervolume and the time of the last activity.
     """
     if context.invoked_subcommand:
         return
@@ -178,7 +178,7 @@ def studies(context: click.Context, storage: str, as_json: bool) -> None:
 def copy(study: str, source: str, target: str) -> None:
     """Copy a study to another storage.
 
-    Its weights stay in their folder.
+    The trained weights are not copied.
     """
     from studies.listing import copy_study
     from studies.storage import shown
@@ -210,7 +210,8 @@ def pareto(
 ) -> None:
     """Show the Pareto front of a study.
 
-    Also lists its named networks, the networks that dominate each, and the changes of the front on other backends.
+    Also lists the named networks with the networks that dominate them, and shows how the front differs on other
+    backends.
     """
     from studies.analysis import analyse
     from studies.cli.tables import front_table, moves_tables, named_table

@@ -75,7 +75,7 @@ def device() -> None:
 def check(device: str, calibrate: bool, as_json: bool) -> None:
     """Check whether a device is fit to measure on.
 
-    Exit status 1 if it is not fit.
+    The exit status is 1 if the device is not fit.
     """
     from search.latency.check import check as check_device
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
 EPOCHS = "Epochs (overrides the recipe)."
-SEEDS = "Number of training runs, one seed each; reports mean and standard deviation, exports the first."
+SEEDS = "Number of training runs with different seeds; the first network is exported."
 
 
 def device_option(command: Command) -> Command:
@@ -45,11 +45,13 @@ def device_option(command: Command) -> Command:
 
 @click.command()
 @click.argument("study", required=False)
-@click.option("--trial", type=int, help="Number of a trained trial of STUDY.")
-@click.option("--knee", is_flag=True, help="The knee of STUDY's front.")
-@click.option("--named", help="A named network, e.g. threshnet79.")
-@file_option("--config", "A network as JSON.")
-@file_option("--weights", "With --named or --config: .safetensors of this project, or .pth of an original repository.")
+@click.option("--trial", type=int, help="Export this trained trial of STUDY.")
+@click.option("--knee", is_flag=True, help="Export the knee of STUDY's front.")
+@click.option("--named", help="Export a named network, e.g. threshnet79.")
+@file_option("--config", "Export the network in a JSON file.")
+@file_option(
+    "--weights", "With --named or --config: weights of this project (.safetensors) or of an original repository (.pth)."
+)
 @click.option("--recipe", help=f"Train the network on the whole training split first: {recipes_text()}.")
 @click.option("--epochs", type=click.IntRange(min=1), help="With --recipe: epochs (overrides the recipe).")
 @click.option("--seeds", type=click.IntRange(1, 100), help=f"With --recipe: {SEEDS[0].lower()}{SEEDS[1:]}")
@@ -82,9 +84,9 @@ def export(
 ) -> None:
     """Export a network as a self-contained model folder.
 
-    The network is a trial of STUDY (--trial N or --knee), a named one, or one in a JSON file. Each file is loaded in a
-    process of its own and compared. With --recipe the network is trained first, resumable after each epoch by the same
-    command.
+    Export a trial of STUDY (--trial or --knee), a named network (--named) or a network in a JSON file (--config). Each
+    exported file is loaded in a separate process and compared with the network. With --recipe, the network is trained
+    first; an interrupted training resumes when you rerun the command.
     """
     ways = [study is not None, named is not None, config is not None]
     if sum(ways) != 1 or (trial is not None) + knee != (study is not None):
@@ -147,7 +149,9 @@ def export(
 @click.option("--data", required=True, help=DATA)
 @click.option("--recipe", default="fast", show_default=True, help=f"{recipes_text()}.")
 @click.option("--epochs", type=click.IntRange(min=1), help=EPOCHS)
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="The first seed.")
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="Seed of the first training run."
+)
 @click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help=SEEDS)
 @device_option
 @input_option(32)
@@ -165,8 +169,8 @@ def train(
 ) -> None:
     """Train one network and export it.
 
-    NETWORK is a name or a JSON file. Trains on the whole training split and reports the test error. Resumable after
-    each epoch by the same command.
+    NETWORK is a name or a JSON file. The network is trained on the whole training split, and its test error is
+    reported. An interrupted training resumes when you rerun the command.
     """
     from dataclasses import replace
 
@@ -189,8 +193,9 @@ def train(
 def check(folder: Path, as_json: bool) -> None:
     """Verify a model folder without executing it.
 
-    Prints one line per file: intact and consistent with the others or not. No program in FOLDER is run, and a .pt2 is
-    opened only if this machine made it. Exit status 1 if a file is bad.
+    Checks that the files in FOLDER are intact and consistent with each other, and prints a line for each file. The
+    programs in the folder are not run, and a .pt2 file is opened only if it was made on this machine. The exit status
+    is 1 if a file is bad.
     """
     from dataclasses import asdict
 

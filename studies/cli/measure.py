@@ -51,11 +51,13 @@ def measuring_options(command: Command) -> Command:
     """Add the options of a Setting, passed to the command as `setting`."""
 
     @click.option("--device", default="cpu", show_default=True, help=f"{device_forms()}.")
-    @click.option("--runtime", help="One of the device's [its first: onnxruntime on a CPU, torch-graph on a GPU].")
-    @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Images in one run.")
-    @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of the runtime.")
+    @click.option("--runtime", help="Runtime [onnxruntime on a CPU, torch-graph on a GPU].")
+    @click.option("--batch", type=click.IntRange(min=1), default=1, show_default=True, help="Batch size.")
+    @click.option(
+        "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Number of threads of the runtime."
+    )
     @click.option("--precision", default="fp32", show_default=True, help="fp32; fp16 or bf16 on a GPU.")
-    @click.option("--channels-last", is_flag=True, help="Memory layout NHWC, with torch.")
+    @click.option("--channels-last", is_flag=True, help="Use the NHWC memory layout (torch only).")
     @click.option(
         "--tolerance", type=click.FloatRange(min=0), help="Target relative half-width of the 95 % interval [0.02]."
     )
@@ -87,7 +89,7 @@ def measuring_options(command: Command) -> Command:
 def measure(network: str, setting: Setting, size: int | None, as_json: bool, calibrate: bool) -> None:
     """Measure the latency of a network.
 
-    NETWORK is a name or a JSON file. Rounds alternate with a reference network.
+    NETWORK is a name or a JSON file. Its latency is measured relative to a reference network.
     """
     from search.latency.measure import measure_on
     from search.latency.protocol import MeasurementError
@@ -114,8 +116,9 @@ def measure(network: str, setting: Setting, size: int | None, as_json: bool, cal
 def compare(networks: tuple[str, ...], setting: Setting, size: int | None, as_json: bool) -> None:
     """Compare the latencies of networks, pair by pair.
 
-    NETWORKS are names or JSON files, measured in alternating rounds of one run. SAME: the 95 % interval of the ratio
-    is within 2 % of 1; FASTER or SLOWER: entirely outside; else UNDECIDED.
+    NETWORKS are names or JSON files. All networks are measured in one run, in alternating rounds. The verdict is SAME
+    if the 95 % interval of the latency ratio is within 2 % of 1, FASTER or SLOWER if it is entirely outside that range,
+    and UNDECIDED otherwise.
     """
     from search.latency.compare import compare_on
     from search.latency.protocol import MeasurementError

@@ -24,8 +24,8 @@ from threshnet.spec_file import ResolvedNetwork
 def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
     """Count parameters, MACs and memory of networks.
 
-    Prints torchstat's columns and the published figures. NETWORKS are names or JSON files; by default all named
-    ThreshNets and HarDNets, with "all" also the comparison networks.
+    Prints the columns of torchstat and the published figures. NETWORKS are names or JSON files. By default, all named
+    ThreshNets and HarDNets are listed; "all" adds the comparison networks.
     """
     from functools import partial
 
@@ -65,7 +65,7 @@ def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bo
 def draw(network: str, output: Path, size: int | None) -> None:
     """Draw the connection schedule of a network.
 
-    NETWORK is a name or a JSON file. Every kept link of every block is drawn as an arc.
+    NETWORK is a name or a JSON file. The picture shows each link of each block as an arc.
     """
     from studies.network import read_network
     from threshnet.drawing import schedule_svg

@@ -16,7 +16,7 @@ from threshnet.errors import InputError
 @click.option("--max-error", type=Percent(), help="Limit on the validation error in percent, e.g. 8.")
 @click.option("--max-params", type=Amount(), help="Limit on parameters, e.g. 1M.")
 @click.option("--max-macs", type=Amount(), help="Limit on multiply-accumulates, e.g. 40M.")
-@click.option("--knee", is_flag=True, help="Pick the knee of the networks within the limits.")
+@click.option("--knee", is_flag=True, help="Pick the knee of the front within the limits.")
 @backend_option("Use the latencies of this backend, e.g. 'cpu torch'.")
 @click.option(
     "--training-noise",
@@ -41,9 +41,9 @@ def pick(
 ) -> None:
     """Pick one network of a study's front.
 
-    Prints the network with the reason and a confidence estimate. With a limit on latency it is the one of lowest error
-    within it; with a limit on error, the fastest; with both, neither or --knee, the knee of the remaining front. Uses
-    validation errors and latencies, never test data.
+    Prints the network, the reason for the choice and a confidence estimate. With a latency limit, picks the most
+    accurate network within the limit. With an error limit, picks the fastest network within the limit. Otherwise, picks
+    the knee of the front. Uses validation errors and latencies only, no test data.
     """
     from studies.analysis import analyse
     from studies.fronts.picking import PickRequest

@@ -175,8 +175,8 @@ def recover(
 ) -> None:
     """Find networks with given costs.
 
-    Searches all networks of one or both templates, counts the matches and lists the nearest. Named networks that match
-    are listed on top, with their rank by distance.
+    Searches all networks of one or both templates, counts the matches and lists the closest ones. Matching named
+    networks are listed first, with their rank.
     """
     from threshnet.recover.recover import Figure
     from threshnet.recover.recover import recover as recovered

@@ -20,8 +20,8 @@ from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, runs_op
 def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Path, as_json: bool) -> None:
     """Measure a study's networks on another device.
 
-    Nothing is trained. Shows the changes of the front. Each reading is stored at once: Ctrl-C loses none; rerun the
-    command to resume.
+    Measures the trained networks without training them again, and shows how the front changes. Each reading is stored
+    immediately, so you can interrupt the command and rerun it to resume.
     """
     from search.latency.protocol import ConnectionLost
     from studies.cli.progress import Screen

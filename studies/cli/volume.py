@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     multiple=True,
     default=(DEFAULT_STORAGE,),
     show_default=True,
-    help="Optuna URL or journal:PATH; once, or once per study in their order.",
+    help="Optuna URL or journal:PATH, for all studies or one per study in the same order.",
 )
 @file_option("--png", "Write the curves as a picture; needs Chrome or Chromium.")
 @as_json_option
@@ -37,8 +37,9 @@ def volume(
 ) -> None:
     """Show hypervolume over search cost.
 
-    Several studies are compared relative to the reference point of the first. Cost is the number of training images
-    processed, in full trainings of the first study; hypervolume is that of the feasible networks.
+    Shows how the hypervolume of the feasible networks grows with the search cost. The cost is the number of training
+    images processed, in units of a full training of the first study. All studies use the reference point of the first
+    study.
     """
     from dataclasses import asdict
 
