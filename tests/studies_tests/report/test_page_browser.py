@@ -129,7 +129,7 @@ def test_both_fronts_are_drawn_with_every_named_network(page: Page, study: Loade
         labels = page.locator(f"#front-{panel} .labels .named").all_text_contents()
         assert {title(one.record) for one in front.named} <= set(labels)
     assert "200 validation images" in page.inner_text("#front-caption")
-    assert "another seed" in page.inner_text("#front-caption")
+    assert "seed-to-seed variance" in page.inner_text("#front-caption")
 
 
 def test_hovering_highlights_the_network_in_every_panel(page: Page, study: LoadedStudy) -> None:
