@@ -61,10 +61,10 @@ function cardParts(page, row, detail) {
   fact("seconds", row.seconds && short(row.seconds));
   fact("fingerprint", row.fingerprint);
   parts.push(facts);
-  if (row.kept) parts.push(html("h3", {}, "Export it"), exportLine(page, row));
+  if (row.kept) parts.push(html("h3", {}, "Export"), exportLine(page, row));
   parts.push(html("h3", {}, "Connection schedule"), html("div", { id: "card-drawing" }, html("p", {}, row.schedule || "none")));
   if (!detail) {
-    parts.push(html("p", { class: "caption" }, `Drawing, training curve and raw samples are in this page for ${page.data.details.length.toLocaleString("en")} of ${page.rows.length.toLocaleString("en")} trials: the fronts, named networks and the latest; the study's storage has them all.`));
+    parts.push(html("p", { class: "caption" }, `Drawing, training curve and raw samples are in this page for ${page.data.details.length.toLocaleString("en")} of ${page.rows.length.toLocaleString("en")} trials: those of the fronts, the named networks and the latest. The storage of the study has all of them.`));
     return parts;
   }
   if (detail.losses.length > 1 || detail.rungs.length) parts.push(html("h3", {}, "Training"), html("div", { id: "card-training" }), html("p", { class: "caption", id: "card-training-caption" }));
@@ -115,12 +115,12 @@ function drawCard(row, detail) {
   if (detail.drawing) drawing.replaceChildren(document.importNode(new DOMParser().parseFromString(detail.drawing, "image/svg+xml").documentElement, true));
 }
 
-/** Loss by epoch as a line, and the errors at the rungs as points on a scale of their own. */
+/** Loss by epoch as a line, and the errors at the rungs as points on their own scale. */
 function drawTraining(box, { losses, rungs }) {
   const epochs = [...losses.map((one) => one[0]), ...rungs.map((one) => one[0])];
   const caption = document.getElementById("card-training-caption");
   const errors = rungs.map(([epoch, error]) => `${short(error, 4)} % after ${epoch} epoch${epoch > 1 ? "s" : ""}`).join(", ");
-  caption.textContent = `Blue: training loss per epoch${rungs.length ? `; orange, on a scale of its own: validation error, ${errors}` : ""}.`;
+  caption.textContent = `Blue: training loss per epoch${rungs.length ? `; orange, on its own scale: validation error, ${errors}` : ""}.`;
   const finite = losses.filter((one) => one[1] !== null);
   const made = chart(box, {
     height: 200,

@@ -15,17 +15,17 @@ function drawVolume(page, box) {
     xs: extent([0, ...costs], false),
     ys: extent(shares, false),
     xTitle: "cost (full trainings)",
-    yTitle: "% of the box",
+    yTitle: "hypervolume (%)",
     label: "Hypervolume over cost",
-    description: `From ${short(grown[0][1])} % of the box after ${short(grown[0][0])} full trainings to ${short(grown.at(-1)[1])} % after ${short(grown.at(-1)[0])}.`,
+    description: `From ${short(grown[0][1])} % after ${short(grown[0][0])} full trainings to ${short(grown.at(-1)[1])} % after ${short(grown.at(-1)[0])}.`,
   });
   const places = grown.map(([cost, share]) => [made.x.at(cost), made.y.at(share)]);
   made.layer.append(svg("path", { class: "stairs", d: places.map(([px, py], n) => (n ? `H${px}V${py}` : `M${px} ${py}`)).join("") }));
   made.layer.append(dots(places.slice(-1), { class: "dots front" }));
   const reference = page.data.volume.reference;
   const lines = [
-    `Area that the feasible networks dominate below ${short(reference[0])} ms and ${short(reference[1])} % on ${backend}, as a share of that box.`,
-    `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings cost too.`,
+    `Hypervolume: the area that the feasible networks dominate on ${backend}, in percent of the area below the reference point, ${short(reference[0])} ms and ${short(reference[1])} % error.`,
+    `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings count too.`,
     ...page.data.summary,
   ];
   caption.replaceChildren(...lines.map((line) => html("p", {}, line)));
@@ -89,5 +89,5 @@ function drawImportances(importances, box, caption) {
   }
   caption.textContent =
     `Share of the variance that a random forest explains by splitting on each parameter (mean decrease in impurity), over ` +
-    `${importances.networks} networks trained to the end and ${importances.parameters} parameters. With few networks per parameter this is a rough guide.`;
+    `${importances.networks} networks trained to the end and ${importances.parameters} parameters. With few networks per parameter, this is only a rough guide.`;
 }

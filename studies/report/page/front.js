@@ -1,7 +1,7 @@
 // The fronts: one panel per backend, the errors on one scale.
 
 const CROWD = 500; // with more than this, dots are smaller
-const KEYS = "Left and right arrow keys go through the networks in view by latency, up and down through the front and the published ones, Enter opens a card, Escape closes it.";
+const KEYS = "The left and right arrow keys move through the visible networks by latency, up and down through the front and the published networks. Enter opens a card, Escape closes it.";
 const WIDTH = { front: 6.8, named: 8.2 }; // pixels of a label's character, at most on average; the names are bold
 const MAX_BARS = 60; // with more networks in view, only the intervals of the front and of named networks are drawn
 
@@ -114,7 +114,7 @@ function pointButton(one, [cx, cy]) {
   return button;
 }
 
-/** The labels of the named networks, the knee and the front, each placed to cover least; the last are left out rather than overlap. */
+/** The labels of the named networks, the knee and the front, each placed to overlap least; the last ones are omitted rather than overlap. */
 function labels(special, place, inView, steps, frame) {
   const group = svg("g", { class: "labels", "aria-hidden": "true" });
   const taken = inView.slice(0, 600).map((one) => around(place(one), isMarked(one) ? 9 : 5));

@@ -1,8 +1,8 @@
 // Keyboard navigation in a plot: Tab reaches one network, and arrow keys move from there.
 
 /**
- * Let the keyboard move through `some` networks in the plot of the front `at`; `buttons` has those with a symbol of their own.
- * Any other one has a button, made by `buttonFor`, while it has the focus, so that thousands cost nothing.
+ * Navigate by keyboard through `some` networks in the plot of the front `at`; `buttons` has those with a symbol of their own.
+ * Any other network has a button, made by `buttonFor`, only while it is focused, so that thousands stay cheap.
  * `focused`: the plot had the focus before it was redrawn, and gets it back.
  */
 function keyboard(page, at, layer, some, buttons, buttonFor, focused) {

@@ -1,9 +1,9 @@
-// What a pointer does in a chart: it names the nearest network, opens its card, and drags out a part of the plot.
+// Pointers in a chart: name the nearest network, open its card, and drag to zoom.
 
-const REACH = 24; // pixels within which the nearest network is meant
-const DRAG = 8; // pixels; less is a click
+const REACH = 24; // greatest distance to the nearest network, in pixels
+const DRAG = 8; // pixels; a shorter drag is a click
 
-/** Give a chart `highlight`, which rings the point of a row; null rings none. */
+/** Give a chart `highlight`, which draws a ring around the point of a row; null removes it. */
 function highlighted(made, points) {
   const ring = svg("circle", { class: "ring", r: 9, visibility: "hidden" });
   const places = new Map(points.map((point) => [point.row, point.at]));
@@ -15,7 +15,7 @@ function highlighted(made, points) {
   };
 }
 
-/** Follow a pointer over points, each of a row, with lines for its tooltip; with `zoom`, a mouse drags out a part. */
+/** Follow a pointer over the points of rows and show their tooltips; with `zoom`, dragging the mouse selects an area. */
 function pointer(page, { root, frame, x, y }, points, zoom = null) {
   const inside = (event) => {
     const box = root.getBoundingClientRect();

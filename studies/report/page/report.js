@@ -64,7 +64,7 @@ function redraw() {
   }
 }
 
-/** What stands above the front. */
+/** The header of the page. */
 function heading() {
   const at = (id) => document.getElementById(id);
   const [first] = data.fronts;
@@ -78,7 +78,7 @@ function heading() {
     ["trained to the end", first.trained.toLocaleString("en")],
     ["on the front", first.front.length.toLocaleString("en")],
     ["knee", `${titleOf(knee)}: ${short(knee.latency[0][0])} ms, ${knee.error[0].toFixed(1)} %`],
-    ["hypervolume", `${short(first.share, 4)} % of the box`],
+    ["hypervolume", `${short(first.share, 4)} %`],
   ];
   at("figures").append(...figures.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
 }
@@ -90,8 +90,8 @@ function frontCaption() {
     ? `the 95 % binomial (Wilson) interval of an error counted on ${images.toLocaleString("en")} validation images`
     : "unknown, as the study does not record its number of validation images";
   const lines = [
-    `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: neither interval includes seed-to-seed variance, so neighbours may swap. No test image was used.`,
-    `The shaded area is dominated by the front. Numbers are trials; ! marks an unreliable latency; hover over a network for its name, click for its card; drag to zoom, double-click to reset. Beyond ${MAX_BARS} networks in view, only the front and named networks keep their bars.`,
+    `Bars: across, the 95 % interval of the latency reading; upwards, ${error}. Each network was trained once: neither interval includes seed-to-seed variance, so neighbors on the front may trade places. No test image was used.`,
+    `The shaded area is dominated by the front. Numbers are trials; ! marks an unreliable latency; hover over a network for its name, click for its card; drag to zoom, double-click to reset. With more than ${MAX_BARS} networks in view, only those of the front and the named ones have bars.`,
     `By keyboard: Tab enters the plot. ${KEYS}`,
     ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network satisfies all constraints: this front is of infeasible networks."}`),
   ];
@@ -111,13 +111,13 @@ function legend() {
   document.getElementById("legend").append(...kinds.filter((kind) => kind[2]).map(([kind, text]) => html("li", { class: kind }, text)));
 }
 
-/** The button that switches between light and dark; the reader's system decides at first. */
+/** The button that switches between light and dark; the system setting is the default. */
 function theme() {
   const button = document.getElementById("theme");
   let dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const show = () => {
     button.textContent = dark ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colours`);
+    button.setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colors`);
   };
   button.addEventListener("click", () => {
     dark = !dark;

@@ -1,6 +1,6 @@
 "use strict";
 
-// Elements, scales and axes that every chart of the page is drawn with.
+// Elements, scales and axes of all charts of the page.
 
 const SVG = "http://www.w3.org/2000/svg"; // a name, nothing is fetched
 
@@ -59,7 +59,7 @@ function scale({ low, high, log }, from, to) {
   return { at, back, low, high, log, from, to };
 }
 
-/** Round values along an axis, about one for so many pixels. */
+/** Round values along an axis, about one per `pixels` pixels. */
 function ticks({ low, high, log, from, to }, pixels) {
   const wanted = Math.max(2, Math.floor(Math.abs(to - from) / pixels));
   if (log && high / low > 3) {
@@ -80,7 +80,7 @@ function ticks({ low, high, log, from, to }, pixels) {
 }
 
 /**
- * An empty chart in `box`, as wide as it: axes, grid, and a layer cut at the frame to draw in.
+ * An empty chart as wide as `box`: axes, grid, and a layer to draw in that is clipped to the frame.
  * `label` and `description` are for screen readers; the role is "group" if it holds buttons.
  */
 function chart(box, { height, xs, ys, xTitle, yTitle, label, description, role = "img" }) {
@@ -116,7 +116,7 @@ function dots(points, attributes) {
   return svg("path", { ...attributes, d: points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join("") });
 }
 
-/** Calls `draw` now and whenever the width of `box` has changed. */
+/** Call `draw` now and whenever the width of `box` changes. */
 function drawn(box, draw) {
   let width = box.clientWidth;
   draw();

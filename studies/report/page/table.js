@@ -144,7 +144,7 @@ function csvOf(page, rows) {
   return lines.map((line) => line.map((value) => quoted(String(inert(value)))).join(",")).join("\n") + "\n";
 }
 
-/** Hand a text to the reader as a file. */
+/** Offer a text as a download. */
 function download(text, name) {
   const link = html("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: name });
   link.click();

@@ -26,7 +26,7 @@ def test_a_curve_is_drawn_in_steps_over_full_trainings_with_a_label_at_its_end()
     assert "one = 200 training images processed" in chart.layout.xaxis.title.text
 
 
-def test_each_curve_has_its_own_colour_and_label() -> None:
+def test_each_curve_has_its_own_color_and_label() -> None:
     curves = {f"study {n}": steps(10.0, 50.0 + 0.1 * n) for n in range(8)}
     chart = volume_plot(curves, 100)
     lines = [trace for trace in chart.data if trace.mode == "lines"]
