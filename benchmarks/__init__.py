@@ -1,1 +1,1 @@
-"""Benchmarks that print the tables of the documentation: `python -m benchmarks.NAME` from the repository root."""
+"""Benchmarks that print the tables of the documentation. Run `python -m benchmarks.NAME` in the repository root."""

@@ -14,19 +14,19 @@ from threshnet.errors import InputError
 from threshnet.named import ABOUT, named
 from threshnet.spec import NetworkSpec
 
-CLASSES = 10  # of every measured network
+CLASSES = 10  # number of classes of every measured network
 INPUT_SIZE = 32  # pixels
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The outcome of one measurement."""
+    """The result of one measurement."""
 
     network: str  # a name in threshnet.named
     runtime: str  # a name in search.latency.measure
     batch: int  # images per run
     summary: Mapping[str, Any] | None  # search.latency.reading.Latency.summary, None if the measurement failed
-    reason: str = ""  # the reason for a failure, one line
+    reason: str = ""  # why the measurement failed, in one line
 
     @property
     def title(self) -> str:
@@ -34,19 +34,19 @@ class Cell:
         return f"{ABOUT[self.network].title}, {self.runtime}, batch {self.batch}"
 
     def text(self, per: int = 1) -> str:
-        """Latency divided by `per` with its 95 % interval, ms; "failed" or "not installed" if there is none."""
+        """Format the latency divided by `per` with its 95 % interval, in ms, or return "failed" or "not installed"."""
         if self.summary is None:
             return "not installed" if self.runtime == "openvino" and not find_spec("openvino") else "failed"
         return interval(*(self.summary[key] / per for key in ("latency_ms", "low_ms", "high_ms")))
 
 
 def spec_of(network: str) -> NetworkSpec:
-    """The named network with CLASSES classes."""
+    """Return the spec of a named network with CLASSES classes."""
     return replace(named(network), classes=CLASSES)
 
 
 def measure_cell(device: Device, network: str, runtime: str, protocol: Protocol) -> Cell:
-    """Measure one cell and report it on standard error; a failed measurement gives a cell with its reason."""
+    """Measure one cell and report it on standard error. If the measurement fails, the cell contains the reason."""
     try:
         latency = measure_on(device, spec_of(network), INPUT_SIZE, runtime, protocol)
     except (InputError, MeasurementError) as error:
@@ -58,7 +58,7 @@ def measure_cell(device: Device, network: str, runtime: str, protocol: Protocol)
 
 
 def notes(cells: Iterable[Cell]) -> list[str]:
-    """Notes below a table: reasons for failures and warnings on readings, as Markdown items."""
+    """Return the notes below a table as Markdown items: the reasons for failures and the warnings about readings."""
     lines = []
     for cell in cells:
         texts = cell.summary["warnings"] if cell.summary else [cell.reason]
@@ -67,7 +67,7 @@ def notes(cells: Iterable[Cell]) -> list[str]:
 
 
 def ratio(above: Cell, below: Cell) -> tuple[float, float, float] | None:
-    """(ratio, low, high) of two cells' latencies, or None if one failed.
+    """Return the ratio of two latencies as (ratio, low, high), or None if a measurement failed.
 
     The interval combines the ends of both 95 % intervals, so its coverage is at least 90 % (Bonferroni).
     """

@@ -1,6 +1,7 @@
-"""GPU time per image of the published networks, eager and as a CUDA graph: `python -m benchmarks.cuda_networks`.
+"""GPU time per image of the published networks, eager and with CUDA graphs: `python -m benchmarks.cuda_networks`.
 
-Resumable: each finished cell is a line of FILE.jsonl next to the output, and a rerun measures the missing cells.
+The benchmark can be resumed. It stores each finished cell as a line of FILE.jsonl next to the output, and a rerun
+measures only the missing cells.
 """
 
 import sys
@@ -21,17 +22,17 @@ from threshnet.errors import InputError
 from threshnet.named import ABOUT, NAMED
 from threshnet.published import PUBLISHED
 
-# Published GPU time per image on an RTX 3050, ms; the authors do not state batch size, clocks and TF32.
+# Published GPU time per image on an RTX 3050, in ms. The authors do not state batch size, clocks or use of TF32.
 PUBLISHED_MS = {network: PUBLISHED[network].gpu_ms for network in NAMED}
 RUNTIMES = {"torch": "eager", "torch-graph": "graph"}
 BATCHES = (1, 100)
-OUTPUT = Path("runs/cuda_networks.md")  # without --output, finished cells go to this path with the suffix .jsonl
+OUTPUT = Path("runs/cuda_networks.md")  # without --output, finished cells go to this path, suffix .jsonl
 FULL = replace(DEFAULT_PROTOCOL, min_s=3.0, max_s=15.0, tolerance=0.01)
 QUICK = replace(DEFAULT_PROTOCOL, min_s=0.5, max_s=2.0)
 
 
 def gpu_facts(device: Cuda) -> dict[str, str]:
-    """Name, torch version, driver, highest SM clock and power limit of a GPU; "unknown" without nvidia-smi."""
+    """Return name, torch version, driver, maximum SM clock and power limit of a GPU ("unknown" without nvidia-smi)."""
     properties = torch.cuda.get_device_properties(device.index)
     values = nvidia_smi(f"GPU-{properties.uuid}", "driver_version", "clocks.max.sm", "power.limit") or ["unknown"] * 3
     names = ("driver", "highest_sm_clock_mhz", "power_limit_w")
@@ -39,12 +40,12 @@ def gpu_facts(device: Cuda) -> dict[str, str]:
 
 
 def finished_cells(file: Path) -> list[tuple[dict[str, Any], Cell]]:
-    """(conditions, cell) of each complete line of a file."""
+    """Read (conditions, cell) from each complete line of a file."""
     return [(line["conditions"], Cell(**line["cell"])) for line in read_lines(file)]
 
 
 def measure_all(device: Cuda, facts: dict[str, str], protocol: Protocol, file: Path) -> list[Cell]:
-    """All cells: read from the file if it has them under these conditions, otherwise measured and appended to it."""
+    """Return all cells. Cells that the file lacks under these conditions are measured and appended to the file."""
     file.parent.mkdir(parents=True, exist_ok=True)
     finished, cells = finished_cells(file), []
     for network in PUBLISHED_MS:
@@ -68,13 +69,13 @@ def measure_all(device: Cuda, facts: dict[str, str], protocol: Protocol, file: P
 
 
 def render(document: Document) -> str:
-    """The page of a recorded run."""
+    """Render the page of a recorded run."""
     cells = [Cell(**cell) for cell in document["cells"]]
     return markdown(cells, document["conditions"], document["protocol"]["precision"])
 
 
 def markdown(cells: Sequence[Cell], facts: str, precision: str) -> str:
-    """The table of all cells with the published times, the conditions and the notes."""
+    """Return the table of all cells and published times, followed by the conditions and the notes."""
     of = {(cell.network, cell.runtime, cell.batch): cell for cell in cells}
     columns = [(runtime, batch) for batch in BATCHES for runtime in RUNTIMES]
     header = ["ms per image", *(f"batch {batch}, {RUNTIMES[runtime]}" for runtime, batch in columns)]
@@ -94,7 +95,7 @@ def markdown(cells: Sequence[Cell], facts: str, precision: str) -> str:
 
 
 def conditions_of(cells: Sequence[Cell], facts: dict[str, str]) -> str:
-    """The line of conditions, with the SM clocks during the measurements."""
+    """Return the line of conditions, including the SM clocks during the measurements."""
     states = [cell.summary[when]["clock_mhz"] for cell in cells if cell.summary for when in ("before", "after")]
     clocks = sorted(clock for clock in states if clock is not None)
     observed = f"SM clock {clocks[0]:.0f} to {clocks[-1]:.0f} MHz" if clocks else "SM clock unknown"
@@ -111,14 +112,14 @@ def conditions_of(cells: Sequence[Cell], facts: dict[str, str]) -> str:
 
 
 def reached(cells: Sequence[Cell]) -> bool:
-    """True if each network is faster as a graph than eager at batch 1, at the low end of the interval."""
+    """True if, at batch 1, the lower bound of every network's speedup with CUDA graphs over eager is above 1."""
     of = {(cell.network, cell.runtime): cell for cell in cells if cell.batch == 1}
     ratios = [ratio(of[network, "torch"], of[network, "torch-graph"]) for network in PUBLISHED_MS]
     return all(one is not None and one[1] > 1 for one in ratios)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the missing cells, print and write the page; returns the exit status."""
+    """Measure the missing cells, print and write the page, and return the exit status."""
     goal = "each network is faster as a graph than eager at batch 1"
     parser = options("cuda_networks", "GPU time per image of the published networks, as Markdown; resumable.", goal)
     parser.add_argument("--device", default="cuda", help="cuda or cuda:N [cuda]")

@@ -1,4 +1,4 @@
-"""JSON Lines files that a long run appends to, and resumes from after a crash."""
+"""JSON Lines files. A long run appends its results to such a file and can resume from it after a crash."""
 
 import json
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from filelock import FileLock
 
 
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """All complete lines of a file; a truncated last line is ignored."""
+    """Read all complete lines of a file. A truncated last line is ignored."""
     if not file.exists():
         return []
     return [json.loads(line) for line in file.read_text().rpartition("\n")[0].splitlines()]
 
 
 def append(file: Path, line: Mapping[str, Any]) -> None:
-    """Append a line, replacing a truncated last line; safe with several processes."""
+    """Append a line and remove a truncated last line. Several processes can append to the same file."""
     with FileLock(f"{file}.lock"), file.open("a+") as lines:
         lines.seek(0)
         content = lines.read()

@@ -1,8 +1,8 @@
-"""Repeatability of latency measurements: `python -m benchmarks.latency_repeatability`.
+"""Test the repeatability of latency measurements: `python -m benchmarks.latency_repeatability`.
 
-Measures twelve networks twice, the second time while another process keeps one core busy: with the default protocol of
-this project, and with a naive one (mean of ten runs in a fresh session). Takes about four minutes, with or without
---quick.
+The benchmark measures twelve networks twice. During the second pass, another process keeps one core busy. Each pass
+uses both the default protocol of this project and a naive protocol, the mean of ten runs in a fresh session. The
+benchmark takes about four minutes, with or without --quick.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ from threshnet.costs import count
 from threshnet.shapes import smallest_input
 from threshnet.spec import NetworkSpec
 
-STUDY = "cifar10_cpu"  # the networks come from its space, limits and input size
+STUDY = "cifar10_cpu"  # the study that defines the space, the limits and the input size
 SEED = 2
-RANDOM_NETWORKS, SIBLINGS = 8, 4  # random networks, and how many of them get a slightly more expensive sibling
-MIN_SPREAD = 4.0  # least ratio of the slowest to the fastest network
-CLOSE = 0.05  # largest relative difference between a network and its sibling
+RANDOM_NETWORKS, SIBLINGS = 8, 4  # number of random networks, and number of slightly more expensive siblings
+MIN_SPREAD = 4.0  # minimum ratio of the slowest latency to the fastest
+CLOSE = 0.05  # maximum relative difference in latency between a network and its sibling
 NAIVE_RUNS = 10
 MIN_TAU, MAX_DIFFERENCE = 0.95, 0.03  # --check: limits for Kendall's tau and the median difference of our protocol
 METHODS = ("ours", "naive")
@@ -41,7 +41,7 @@ PACKAGES = ("onnxruntime", "torch", "numpy")
 
 @dataclass(frozen=True)
 class Row:
-    """Latency of one network in both passes with each method, ms."""
+    """Latencies of one network in both passes with each method, in ms."""
 
     network: str
     macs: int
@@ -59,10 +59,11 @@ class Agreement:
 
 
 def networks(study: StudySpec) -> dict[str, NetworkSpec]:
-    """Choose twelve networks of the study's space within its limits: A to H, and siblings A', C', E' and G'.
+    """Choose twelve networks from the study's space that satisfy its limits: A to H and the siblings A', C', E' and G'.
 
-    For a wide range of latencies, A to H are the first random networks with MACs in eight bands of the decade below the
-    limit. For close pairs, a sibling differs in the growth of one block and has about 3 % more MACs.
+    A to H cover a wide range of latencies. The decade of MACs below the limit is split into eight bands, and the first
+    suitable random network is chosen from each band. A sibling is close to its network: it differs only in the growth
+    of one block and has about 3 % more MACs.
     """
     sampling = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=SEED))
     bands = np.geomspace((study.limits.macs or 0.0) / 10, study.limits.macs or 0.0, RANDOM_NETWORKS + 1)
@@ -87,7 +88,7 @@ def networks(study: StudySpec) -> dict[str, NetworkSpec]:
 
 
 def _sibling(spec: NetworkSpec, study: StudySpec) -> NetworkSpec | None:
-    """The network with another growth in one block whose MACs are closest to 3 % more, among those with 2 to 4 %."""
+    """Change the growth of one block to get 2 to 4 % more MACs, ideally 3 %. Returns None if no change does that."""
     macs = count(spec, study.input_size).macs
     choices = []
     for number, block in enumerate(spec.blocks):
@@ -103,7 +104,7 @@ def _sibling(spec: NetworkSpec, study: StudySpec) -> NetworkSpec | None:
 def one_pass(
     chosen: dict[str, NetworkSpec], size: int, title: str, *, recalibrate: bool = False
 ) -> dict[str, tuple[float, float]]:
-    """Latency of each network with (our, the naive) protocol, ms; `recalibrate` re-measures the reference network."""
+    """Measure each network in ms with (our, the naive) protocol. `recalibrate` re-measures the reference network."""
     latencies = {}
     for name, spec in chosen.items():
         ours = measure_on(Cpu(), spec, size, recalibrate=recalibrate)
@@ -116,7 +117,7 @@ def one_pass(
 
 
 def naive_latency(spec: NetworkSpec, size: int) -> float:
-    """Mean of ten runs in a fresh session, ms, with the same runtime and settings."""
+    """Return the mean latency of ten runs in a fresh session, in ms, with the same runtime and settings."""
     settings = {"threads": DEFAULT_PROTOCOL.threads, "batch": DEFAULT_PROTOCOL.batch, "input_size": size}
     with onnx_files([spec], size, DEFAULT_PROTOCOL.batch) as (path,):
         (timer,) = load_onnxruntime([str(path)], settings).timers
@@ -128,7 +129,7 @@ def naive_latency(spec: NetworkSpec, size: int) -> float:
 
 @contextlib.contextmanager
 def busy_core() -> Iterator[None]:
-    """Keep one core busy with another process."""
+    """Start another process that keeps one core busy."""
     process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
     process.start()
     try:
@@ -152,30 +153,30 @@ def agreement(first: Sequence[float], second: Sequence[float]) -> Agreement:
 
 
 def agreements(rows: Sequence[Row]) -> dict[str, Agreement]:
-    """Compare the two passes of each method."""
+    """Compare the two passes for each method."""
     return {method: agreement(*zip(*(getattr(row, method) for row in rows), strict=True)) for method in METHODS}
 
 
 def close_pairs(rows: Sequence[Row]) -> dict[str, float]:
-    """Latency of each sibling divided by that of its network, over the mean of our passes."""
+    """Divide the latency of each sibling by that of its network, both averaged over our two passes."""
     mean = {row.network: sum(row.ours) / 2 for row in rows}
     return {f"{name}/{name[0]}": mean[name] / mean[name[0]] for name in mean if name.endswith("'")}
 
 
 def spread(rows: Sequence[Row]) -> float:
-    """Latency of the slowest network divided by that of the fastest."""
+    """Divide the latency of the slowest network by that of the fastest."""
     means = [sum(row.ours) / 2 for row in rows]
     return max(means) / min(means)
 
 
 def discriminating(rows: Sequence[Row]) -> bool:
-    """True if the networks are spread widely enough, and four pairs of them are close enough, for a meaningful test."""
+    """True if the range of latencies is wide enough and four pairs are close enough for a meaningful test."""
     close = [abs(ratio - 1) <= CLOSE for ratio in close_pairs(rows).values()]
     return spread(rows) >= MIN_SPREAD and sum(close) >= SIBLINGS
 
 
 def reached(rows: Sequence[Row]) -> bool:
-    """True if the networks are discriminating and our passes agree as --check requires."""
+    """True if the networks make a meaningful test and our passes agree within the limits of --check."""
     both = agreements(rows)
     ours, naive = both["ours"], both["naive"]
     tau = ours.tau >= max(MIN_TAU, naive.tau)
@@ -184,13 +185,13 @@ def reached(rows: Sequence[Row]) -> bool:
 
 
 def render(document: Document) -> str:
-    """The page of a recorded run."""
+    """Render the page of a recorded run."""
     rows = [Row(one["network"], one["macs"], one["ours"], one["naive"]) for one in document["networks"]]
     return markdown(rows, document["conditions"])
 
 
 def markdown(rows: Sequence[Row], facts: str) -> str:
-    """The tables of latencies and of agreement, a description of the networks, and the conditions."""
+    """Return the tables of latencies and agreement, a description of the networks, and the conditions."""
     cells = [[row.network, f"{row.macs / 1e6:.1f}", *(digits(ms) for ms in (*row.ours, *row.naive))] for row in rows]
     titles = {"ours": "ours: rounds with a reference network", "naive": f"naive: mean of {NAIVE_RUNS} runs"}
     summary = [
@@ -212,7 +213,7 @@ def markdown(rows: Sequence[Row], facts: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure both passes, print and write the page; returns the exit status."""
+    """Measure both passes, print and write the page, and return the exit status."""
     goal = (
         f"our tau is at least {MIN_TAU} and not below the naive one, and our median difference is at most "
         f"{MAX_DIFFERENCE:.0%} and below the naive one"

@@ -1,9 +1,9 @@
-"""Mutual interference of training and latency measurement: `python -m benchmarks.measurement_interference`.
+"""Test how training and latency measurement affect each other: `python -m benchmarks.measurement_interference`.
 
-Two workers train in one thread each and pause between steps while the CPU is measured. Networks are measured
-alternately with the workers stopped and training, and the time that the workers spend waiting is recorded. The costs
-are stated for a typical study, the built-in cifar10_cpu: for each network that a worker trains, one network is measured
-with each of the study's runtimes.
+Two workers train in one thread each and pause between steps while a latency is measured. Each network is measured
+alternately while the workers are stopped and while they train, and the benchmark records how long the workers wait.
+The cost is reported for a typical study, the built-in cifar10_cpu, which measures each trained network with each of its
+runtimes.
 """
 
 import multiprocessing
@@ -34,11 +34,11 @@ from threshnet.network import build
 
 STUDY = "cifar10_cpu"
 WORKERS = 2
-TRAINED = "threshnet28"  # trained by the workers
+TRAINED = "threshnet28"  # the network that the workers train
 MEASURED = ("threshnet28", "threshnet79")
-REPEATS, QUICK_REPEATS = 10, 6  # six is the fewest with a 95 % interval of the median
-SETTLE_S = 1.0  # wait after the workers start or stop
-MAX_CHANGE, MAX_LOSS = 0.05, 0.10  # --check: limits for the change of a latency and the loss of training throughput
+REPEATS, QUICK_REPEATS = 10, 6  # at least six are needed for a 95 % interval of the median
+SETTLE_S = 1.0  # pause after the workers start or stop
+MAX_CHANGE, MAX_LOSS = 0.05, 0.10  # --check: limits for the change in latency and the loss of training throughput
 PACKAGES = ("torch", "onnxruntime")
 
 
@@ -47,13 +47,13 @@ class Worker:
     """State shared with a training process."""
 
     images: "Synchronized[float]"  # training images processed so far
-    waited_s: "Synchronized[float]"  # time spent waiting for measurements so far
+    waited_s: "Synchronized[float]"  # seconds spent waiting for measurements so far
     go: Event  # the worker trains while this is set
 
 
 @dataclass(frozen=True)
 class Interference:
-    """Alternating latency readings of one network, ms, alone and during training."""
+    """Latency readings of one network in ms, alternately without and during training."""
 
     network: str
     alone_ms: tuple[float, ...]
@@ -61,7 +61,7 @@ class Interference:
 
     @property
     def change(self) -> tuple[float, float, float]:
-        """Ratio of the latency during training to the latency alone: median and its 95 % interval."""
+        """Ratio of the latency during training to the latency without training: median and its 95 % interval."""
         ratios = [during / alone for alone, during in zip(self.alone_ms, self.during_ms, strict=True)]
         return float(np.median(ratios)), *median_interval(ratios)
 
@@ -70,24 +70,24 @@ class Interference:
 class Pauses:
     """Time that the training of a typical study loses to measurements."""
 
-    pause_s: tuple[float, ...]  # wait of one worker while one network is measured with every runtime
-    images_per_s: float  # of one worker while it trains
-    images: int  # training images processed in one training of the study
+    pause_s: tuple[float, ...]  # seconds that one worker waits while one network is measured with every runtime
+    images_per_s: float  # throughput of one worker while it trains
+    images: int  # number of training images processed in one training of the study
 
     @property
     def period_s(self) -> float:
-        """Training time between two measured networks with all workers training, seconds."""
+        """Seconds of training between two measurements if all workers train."""
         return self.images / self.images_per_s / WORKERS
 
     @property
     def loss(self) -> tuple[float, float, float]:
-        """Fraction of time that training waits: median and its 95 % interval."""
+        """Fraction of the time that the workers wait: median and its 95 % interval."""
         fractions = [pause / (self.period_s + pause) for pause in self.pause_s]
         return float(np.median(fractions)), *median_interval(fractions)
 
 
 def train(worker: Worker) -> None:
-    """Train on noise, pausing for measurements, until the parent process ends."""
+    """Train on noise until the parent process ends, and pause for measurements."""
     torch.set_num_threads(1)
     noise = Split(torch.randint(0, 256, (2_000, 3, 32, 32), dtype=torch.uint8), torch.randint(0, 10, (2_000,)))
     training = Training(partial(build, spec_of(TRAINED)), noise, FAST, flip=True, seed=0)
@@ -110,7 +110,7 @@ def train(worker: Worker) -> None:
 
 
 def interference(network: str, study: StudySpec, repeats: int, set_training: Callable[[bool], None]) -> Interference:
-    """Measure a network alternately without and with training."""
+    """Measure a network alternately without and during training."""
     latencies: dict[bool, list[float]] = {False: [], True: []}
     device = device_named(study.device)
     for repeat in range(repeats):
@@ -124,7 +124,7 @@ def interference(network: str, study: StudySpec, repeats: int, set_training: Cal
 
 
 def pauses(workers: Sequence[Worker], study: StudySpec, repeats: int, set_training: Callable[[bool], None]) -> Pauses:
-    """Measure the training rate, and the waiting time of the workers while networks are measured as in the study."""
+    """Measure the training throughput, and how long the workers wait while networks are measured as in the study."""
     set_training(True)
     start, before = time.monotonic(), _sum(workers, "images")
     time.sleep(20 * SETTLE_S)
@@ -135,7 +135,7 @@ def pauses(workers: Sequence[Worker], study: StudySpec, repeats: int, set_traini
         for runtime in study.runtimes:
             name = MEASURED[repeat % len(MEASURED)]
             measure_on(device_named(study.device), spec_of(name), study.input_size, runtime, study.protocol)
-        time.sleep(SETTLE_S)  # a worker adds up its wait when it resumes
+        time.sleep(SETTLE_S)  # a worker records its waiting time when it resumes
         waited.append((_sum(workers, "waited_s") - before) / WORKERS)
         sys.stderr.write(f"waited {waited[-1]:.2f} s\n")
     return Pauses(tuple(waited), rate, study.recipe.epochs * (study.data.train or 0))
@@ -146,23 +146,23 @@ def _sum(workers: Sequence[Worker], counter: str) -> float:
 
 
 def reached(rows: Sequence[Interference], cost: Pauses) -> bool:
-    """True if latencies and training throughput stay within the limits of --check."""
+    """True if the change in latency and the loss of training throughput are within the limits of --check."""
     return all(abs(row.change[0] - 1) <= MAX_CHANGE for row in rows) and cost.loss[0] <= MAX_LOSS
 
 
 def render(document: Document) -> str:
-    """The page of a recorded run."""
+    """Render the page of a recorded run."""
     rows = [
         Interference(
             one["network"], one["alone_ms"], one.get("during_ms") or one["beside_ms"]
-        )  # the key of earlier runs
+        )  # the key that earlier runs used
         for one in document["latency"]
     ]
     return markdown(rows, Pauses(**document["pauses"]), document["conditions"])
 
 
 def markdown(rows: Sequence[Interference], cost: Pauses, facts: str) -> str:
-    """The tables of latencies and training throughput, and the conditions."""
+    """Return the tables of latencies and training throughput, and the conditions."""
     cells = [
         [
             ABOUT[row.network].title,
@@ -196,7 +196,7 @@ def markdown(rows: Sequence[Interference], cost: Pauses, facts: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write the page; returns the exit status."""
+    """Run the measurements, print and write the page, and return the exit status."""
     goal = f"no latency changes by more than {MAX_CHANGE:.0%} and training loses at most {MAX_LOSS:.0%} of its time"
     parser = options("measurement_interference", "Measuring latency during training, as Markdown.", goal)
     args = parser.parse_args(arguments)

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from threshnet.errors import InputError
 
-COLOURS = 256  # size of the palette: the page has few colours, and the files should be small
-SCALE = 1.5  # pixels of the screenshot per pixel of the page
+COLOURS = 256  # size of the palette; the page has few colours, so a small palette keeps the files small
+SCALE = 1.5  # screenshot pixels per page pixel
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Screenshot:
     """A screenshot to take."""
 
     name: str
-    # Viewport, pixels.
+    # Size of the viewport in pixels.
     width: int
     height: int
     scheme: Literal["light", "dark"]
-    # True to open the card of the knee.
+    # Whether to open the card of the knee.
     card: bool = False
 
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def pictures(page: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the name and the PNG of each screenshot; raises InputError without the page or a Chromium."""
+    """Yield the name and the PNG of each screenshot. Raises InputError if the page or Chromium is missing."""
     executable = shutil.which("chromium") or shutil.which("google-chrome")
     if executable is None:
         raise InputError("no chromium or google-chrome is installed")
@@ -88,10 +88,10 @@ def _take(browser: Browser, page: Path, screenshot: Screenshot) -> bytes:
 
 
 def compressed(png: bytes) -> bytes:
-    """Reduce a PNG to a palette that preserves the colours of small details, e.g. of thin lines."""
+    """Reduce the colours of a PNG to a palette that preserves small details, e.g. thin lines."""
     buffer = io.BytesIO()
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    # Median cut would choose colours by area: it turned a thin green line blue.
+    # Median cut chooses colours by area and turned a thin green line blue.
     picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 

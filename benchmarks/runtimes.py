@@ -1,4 +1,4 @@
-"""Latency of the ThreshNets on this machine's CPU with each runtime: `python -m benchmarks.runtimes`."""
+"""Measure the latency of the ThreshNets with each runtime on this machine's CPU: `python -m benchmarks.runtimes`."""
 
 import sys
 from collections.abc import Sequence
@@ -13,33 +13,33 @@ from threshnet.errors import InputError
 from threshnet.named import ABOUT
 
 NETWORKS = ("threshnet28", "threshnet79", "threshnet95")
-RUNTIMES = {  # titles of the runtimes, eager PyTorch first
+RUNTIMES = {  # the title of each runtime; eager PyTorch is first
     "torch": "PyTorch, eager",
     "torch-compiled": "PyTorch, torch.compile",
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
 }
 BATCHES = (1, 32)
-LONG = ("torch-compiled", 32)  # skipped by --quick, as compiling takes a minute or two
+LONG = ("torch-compiled", 32)  # --quick skips this runtime because compilation takes one or two minutes
 PACKAGES = ("torch", "onnxruntime", "openvino")
-GOAL = 3.0  # --check: speedup of ONNX Runtime over eager PyTorch at batch 1 with one thread
+GOAL = 3.0  # --check: minimum speedup of ONNX Runtime over eager PyTorch at batch 1 with one thread
 FULL = replace(DEFAULT_PROTOCOL, min_s=3.0, max_s=15.0, tolerance=0.01, timeout_s=900.0)
 QUICK = replace(DEFAULT_PROTOCOL, min_s=0.5, max_s=3.0, timeout_s=300.0)
 
 
 def speedups(cells: Sequence[Cell]) -> dict[str, tuple[float, float, float] | None]:
-    """Speedup of ONNX Runtime over eager PyTorch at batch 1 for each network, with the interval of `ratio`."""
+    """Compute each network's speedup of ONNX Runtime over eager PyTorch at batch 1, with its interval (see `ratio`)."""
     of = {(cell.network, cell.runtime): cell for cell in cells if cell.batch == 1}
     return {network: ratio(of[network, "torch"], of[network, "onnxruntime"]) for network in NETWORKS}
 
 
 def render(document: Document) -> str:
-    """The page of a recorded run."""
+    """Render the page of a recorded run."""
     return markdown([Cell(**cell) for cell in document["cells"]], document["conditions"])
 
 
 def markdown(cells: Sequence[Cell], facts: str) -> str:
-    """The tables of latencies and speedups, the conditions and the notes."""
+    """Return the tables of latencies and speedups, the conditions and the notes."""
     of = {(cell.runtime, cell.network, cell.batch): cell for cell in cells}
     columns = [(network, batch) for network in NETWORKS for batch in BATCHES]
     header = ["Latency of a batch, ms", *(f"{ABOUT[network].title}, batch {batch}" for network, batch in columns)]
@@ -62,12 +62,12 @@ def markdown(cells: Sequence[Cell], facts: str) -> str:
 
 
 def reached(cells: Sequence[Cell]) -> bool:
-    """True if the speedup of ONNX Runtime is at least GOAL for each network, at the low end of its interval."""
+    """True if, for every network, the lower bound of the speedup of ONNX Runtime is at least GOAL."""
     return all(one is not None and one[1] >= GOAL for one in speedups(cells).values())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure all cells, print and write the page; returns the exit status."""
+    """Measure all cells, print and write the page, and return the exit status."""
     goal = f"ONNX Runtime is {GOAL:g} times as fast as eager PyTorch for each network, at batch 1 with one thread"
     parser = options("runtimes", "Latency of the ThreshNets on this CPU with each runtime, as Markdown.", goal)
     parser.add_argument("--threads", type=int, default=1, help="threads of each runtime [1]")

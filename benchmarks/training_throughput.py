@@ -1,10 +1,10 @@
-"""Training throughput of ThreshNet79, images per second: `python -m benchmarks.training_throughput --data FOLDER`.
+"""Training throughput of ThreshNet79 in images per second: `python -m benchmarks.training_throughput --data FOLDER`.
 
 The published loop loads each image through PIL in a torch DataLoader, trains in fp32 and reads the loss at each step.
-It is compared with the loop of search.training.train: with the same recipe, with the same recipe in bf16 and
-channels_last if the device supports it, and with the FAST recipe of a search. Each loop runs in a process of its own,
-with the numbers of threads and loader workers that were fastest in a short sweep. The processes alternate: one trains
-while the others sleep.
+The benchmark compares it with three variants of the loop in search.training.train: the same recipe, the same recipe in
+bf16 and channels_last if the device supports it, and the FAST recipe of a search. Each loop runs in its own process. A
+short sweep finds its fastest numbers of threads and loader workers. The processes take turns: one trains while the
+others sleep.
 """
 
 import itertools
@@ -46,53 +46,53 @@ LOOPS = {
     OURS: "ours, fast recipe: batch {fast}, translations, AdamW, weight averaging, {mixed}",
 }
 LOADER_WORKERS = (0, 1, 2, 4)
-GOALS = {"cpu": 1.5, "cuda": 10.0}  # --check: least median ratio of OURS to THEIRS
-VALIDATION = 100  # validation images, which load_search requires but this benchmark does not use
-EXIT_TIMEOUT_S = 10.0  # after which a process is killed
+GOALS = {"cpu": 1.5, "cuda": 10.0}  # --check: minimum median ratio of OURS to THEIRS
+VALIDATION = 100  # number of validation images; load_search requires some, but this benchmark ignores them
+EXIT_TIMEOUT_S = 10.0  # a process that has not ended by then is killed
 PACKAGES = ("torch", "torchvision", "pillow")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Device and amount of training to measure."""
+    """The device and the amount of training to measure."""
 
     device: str  # "cpu", "cuda" or "cuda:N"
-    warm_up: int  # steps at the start of each round that are not counted
+    warm_up: int  # uncounted steps at the start of each round
     steps: int  # counted steps per round
-    rounds: int  # rounds of each loop; six is the fewest with a 95 % interval of the median
+    rounds: int  # rounds of each loop; at least six are needed for a 95 % interval of the median
 
     @property
     def images(self) -> int:
-        """Training images that one round of our loop needs; it uses each of them once."""
+        """Number of training images for one round of our loop, which uses each image once."""
         return (self.warm_up + self.steps) * max(recipe.batch for recipe in RECIPES.values())
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A loop and its use of the machine."""
+    """A loop with its numbers of threads and workers."""
 
     loop: str  # a key of LOOPS
-    threads: int  # of torch
+    threads: int  # torch threads
     loaders: int = 0  # DataLoader workers; 0 loads images in the training process
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Throughput of one loop with its fastest setting."""
+    """The throughput of one loop with its fastest setting."""
 
     setting: Setting
-    images_per_s: tuple[float, ...]  # of each round
+    images_per_s: tuple[float, ...]  # one value per round
 
     @property
     def text(self) -> str:
-        """The median with its 95 % interval, images per second."""
+        """Median with its 95 % interval in images per second."""
         return interval(float(np.median(self.images_per_s)), *median_interval(self.images_per_s))
 
 
 class PublishedImages(Dataset[tuple[Tensor, int]]):
-    """Images loaded as by torchvision's CIFAR10: arrays in memory, converted to a PIL image on access.
+    """Images loaded as in torchvision's CIFAR10: arrays in memory, each converted to a PIL image on access.
 
-    An item is ((3, h, w) float32 in [0, 1], label), flipped horizontally at random, one image at a time.
+    An item is ((3, h, w) float32 in [0, 1], label). Each image is flipped horizontally at random on access.
     """
 
     def __init__(self, split: Split) -> None:
@@ -108,11 +108,11 @@ class PublishedImages(Dataset[tuple[Tensor, int]]):
         return image, self.labels[index]
 
 
-Round = Callable[[], float]  # trains one round of a plan; returns images per second over the counted steps
+Round = Callable[[], float]  # trains one round of a plan and returns images per second over the counted steps
 
 
 def published_round(split: Split, plan: Plan, loaders: int) -> Round:
-    """The published training loop, reimplemented step by step."""
+    """Build the published training loop, reimplemented step by step."""
     model = build(spec_of(NETWORK)).to(plan.device).train()
     optimiser = torch.optim.Adam(model.parameters(), lr=PUBLISHED.learning_rate)
     criterion = nn.CrossEntropyLoss()
@@ -120,7 +120,7 @@ def published_round(split: Split, plan: Plan, loaders: int) -> Round:
     batch = PUBLISHED.batch
 
     def train_round() -> float:
-        # In an endless epoch, the workers prefetch as many batches after the last counted step as before the first.
+        # The epoch never ends, so the workers prefetch as many batches after the last counted step as before the first.
         order = RandomSampler(images, replacement=True, num_samples=1_000_000 * batch)
         batches = iter(DataLoader(images, batch_size=batch, sampler=order, num_workers=loaders))
         total, start = 0.0, 0.0
@@ -139,7 +139,7 @@ def published_round(split: Split, plan: Plan, loaders: int) -> Round:
 
 
 def our_round(split: Split, plan: Plan, recipe: Recipe) -> Round:
-    """The training loop of search.training.train with a recipe; a round is one epoch of the plan's steps."""
+    """Build the training loop of search.training.train with a recipe. A round is an epoch with the plan's steps."""
     images = (plan.warm_up + plan.steps) * recipe.batch
     epoch = Split(split.images[:images], split.labels[:images])
     training = Training(partial(build, spec_of(NETWORK)), epoch, recipe, flip=True, seed=0, device=plan.device)
@@ -148,7 +148,7 @@ def our_round(split: Split, plan: Plan, recipe: Recipe) -> Round:
         done_at: dict[int, float] = {}
         training.epochs.clear()  # repeat the same epoch
         training.step_epoch(lambda done, _: done_at.update({done: time.perf_counter()}))
-        first = min(done for done in done_at if done >= plan.warm_up)  # a GPU reports every GPU_SYNC_STEPS steps only
+        first = min(done for done in done_at if done >= plan.warm_up)  # a GPU only reports every GPU_SYNC_STEPS steps
         last = max(done_at)
         return (last - first) * recipe.batch / (done_at[last] - done_at[first])
 
@@ -156,7 +156,7 @@ def our_round(split: Split, plan: Plan, recipe: Recipe) -> Round:
 
 
 def serve(setting: Setting, plan: Plan, split: Split, pipe: Connection) -> None:
-    """Child process: train one round per message from the pipe, until it closes."""
+    """Run as a child process: train one round for each message from the pipe, until the pipe closes."""
     torch.set_num_threads(setting.threads)
     if setting.loop == THEIRS:
         train_round = published_round(split, plan, setting.loaders)
@@ -172,10 +172,10 @@ def serve(setting: Setting, plan: Plan, split: Split, pipe: Connection) -> None:
 
 @contextmanager
 def running(setting: Setting, plan: Plan, split: Split) -> Iterator[Round]:
-    """Start a child process that trains a round per call and sleeps otherwise; EOFError or OSError if it died."""
+    """Start a child process that trains one round per call. A call raises EOFError or OSError if the process died."""
     spawn = multiprocessing.get_context("spawn")
     parent, child = spawn.Pipe()
-    # Not a daemon, since daemons cannot have loader workers; it ends when the pipe closes.
+    # Not a daemon, since daemons cannot have loader workers. The process ends when the pipe closes.
     process = spawn.Process(target=serve, args=(setting, plan, split, child))
     process.start()
     child.close()
@@ -193,9 +193,9 @@ def running(setting: Setting, plan: Plan, split: Split) -> Iterator[Round]:
 
 
 def settings(loop: str, device: str, processors: int) -> list[Setting]:
-    """The sweep of a loop: threads up to `processors`, powers of two on a CPU; loader workers for the published loop.
+    """Return the settings to try for a loop: numbers of threads and, for the published loop, numbers of loader workers.
 
-    On a GPU the threads are 1 and `processors`.
+    The numbers of threads are `processors` and, on a CPU, all smaller powers of two or, on a GPU, 1.
     """
     powers = range(processors.bit_length() if torch.device(device).type == "cpu" else 1)
     threads = sorted({*(2**power for power in powers), processors})
@@ -204,7 +204,7 @@ def settings(loop: str, device: str, processors: int) -> list[Setting]:
 
 
 def fastest(loop: str, plan: Plan, split: Split, processors: int) -> Setting:
-    """The fastest setting of a loop, measured with one round each."""
+    """Measure each setting of a loop for one round and return the fastest."""
     rates: dict[Setting, float] = {}
     for setting in settings(loop, plan.device, processors):
         with running(setting, plan, split) as train_round:
@@ -214,7 +214,7 @@ def fastest(loop: str, plan: Plan, split: Split, processors: int) -> Setting:
 
 
 def measure(chosen: Sequence[Setting], plan: Plan, split: Split) -> list[Throughput]:
-    """Measure all loops alternately, in reversed order in every second round."""
+    """Measure all loops alternately. Every second round runs in reverse order."""
     rates: dict[Setting, list[float]] = {setting: [] for setting in chosen}
     with ExitStack() as stack:
         loops = {setting: stack.enter_context(running(setting, plan, split)) for setting in chosen}
@@ -227,26 +227,26 @@ def measure(chosen: Sequence[Setting], plan: Plan, split: Split) -> list[Through
 
 
 def ratio(rows: Sequence[Throughput], loop: str) -> tuple[float, float, float]:
-    """Throughput of a loop divided by that of the published loop, per round: median and its 95 % interval."""
+    """Ratio of a loop's throughput to that of the published loop in the same round: median and its 95 % interval."""
     of = {row.setting.loop: row.images_per_s for row in rows}
     ratios = [mine / theirs for mine, theirs in zip(of[loop], of[THEIRS], strict=True)]
     return float(np.median(ratios)), *median_interval(ratios)
 
 
 def reached(rows: Sequence[Throughput], device: str) -> bool:
-    """True if the median ratio of our loop to the published loop reaches the goal of --check."""
+    """True if the median ratio of our throughput to the published loop's throughput reaches the goal of --check."""
     return ratio(rows, OURS)[0] >= GOALS[torch.device(device).type]
 
 
 def render(document: Document) -> str:
-    """The page of a recorded run."""
+    """Render the page of a recorded run."""
     rows = [Throughput(Setting(**one["setting"]), tuple(one["images_per_s"])) for one in document["loops"]]
-    # Earlier runs did not record `bf16`; they were made on machines with native bf16.
+    # Earlier runs did not record `bf16`. They ran on machines with native bf16.
     return markdown(rows, Plan(**document["plan"]), document["conditions"], bf16=document.get("bf16", True))
 
 
 def markdown(rows: Sequence[Throughput], plan: Plan, facts: str, *, bf16: bool) -> str:
-    """The table of all loops and the conditions; `bf16` is true if mixed precision used bf16."""
+    """Return the table of all loops and the conditions. `bf16` is true if mixed precision used bf16."""
     mixed = "bf16 and channels_last" if bf16 else "channels_last (no bf16: not native here)"
     cells = [
         [
@@ -270,9 +270,9 @@ def markdown(rows: Sequence[Throughput], plan: Plan, facts: str, *, bf16: bool) 
 
 
 def images_for(plan: Plan, folder: Path | None) -> tuple[Split, str]:
-    """Training images for a plan, from an ImageFolder tree or the CIFAR-10 download, and a description of them.
+    """Load the training images for a plan from an ImageFolder tree or the CIFAR-10 download, with a description.
 
-    Raises InputError if there are too few, or if their number of classes differs from the network's.
+    Raises InputError if there are too few images, or if their number of classes differs from that of the network.
     """
     name = "folder" if folder else "cifar10"
     data = load_search(DataSettings(name, path=folder, train=plan.images, validation=VALIDATION), INPUT_SIZE)
@@ -282,14 +282,14 @@ def images_for(plan: Plan, folder: Path | None) -> tuple[Split, str]:
 
 
 def plan_for(device: str, *, quick: bool) -> Plan:
-    """The amount of training to measure on a device."""
+    """Choose the amount of training to measure on a device."""
     if torch.device(device).type == "cuda":
         return Plan(device, GPU_SYNC_STEPS, steps=100 if quick else 200, rounds=6 if quick else 10)
     return Plan(device, warm_up=2, steps=8 if quick else 20, rounds=6 if quick else 10)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure all loops, print and write the page; returns the exit status."""
+    """Measure all loops, print and write the page, and return the exit status."""
     goal = f"our loop is {GOALS['cpu']:g} times as fast as the published loop on a CPU, {GOALS['cuda']:g} on a GPU"
     parser = options("training_throughput", "Training throughput in images per second, as Markdown.", goal)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="an ImageFolder tree [the CIFAR-10 download]")

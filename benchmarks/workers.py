@@ -10,7 +10,7 @@ WORKERS = 2
 
 
 def pool(initialise: Callable[..., None], *arguments: object) -> ProcessPoolExecutor:
-    """A pool of WORKERS processes, each of which first calls `initialise` with `arguments`."""
+    """Create a pool of WORKERS processes. Each process first calls `initialise` with `arguments`."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(WORKERS, mp_context=spawn, initializer=_start, initargs=(initialise, arguments))
 

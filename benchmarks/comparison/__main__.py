@@ -1,7 +1,7 @@
-"""Comparison of all systems that this project covers, under one protocol: `python -m benchmarks.comparison`.
+"""Compare all systems that this project covers under one protocol: `python -m benchmarks.comparison`.
 
-Resumable: outcomes are lines of runs/comparison/ledger.jsonl. A rerun adds what is missing and resumes an interrupted
-training after its last epoch. The page shows all outcomes so far.
+The benchmark can be resumed. It stores each result as a line of runs/comparison/ledger.jsonl. A rerun computes only the
+missing results and resumes an interrupted training after its last epoch. The page shows all results so far.
 """
 
 import json
@@ -32,10 +32,10 @@ from studies.figures.front import WIDTH
 from threshnet.errors import InputError
 from threshnet.published import INPUT_SIZE as PUBLISHED_SIZE
 
-# The training of the built-in study cifar10_cpu.
+# The same settings as in the built-in study cifar10_cpu.
 FULL = Protocols(recipe=replace(FAST, epochs=6), train=10_000, validation=5_000)
 QUICK = Protocols(recipe=replace(FAST, epochs=1), train=500, validation=500)
-KINDS = {"measure": ("measured", "paired"), "train": ("trained",)}  # kinds of outcomes that --only selects
+KINDS = {"measure": ("measured", "paired"), "train": ("trained",)}  # the kinds of results that --only accepts
 RUNS = Path("runs/comparison")
 
 Outcome = TypeVar("Outcome")
@@ -43,7 +43,7 @@ PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "numpy")
 
 
 def attempt(work: Callable[[], Outcome], title: str) -> Outcome | None:
-    """Return the outcome of `work`, or None if it fails; reports the failure on standard error."""
+    """Return the result of `work`. If it fails, report the failure on standard error and return None."""
     try:
         return work()
     except (InputError, MeasurementError, NotTaken, TrainingFailed) as failure:
@@ -52,7 +52,7 @@ def attempt(work: Callable[[], Outcome], title: str) -> Outcome | None:
 
 
 def publish(document: Document, output: Path | None) -> None:
-    """Print the page; with `output`, write it there with comparison.json and, if Chrome is installed, figure.png."""
+    """Print the page. If `output` is given, write the page, comparison.json and, with Chrome, figure.png to it."""
     page = render(document)
     sys.stdout.write(page + "\n")
     if output is None:
@@ -71,7 +71,7 @@ def publish(document: Document, output: Path | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and train what is missing, print and write the page; returns the exit status."""
+    """Run the missing measurements and trainings, print and write the page, and return the exit status."""
     goal = "every system is counted, measured and trained, and every claim on latency is measured"
     description = "Costs, latency and test error of all systems under one protocol, as Markdown; resumable."
     parser = options("comparison", description, goal)

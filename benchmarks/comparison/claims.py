@@ -1,4 +1,4 @@
-"""Verdicts on the published claims, from the measurements made here."""
+"""Verdicts on the published claims, based on our own measurements."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ STRIDE_8 = "_stride8"  # suffix of the baselines with a total stride of 8
 
 
 def pairs_claimed(keys: Sequence[str]) -> Iterator[tuple[Claim, str]]:
-    """Yield each claim on latency with every network in `keys` that its slower network can mean."""
+    """Yield each claim about latency with each network in `keys` that may be the slower network of the claim."""
     for claim in CLAIMS:
         if claim.measure == "latency":
             yield from ((claim, key) for key in (claim.than, claim.than + STRIDE_8) if key in keys)
 
 
 def speed_rows(titles: Mapping[str, str], pairs: Mapping[str, Mapping[str, Any]]) -> Iterator[list[str]]:
-    """Yield a table row for each claim on latency and each network that it can mean; `pairs` has that network's key."""
+    """Yield a table row for each claim about latency and each network that may be the slower one, a key of `pairs`."""
     for claim, key in pairs_claimed(list(titles)):
         text = f"{titles[claim.network]} is {claim.percent:g} % faster than {claim.than_title}"
         pair = pairs.get(key)
@@ -32,7 +32,7 @@ def speed_rows(titles: Mapping[str, str], pairs: Mapping[str, Mapping[str, Any]]
 
 
 def speed_verdict(claimed: float, low: float, high: float) -> str:
-    """The verdict on a claimed advantage, percent, given the interval of the measured one (other / ours - 1)."""
+    """Compare a claimed advantage, in percent, with the interval of the measured advantage (other / ours - 1)."""
     if high <= 0:
         return "contradicted here: it is slower"
     if low <= 0:
@@ -45,7 +45,7 @@ def speed_verdict(claimed: float, low: float, high: float) -> str:
 
 
 def size_rows(titles: Mapping[str, str], costs: Mapping[str, Costs]) -> Iterator[list[str]]:
-    """Yield a table row for each claim on parameters, counted with equal heads and from the published figures."""
+    """Yield a table row for each claim about parameters, counted with equal heads and from the published figures."""
     for claim in CLAIMS:
         if claim.measure != "params":
             continue
@@ -57,7 +57,7 @@ def size_rows(titles: Mapping[str, str], costs: Mapping[str, Costs]) -> Iterator
 
 
 def size_verdict(claimed: float, here: float, printed: float) -> str:
-    """The verdict on a claimed share of saved parameters, percent, compared with the precision it is printed with."""
+    """Check a claimed saving of parameters, in percent, up to the precision with which the claim is printed."""
     if int(here) == int(claimed) or round(here) == round(claimed):
         return "holds"
     if int(printed) == int(claimed) or round(printed) == round(claimed):

@@ -1,4 +1,4 @@
-"""The comparison as a figure: test error against latency, with the name of every system."""
+"""A figure of the comparison: test error against latency, with the name of every system."""
 
 import textwrap
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ LABEL_SIZE = 12  # font size, pixels
 
 
 def figure(rows: Sequence[Row], heading: str) -> go.Figure:
-    """Plot test error against latency for all complete rows, with the 95 % intervals of both."""
+    """Plot test error against latency for all complete rows, both with their 95 % intervals."""
     shown = [row for row in rows if row.complete]
     texts = "<br>".join(textwrap.wrap(heading, LINE))
     top = HEAD + LINE_HEIGHT * texts.count("<br>")

@@ -1,4 +1,4 @@
-"""The comparison as a Markdown page: one row for each system, and a verdict on each published claim."""
+"""The Markdown page of the comparison: one row for each system, and a verdict on each published claim."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,24 +15,24 @@ from search.training.recipes import Recipe
 from threshnet.costs import Costs
 from threshnet.published import INPUT_SIZE as PUBLISHED_SIZE
 
-LOWER_RATE = " †"  # marks a training with a lower learning rate
+LOWER_RATE = " †"  # marks systems that were trained with a lower learning rate
 
 
 @dataclass(frozen=True)
 class Row:
-    """Results of one system; None for a result that is missing."""
+    """Results of one system. A missing result is None."""
 
     key: str
     kind: Kind
     title: str
-    # Source of its layers.
+    # Where the definition of its layers comes from.
     origin: str
-    # At 224x224, the input size of the published costs, and at the input size of training and measurement.
+    # Costs at 224x224, the input size of the published costs, and at the input size of training and measurement.
     costs_published: Costs | None
     costs: Costs | None
-    # As in Latency.summary.
+    # The format of Latency.summary.
     latency: Mapping[str, Any] | None
-    # As in runs.trained.
+    # The format of runs.trained.
     training: Mapping[str, Any] | None
 
     @property
@@ -42,7 +42,7 @@ class Row:
 
     @property
     def error(self) -> tuple[float, float, float] | None:
-        """Test error with its binomial 95 % interval, percent; None if the system was not trained."""
+        """Test error with its binomial 95 % interval, in percent, or None if the system was not trained."""
         if self.training is None:
             return None
         percent: float = self.training["test_error_percent"]
@@ -50,11 +50,11 @@ class Row:
 
     @property
     def lower_rate(self) -> bool:
-        """True if the training used a lower learning rate than the recipe's."""
+        """True if the training used a lower learning rate than the recipe specifies."""
         return self.training is not None and self.training["rate"] != 1
 
     def to_json(self) -> Document:
-        """The row as JSON-ready values."""
+        """Convert the row to JSON-ready values."""
         return {
             "system": self.key,
             "title": self.title,
@@ -66,7 +66,7 @@ class Row:
 
     @staticmethod
     def from_json(row: Document) -> "Row":
-        """The row that `to_json` gave."""
+        """Restore a row from the output of `to_json`."""
         costs = {int(size): Costs(**values) for size, values in row["costs"].items()}
         return Row(
             key=row["system"],
@@ -81,7 +81,7 @@ class Row:
 
 
 def render(document: Document) -> str:
-    """The page of a recorded run."""
+    """Render the page of a recorded run."""
     return markdown(
         [Row.from_json(row) for row in document["rows"]],
         document["pairs"],
@@ -92,9 +92,9 @@ def render(document: Document) -> str:
 
 
 def protocols_of(document: Document) -> Protocols:
-    """The protocols of a recorded run."""
+    """Return the protocols of a recorded run."""
     recorded = document["protocols"]
-    # Earlier runs did not record the numbers of images, which were these.
+    # Earlier runs did not record the numbers of images. They used these numbers.
     images = {"train": 10_000, "validation": 5_000} | recorded.get("images", {})
     return Protocols(Recipe(**recorded["recipe"]), **images, latency=Protocol(**recorded["latency"]))
 
@@ -102,7 +102,7 @@ def protocols_of(document: Document) -> Protocols:
 def markdown(
     rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]], protocols: Protocols, facts: str, caveat: str
 ) -> str:
-    """The page: rows, protocol and claims; `pairs` has the results of runs.paired by the other system's key."""
+    """Return the page: rows, protocol and claims. `pairs` maps the key of each peer to its runs.paired result."""
     recipe = protocols.recipe
     titles = {row.key: row.title for row in rows}
     claims = [*speed_rows(titles, pairs), *size_rows(titles, {row.key: row.costs for row in rows if row.costs})]
@@ -146,7 +146,7 @@ def markdown(
 
 
 def cells(row: Row) -> list[str]:
-    """The cells of a system's table row."""
+    """Return the cells of a system's table row."""
     latency = row.latency and interval(*(row.latency[name] for name in ("latency_ms", "low_ms", "high_ms")))
     flag = " !" if row.latency and row.latency["warnings"] else ""
     error = row.error
@@ -163,7 +163,7 @@ def cells(row: Row) -> list[str]:
 
 
 def lower_rates(rows: Sequence[Row]) -> Iterator[str]:
-    """Yield a note on the systems that were trained with a lower learning rate."""
+    """Yield a note that lists the systems trained with a lower learning rate."""
     systems = [f"{row.title} ({row.training['rate']:g})" for row in rows if row.training and row.lower_rate]
     if systems:
         yield (
@@ -173,7 +173,7 @@ def lower_rates(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def reading_warnings(rows: Sequence[Row], pairs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a line with the warnings on readings and on paired readings (by the other network's title)."""
+    """Yield a line with the warnings about readings and paired readings. `pairs` has the titles of networks as keys."""
     readings = {row.title: row.latency for row in rows if row.latency}
     readings |= {f"{title}, paired": pair for title, pair in pairs.items()}
     texts = [f"{title} ({'; '.join(one['warnings'])})" for title, one in readings.items() if one["warnings"]]

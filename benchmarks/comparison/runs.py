@@ -1,7 +1,7 @@
 """Training and latency measurement of the compared systems under one protocol.
 
-Each outcome is a line of a file, with its conditions. An outcome in the file is not computed again, and an interrupted
-training resumes after its last epoch.
+Each result is stored as a line of a file, together with its conditions. Results that are already in the file are not
+computed again, and an interrupted training resumes after its last epoch.
 """
 
 import math
@@ -35,7 +35,7 @@ from search.training.train import Training, TrainingFailed, memory_errors
 from threshnet.export.folder import export_onnx
 
 DEVICE, RUNTIME = "cpu", "onnxruntime"
-RATES = (1.0, 1 / 4, 1 / 16)  # learning rates to try, as fractions of the recipe's
+RATES = (1.0, 1 / 4, 1 / 16)  # learning rates to try, as fractions of the recipe's learning rate
 CHANCE = 0.999  # a training loss above this fraction of the chance-level loss counts as chance level
 
 
@@ -44,8 +44,8 @@ class Protocols:
     """The protocols for training and measuring all systems."""
 
     recipe: Recipe
-    # Numbers of training and validation images in the training split. The validation images are not used; their number
-    # is that of the built-in studies, so that the training images are the same as theirs.
+    # Numbers of training and validation images in the training split. The validation images are not used. The numbers
+    # are those of the built-in studies, so the training images are the same as in these studies.
     train: int
     validation: int
     latency: Protocol = DEFAULT_PROTOCOL
@@ -64,33 +64,33 @@ class Images:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """The identity of the training images."""
+        """Settings and hash that identify the training images."""
         return identity(self.search)
 
     @cached_property
     def test(self) -> Split:
-        """The whole test split, used to score each system once."""
+        """The whole test split. It is used only once for each system."""
         return load_test(self.settings, INPUT_SIZE)
 
 
 class NotTaken(RuntimeError):  # noqa: N818 - a choice of the user, not a fault of the program
-    """An outcome is missing and --only excludes its kind; the message names the kind."""
+    """Raised if a result is missing but --only excludes its kind. The message names the kind."""
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """The file of outcomes so far, one per line."""
+    """The file of results so far, one per line."""
 
     file: Path
-    # Kinds of outcomes to compute if they are missing; other kinds are only read.
+    # Kinds of results to compute if they are missing. Results of other kinds are only read.
     kinds: Collection[str]
 
     def take(
         self, kind: str, key: str, conditions: Mapping[str, Any], work: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """The last recorded outcome of this kind and system under these conditions; computes and records a missing one.
+        """Return the last result recorded for this kind, system and conditions, or compute and record a new one.
 
-        Raises NotTaken if it is missing and its kind is not to be computed.
+        Raises NotTaken if the result is missing and results of this kind should not be computed.
         """
         entry = {"kind": kind, "key": key, "conditions": dict(conditions)}
         found = [line["outcome"] for line in read_lines(self.file) if {name: line[name] for name in entry} == entry]
@@ -106,10 +106,10 @@ class Ledger:
 
 
 def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images, seed: int) -> dict[str, Any]:
-    """Train a system with the recipe and score it on the test split; raises TrainingFailed if there is no score.
+    """Train a system with the recipe and score it on the test split. Raises TrainingFailed if there is no score.
 
-    A training that fails, or whose training loss stays at chance level, is repeated with lower learning rates, in the
-    order of RATES. The outcome is that of the first successful training, otherwise of the last.
+    If a training fails or its loss stays at chance level, it is repeated with lower learning rates, in the order of
+    RATES. The result is that of the first successful training, or of the last one if none succeeds.
     """
     for rate in RATES:
         recipe = replace(protocols.recipe, learning_rate=rate * protocols.recipe.learning_rate)
@@ -137,7 +137,7 @@ def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images
 def _train(
     system: System, recipe: Recipe, images: Images, conditions: dict[str, Any], checkpoint: Path
 ) -> dict[str, Any]:
-    """The outcome of one training, or the reason for its failure."""
+    """Train once and return the result, or the reason if the training fails."""
     data = images.search
     try:
         with memory_errors():
@@ -161,7 +161,7 @@ def _train(
 
 
 def measured(ledger: Ledger, system: System, protocol: Protocol) -> dict[str, Any]:
-    """Measure a system's latency with the project's protocol; raises MeasurementError on failure."""
+    """Measure a system's latency with the project's protocol. Raises MeasurementError if it fails."""
 
     def measure() -> dict[str, Any]:
         with onnx_files_of([system], protocol.batch) as (file,):
@@ -173,7 +173,7 @@ def measured(ledger: Ledger, system: System, protocol: Protocol) -> dict[str, An
 
 
 def paired(ledger: Ledger, ours: System, other: System, protocol: Protocol) -> dict[str, Any]:
-    """The latency of `other` divided by that of `ours`, measured alternately in one run."""
+    """Measure two systems alternately in one run and return the latency of `other` divided by that of `ours`."""
 
     def compare() -> dict[str, Any]:
         with onnx_files_of([other, ours], protocol.batch) as networks:
@@ -188,7 +188,7 @@ def paired(ledger: Ledger, ours: System, other: System, protocol: Protocol) -> d
 
 
 def _conditions(protocol: Protocol) -> dict[str, Any]:
-    """The conditions of a measurement, except for the network."""
+    """Return the conditions of a measurement, except for the network."""
     return {
         "device": DEVICE,
         "processor": processor_name(),
@@ -200,7 +200,7 @@ def _conditions(protocol: Protocol) -> dict[str, Any]:
 
 @contextmanager
 def onnx_files_of(systems: Sequence[System], batch: int) -> Iterator[list[Network]]:
-    """Temporary ONNX files of untrained systems with a fixed batch size."""
+    """Export untrained systems to temporary ONNX files with a fixed batch size."""
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths: list[Network] = []
         for system in systems:

@@ -19,33 +19,33 @@ from threshnet.network import build
 from threshnet.spec import NetworkSpec
 from threshnet.spec_file import read_spec_file
 
-# A published network, a baseline with its own stride or with a total stride of 8, a network from a file.
+# A published network, a baseline with its original stride, a baseline with a total stride of 8, a network from a file.
 Kind = Literal["spec", "baseline", "stride8", "file"]
 
 
 @dataclass(frozen=True)
 class System:
-    """A network in the comparison."""
+    """A network that takes part in the comparison."""
 
-    # Its name, or the name of its file without the suffix.
+    # Name of the network, or of its file without the suffix.
     key: str
     kind: Kind
     # Display name.
     title: str
-    # Source of its layers.
+    # Where the definition of its layers comes from.
     origin: str
-    # Equal for equal networks only: the fingerprint of a spec, or the library and version of a baseline.
+    # Identifies the network: the fingerprint of a spec, or the library and version of a baseline.
     identity: str
-    # Builds the network with random weights: (n, 3, h, w) images in [0, 1] to logits (n, CLASSES).
+    # Builds the network with random weights. It maps images (n, 3, h, w) in [0, 1] to logits (n, CLASSES).
     make: Callable[[], nn.Module]
-    # Its costs at an input size, pixels.
+    # Computes its costs at an input size, in pixels.
     costs: Callable[[int], Costs]
 
 
 def systems(discovered: Sequence[Path] = ()) -> tuple[System, ...]:
-    """The published networks, the baselines, and the networks in the JSON files `discovered`, in this order.
+    """Return the published networks, the baselines and the networks in the JSON files `discovered`, in this order.
 
-    Raises InputError if a file does not contain a network with CLASSES classes, or if two networks have one name.
+    Raises InputError if a file does not contain a network with CLASSES classes, or if two networks have the same name.
     """
     named = (_of_spec(name, "spec", ABOUT[name].title, ABOUT[name].origin, spec_of(name)) for name in NAMED)
     every = (*named, *map(_of_baseline, BASELINES.values()), *map(_of_file, discovered))
@@ -57,7 +57,7 @@ def systems(discovered: Sequence[Path] = ()) -> tuple[System, ...]:
 
 
 def kind_of(key: str) -> Kind:
-    """The kind of a system by its key."""
+    """Return the kind of a system from its key."""
     if key in BASELINES:
         return "stride8" if BASELINES[key].unstrided else "baseline"
     return "spec" if key in NAMED else "file"

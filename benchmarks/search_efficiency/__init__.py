@@ -1,1 +1,1 @@
-"""Search strategies replayed on a recorded table."""
+"""Replays of search strategies on a recorded table."""

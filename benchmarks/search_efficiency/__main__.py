@@ -1,4 +1,4 @@
-"""The cost of finding a front with each strategy, on a recorded table: `python -m benchmarks.search_efficiency`."""
+"""Cost of finding the front of a recorded table with each strategy: `python -m benchmarks.search_efficiency`."""
 
 import sys
 import time
@@ -17,11 +17,11 @@ from studies.figures.chrome import NoChrome, draw
 TABLES = ("cifar10", "svhn")
 SEEDS = 30
 QUICK_SEEDS = 3
-SCALE = 2  # pixels of the PNG per pixel of the figure
+SCALE = 2  # PNG pixels per figure pixel
 
 
 def add_runs(table: Table, file: Path, todo: Sequence[tuple[str, int]]) -> None:
-    """Run these (strategy, seed) pairs and append each to the file as it ends; reports progress on standard error."""
+    """Run these (strategy, seed) pairs. Append each finished run to the file and report it on standard error."""
     start = time.monotonic()
     for number, run in enumerate(run_all(table, todo), start=1):
         append(file, run.to_json())
@@ -39,7 +39,7 @@ def run_text(run: Run) -> str:
 
 
 def differences(table: Table, stored: dict[tuple[str, int], Run], names: Sequence[str]) -> list[str]:
-    """Rerun the first seeds of these strategies; a line for each run that differs from the stored one."""
+    """Rerun the first seeds of these strategies and return a line for each run that differs from the stored run."""
     todo = [(name, seed) for name in names for seed in range(QUICK_SEEDS)]
     lines = []
     for run in run_all(table, todo):
@@ -53,13 +53,13 @@ def differences(table: Table, stored: dict[tuple[str, int], Run], names: Sequenc
 
 
 def conditions_of(runs: Sequence[Run], table: Table) -> str:
-    """The line of conditions: the processor of the latencies, package versions of the runs, today's date."""
+    """Return the line of conditions: the measured processor, the package versions of the runs, and today's date."""
     versions = {f"{package} {version}" for run in runs for package, version in run.versions.items()}
     return conditions(f"latencies of {table.about['environment']['processor']}", *sorted(versions), packages=())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is missing, print and write the page; returns the exit status."""
+    """Run the missing replays, print and write the page, and return the exit status."""
     goal = (
         "our median cost to reach 95 % with free repeats is at most half of that of the best peer and a fifth of that "
         "of NSGA-II"
@@ -111,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def draw_figure(runs: Sequence[Run], table: Table, path: Path) -> None:
-    """Write the figure as a PNG; reports on standard error if Chrome is missing."""
+    """Write the figure as a PNG. If Chrome is missing, report that on standard error."""
     try:
         path.write_bytes(draw(figure(runs, table), WIDTH, HEIGHT, SCALE))
     except NoChrome as error:

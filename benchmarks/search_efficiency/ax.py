@@ -1,4 +1,4 @@
-"""Ax as a peer: its Client with the defaults for two objectives, Sobol and then BoTorch's qLogNEHVI on GPs."""
+"""Ax with the default settings of its Client for two objectives: Sobol, then BoTorch's qLogNEHVI with GPs."""
 
 import logging
 import warnings
@@ -14,10 +14,10 @@ from search.latency.lease import shared
 
 
 def search(replay: Replay, seed: int) -> None:
-    """Minimise error and latency with Ax; every proposal is fully trained."""
+    """Minimise error and latency with Ax. Every proposal is fully trained."""
     set_ax_logger_levels(logging.ERROR)
     with with_rng_seed(seed), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numerical warnings from its models
+        warnings.simplefilter("ignore")  # numerical warnings from the models of Ax
         client = Client()
         client.configure_experiment(
             parameters=[

@@ -1,4 +1,4 @@
-"""The replays of a table as a figure: share of the true front over cost, one line for each strategy."""
+"""A figure of the replays of a table: share of the true front over cost, with one line for each strategy."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ from studies.figures.panel import DOT, GRID, INK, SOFT
 
 WIDTH, HEIGHT = 1120, 760  # pixels
 LEFT, RIGHT, BOTTOM = 76, 30, 66  # margins, pixels
-HEAD_HEIGHT = 116  # title and one line of text, pixels
-LINE_HEIGHT = 19  # further lines of text, pixels
+HEAD_HEIGHT = 116  # height of the title and one line of text, pixels
+LINE_HEIGHT = 19  # height of each further line of text, pixels
 FLAG_HEIGHT, FLAG_GAP = 18, 6  # pixels
-CHARACTER_WIDTH = 7.0  # of a flag's text, pixels
-CHARACTERS = 165  # per line of text below the title
+CHARACTER_WIDTH = 7.0  # average width in the text of a flag, pixels
+CHARACTERS = 165  # characters per line of text below the title
 MIN_COST, COST_TICKS = 0.95, (1, 2, 5, 10, 20, 50, 100, 200)  # full trainings
 MIN_SHARE, SHARE_TICKS = 0.4, (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 GRID_POINTS = 400  # costs at which the runs are evaluated
@@ -43,7 +43,7 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Line:
-    """Shares of the front that one strategy reached, over its cost with free repeats."""
+    """The share of the front that one strategy reached, over its cost with free repeats."""
 
     strategy: str
     # Full trainings.
@@ -53,12 +53,12 @@ class Line:
 
     @property
     def end(self) -> tuple[float, float]:
-        """Median cost at the end of the runs, and median share there."""
+        """Median cost at the end of the runs, and the median share at that cost."""
         return float(self.costs[-1]), float(self.shares[1][-1])
 
 
 def line(strategy: str, runs: Sequence[Run]) -> Line:
-    """The line of a strategy's runs, up to the median cost at which they end."""
+    """Return the line of a strategy, up to the median of the costs at which its runs end."""
     ends = [run.curve[-1][0] for run in runs]
     last = float(np.median(ends))
     grid = np.geomspace(1.0, max(last, 1.0), GRID_POINTS)
@@ -68,14 +68,14 @@ def line(strategy: str, runs: Sequence[Run]) -> Line:
 
 
 def share_at(run: Run, grid: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share that a run had reached at each cost, at most the goal."""
+    """Return the share that a run had reached at each cost, clipped to the goal."""
     at = np.array([point[0] for point in run.curve])
     share = np.array([0.0, *(point[2] for point in run.curve)])
     return np.asarray(np.minimum(share[np.searchsorted(at, grid, side="right")], GOAL))
 
 
 def figure(runs: Sequence[Run], recorded: Table) -> go.Figure:
-    """Plot median and quartiles of the share over the cost, with the fewest possible networks as steps."""
+    """Plot the median and quartiles of the share over the cost. Steps show the largest possible share at each cost."""
     lines = [line(strategy, own) for strategy, own in by_strategy(runs).items()]
     seeds = sorted({len(own) for own in by_strategy(runs).values()})
     description = (
@@ -118,12 +118,12 @@ def figure(runs: Sequence[Run], recorded: Table) -> go.Figure:
 
 
 def height(share: float) -> float:
-    """Height of a share on the axis, logarithmic in its distance from 1 to show the last percent."""
+    """Return the height of a share on the axis. It is logarithmic in 1 - share, so that the last percent is visible."""
     return float(-np.log10(1 - max(0.0, min(share, GOAL))))
 
 
 def draw_line(chart: go.Figure, each: Line) -> None:
-    """Add a strategy's band and line."""
+    """Add the line of a strategy and the band between its quartiles."""
     colour, ours = COLOURS[each.strategy], each.strategy == OURS
     red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
     band = f"rgba({red},{green},{blue},{0.2 if ours else 0.09})"
@@ -138,18 +138,18 @@ def draw_line(chart: go.Figure, each: Line) -> None:
 
 @dataclass(frozen=True)
 class Flag:
-    """A label above the plot, to the left of a thin vertical line to the end of a strategy's line."""
+    """A label above the plot. A thin vertical line to its right leads to the end of a strategy's line."""
 
     text: str
     colour: str
     # Cost and share at the end of the strategy's line.
     at: tuple[float, float]
-    # Row above the plot; 0 is the lowest.
+    # Row of the label above the plot; 0 is the lowest row.
     row: int
 
 
 def flags_of(lines: Sequence[Line], runs: Sequence[Run], recorded: Table, right: float) -> Iterator[Flag]:
-    """Yield the flags from left to right, each in a row above the vertical lines that its text would cross."""
+    """Yield the flags from left to right, each in a row where its text does not cross a vertical line."""
     fewest = oracle(recorded, GOAL)
     ends = [(f"fewest possible {fewest}", INK, (float(fewest), GOAL))]
     for each in lines:
@@ -167,7 +167,7 @@ def flags_of(lines: Sequence[Line], runs: Sequence[Run], recorded: Table, right:
 
 
 def draw_flag(chart: go.Figure, flag: Flag, pixels: float) -> None:
-    """Add a flag above a plot with a height of `pixels`."""
+    """Add a flag above a plot that is `pixels` high."""
     cost, share = flag.at
     low, high = height(MIN_SHARE), height(GOAL)
     top = 1 + (FLAG_GAP + FLAG_HEIGHT * flag.row + FLAG_HEIGHT / 2) / pixels
@@ -189,7 +189,7 @@ def draw_flag(chart: go.Figure, flag: Flag, pixels: float) -> None:
 
 
 def axis(title: str) -> dict[str, object]:
-    """The style of both axes."""
+    """Return the style that both axes share."""
     return {
         "title": {"text": title, "font": {"size": 14, "color": SOFT}, "standoff": 10},
         "tickfont": {"color": SOFT},

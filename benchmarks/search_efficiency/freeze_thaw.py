@@ -1,8 +1,8 @@
-"""The freeze-thaw search of this project on a recorded table, which replaces training and measurement.
+"""The freeze-thaw search of this project on a recorded table, which replaces training and latency measurement.
 
-Like search.samplers.freeze_thaw, it continues the training with the highest acquisition value, one rung at a time, and
-can prune a network after its latency is measured. Unlike there, new networks of the pool are random only, without
-neighbours of good ones, since the pool contains most of the table anyway.
+Like search.samplers.freeze_thaw, it continues the training with the highest acquisition value for one rung at a time
+and can prune a network after its latency is measured. Unlike search.samplers.freeze_thaw, it adds only random networks
+to the pool and no neighbours of good networks, because the pool contains most of the table anyway.
 """
 
 import numpy as np
@@ -16,12 +16,12 @@ from search.samplers.surrogate import PRIOR
 
 
 def freeze_thaw(replay: Replay, seed: int) -> None:
-    """Search with the latencies of all networks known from the start, as they are free."""
+    """Search with all latencies known from the start, since latencies are free on a recorded table."""
     _search(replay, seed, latencies_known=True)
 
 
 def freeze_thaw_unseen(replay: Replay, seed: int) -> None:
-    """Search with the latency of a network known only after it was chosen, as in a launched study."""
+    """Search without knowing the latency of a network before it is chosen, as in a launched study."""
     _search(replay, seed, latencies_known=False)
 
 

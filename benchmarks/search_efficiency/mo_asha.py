@@ -1,7 +1,8 @@
 """MO-ASHA with random proposals: asynchronous successive halving that promotes by non-dominated rank.
 
 Schmucker, Donini, Zafar, Salinas, Archambeau, 2021, "Multi-objective asynchronous successive halving", algorithm 1 with
-the epsilon-net of section 4: within a rank, the next point is the one farthest from those before it. One worker.
+the epsilon-net of section 4: within a rank, the next point is the one farthest from all previous points. This
+implementation uses one worker.
 """
 
 import random
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from benchmarks.search_efficiency.replay import TOP, Replay
 from search.pareto import non_dominated
 
-ETA = 2  # one in ETA networks is promoted; also the factor between rungs
+ETA = 2  # one of every ETA networks is promoted; also the factor between rungs
 
 
 def mo_asha(replay: Replay, seed: int) -> None:
-    """Promote a network, from the highest rung down, or start the next network in random order.
+    """Promote a network, starting at the highest rung, or else start the next network in random order.
 
-    To its advantage, no network is started twice, and after all were started, the remaining promotions follow in order.
+    Two changes favour MO-ASHA: no network is started twice, and once all networks were started, those not yet promoted
+    are promoted in order of rank.
     """
     order = random.Random(seed).sample(range(len(replay.entries)), len(replay.entries))
     rungs: list[list[int]] = [[] for _ in range(TOP + 1)]  # networks trained to at least this rung
@@ -36,7 +38,7 @@ def mo_asha(replay: Replay, seed: int) -> None:
 
 
 def promotion(replay: Replay, rungs: Sequence[Sequence[int]], eta: int) -> tuple[int, int] | None:
-    """The next promotion (network, rung) from the top 1 / eta of a rung, highest rung first; None if there is none."""
+    """Return the next promotion (network, rung) from the top 1 / eta of the highest possible rung, or None."""
     for rung in reversed(range(TOP)):
         known, members = set(rungs[rung + 1]), rungs[rung]
         if len(members) // eta > len(known):
@@ -48,7 +50,7 @@ def promotion(replay: Replay, rungs: Sequence[Sequence[int]], eta: int) -> tuple
 
 
 def ranking(points: NDArray[np.float64]) -> list[int]:
-    """Rank points (n, 2), both columns minimised: indices front by front, each front in the order of an epsilon-net."""
+    """Return the indices of points (n, 2), to be minimised, sorted by front and by epsilon-net within each front."""
     remaining = np.arange(len(points))
     ranked: list[int] = []
     while len(remaining):
@@ -59,7 +61,7 @@ def ranking(points: NDArray[np.float64]) -> list[int]:
 
 
 def epsilon_net(points: NDArray[np.float64]) -> list[int]:
-    """Order points (n, 2): the fastest first, then always the farthest from those before, on axes of equal range."""
+    """Order points (n, 2): the fastest first, then always the point farthest from all previous ones, on scaled axes."""
     spread = np.ptp(points, axis=0)
     scaled = (points - points.min(axis=0)) / np.where(spread > 0, spread, 1)
     order = [int(np.lexsort((points[:, 1], points[:, 0]))[0])]

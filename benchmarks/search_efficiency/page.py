@@ -1,4 +1,4 @@
-"""The Markdown page of a table's replays: costs to reach a share of the true front, and ratios of their medians."""
+"""The Markdown page of a table's replays: the cost to reach a share of the true front, and ratios of median costs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,33 +19,33 @@ MODES: dict[Mode, str] = {
     "charged": "repeated proposals are retrained from scratch",
 }
 SHARES = (0.90, 0.95, GOAL)
-COMPARED = 0.95  # share at which strategies are compared
+COMPARED = 0.95  # share for which strategies are compared
 BOOTSTRAP_SAMPLES = 10_000
 BOOTSTRAP_SEED = 0
 REFERENCE = "nsga2"
-SETTINGS_COMMIT = "6ab1096"  # fixed the settings of ours
-EARLIER_SETTINGS_COMMIT = "7ab310a"  # fixed the settings before those, which were replayed too
-TUNED_ON = "svhn"  # the table used to choose the settings of ours
-GOALS = (0.5, 0.2)  # --check: largest ratios of our cost to that of the best peer and of the reference
+SETTINGS_COMMIT = "6ab1096"  # the commit that fixed the settings of our search
+EARLIER_SETTINGS_COMMIT = "7ab310a"  # the commit of our earlier settings, also replayed
+TUNED_ON = "svhn"  # the table on which we chose the settings of our search
+GOALS = (0.5, 0.2)  # --check: maximum ratios of our cost to the costs of the best peer and the reference
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of one strategy to reach a share of the front."""
+    """The costs at which one strategy reaches a share of the front."""
 
-    # Full trainings, one value per seed.
+    # Number of full trainings, one value per seed.
     values: tuple[float, ...]
-    # Number of right-censored seeds, which reached the limit of proposals first; their value is a lower bound.
+    # Number of right-censored seeds: the run reached the limit of proposals first, so the value is a lower bound.
     censored: int
 
     @property
     def median(self) -> float:
-        """Median cost, full trainings."""
+        """Median cost in full trainings."""
         return float(np.median(self.values))
 
     @property
     def quartiles(self) -> tuple[float, float]:
-        """Lower and upper quartile of the cost, full trainings."""
+        """Lower and upper quartile of the cost in full trainings."""
         low, high = np.quantile(self.values, (0.25, 0.75))
         return float(low), float(high)
 
@@ -57,10 +57,11 @@ class Costs:
 
 
 def costs(runs: Sequence[Run], share: float, mode: Mode, networks: int) -> Costs:
-    """Costs of the runs of one strategy to reach a share of the front.
+    """Compute the costs at which the runs of one strategy reach a share of the front.
 
-    A run that stopped before it counts with the cost of the whole table. A run of a peer that reached the limit of
-    proposals counts with its cost at the limit, to the peer's advantage; ours would count with the whole table.
+    A run that stops before it reaches the share is charged the cost of the whole table. If a peer reaches the limit of
+    proposals first, it is charged only its cost at the limit, which favours the peer. Our search would be charged the
+    whole table.
     """
     values, censored = [], 0
     for run in runs:
@@ -73,20 +74,20 @@ def costs(runs: Sequence[Run], share: float, mode: Mode, networks: int) -> Costs
 
 
 def by_strategy(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The runs of each strategy sorted by seed, with strategies in the order of TITLES."""
+    """Group runs by strategy, in the order of TITLES, and sort each group by seed."""
     grouped = {name: [run for run in runs if run.strategy == name] for name in TITLES}
     return {name: sorted(own, key=lambda run: run.seed) for name, own in grouped.items() if own}
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """Median cost of ours divided by that of a peer."""
+    """Our median cost divided by the median cost of a peer."""
 
     peer: str
     value: float
-    # 95 % interval by bootstrap over the seeds of both.
+    # 95 % interval from a bootstrap over the seeds of both strategies.
     interval: tuple[float, float]
-    # True if the peer's median is a lower bound, so that the ratio is an upper bound.
+    # True if the ratio is an upper bound because the peer's median is only a lower bound.
     bound: bool
 
     def text(self) -> str:
@@ -96,7 +97,7 @@ class Ratio:
 
 
 def ratios(runs: Sequence[Run], mode: Mode, networks: int, share: float = COMPARED) -> list[Ratio]:
-    """Ratios of our cost to each peer's at a share, lowest median of a peer first; empty without runs of ours."""
+    """Compare our cost with that of each peer, cheapest peer first. Returns an empty list if we have no runs."""
     paid = {name: costs(own, share, mode, networks) for name, own in by_strategy(runs).items()}
     ours, _ = paid.pop(OURS, None), paid.pop(UNSEEN, None)
     if ours is None:
@@ -112,7 +113,7 @@ def ratios(runs: Sequence[Run], mode: Mode, networks: int, share: float = COMPAR
 
 
 def costs_table(runs: Sequence[Run], mode: Mode, recorded: Table) -> str:
-    """Costs of each strategy to reach each share, cheapest first, below the fewest possible trainings."""
+    """Return a table of the cost of each strategy for each share, cheapest first, after a row with the minimum cost."""
     header = [f"Full trainings; {MODES[mode]}", *(f"{share:.0%} of the front" for share in SHARES), "repeated", "seeds"]
     rows = [["fewest possible", *(str(oracle(recorded, share)) for share in SHARES), "", ""]]
     strategies = {
@@ -128,7 +129,7 @@ def costs_table(runs: Sequence[Run], mode: Mode, recorded: Table) -> str:
 
 
 def ratio_lines(runs: Sequence[Run], networks: int) -> list[str]:
-    """The ratios of our cost to that of the best peer and of NSGA-II in both modes, as Markdown items."""
+    """Return Markdown items that compare our cost with the best peer and with NSGA-II in both modes."""
     lines = []
     for mode, description in MODES.items():
         every = ratios(runs, mode, networks)
@@ -140,7 +141,7 @@ def ratio_lines(runs: Sequence[Run], networks: int) -> list[str]:
 
 
 def markdown(runs: Sequence[Run], recorded: Table, facts: str) -> str:
-    """The page: both tables, the ratios, definitions and conditions."""
+    """Return the page: both tables, the ratios, the definitions and the conditions."""
     about, goal = recorded.about, target(recorded)
     deviation, repeated = noise(recorded.entries)
     seeds = sorted({len(own) for own in by_strategy(runs).values()})
@@ -180,7 +181,7 @@ def markdown(runs: Sequence[Run], recorded: Table, facts: str) -> str:
 
 
 def document(runs: Sequence[Run], recorded: Table, facts: str) -> dict[str, Any]:
-    """The numbers of the page as JSON-ready values."""
+    """Return the numbers of the page as JSON-ready values."""
     networks = len(recorded.entries)
     return {
         "conditions": facts,
@@ -214,6 +215,6 @@ def document(runs: Sequence[Run], recorded: Table, facts: str) -> dict[str, Any]
 
 
 def reached(runs: Sequence[Run], networks: int) -> bool:
-    """True if our median cost to reach 95 % with free repeats satisfies GOALS."""
+    """True if our median cost to reach 95 % of the front, with free repeats, satisfies GOALS."""
     of = {each.peer: each.value for each in ratios(runs, "cached", networks)}
     return REFERENCE in of and max(of.values()) <= GOALS[0] and of[REFERENCE] <= GOALS[1]

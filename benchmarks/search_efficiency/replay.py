@@ -1,7 +1,7 @@
-"""Replay of a search on a recorded table: trainings are looked up, charged, and compared with the true front.
+"""Replays of a search on a recorded table. A replay looks up trainings, adds up their cost and knows the true front.
 
-Costs are in full trainings: RUNGS[-1] epochs cost 1, so e epochs cost e / RUNGS[-1]. Latencies, parameters and MACs are
-free. The error of a network is that of its first recorded training, at the rung to which it was trained.
+The unit of cost is one full training: RUNGS[-1] epochs cost 1, so e epochs cost e / RUNGS[-1]. Latencies, parameters
+and MACs are free. The error of a network is read from its first recorded training at the rung that it has reached.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from search.pareto import hypervolume, non_dominated
 from space import decode
 
 TOP = len(RUNGS) - 1
-GOAL = 0.99  # share of the true front's hypervolume at which a replay ends
-LIMIT = 2000  # proposals after which a replay ends in any case
-REFERENCE_OFFSET = 0.1  # distance of the reference point from the true front's nadir, relative to the front's range
-DIGITS = 9  # decimals of a share; further ones differ between machines
+GOAL = 0.99  # a replay ends when it reaches this share of the hypervolume of the true front
+LIMIT = 2000  # a replay always ends after this number of proposals
+REFERENCE_OFFSET = 0.1  # from the nadir of the true front to the reference point, relative to the front's range
+DIGITS = 9  # a share is rounded to this many decimals, as further decimals differ between machines
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Target:
 
     # (latency in ms, error at the top rung in percent) of each entry, (n, 2).
     points: NDArray[np.float64]
-    # Entries on the true front, fastest first; equal points appear once.
+    # Indices of the entries on the true front, fastest first. Equal points appear once.
     front: tuple[int, ...]
-    # Reference point of the hypervolume: latency in ms, error in percent.
+    # Reference point for the hypervolume: latency in ms, error in percent.
     reference: tuple[float, float]
     # Hypervolume of the true front, ms x percent.
     volume: float
@@ -42,7 +42,7 @@ class Target:
 class Proposal:
     """A training that a strategy requested."""
 
-    index: int  # of the entry
+    index: int  # index of the entry
     rung: int
     repeated: bool  # True if the entry was already trained to this rung
 
@@ -51,15 +51,15 @@ class Proposal:
 class Point:
     """State of a replay after a proposal."""
 
-    # Cost so far, full trainings: with free repeats, and with repeats charged as training from scratch.
+    # Cost so far in full trainings: with free repeats, and with repeats charged as training from scratch.
     cached: float
     charged: float
-    # Hypervolume of the fully trained networks, relative to that of the true front.
+    # Hypervolume of the fully trained networks, relative to the hypervolume of the true front.
     share: float
 
 
 def target(table: Table) -> Target:
-    """The true front of a table; raises ValueError if it is a single point, whose hypervolume is zero."""
+    """Find the true front of a table. Raises ValueError if it is a single point, whose hypervolume would be zero."""
     points = np.array([(entry.latency_ms, entry.errors[TOP]) for entry in table.entries])
     _, first = np.unique(points, axis=0, return_index=True)
     distinct = np.sort(first)
@@ -73,7 +73,7 @@ def target(table: Table) -> Target:
 
 
 class Replay:
-    """A recorded table that a strategy searches: looks up trainings and adds up their costs."""
+    """A recorded table that a strategy searches. It looks up trainings and adds up their cost."""
 
     def __init__(self, table: Table, limit: int = LIMIT, goal: float = GOAL) -> None:
         self.table = table
@@ -91,26 +91,26 @@ class Replay:
 
     @property
     def share(self) -> float:
-        """Hypervolume of the fully trained networks, relative to that of the true front, 0 to 1."""
+        """Hypervolume of the fully trained networks, relative to the hypervolume of the true front, from 0 to 1."""
         return self.curve[-1].share
 
     @property
     def open(self) -> bool:
-        """True while neither the goal nor the limit of proposals is reached."""
+        """True until the replay reaches the goal or the limit of proposals."""
         return self.share < self.goal and len(self.proposals) < self.limit
 
     def index_of(self, params: Mapping[str, int]) -> int:
-        """The entry with a trial's parameters; raises KeyError if the table does not contain the network."""
+        """Return the index of the network with these parameters. Raises KeyError if the table does not contain it."""
         return self._index[decode(SPACE, params).fingerprint()]
 
     def rung(self, index: int) -> int:
-        """The highest rung to which an entry was trained, or -1."""
+        """Return the highest rung to which an entry was trained, or -1 if it was not trained."""
         return self._reached.get(index, -1)
 
     def train(self, index: int, rung: int) -> tuple[float, ...]:
-        """Train an entry to a rung, resuming its training: validation errors at the rungs so far, percent.
+        """Train an entry up to a rung and return its validation errors at all rungs so far, in percent.
 
-        Raises ValueError for a rung that the table does not have.
+        Training resumes at the last rung. Raises ValueError if the table does not have the rung.
         """
         if not 0 <= rung <= TOP:
             raise ValueError(f"rung {rung}: the table has 0 to {TOP}")
@@ -133,29 +133,29 @@ class Replay:
 
 
 def cost(rung: int) -> float:
-    """Cost of training from scratch to a rung (-1: none), full trainings."""
+    """Return the cost of training from scratch to a rung, in full trainings. Rung -1 costs nothing."""
     return RUNGS[rung] / RUNGS[TOP] if rung >= 0 else 0.0
 
 
 def growth(curve: list[Point]) -> list[Point]:
-    """The points of a curve at which the share increases, and its last point."""
+    """Return the points of a curve where the share increases, and the last point."""
     return [after for before, after in pairwise(curve) if after.share > before.share or after is curve[-1]]
 
 
 def best_shares(table: Table) -> list[float]:
-    """The largest possible share with 1, 2, ... networks, up to the whole front.
+    """Return the largest share that 1, 2, ... networks can reach, up to the size of the true front.
 
-    Exact, by dynamic programming over the front sorted by latency: the area that a network adds depends only on the
-    last network chosen before it (Bringmann et al., 2014, "Two-dimensional subset selection for hypervolume and
-    epsilon-indicator"; here in O(k n^2)).
+    The result is exact. It uses dynamic programming over the front sorted by latency, since the area that a network
+    adds depends only on the previously chosen network (Bringmann et al., 2014, "Two-dimensional subset selection for
+    hypervolume and epsilon-indicator"; this implementation takes O(k n^2)).
     """
     goal = target(table)
     x, y = goal.points[list(goal.front)].T
     right, top = goal.reference
-    # step[i, j]: area between network i and the next chosen network j, at the height of i.
+    # step[i, j]: area that network i covers up to the next chosen network j.
     step = np.where(np.subtract.outer(x, x) < 0, (x[None, :] - x[:, None]) * (top - y[:, None]), -np.inf)
     last = (right - x) * (top - y)
-    area = np.zeros(len(x))  # largest area up to each network if it is the last one chosen
+    area = np.zeros(len(x))  # largest area to the left of each network if it is the last one chosen
     shares = []
     for _ in goal.front:
         shares.append(float((area + last).max() / goal.volume))
@@ -164,11 +164,11 @@ def best_shares(table: Table) -> list[float]:
 
 
 def oracle(table: Table, share: float) -> int:
-    """The fewest fully trained networks whose hypervolume reaches a share of the true front's."""
+    """Return the minimum number of fully trained networks needed to reach a share of the true front's hypervolume."""
     return next(number for number, best in enumerate(best_shares(table), start=1) if round(best, DIGITS) >= share)
 
 
 def content_hash(table: Table) -> str:
-    """A hash of everything in a table that affects a search, 16 hexadecimal digits."""
+    """Hash everything in a table that affects a search. Returns 16 hexadecimal digits."""
     visible = [(entry.spec.fingerprint(), entry.latency_ms, entry.errors) for entry in table.entries]
     return hashlib.sha256(json.dumps([RUNGS, sorted(visible)]).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Run replays in two worker processes and store them: one JSON line for each (strategy, seed) of a table."""
+"""Run replays in two worker processes and store one JSON line for each (strategy, seed) of a table."""
 
 import json
 import time
@@ -22,7 +22,7 @@ from benchmarks.workers import pool
 PACKAGES = ("optuna", "numpy", "torch", "ax-platform", "botorch")
 STRATEGY_PACKAGES = {"ax": ("ax-platform", "botorch")}  # packages that only one strategy uses
 End = Literal["reached", "limit", "stopped"]
-_table: Table  # of a worker process, set by `initialise`
+_table: Table  # the table of this worker process, set by `initialise`
 
 
 @dataclass(frozen=True)
@@ -33,34 +33,34 @@ class Run:
     table_hash: str
     strategy: str
     seed: int
-    # (cost with free repeats, cost with charged repeats, share) whenever the share increased, and at the end.
+    # (cost with free repeats, cost with charged repeats, share) at each increase of the share and at the end.
     curve: tuple[tuple[float, float, float], ...]
     proposals: int
-    # Proposals that were already trained to the same rung.
+    # Number of proposals that were already trained to the same rung.
     repeats: int
-    # Reason for the end: goal reached, limit of proposals reached, or stopped by the strategy.
+    # Why the run ended: the goal was reached, the limit of proposals was reached, or the strategy stopped.
     end: End
-    # Wall-clock time of all proposals, with other work on the machine.
+    # Wall-clock time of all proposals in seconds. Other work was running on the machine.
     seconds: float
-    # Versions of the packages used.
+    # Versions of the packages that the strategy uses.
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """The run as a line of the file."""
+        """Convert the run to a line of the file."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, line: dict[str, Any]) -> "Run":
-        """The run in a line of the file."""
+        """Restore a run from a line of the file."""
         return cls(**line | {"curve": tuple(tuple(point) for point in line["curve"])})
 
     def equivalent(self, other: "Run") -> bool:
-        """True if two runs made the same search, whatever its duration and package versions."""
+        """True if two runs are the same search, ignoring duration and package versions."""
         return replace(self, seconds=other.seconds, versions=other.versions) == other
 
 
 def run_one(table: Table, strategy: str, seed: int) -> Run:
-    """Search a table with one strategy."""
+    """Search a table with one strategy and one seed."""
     replay = Replay(table, limit(strategy))
     start = time.perf_counter()
     STRATEGIES[strategy](replay, seed)
@@ -82,7 +82,7 @@ def run_one(table: Table, strategy: str, seed: int) -> Run:
 
 
 def initialise(table: Table) -> None:
-    """Initialise a worker process: one thread, no log messages."""
+    """Initialise a worker process with one thread and without log messages."""
     global _table
     torch.set_num_threads(1)
     threadpool_limits(1)
@@ -91,12 +91,12 @@ def initialise(table: Table) -> None:
 
 
 def search(strategy: str, seed: int) -> Run:
-    """Search the worker's table with one strategy."""
+    """Search the worker's table with one strategy and one seed."""
     return run_one(_table, strategy, seed)
 
 
 def run_all(table: Table, todo: Sequence[tuple[str, int]]) -> Iterator[Run]:
-    """Run these (strategy, seed) pairs in parallel; yields the runs as they finish."""
+    """Run these (strategy, seed) pairs in parallel and yield each run when it finishes."""
     with pool(initialise, table) as workers:
         try:
             for future in as_completed([workers.submit(search, strategy, seed) for strategy, seed in todo]):
@@ -106,12 +106,12 @@ def run_all(table: Table, todo: Sequence[tuple[str, int]]) -> Iterator[Run]:
 
 
 def read_runs(file: Path, table: Table) -> dict[tuple[str, int], Run]:
-    """The runs in a file by strategy and seed, ignoring those of a table with different content."""
+    """Read the runs in a file by (strategy, seed). Runs on a table with different content are ignored."""
     runs, content = [Run.from_json(line) for line in read_lines(file)], content_hash(table)
     return {(run.strategy, run.seed): run for run in runs if run.table_hash == content}
 
 
 def write_runs(file: Path, runs: dict[tuple[str, int], Run]) -> None:
-    """Write runs in order, replacing the file."""
+    """Replace the file with these runs, in sorted order."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("".join(json.dumps(run.to_json()) + "\n" for _, run in sorted(runs.items())))

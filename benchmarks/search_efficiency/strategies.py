@@ -1,4 +1,4 @@
-"""Search strategies for a recorded table; each calls `replay.train` while the replay is open."""
+"""Search strategies for a recorded table. Each strategy calls `replay.train` while the replay is open."""
 
 import warnings
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from benchmarks.search_efficiency.replay import LIMIT, TOP, Replay
 from benchmarks.threshbench.table import SPACE
 from search.latency.lease import shared
 
-Strategy = Callable[[Replay, int], None]  # searches a replay with a seed
+Strategy = Callable[[Replay, int], None]  # takes a replay and a seed
 
 OURS, UNSEEN = "ours", "ours_unseen"
-SLOW = {"gp": 150, "ax": 60}  # limits of proposals for strategies that take seconds per proposal
+SLOW = {"gp": 150, "ax": 60}  # maximum number of proposals of strategies that need seconds per proposal
 
 
 def search_with(sampler: BaseSampler, replay: Replay) -> None:
-    """Minimise error and latency with an Optuna sampler; every proposal is fully trained."""
+    """Minimise error and latency with an Optuna sampler. Every proposal is fully trained."""
     distributions = dict[str, BaseDistribution](SPACE.distributions())
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
     while replay.open:
@@ -49,7 +49,7 @@ def tpe(replay: Replay, seed: int) -> None:
 
 
 def tpe_multivariate(replay: Replay, seed: int) -> None:
-    """Multivariate TPE with the constant liar, as recommended in Optuna's documentation."""
+    """Multivariate TPE with constant_liar, as recommended in Optuna's documentation."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         sampler = TPESampler(multivariate=True, constant_liar=True, seed=seed)
@@ -65,9 +65,9 @@ def gp(replay: Replay, seed: int) -> None:
 
 
 def ax(replay: Replay, seed: int) -> None:
-    """BoTorch's qLogNEHVI with Ax's defaults for two objectives; raises ModuleNotFoundError without Ax."""
+    """BoTorch's qLogNEHVI with Ax's defaults for two objectives. Raises ModuleNotFoundError if Ax is not installed."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warnings of its packages about each other
+        warnings.simplefilter("ignore")  # warnings that the packages of Ax give about each other
         # Imported here because it takes seconds and is optional.
         search: Strategy = import_module("benchmarks.search_efficiency.ax").search
     search(replay, seed)
@@ -98,5 +98,5 @@ TITLES = {
 
 
 def limit(strategy: str) -> int:
-    """The limit of proposals of a strategy."""
+    """Return the maximum number of proposals of a strategy."""
     return SLOW.get(strategy, LIMIT)

@@ -1,1 +1,1 @@
-"""ThreshBench: a recorded table of small networks, for replaying searches."""
+"""ThreshBench: a recorded table of small networks on which searches can be replayed."""

@@ -1,7 +1,7 @@
 """Record a ThreshBench table: `python -m benchmarks.threshbench cifar10 --data FOLDER`.
 
-Resumable: a rerun records what is missing. Two processes train in one thread each; latencies are measured at the end,
-with nothing else running. Takes about an hour for cifar10 and a quarter of an hour for svhn on two cores.
+The command can be rerun to record the missing entries. Two processes train in one thread each. Latencies are measured
+at the end, when nothing else is running. On two cores, cifar10 takes about an hour and svhn about 15 minutes.
 """
 
 import argparse
@@ -43,15 +43,15 @@ from studies.environment import environment
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-SEED = 0  # of all trainings, and of the order in which networks are recorded
-SEEDS = (1, 2)  # further seeds of some networks, to estimate the variance between seeds
-REPEATED = 12  # number of those networks
-QUICK = 4  # --quick: trainings and latencies to record
+SEED = 0  # seed of all trainings and of the order in which networks are recorded
+SEEDS = (1, 2)  # further seeds for some networks, to estimate the variance between seeds
+REPEATED = 12  # number of networks trained with these further seeds
+QUICK = 4  # --quick: maximum number of trainings and of latencies to record
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a table."""
+    """The images used to record a table."""
 
     train: int
     validation: int
@@ -62,18 +62,18 @@ TABLES = {
     "cifar10": Images(train=5_000, validation=5_000, flip=True),
     "svhn": Images(train=2_000, validation=2_000, flip=False),
 }
-_data: SearchData  # of a worker process, set by `initialise`
+_data: SearchData  # the images of this worker process, set by `initialise`
 
 
 def initialise(settings: DataSettings) -> None:
-    """Initialise a worker process: one thread, images in memory."""
+    """Initialise a worker process with one thread, and load the images into memory."""
     global _data
     torch.set_num_threads(1)
     _data = load_search(settings, INPUT_SIZE)
 
 
 def train(spec: NetworkSpec, seed: int, flip: bool) -> dict[str, Any]:
-    """Train one network and score it at every rung; returns its line of the table."""
+    """Train one network, score it at every rung, and return its line of the table."""
     start = time.perf_counter()
     training = Training(partial(build, spec), _data.train, RECIPE, flip=flip, seed=seed)
     errors = []
@@ -88,7 +88,7 @@ def train(spec: NetworkSpec, seed: int, flip: bool) -> dict[str, Any]:
 def missing_trainings(
     specs: dict[str, NetworkSpec], lines: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[NetworkSpec, int]]:
-    """Yield each (network, seed) that is not recorded, in a random order that does not depend on what is recorded."""
+    """Yield each (network, seed) that is not recorded yet. The random order is the same in every run."""
     done = {(line["network"], line["seed"]) for line in lines if "errors" in line}
     order = sorted(specs)
     random.Random(SEED).shuffle(order)
@@ -97,7 +97,7 @@ def missing_trainings(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Record what is missing and print a summary; returns the exit status."""
+    """Record the missing entries, print a summary, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.threshbench", description=__doc__)
     parser.add_argument("table", choices=TABLES)
     parser.add_argument("--data", type=Path, metavar="FOLDER", help="an ImageFolder tree [the download]")
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def record_trainings(file: Path, settings: DataSettings, todo: Sequence[tuple[NetworkSpec, int]], flip: bool) -> None:
-    """Train in worker processes and append each result to the file; reports progress on standard error."""
+    """Train in worker processes, append each result to the file, and report progress on standard error."""
     if not todo:
         return
     start = time.monotonic()
@@ -155,7 +155,7 @@ def record_trainings(file: Path, settings: DataSettings, todo: Sequence[tuple[Ne
 
 
 def record_latencies(file: Path, todo: Sequence[NetworkSpec]) -> None:
-    """Measure networks and append each latency to the file."""
+    """Measure the networks and append each latency to the file."""
     for spec in todo:
         latency = measure_on(Cpu(), spec, INPUT_SIZE, "onnxruntime", PROTOCOL)
         interval = (latency.low_ms, latency.high_ms)
@@ -164,7 +164,7 @@ def record_latencies(file: Path, todo: Sequence[NetworkSpec]) -> None:
 
 
 def summary(recorded: Table) -> str:
-    """The size of a complete table and the ranges of its numbers, as Markdown."""
+    """Summarise a complete table as Markdown: its size and the ranges of its numbers."""
     latencies = sorted(entry.latency_ms for entry in recorded.entries)
     errors = sorted(entry.errors[-1] for entry in recorded.entries)
     deviation, repeated = noise(recorded.entries)

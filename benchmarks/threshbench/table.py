@@ -1,6 +1,6 @@
 """ThreshBench: all networks of a small space, each fully trained once and scored at every rung.
 
-A table is a JSON Lines file: settings and conditions first, then one line for each latency and each training.
+A table is a JSON Lines file. The first line has the settings and conditions, each further line a latency or a training.
 """
 
 import json
@@ -18,7 +18,7 @@ from threshnet.spec import NetworkSpec, StemSpec
 
 FOLDER = Path(__file__).parents[1] / "results"
 INPUT_SIZE = 32
-# Two blocks, each with a threshold, a depth and a growth; with one layer, a block is the same for every threshold.
+# Each of the two blocks has a threshold, a depth and a growth. A block with one layer does not depend on its threshold.
 SPACE = replace(
     SMALL_IMAGES,
     name="threshbench",
@@ -48,9 +48,9 @@ class Trained:
     """One training of one network."""
 
     seed: int
-    # Validation error, percent, at each rung.
+    # Validation error at each rung, in percent.
     errors: tuple[float, ...]
-    # Wall-clock time in one thread, with other work on the machine.
+    # Wall-clock time in one thread, in seconds. Other work was running on the machine.
     seconds: float
 
 
@@ -61,14 +61,14 @@ class Entry:
     params: dict[str, int]  # parameters of an Optuna trial
     spec: NetworkSpec
     costs: Costs
-    # Median latency on the recording machine, and its 95 % interval.
+    # Median latency on the machine that recorded the table, and its 95 % interval.
     latency_ms: float
     latency_interval_ms: tuple[float, float]
-    trained: tuple[Trained, ...]  # searches use the first
+    trained: tuple[Trained, ...]  # searches use the first training
 
     @property
     def errors(self) -> tuple[float, ...]:
-        """Validation errors at the rungs that searches see, percent."""
+        """Validation errors that a search sees at the rungs, in percent."""
         return self.trained[0].errors
 
 
@@ -82,12 +82,12 @@ class Table:
 
     @property
     def images_per_epoch(self) -> int:
-        """Training images processed in one epoch."""
+        """Number of training images processed in one epoch."""
         return int(self.about["passes_per_epoch"])
 
 
 def networks(space: Space = SPACE) -> dict[str, NetworkSpec]:
-    """All different networks of a small space, by fingerprint."""
+    """Return all distinct networks of a small space by fingerprint."""
     distributions = space.distributions()
     ranges = [range(each.low, each.high + 1) for each in distributions.values()]
     specs = (decode(space, dict(zip(distributions, codes, strict=True))) for codes in product(*ranges))
@@ -95,7 +95,7 @@ def networks(space: Space = SPACE) -> dict[str, NetworkSpec]:
 
 
 def read(file: Path) -> Table:
-    """Read a recorded table; raises ValueError if it is incomplete."""
+    """Read a recorded table. Raises ValueError if it is incomplete."""
     about, *lines = (json.loads(line) for line in file.read_text().splitlines())
     latency = {line["network"]: line for line in lines if "latency_ms" in line}
     trained: dict[str, list[Trained]] = {}
@@ -122,7 +122,7 @@ def read(file: Path) -> Table:
 
 
 def noise(entries: Sequence[Entry]) -> tuple[float, int]:
-    """Pooled standard deviation of the final error between seeds, percent points, and the number of networks pooled."""
+    """Return the pooled standard deviation of the final error over seeds, in points, and the number of networks."""
     repeated = [[one.errors[-1] for one in entry.trained] for entry in entries if len(entry.trained) > 1]
     degrees_of_freedom = sum(len(errors) - 1 for errors in repeated)
     squares = sum(sum((error - sum(errors) / len(errors)) ** 2 for error in errors) for errors in repeated)
