@@ -133,13 +133,13 @@ def export(
             assignment = trial_assignment(analysis.study, number, chosen, range(seeds or 1), settings)
             return _trained(assignment, output, target, tell)
         if named is not None:
-            given = named_network(named, classes or (len(class_names(settings)) if settings else 10))
+            resolved = named_network(named, classes or (len(class_names(settings)) if settings else 10))
         else:
-            given = read_spec_file(config or Path())
-        given = replace(given, input_size=size or given.input_size)
+            resolved = read_spec_file(config or Path())
+        resolved = replace(resolved, input_size=size or resolved.input_size)
         if chosen is None or settings is None:
-            return export_network(given, weights, output, done, target, settings)
-        return _trained(Assignment(given, settings, chosen, range(seeds or 1)), output, target, tell)
+            return export_network(resolved, weights, output, done, target, settings)
+        return _trained(Assignment(resolved, settings, chosen, range(seeds or 1)), output, target, tell)
 
     _closing(_outcome(exported, output), output, as_json)
 
@@ -181,9 +181,9 @@ def train(
 
     target = device_for_files(device) if device else None
     settings, chosen = data_settings(data), recipe_named(recipe)
-    given = replace(read_network(network, len(class_names(settings))), input_size=size)
+    resolved = replace(read_network(network, len(class_names(settings))), input_size=size)
     chosen = replace(chosen, epochs=epochs or chosen.epochs)
-    assignment = Assignment(given, settings, chosen, range(seed, seed + seeds))
+    assignment = Assignment(resolved, settings, chosen, range(seed, seed + seeds))
     _closing(_outcome(lambda: _trained(assignment, output, target, _print), output), output, as_json=False)
 
 
@@ -220,7 +220,7 @@ def _trained(
     from studies.cli.progress import Screen
     from studies.export.final_training import train_network
 
-    with Screen(ERR if tell is _silent else OUT, assignment.given.title) as screen:
+    with Screen(ERR if tell is _silent else OUT, assignment.network.title) as screen:
         lines = train_network(assignment, output, screen, device)
         while True:
             try:

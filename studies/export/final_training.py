@@ -51,7 +51,7 @@ class Callbacks(Protocol):
 class Assignment:
     """A network to train to the end, with data, recipe and seeds."""
 
-    given: ResolvedNetwork
+    network: ResolvedNetwork
     data: DataSettings
     recipe: Recipe
     # The weights of the first seed are exported, regardless of the other seeds' test errors.
@@ -88,7 +88,7 @@ def trial_assignment(
     record, spec = trial_record(loaded, number), loaded.spec
     assert record.network is not None  # it was trained
     return Assignment(
-        given=ResolvedNetwork(
+        network=ResolvedNetwork(
             f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size
         ),
         data=data or replace(spec.data, train=None),
@@ -108,11 +108,11 @@ def train_network(
     Raises InputError for unusable input, TrainingFailed if a training gives no score, MeasurementError if measuring on
     `device` fails.
     """
-    given, spec, recipe = assignment.given, assignment.given.spec, assignment.recipe
+    network, spec, recipe = assignment.network, assignment.network.spec, assignment.recipe
     classes = class_names(assignment.data)
     if spec.classes != len(classes):
-        raise InputError(f"{given.title} has {spec.classes} classes, {assignment.data.name} has {len(classes)}")
-    walk(spec, given.input_size)  # refuses a size that is too small before any image is read
+        raise InputError(f"{network.title} has {spec.classes} classes, {assignment.data.name} has {len(classes)}")
+    walk(spec, network.input_size)  # refuses a size that is too small before any image is read
     files = {seed: output / f"checkpoint-{seed}.pt" for seed in assignment.seeds}
     for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
         raise InputError(f"{file}: belongs to a training with another seed; delete it to start over")
@@ -121,8 +121,8 @@ def train_network(
         _remove(files.values())
     if exported and not any(file.exists() for file in files.values()):
         raise InputError(f"{output} already holds a model; choose another output folder")
-    images = load_search(assignment.data, given.input_size, callbacks.loading)
-    test = load_test(assignment.data, given.input_size, callbacks.loading)  # read now, to fail early if it is missing
+    images = load_search(assignment.data, network.input_size, callbacks.loading)
+    test = load_test(assignment.data, network.input_size, callbacks.loading)  # read now, to fail early if it is missing
     try:
         output.mkdir(parents=True, exist_ok=True)
         history.unlink(missing_ok=True)  # it describes a model that is about to be replaced
@@ -135,7 +135,7 @@ def train_network(
             "network": spec.fingerprint(),
             "recipe": asdict(recipe),
             "seed": seed,
-            "input size": given.input_size,
+            "input size": network.input_size,
             "data": {**identity(images), "classes": list(classes), "flip": flip},
         }
         training = yield from _train(assignment, whole, flip, seed, file, conditions, callbacks)
@@ -147,9 +147,9 @@ def train_network(
     assert first is not None
     training, model = first
     info = ModelInfo(
-        title=given.title,
-        origin=f"{given.origin}. Trained on the whole training split, seed {assignment.seeds[0]}",
-        input_size=given.input_size,
+        title=network.title,
+        origin=f"{network.origin}. Trained on the whole training split, seed {assignment.seeds[0]}",
+        input_size=network.input_size,
         classes=classes,
         recipe=recipe,
         trained_on=f"{len(whole):,} images of {assignment.data.title}",
@@ -185,7 +185,7 @@ def _train(
     epochs = assignment.recipe.epochs
     several = f"seed {seed}, " if len(assignment.seeds) > 1 else ""
     with memory_errors():
-        training = Training(partial(build, assignment.given.spec), whole, assignment.recipe, flip=flip, seed=seed)
+        training = Training(partial(build, assignment.network.spec), whole, assignment.recipe, flip=flip, seed=seed)
         if file.exists():
             load_training(training, file, conditions)
             yield f"{several}resuming after epoch {len(training.epochs)}"

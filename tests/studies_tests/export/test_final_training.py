@@ -100,7 +100,7 @@ def error_of(lines: Iterator[str]) -> str:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"given": "threshnet28"}, "given = 'threshnet28': must be of type ResolvedNetwork"),
+        ({"network": "threshnet28"}, "network = 'threshnet28': must be of type ResolvedNetwork"),
         ({"data": "digits"}, "data = 'digits': must be of type DataSettings"),
         ({"recipe": "fast"}, "recipe = 'fast': must be of type Recipe"),
         ({"recipe": replace(FAST, name="mine")}, "recipe = 'mine': must be one of published, fast"),
@@ -113,7 +113,7 @@ def error_of(lines: Iterator[str]) -> str:
     ],
 )
 def test_an_invalid_assignment_is_rejected(changes: dict[str, Any], message: str) -> None:
-    values: dict[str, Any] = {"given": named_network("threshnet28"), "data": DataSettings("digits"), "recipe": FAST}
+    values: dict[str, Any] = {"network": named_network("threshnet28"), "data": DataSettings("digits"), "recipe": FAST}
     assert Assignment(**values, seeds=range(3)).seeds == (0, 1, 2)
     with pytest.raises(InputError) as caught:
         Assignment(**values | changes)

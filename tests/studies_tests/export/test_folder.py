@@ -157,7 +157,7 @@ def test_the_final_training_of_a_trial_uses_every_training_image(study: LoadedSt
     fewer = replace(study, spec=replace(study.spec, data=replace(study.spec.data, train=20, validation=10)))
     assignment = trial_assignment(fewer, study.records[0].number, FAST, (0,), None)
     assert assignment.data == replace(study.spec.data, validation=10)
-    assert assignment.given.spec == study.records[0].network
+    assert assignment.network.spec == study.records[0].network
 
 
 def test_the_config_records_the_origin_of_the_network(study: LoadedStudy, exported: tuple[Path, list[str]]) -> None:
