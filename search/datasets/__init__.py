@@ -1,1 +1,1 @@
-"""Data sets by name, and the readers of their images."""
+"""The available data sets and their readers."""

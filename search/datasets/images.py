@@ -1,4 +1,4 @@
-"""Readers of the data sets, and the conversion of images to RGB pixels."""
+"""Readers for the data sets, and conversion of images to RGB pixels."""
 
 import fcntl
 import http.client
@@ -24,30 +24,30 @@ Progress = Callable[[str, int, int], None]
 """Called with (description, steps done, total steps), always from the thread that called the function."""
 
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-CHUNK = 256  # images that a thread decodes before it reports
-DIGITS_SEED = 0  # of the split of the digits into train and test part, which all studies share
+CHUNK = 256  # number of images that a thread decodes before it reports progress
+DIGITS_SEED = 0  # seed of the train/test split of digits, which is the same for all studies
 
-# Exceptions of Pillow for a damaged file: mostly OSError, others from the headers of some formats
+# Exceptions that Pillow raises for a damaged file: usually OSError, others for damaged headers of some formats
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
 class Source:
-    """One part of a data set, its images not decoded yet."""
+    """One part of a data set, with images that are not decoded yet."""
 
     labels: NDArray[np.int64]  # (n,), indices into the classes
-    image: Callable[[int], Image.Image]  # the i-th image, of any size and mode; called from several threads
-    where: str  # the data set or its folder, for messages
+    image: Callable[[int], Image.Image]  # returns the i-th image, with any size and mode; called from several threads
+    where: str  # name of the data set or its folder, used in messages
 
 
 def no_progress(_what: str, _done: int, _total: int) -> None:
-    """Report nothing."""
+    """Ignore the reported progress."""
 
 
 def decode(source: Source, indices: NDArray[np.int64], size: int, what: str, progress: Progress) -> torch.Tensor:
-    """Decode the images at `indices` (n,) into one (n, 3, size, size) uint8 tensor, in parallel threads.
+    """Decode the images at `indices` (n,) to a uint8 tensor (n, 3, size, size), using several threads.
 
-    Raises InputError for an image that cannot be decoded.
+    Raises InputError if an image cannot be decoded.
     """
     images = np.empty((len(indices), 3, size, size), np.uint8)
 
@@ -67,30 +67,30 @@ def decode(source: Source, indices: NDArray[np.int64], size: int, what: str, pro
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """Convert an image to RGB and resize its central square to (size, size): bilinear, antialiased, not stretched."""
+    """Convert an image to RGB, crop its central square and resize it to (size, size), bilinear with antialiasing."""
     rgb = to_rgb(image)
     return rgb if rgb.size == (size, size) else ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image to 8-bit RGB: grey becomes three equal channels, transparency is dropped, 16 bits become 8.
+    """Convert an image to 8-bit RGB: copy grey to three channels, drop transparency, and reduce 16 bits to 8.
 
-    Raises ValueError for floating-point pixels, whose range is unknown.
+    Raises ValueError for floating-point pixels, because their range is unknown.
     """
     if image.mode == "F":
         raise ValueError("floating-point pixels, must be 8 or 16 bits per channel")
-    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip everything above 255 to white
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow would convert all values above 255 to white
         image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    if "transparency" in image.info:  # converting a palette with transparent entries directly to RGB makes Pillow warn
+    if "transparency" in image.info:  # Pillow warns if a palette with transparency is converted directly to RGB
         image = image.convert("RGBA")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def stratified(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Order images so that every prefix has the classes in proportion, to within about one image per class.
+    """Order images so that every prefix has the class proportions of the whole, up to about one image per class.
 
-    Returns indices (n,) into `labels` (n,). The r-th of the m images of a class is placed at r / m of the way, so the
-    first images are one of each class. The order within a class stays the same.
+    Returns indices (n,) into `labels` (n,). The r-th of the m images of a class is placed at the fraction r / m of the
+    sequence, so the sequence starts with one image of each class. The order within a class does not change.
     """
     by_class = np.argsort(labels, kind="stable")
     _, first, count = np.unique(labels[by_class], return_index=True, return_counts=True)
@@ -100,19 +100,20 @@ def stratified(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def shuffled(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Order images at random with every prefix stratified; returns indices (n,) into `labels`, equal on every machine.
+    """Order images at random so that every prefix is stratified, and return indices (n,) into `labels`.
 
-    RandomState, not Generator, since its stream never changes (NEP 19).
+    The result is the same on every machine. It uses RandomState instead of Generator, because the stream of RandomState
+    never changes (NEP 19).
     """
     shuffle = np.random.RandomState(seed).permutation(len(labels)).astype(np.int64)
     return shuffle[stratified(labels[shuffle])]
 
 
 def read_digits(_path: Path, part: Part) -> Source:
-    """Read scikit-learn's 1,797 grey 8x8 digits; a fixed stratified fifth of them is the test part."""
+    """Read scikit-learn's 1,797 grey 8x8 digits; the test part is a fixed, stratified fifth of the images."""
     bunch: Any = load_digits()
     labels = bunch.target.astype(np.int64)
-    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # scikit-learn's pixels are from 0 to 16
+    pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)  # scikit-learn's pixels range from 0 to 16
     order = shuffled(labels, DIGITS_SEED)
     tests = len(order) // 5
     chosen = np.sort(order[:tests] if part == "test" else order[tests:])
@@ -120,7 +121,7 @@ def read_digits(_path: Path, part: Part) -> Source:
 
 
 def read_cifar10(path: Path, part: Part) -> Source:
-    """Read CIFAR-10 from `path`, downloading it on first use; raises InputError if that fails."""
+    """Read CIFAR-10 from `path` and download it on first use; raises InputError if the download fails."""
     data = _from_torchvision(
         "cifar10",
         lambda download: torchvision.datasets.CIFAR10(path, train=part == "train", download=download),
@@ -131,7 +132,7 @@ def read_cifar10(path: Path, part: Part) -> Source:
 
 
 def read_svhn(path: Path, part: Part) -> Source:
-    """Read SVHN from `path`, downloading it on first use; raises InputError if that fails."""
+    """Read SVHN from `path` and download it on first use; raises InputError if the download fails."""
     url, file = torchvision.datasets.SVHN.split_list[part][:2]
     data = _from_torchvision(
         "svhn",
@@ -143,9 +144,9 @@ def read_svhn(path: Path, part: Part) -> Source:
 
 
 def read_folder(path: Path, part: Part) -> Source:
-    """List the images of `path`/train or `path`/test, which have one folder per class, without opening them.
+    """List the images in the class folders of `path`/train or `path`/test without opening the images.
 
-    Raises InputError for a missing folder, a class without images, or classes that differ between train and test.
+    Raises InputError if a folder is missing, a class has no images, or the classes of train and test differ.
     """
     classes = folder_classes(path)
     if part == "test":
@@ -166,7 +167,7 @@ def read_folder(path: Path, part: Part) -> Source:
 
 
 def folder_classes(path: Path) -> tuple[str, ...]:
-    """Names of the class folders of `path`/train, sorted; raises InputError if there are none."""
+    """Return the sorted names of the class folders in `path`/train; raises InputError if there are none."""
     return _class_folders(path, "train")
 
 
@@ -184,7 +185,7 @@ def _class_folders(path: Path, part: Part) -> tuple[str, ...]:
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """List the images below a class folder, in an order that does not depend on file system or locale."""
+    """List the images below a class folder in an order that does not depend on the file system or the locale."""
     found = (f for f in folder.rglob("*") if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
     return sorted((f for f in found if f.is_file()), key=lambda f: f.relative_to(folder).as_posix())
 
@@ -199,14 +200,14 @@ def _open_image(file: Path) -> Image.Image:
 
 
 def in_memory(labels: NDArray[np.int64], pixels: NDArray[np.uint8], where: str) -> Source:
-    """A source of pixels (n, h, w) or (n, h, w, 3) that are already decoded."""
+    """Create a source from decoded pixels, (n, h, w) or (n, h, w, 3)."""
     return Source(labels, lambda i: Image.fromarray(np.ascontiguousarray(pixels[i])), where)
 
 
 def _from_torchvision(name: str, build: Callable[[bool], Any], path: Path, archive: str) -> Any:  # noqa: ANN401
-    """Build a torchvision data set; it verifies the MD5 of every file, so a partial download is never used.
+    """Create a torchvision data set; torchvision checks the MD5 of all files, so partial downloads are never used.
 
-    One process downloads while others wait. A complete copy is only read, so its folder may be read-only.
+    Only one process downloads, and other processes wait. The folder of a complete copy may be read-only.
     """
     with warnings.catch_warnings():
         # NumPy 2.4.0 to 2.4.4 warns about the old pickles of CIFAR-10: https://github.com/numpy/numpy/pull/31177
@@ -214,7 +215,7 @@ def _from_torchvision(name: str, build: Callable[[bool], Any], path: Path, archi
         try:
             return build(False)
         except (OSError, RuntimeError):
-            pass  # missing or incomplete
+            pass  # the copy is missing or incomplete
         try:
             path.mkdir(parents=True, exist_ok=True)
             with (path / f".{name}.lock").open("w") as lock:

@@ -1,7 +1,7 @@
 """Data sets by name.
 
-To add one, write a reader in a file of this folder and an entry below. An entry names its reader as text, so that help
-and errors can list the data sets without importing torch.
+To add one, write a reader in a file of this folder and an entry below. The entry refers to the reader by a string, so
+that help and error messages can list the data sets without importing torch.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "test"]
 
-# The order of the label numbers: batches.meta of https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz
+# In the order of the labels in batches.meta of https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DIGIT_CLASSES = tuple("0123456789")
 
@@ -24,24 +24,24 @@ DIGIT_CLASSES = tuple("0123456789")
 class Dataset:
     """An entry of DATASETS."""
 
-    # The data set's name in sentences.
+    # Name of the data set in sentences.
     title: str
-    # One clause: which images it holds.
+    # A phrase that describes the images.
     about: str
-    # "module:function", imported on first use: (folder, part) -> Source, the "train" or the "test" part.
+    # "module:function", imported on first use: (folder, part) -> Source; the part is "train" or "test".
     reader: str
-    # Names of the classes in the order of their labels; None: the folders of train/, sorted by name.
+    # Names of the classes in the order of their labels. None: the sorted names of the folders in train/.
     classes: tuple[str, ...] | None
-    # The default folder; None if the user must name one.
+    # The default folder. None if the user must specify a folder.
     home: Path | None
-    # Whether a horizontal flip keeps the class.
+    # Whether a horizontal flip preserves the class.
     flip: bool
-    # Note shown with every number measured on it; "" for none.
+    # A note that is shown with all results on this data set. "" if there is none.
     caveat: str = ""
 
     @property
     def read(self) -> "Callable[[Path, Part], Source]":
-        """The reader function, imported on first use."""
+        """Import and return the reader function."""
         found: Callable[[Path, Part], Source] = resolve_name(self.reader)
         return found
 
@@ -84,5 +84,5 @@ DATASETS: dict[str, Dataset] = {
 
 
 def without_path() -> tuple[str, ...]:
-    """Names of the data sets that need no path."""
+    """Return the names of the data sets that do not need a path."""
     return tuple(name for name, dataset in DATASETS.items() if dataset.home is not None)

@@ -1,1 +1,1 @@
-"""Samplers: proposals for the next network, and decisions at rungs."""
+"""Samplers propose the next network and decide at each rung whether to continue training."""

@@ -1,4 +1,4 @@
-"""Acquisition values of all candidates: expected hypervolume improvement per cost of the training that is left."""
+"""Acquisition values of all candidates: the expected hypervolume improvement per remaining training cost."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -14,11 +14,11 @@ from search.task import Task
 
 Array = NDArray[np.float64]
 
-ERROR_QUANTILES = ndtri((np.arange(24) + 0.5) / 24)  # standard normal quantiles over which improvements are averaged
+ERROR_QUANTILES = ndtri((np.arange(24) + 0.5) / 24)  # standard normal quantiles; improvements are averaged over them
 
 
 def improvements(latency: Array, errors: Array, front: ArrayLike, reference: tuple[float, float]) -> Array:
-    """Hypervolume (m, q) that m points of `latency` (m,) would add to the `front` (n, 2) at each of `errors` (m, q).
+    """Return the hypervolume (m, q) that m points of `latency` (m,) and `errors` (m, q) would add to `front` (n, 2).
 
     Points are (latency, error), both minimized; points beyond `reference` contribute nothing.
     """
@@ -27,7 +27,7 @@ def improvements(latency: Array, errors: Array, front: ArrayLike, reference: tup
     points = points[(points[:, 0] < right) & (points[:, 1] < top)]
     points = points[non_dominated(points)]
     points = points[np.argsort(points[:, 0])]
-    # The staircase: above [edges[j], edges[j + 1]) everything higher than heights[j] is dominated.
+    # The front is a staircase: between edges[j] and edges[j + 1], everything above heights[j] is dominated.
     edges = np.concatenate([[-np.inf], points[:, 0], [right]])
     heights = np.concatenate([[top], points[:, 1]])
     widths = np.maximum(0, edges[None, 1:] - np.maximum(edges[None, :-1], latency[:, None]))
@@ -38,30 +38,30 @@ def improvements(latency: Array, errors: Array, front: ArrayLike, reference: tup
 def expected_improvements(
     latency: Array, mean: Array, deviation: Array, front: ArrayLike, reference: tuple[float, float]
 ) -> Array:
-    """Expected hypervolume improvement (m,) of points whose error is log-normal: `mean` and `deviation` of its log."""
+    """Return the expected hypervolume improvement (m,) of points; log errors are normal with `mean` and `deviation`."""
     errors = np.exp(mean[:, None] + deviation[:, None] * ERROR_QUANTILES[None, :])
     return np.asarray(improvements(latency, errors, front, reference).mean(axis=1))
 
 
-# Prior mean slopes per standard deviation of a descriptor: more parameters and MACs lower the error; more MACs, memory
-# and layers raise the latency.
+# Prior mean slopes per standard deviation of a descriptor: more parameters and MACs lower the error, and more MACs,
+# memory and layers raise the latency.
 PRIOR_LOG_ERROR = float(np.log(30.0))  # prior mean of the log of an error in percent
 ERROR_SLOPES = np.array([-0.05, -0.1, 0.0, 0.0, 0.0, *[0.0] * MAP_SIZES])
 LATENCY_SLOPES = np.array([0.0, 0.3, 0.1, 0.2, 0.0, *[0.0] * MAP_SIZES])
-REFERENCE_MARGIN = 0.1  # of the reference point beyond the expected front's worst values, as a share of their range
-OPTIMISTIC_SD = 2.0  # the optimistic bound lies this many standard deviations below the expected log error
+REFERENCE_MARGIN = 0.1  # distance of the reference point from the expected front, as a share of the front's range
+OPTIMISTIC_SD = 2.0  # the optimistic bound is this many standard deviations below the expected log error
 SCORE_QUANTILES = ndtri((np.arange(16) + 0.5) / 16)  # standard normal quantiles of the score at a rung
 SAME_RELATIVE = 1e-9  # relative differences up to this are rounding errors
-MIN_ERROR = 0.01  # percent; smaller errors are raised to this, since 0 has no log
-MIN_FINISHED = 5  # networks trained to the end before any other is pruned for its latency
+MIN_ERROR = 0.01  # percent; smaller errors are raised to this value, since the log of 0 is undefined
+MIN_FINISHED = 5  # number of networks to train to the end before any network is pruned because of its latency
 
 
 class Acquisition:
     """Predictions and acquisition values for all candidates, given the errors observed so far.
 
-    There must be at least one candidate. `rungs` are the epochs after which trainings are scored, the last one their
-    end. The front ends at the latency `limit_ms`. `start` is the initial point of the hyperparameter fit, e.g. the
-    hyperparameters of the previous acquisition.
+    There must be at least one candidate. `rungs` are the epochs after which networks are scored; the last one is the
+    end of training. Networks slower than `limit_ms` cannot join the front. `start` is the initial point of the
+    hyperparameter fit, e.g. the hyperparameters of the previous acquisition.
     """
 
     def __init__(
@@ -85,20 +85,20 @@ class Acquisition:
         ]
         self.surrogate = Surrogate(self._observations(errors), PRIOR_LOG_ERROR, ERROR_SLOPES, start)
         self.hyperparameters = self.surrogate.hyperparameters
-        # Mean and standard deviation, (n,), of the log of the error at the end of training.
+        # Mean and standard deviation of the log error at the end of training, both of shape (n,).
         self.mean, self.deviation = self.surrogate.predict(self.descriptors, self.numbers)
         self.latency = self._latencies()
-        # (latency, error) of the finished networks; `front` adds the expected points of networks in training.
+        # (latency, error) of the finished networks. `front` also contains the expected points of networks in training.
         self.finished = self._points(lambda each: self.top in each.errors)
         self.front = self._points(lambda each: self.top in each.errors or each.state == "busy")
         self.reference = self._reference()
 
     def values(self) -> Array:
-        """Acquisition values (n,): the expected hypervolume improvement per cost of one full training.
+        """Return the acquisition values (n,): the expected hypervolume improvement per cost of one full training.
 
-        The value of a candidate is that of its best plan. A plan trains to some rung, and from there to the end only if
-        the score at the rung makes that worth its cost (the index of Weitzman, 1979, "Optimal Search for the Best
-        Alternative"). It is minus infinity for candidates that are not open.
+        The value of a candidate is the value of its best plan. A plan trains the network to some rung, then to the end
+        only if the score at that rung makes the cost worthwhile (the index of Weitzman, 1979, "Optimal Search for the
+        Best Alternative"). The value is minus infinity for candidates that are not open.
         """
         if not len(self.surrogate.seen.logs):
             return self._values_without_errors()
@@ -114,7 +114,7 @@ class Acquisition:
         return values
 
     def _values_without_errors(self) -> Array:
-        """1 at the knee of the expected front and 0 elsewhere: with no error observed, start in the middle."""
+        """Return 1 at the knee of the expected front and 0 elsewhere, so that a new search starts in the middle."""
         places = np.flatnonzero([each.state == "open" for each in self.candidates])
         values = np.full(len(self.candidates), -np.inf)
         if len(places):
@@ -123,10 +123,10 @@ class Acquisition:
         return values
 
     def _values_at(self, rung: int, places: NDArray[np.intp], explained: Array, reached: NDArray[np.intp]) -> Array:
-        """Expected improvement over expected cost, (m,), of training to a rung and continuing if that pays off.
+        """Return the expected improvement per expected cost (m,) of training to a rung and continuing if worthwhile.
 
-        `explained` (m,) is the standard deviation of the final log error that the score at the rung explains;
-        `reached` (m,) is the number of epochs trained so far.
+        `explained` (m,) is the part of the standard deviation of the final log error that the score at the rung
+        explains. `reached` (m,) is the number of epochs trained so far.
         """
         residual = np.sqrt(self.deviation[places] ** 2 - explained**2)
         outcomes = self.mean[places, None] + explained[:, None] * SCORE_QUANTILES
@@ -137,19 +137,19 @@ class Acquisition:
             self.front,
             self.reference,
         ).reshape(outcomes.shape)
-        # Training continues after the best outcomes: as many of them as maximize the ratio.
+        # Training continues only after the best outcomes. Their number is chosen to maximize the ratio.
         best_first = -np.sort(-gains, axis=1)
         shares = np.arange(1, len(SCORE_QUANTILES) + 1) / len(SCORE_QUANTILES)
         costs = ((rung - reached) / self.top)[:, None] + (1 - rung / self.top) * shares
         return np.asarray((best_first.cumsum(axis=1) / len(SCORE_QUANTILES) / costs).max(axis=1))
 
     def can_reach(self, index: int) -> bool:
-        """True if no finished network dominates the candidate at the optimistic bound of its error."""
+        """Return whether no finished network dominates the candidate at the optimistic bound of its error."""
         bound = (self.latency[index], np.exp(self.mean[index] - OPTIMISTIC_SD * self.deviation[index]))
         return len(dominators(self.finished, bound)) == 0
 
     def _latencies(self) -> Array:
-        """Latencies in milliseconds, (n,): measured, or predicted for networks without a measurement."""
+        """Return the latencies (n,) in milliseconds; networks without a measurement get a prediction."""
         timed = [(i, 0.0, np.log(each.latency_ms)) for i, each in enumerate(self.candidates) if each.latency_ms]
         if len(timed) == len(self.candidates):
             return np.array([each.latency_ms for each in self.candidates], dtype=np.float64)
@@ -159,7 +159,7 @@ class Acquisition:
         return np.array([each.latency_ms or np.exp(log) for each, log in zip(self.candidates, predicted, strict=True)])
 
     def _points(self, wanted: Callable[[Candidate], bool]) -> Array:
-        """(latency, error) of the feasible candidates that `wanted` selects; the error is predicted until observed."""
+        """Return (latency, error) of the feasible candidates that `wanted` selects; unobserved errors are predicted."""
         points = [
             (self.latency[index], each.errors.get(self.top, np.exp(self.mean[index])))
             for index, each in enumerate(self.candidates)
@@ -168,19 +168,19 @@ class Acquisition:
         return np.array(points, dtype=np.float64).reshape(-1, 2)
 
     def _reference(self) -> tuple[float, float]:
-        """The reference point, beyond the worst values of the expected final front but not beyond the limit."""
+        """Return the reference point: slightly worse than the expected final front, but within the latency limit."""
         counts = [each.feasible and (self.top in each.errors or each.state != "closed") for each in self.candidates]
         if not any(counts):
             return 0.0, 0.0
         points = np.column_stack([self.latency, np.exp(self.mean)])[counts]
         front = points[non_dominated(points)]
         low, high = front.min(axis=0), front.max(axis=0)
-        # A single point has no range, nor do points that differ only by rounding.
+        # The range is zero for a single point, or for points that differ only by rounding errors.
         right, top = high + REFERENCE_MARGIN * np.where(high > (1 + SAME_RELATIVE) * low, high - low, high)
         return float(min(right, self.limit_ms)), float(top)
 
     def _observations(self, values: Sequence[tuple[int, float, float]]) -> Observations:
-        """Observations from (candidate, doublings left, log of the value)."""
+        """Build observations from (candidate, doublings left, log value) tuples."""
         network = np.array([index for index, _, _ in values], dtype=np.int64)
         return Observations(
             descriptors=self.descriptors[network],
@@ -191,9 +191,9 @@ class Acquisition:
 
 
 def can_reach(trial_candidates: TrialCandidates, trials: Collection[FrozenTrial], task: Task, fingerprint: str) -> bool:
-    """True if a measured network could join the front of these trials.
+    """Return whether a measured network could join the front of these trials.
 
-    Always true until MIN_FINISHED feasible networks are trained to the end.
+    The answer is always True until MIN_FINISHED feasible networks are trained to the end.
     """
     candidates = trial_candidates.candidates(trials, current=fingerprint)
     if sum(task.rungs[-1] in each.errors for each in candidates if each.feasible) < MIN_FINISHED:

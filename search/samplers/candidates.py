@@ -13,8 +13,8 @@ from threshnet.costs import count, macs
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
-# Feature-map sizes whose MACs the descriptors count separately: the input's, half of it and so on; the last one stands
-# for all smaller ones too.
+# Number of feature-map sizes whose MACs are separate descriptors: the input size, half the input size and so on. The
+# last size includes all smaller ones.
 MAP_SIZES = 5
 
 
@@ -27,19 +27,19 @@ class Candidate:
     descriptors: tuple[float, ...]
     # Milliseconds; None until measured.
     latency_ms: float | None
-    # Validation error in percent by epochs trained.
+    # Validation errors in percent, keyed by the number of epochs trained.
     errors: Mapping[int, float]
-    # Whether it satisfies every constraint; an infeasible network only informs the predictions for others.
+    # Whether the network satisfies every constraint. An infeasible network is only used to predict the others.
     feasible: bool
-    # "open": may be trained or trained further; "busy": in training; "closed": finished, failed or pruned before
+    # "open": can be trained, or trained further; "busy": in training; "closed": finished, failed or pruned before
     # training.
     state: Literal["open", "busy", "closed"]
 
 
 def descriptors_of(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
-    """Features of a network that are known before training, as logs.
+    """Return the logs of the features of a network that are known before training.
 
-    Parameters, MACs, memory, layers, links per layer, and the MACs at each of the MAP_SIZES feature-map sizes.
+    They are parameters, MACs, memory, layers, links per layer, and the MACs at each of the MAP_SIZES feature-map sizes.
     """
     layers = [sources for block in spec.blocks for sources in block.links]
     links = sum(map(len, layers)) / len(layers)
@@ -52,16 +52,16 @@ def descriptors_of(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
 
 
 class TrialCandidates:
-    """Turns trials into candidates; the descriptors of each network are computed once."""
+    """Converts trials to candidates and caches the descriptors of each network."""
 
     def __init__(self, input_size: int) -> None:
         self.input_size = input_size
         self.descriptors: dict[str, tuple[float, ...]] = {}
 
     def candidates(self, trials: Collection[FrozenTrial], current: str | None = None) -> list[Candidate]:
-        """One candidate for each trial with recorded costs.
+        """Return one candidate for each trial with recorded costs.
 
-        `current` is the fingerprint of the network that the running trial asks about: it is open, not busy.
+        `current` is the fingerprint of the network in the running trial. This network is "open", not "busy".
         """
         return [self._candidate(trial, current) for trial in trials if records.COSTS in trial.user_attrs]
 
@@ -81,10 +81,10 @@ class TrialCandidates:
 
 
 def errors_of(trial: FrozenTrial) -> dict[int, float]:
-    """Validation errors in percent by epochs trained."""
+    """Return the validation errors of a trial in percent, keyed by the number of epochs trained."""
     return {int(epochs): error for epochs, error in trial.user_attrs.get(records.RUNGS, {}).items()}
 
 
 def network(trial: FrozenTrial) -> NetworkSpec:
-    """The network of a trial."""
+    """Return the network of a trial."""
     return NetworkSpec.from_json(trial.user_attrs[records.NETWORK])

@@ -1,4 +1,4 @@
-"""Optuna's samplers, kept from proposing a network that the study already has."""
+"""Optuna's samplers, with proposals redrawn if the study already has the network."""
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count
@@ -19,34 +19,35 @@ from search.task import Task
 from space import decode
 
 STARTUP_TRIALS = 12  # random trials before TPE and the Gaussian process use their models
-DUPLICATE_REDRAWS = 20  # redraws of networks that the study already has; the next one is let through as a duplicate
-INFEASIBLE_REDRAWS = 200  # redraws of networks that do not fit the task; the next one is let through
-SAMPLER_DRAWS = 10  # draws from the sampler itself; later ones are random, since some samplers repeat themselves
+DUPLICATE_REDRAWS = 20  # maximum number of redraws for duplicates; the next duplicate is accepted
+INFEASIBLE_REDRAWS = 200  # maximum number of redraws for infeasible networks; the next one is accepted
+SAMPLER_DRAWS = 10  # draws from the wrapped sampler; later draws are random, since some samplers repeat themselves
 
 
 class DistinctSampler(StudySampler):
-    """Wraps any sampler and redraws proposals that the study already has or that do not fit the task.
+    """Wraps any sampler and redraws duplicate and infeasible proposals.
 
-    Duplicates are redrawn up to DUPLICATE_REDRAWS times, networks whose counted costs violate a constraint up to
-    INFEASIBLE_REDRAWS times; after SAMPLER_DRAWS draws, at random. With rungs, a stopped training is proposed again
-    once it is among the best at its rung.
+    Duplicates are redrawn up to DUPLICATE_REDRAWS times. Networks whose counted costs violate a constraint are redrawn
+    up to INFEASIBLE_REDRAWS times. After SAMPLER_DRAWS draws, networks are drawn at random. If the task has rungs, a
+    stopped network is proposed again once it is among the best at its rung.
     """
 
     def __init__(self, inner: BaseSampler, task: Task, seed: int | None) -> None:
         self.inner, self.task = inner, task
-        # A seed of its own: with the inner sampler's, it would repeat the inner sampler's first proposals.
+        # This sampler needs a different seed, because the seed of the inner sampler would produce the same first
+        # proposals.
         self.random = RandomSampler(None if seed is None else seed + 1_000_003)
         self.trial_candidates = TrialCandidates(task.input_size)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The whole space, whose parameters are the same in every trial."""
+        """Return the whole search space; every trial has the same parameters."""
         return dict(self.task.space.distributions())
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Values for every parameter; those of the last draw if every draw was a duplicate or infeasible."""
-        if "fixed_params" in trial.system_attrs:  # enqueued: nothing to propose
+        """Propose values for all parameters; if every draw is a duplicate or infeasible, the last draw is used."""
+        if "fixed_params" in trial.system_attrs:  # the trial was enqueued with its parameters
             return {}
         trials = latest_trials(study)
         for name in self._promoted(trials.values()):
@@ -68,11 +69,11 @@ class DistinctSampler(StudySampler):
         return params
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
-        """True if a network is among the best at the last rung that it reached."""
+        """Return whether a network is among the best at the last rung that it reached."""
         return fingerprint in self._promoted(latest_trials(study).values())
 
     def _promoted(self, trials: Collection[FrozenTrial]) -> Iterator[str]:
-        """Fingerprints of the networks among the best at the last rung that they reached, the highest rung first."""
+        """Yield the fingerprints of the networks among the best at the last rung they reached, highest rung first."""
         candidates = [each for each in self.trial_candidates.candidates(trials) if each.latency_ms and each.feasible]
         for rung in reversed(self.task.rungs[:-1]):
             at_rung = [each for each in candidates if rung in each.errors]
@@ -81,7 +82,7 @@ class DistinctSampler(StudySampler):
                     yield at_rung[index].fingerprint
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """True if a measured network that is not trained yet could join the front; always true without rungs."""
+        """Return whether a measured, untrained network could join the front; always True without rungs."""
         if len(self.task.rungs) == 1:
             return True
         return can_reach(self.trial_candidates, latest_trials(study).values(), self.task, fingerprint)
@@ -89,7 +90,7 @@ class DistinctSampler(StudySampler):
     def _draw(
         self, sampler: BaseSampler, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """One proposal of a sampler, with a value for every parameter."""
+        """Draw one proposal from a sampler, with a value for every parameter."""
         params = sampler.sample_relative(study, trial, search_space)
         rest = {name: distribution for name, distribution in search_space.items() if name not in params}
         return params | {
@@ -99,7 +100,7 @@ class DistinctSampler(StudySampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:  # noqa: ANN401 - Optuna's interface
-        """A value for a parameter that is not in the space."""
+        """Sample a value for a parameter outside the search space."""
         return self.inner.sample_independent(study, trial, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
@@ -117,22 +118,22 @@ class DistinctSampler(StudySampler):
 
 
 def tpe(task: Task, seed: int | None) -> DistinctSampler:
-    """Optuna's TPE, multivariate."""
+    """Create Optuna's multivariate TPE sampler."""
     return DistinctSampler(
         TPESampler(multivariate=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS, seed=seed), task, seed
     )
 
 
 def gp(task: Task, seed: int | None) -> DistinctSampler:
-    """Optuna's Gaussian process."""
+    """Create Optuna's Gaussian process sampler."""
     return DistinctSampler(GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS), task, seed)
 
 
 def nsga2(task: Task, seed: int | None) -> DistinctSampler:
-    """Optuna's NSGA-II."""
+    """Create Optuna's NSGA-II sampler."""
     return DistinctSampler(NSGAIISampler(population_size=24, seed=seed), task, seed)
 
 
 def random(task: Task, seed: int | None) -> DistinctSampler:
-    """Random search."""
+    """Create a random sampler."""
     return DistinctSampler(RandomSampler(seed=seed), task, seed)

@@ -1,8 +1,9 @@
-"""Freeze-thaw, the default sampler: trainings are stopped at rungs and resumed if their acquisition value is highest.
+"""Freeze-thaw, the default sampler: it stops trainings at rungs and resumes the one with the highest acquisition value.
 
-Every decision is one comparison: among new networks and those stopped at a rung, which has the highest expected
-hypervolume improvement per cost of the training that is left? After Swersky, Snoek and Adams, 2014, "Freeze-Thaw
-Bayesian Optimization", for two objectives of which one, latency, is measured before any training.
+Each decision compares all new networks and all networks stopped at a rung. It selects the network with the highest
+expected hypervolume improvement per remaining training cost. The method follows Swersky, Snoek and Adams, 2014,
+"Freeze-Thaw Bayesian Optimization", extended to two objectives. One of the objectives, latency, is measured before any
+training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ from space import encode
 
 
 class FreezeThawSampler(StudySampler):
-    """Proposes the network with the highest acquisition value: a new one, or one that was stopped at a rung."""
+    """Proposes the new or stopped network with the highest acquisition value."""
 
     def __init__(self, task: Task, seed: int | None) -> None:
         self.task, self.seed = task, seed
@@ -36,19 +37,19 @@ class FreezeThawSampler(StudySampler):
         self.trial_candidates = TrialCandidates(task.input_size)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The whole space, whose parameters are the same in every trial."""
+        """Return the whole search space; every trial has the same parameters."""
         return dict(self.task.space.distributions())
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Parameters of the network with the highest acquisition value.
+        """Return the parameters of the network with the highest acquisition value.
 
-        Empty for a queued trial, and if the space is exhausted.
+        The result is empty if the trial was queued or the search space is exhausted.
         """
         if "fixed_params" in trial.system_attrs:
             return {}
-        # Seeded by the trial's number: workers that started together must draw different networks.
+        # The seed includes the trial number, so that workers that start together draw different networks.
         self.pool.reseed(None if self.seed is None else (self.seed, trial.number))
         trials = latest_trials(study)
         candidates, pool = self._candidates(study, trials)
@@ -66,7 +67,7 @@ class FreezeThawSampler(StudySampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:  # noqa: ANN401 - Optuna's interface
-        """A random value, used if there was nothing to choose from."""
+        """Sample a random value; used if the search space is exhausted."""
         return self.fallback.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
@@ -75,21 +76,21 @@ class FreezeThawSampler(StudySampler):
         self.fallback.reseed_rng()
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
-        """True if a network that was just scored at a rung still has the highest acquisition value."""
+        """Return whether a network that was just scored at a rung still has the highest acquisition value."""
         candidates, _ = self._candidates(study, latest_trials(study), current=fingerprint)
         values = self._acquisition(candidates).values()
         return candidates[int(np.argmax(values))].fingerprint == fingerprint
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """True if a measured network that is not trained yet could join the front at its latency."""
+        """Return whether a measured, untrained network could join the front at its latency."""
         return can_reach(self.trial_candidates, latest_trials(study).values(), self.task, fingerprint)
 
     def _candidates(
         self, study: Study, trials: Mapping[str, FrozenTrial], current: str | None = None
     ) -> tuple[list[Candidate], Mapping[str, PoolEntry]]:
-        """The networks of a study and those of the pool as candidates, and the pool by fingerprint.
+        """Return the networks of the study and the pool as candidates, and the pool keyed by fingerprint.
 
-        `current` is the network that the running trial asks about; it is open, not busy.
+        `current` is the fingerprint of the network in the running trial. This network is "open", not "busy".
         """
         pool = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials])
         fresh = [Candidate(name, entry.descriptors, None, {}, True, "open") for name, entry in pool.items()]

@@ -1,7 +1,7 @@
 """Samplers by name.
 
-To add one, write a function in a file of this folder and an entry below. An entry names its function as text, so that
-help and errors can list the samplers without importing Optuna or torch.
+To add one, write a function in a file of this folder and an entry below. The entry refers to the function by a string,
+so that help and error messages can list the samplers without importing Optuna or torch.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Sampler:
 
     # "module:function" or "module:class", imported on first use: (Task, seed or None) -> StudySampler.
     factory: str
-    # One clause: what it proposes.
+    # A phrase that describes its proposals.
     about: str
 
 
@@ -45,7 +45,7 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def sampler_for(name: str, task: "Task", seed: int | None) -> "StudySampler":
-    """The sampler called `name` for a task; raises InputError, which lists the samplers, for an unknown name."""
+    """Create the sampler called `name` for a task; raises an InputError that lists the samplers if unknown."""
     if name not in SAMPLERS:
         raise InputError(f"no sampler is named {name!r}; the samplers are {', '.join(SAMPLERS)}")
     made: StudySampler = resolve_name(SAMPLERS[name].factory)(task, seed)

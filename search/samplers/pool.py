@@ -1,4 +1,4 @@
-"""New networks for a search to choose from: random ones, and variations of the best ones so far."""
+"""A pool of new networks for the sampler: random networks and variations of the best networks so far."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from search.task import Task
 from space import decode
 from threshnet.spec import NetworkSpec
 
-POOL_SIZE = 192  # networks in a pool, if the space has as many
-RENEWED_PER_ROUND = 24  # networks of the pool that are replaced in each round
+POOL_SIZE = 192  # number of networks in a pool, or fewer if the search space is small
+RENEWED_PER_ROUND = 24  # number of networks in the pool that are replaced in each round
 NEAR_PARENT_SHARE = 0.5  # share of the draws that vary a parent
-MAX_CHANGES = 3  # parameters in which a variation differs from its parent, at most
-DRAWS_PER_NETWORK = 12  # draws for each missing network, duplicates and infeasible ones included; then it stays out
+MAX_CHANGES = 3  # maximum number of parameters in which a variation differs from its parent
+DRAWS_PER_NETWORK = 12  # maximum number of draws per new network, including duplicates and infeasible networks
 
 
 @dataclass(frozen=True)
 class PoolEntry:
-    """A network of the pool, and its descriptors."""
+    """A network in the pool and its descriptors."""
 
     spec: NetworkSpec
     descriptors: tuple[float, ...]
 
 
 class Pool:
-    """Networks for a task that no trial has proposed yet; some are replaced in each round."""
+    """Networks that no trial of the study has proposed yet; some are replaced in each round."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -34,13 +34,13 @@ class Pool:
         self.entries: dict[str, PoolEntry] = {}
 
     def reseed(self, seed: tuple[int, ...] | None) -> None:
-        """Seed the draws that follow; None makes them unrepeatable."""
+        """Seed all later draws; with None, they are not reproducible."""
         self.rng = np.random.default_rng(seed)
 
     def renew(self, seen: Collection[str], parents: Sequence[Mapping[str, int]]) -> dict[str, PoolEntry]:
-        """Return the networks of the next round by fingerprint.
+        """Return the networks of the next round, keyed by fingerprint.
 
-        `seen` are the fingerprints to leave out, `parents` the parameters of the networks to vary.
+        `seen` contains the fingerprints to exclude. `parents` contains the parameters of the networks to vary.
         """
         kept = [name for name in self.entries if name not in seen]
         kept = [kept[place] for place in sorted(self.rng.permutation(len(kept))[: POOL_SIZE - RENEWED_PER_ROUND])]

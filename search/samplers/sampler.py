@@ -7,14 +7,14 @@ from optuna.samplers import BaseSampler
 
 
 class Policy(Interface):
-    """Decides which networks are trained, and how far."""
+    """Decides which networks are trained and for how many epochs."""
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """True if a measured network that is not trained yet could join the front at its latency."""
+        """Return whether a measured, untrained network could join the front at its latency."""
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
-        """True if a network that was just scored at a rung should be trained further."""
+        """Return whether a network that was just scored at a rung should be trained further."""
 
 
 class StudySampler(BaseSampler, Policy):
-    """An Optuna sampler that also decides how far each network is trained."""
+    """An Optuna sampler that also decides for how many epochs each network is trained."""

@@ -1,7 +1,7 @@
-"""Multi-objective successive halving: the ranking that decides which networks at a rung are trained further.
+"""Multi-objective successive halving: ranks the networks at a rung to decide which ones are trained further.
 
-After Schmucker et al., 2021, "Multi-objective Asynchronous Successive Halving", with hypervolume contributions as the
-order within a rank.
+The method follows Schmucker et al., 2021, "Multi-objective Asynchronous Successive Halving". Networks of the same rank
+are sorted by their hypervolume contribution.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from search.pareto import contributions, non_dominated
 from threshnet.errors import InputError
 
 ETA = 2  # reduction factor: the best 1 / ETA of the networks that reached a rung are promoted
-REFERENCE_MARGIN = 0.1  # of the reference point beyond the worst point, as a share of the range
+REFERENCE_MARGIN = 0.1  # distance of the reference point from the worst point, as a share of the range
 
 
 def check_rungs(rungs: Sequence[int], epochs: int) -> None:
-    """Check the rungs below the last one; raises InputError unless they increase, from 1 to below `epochs`."""
+    """Raise InputError unless the rungs are strictly increasing, at least 1 and less than `epochs`."""
     whole = all(type(rung) is int for rung in rungs)
     if not whole or any(low >= high for low, high in pairwise((0, *rungs, epochs))):
         raise InputError(f"training.rungs = {list(rungs)}: must be increasing epochs from 1 to below {epochs}")
 
 
 def order(points: ArrayLike) -> NDArray[np.intp]:
-    """Indices of points (n, 2), both columns minimized, best first.
+    """Return the indices of points (n, 2) from best to worst; both columns are minimized.
 
     Points are sorted by non-dominated rank and, within a rank, by their hypervolume contribution.
     """
@@ -44,6 +44,6 @@ def order(points: ArrayLike) -> NDArray[np.intp]:
 
 
 def promoted(points: ArrayLike, eta: int = ETA) -> list[int]:
-    """Indices of the best 1 / `eta` of the points (n, 2), rounded up, best first."""
+    """Return the indices of the best 1 / `eta` of the points (n, 2), from best to worst; the number is rounded up."""
     ordered = order(points)
     return [int(index) for index in ordered[: -(-len(ordered) // eta)]]

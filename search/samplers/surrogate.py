@@ -1,10 +1,10 @@
-"""A Gaussian process over the logs of networks' values, given a network's descriptors and its training length.
+"""A Gaussian process that predicts the log of an error or latency from a network's descriptors and training length.
 
-After Swersky, Snoek and Adams, 2014, "Freeze-Thaw Bayesian Optimization", with a kernel of our own. At the end of
-training, a value is f: a linear trend plus a smooth part plus a part private to the network. With `d` doublings of the
-training left, it is c^d f plus a deviation that grows with d like Brownian motion, again with a smooth and a private
-part: early in training, networks lie closer together and their order is less informative. The smooth parts have a
-Matern 5/2 covariance.
+The method follows Swersky, Snoek and Adams, 2014, "Freeze-Thaw Bayesian Optimization", but uses a different kernel. At
+the end of training, the log value f is the sum of a linear trend, a smooth part and a part that is specific to the
+network. If `d` doublings of the training are left, the log value is c^d f plus a deviation that grows with d like
+Brownian motion. This deviation also has a smooth and a network-specific part. Early in training, networks are therefore
+closer together and their order is less informative. The smooth parts have a Matern 5/2 covariance.
 """
 
 from collections.abc import Sequence
@@ -26,19 +26,19 @@ LEVEL_SD = 1.0  # prior standard deviation of the overall level of the log value
 class Hyperparameters:
     """Logs of the kernel's hyperparameters; the defaults are the prior medians."""
 
-    # Standard deviation of a slope, per standard deviation of a descriptor.
+    # Standard deviation of a slope; the slope is the change per standard deviation of a descriptor.
     trend: float = np.log(0.03)
     # Standard deviation of the smooth part.
     smooth: float = np.log(0.1)
-    # Lengthscale of the smooth parts, in standard deviations of the descriptors.
+    # Lengthscale of the smooth parts, measured in standard deviations of the descriptors.
     lengthscale: float = np.log(4.0)
-    # Standard deviation of the private part, which no descriptor explains.
+    # Standard deviation of the network-specific part, which the descriptors do not explain.
     private: float = np.log(0.015)
-    # c above: the factor by which values move together with each doubling left.
+    # The factor c above, applied once for each doubling of the training that is left.
     closeness: float = np.log(0.8)
-    # Standard deviation of the smooth deviation, one doubling before the end.
+    # Standard deviation of the smooth deviation one doubling before the end of training.
     drift: float = np.log(0.05)
-    # Standard deviation of the private deviation, one doubling before the end.
+    # Standard deviation of the network-specific deviation one doubling before the end of training.
     private_drift: float = np.log(0.05)
 
 
@@ -48,32 +48,32 @@ PRIOR_SD = np.array([0.7, 0.7, 0.5, 0.7, 0.2, 0.7, 0.7])
 
 @dataclass(frozen=True)
 class Inputs:
-    """The inputs of the process at n values."""
+    """The inputs of the Gaussian process for n values."""
 
     # Standardized descriptors of the networks, (n, k).
     descriptors: Array
-    # Index of each value's network, (n,); a network may have several values.
+    # Index of the network of each value, (n,). A network may have several values.
     network: NDArray[np.int64]
-    # Doublings of the training left, (n,); 0 at the end.
+    # Number of doublings of the training that are left, (n,); 0 at the end of training.
     to_go: Array
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Everything that the covariance of pairs of values depends on; all fields have the same shape."""
+    """The quantities that determine the covariance of pairs of values; all fields have the same shape."""
 
-    # Dot products of the descriptors, and squared distances.
+    # Dot products and squared distances of the descriptors.
     products: Array
     squares: Array
     # Whether both values belong to the same network.
     same: NDArray[np.bool_]
-    # Sum and minimum of the doublings left.
+    # Sum and minimum of the doublings left for the two values.
     sum_to_go: Array
     min_to_go: Array
 
 
 def all_pairs(a: Inputs, b: Inputs) -> Pairs:
-    """Pair each of n inputs with each of m, (n, m)."""
+    """Pair each of n inputs with each of m inputs; the fields have the shape (n, m)."""
     products = a.descriptors @ b.descriptors.T
     lengths = (a.descriptors**2).sum(axis=1)[:, None] + (b.descriptors**2).sum(axis=1)[None, :]
     return Pairs(
@@ -86,14 +86,14 @@ def all_pairs(a: Inputs, b: Inputs) -> Pairs:
 
 
 def matching_pairs(a: Inputs, b: Inputs) -> Pairs:
-    """Pair each of n inputs with the input at the same position in `b`, (n,); both must describe the same networks."""
+    """Pair the inputs at the same position; `a` and `b` must describe the same n networks. Fields have shape (n,)."""
     products = (a.descriptors * b.descriptors).sum(axis=1)
     n = len(products)
     return Pairs(products, np.zeros(n), np.ones(n, bool), a.to_go + b.to_go, np.minimum(a.to_go, b.to_go))
 
 
 def covariance(hyperparameters: Array, pairs: Pairs) -> Array:
-    """Covariances, in the shape of the pairs."""
+    """Return the covariances; they have the same shape as the pairs."""
     trend, smooth, _, private, closeness, drift, private_drift = np.exp(hyperparameters)
     matern, _ = _matern(hyperparameters, pairs)
     at_end = trend**2 * pairs.products + smooth**2 * matern + private**2 * pairs.same
@@ -103,7 +103,7 @@ def covariance(hyperparameters: Array, pairs: Pairs) -> Array:
 
 
 def derivatives(hyperparameters: Array, pairs: Pairs) -> tuple[Array, ...]:
-    """Derivatives of the covariances with respect to each entry of `hyperparameters`, in its order."""
+    """Return the derivatives of the covariances with respect to each of the `hyperparameters`, in order."""
     trend, smooth, _, private, closeness, drift, private_drift = np.exp(hyperparameters)
     matern, by_lengthscale = _matern(hyperparameters, pairs)
     near = closeness**pairs.sum_to_go
@@ -121,40 +121,40 @@ def derivatives(hyperparameters: Array, pairs: Pairs) -> tuple[Array, ...]:
 
 
 def _matern(hyperparameters: Array, pairs: Pairs) -> tuple[Array, Array]:
-    """Matern 5/2 correlations, and their derivatives with respect to the log of the lengthscale."""
+    """Return the Matern 5/2 correlations and their derivatives with respect to the log of the lengthscale."""
     scaled = np.sqrt(5 * pairs.squares) / np.exp(hyperparameters[2])
     decay = np.exp(-scaled)
     return (1 + scaled + scaled**2 / 3) * decay, scaled**2 * (1 + scaled) / 3 * decay
 
 
-MIN_VALUES = 3  # number of observations from which the hyperparameters are fitted
-JITTER = 1e-6  # added to the diagonal
-MAX_ITERATIONS = 40  # of the optimizer
+MIN_VALUES = 3  # minimum number of observations for fitting the hyperparameters
+JITTER = 1e-6  # added to the diagonal of the covariance matrix
+MAX_ITERATIONS = 40  # maximum number of optimizer iterations
 BOUND_SD = 5.0  # bounds of the fitted hyperparameters, in prior standard deviations from the prior median
 
-# The matrices are small: several threads would mostly wait for each other and slow down concurrent trainings.
+# The matrices are small. With several threads, the threads would mostly wait and slow down concurrent trainings.
 _BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
 class Observations(Inputs):
-    """Inputs with their observed values."""
+    """Inputs and their observed values."""
 
-    # Natural logs of the values, (n,).
+    # Natural logs of the observed values, (n,).
     logs: Array
 
 
 class Surrogate:
-    """The posterior process given the observations.
+    """The posterior of the Gaussian process given the observations.
 
-    `level` is the prior mean of the log of a value; `slopes` (k,) is the change of that mean with each descriptor, per
-    standard deviation; `start` is the initial point of the hyperparameter fit.
+    `level` is the prior mean of a log value. `slopes` (k,) contains the change of the prior mean per standard deviation
+    of each descriptor. `start` is the initial point of the hyperparameter fit.
     """
 
     def __init__(self, seen: Observations, level: float, slopes: Array, start: Array = PRIOR) -> None:
         self.seen, self.level, self.slopes = seen, level, slopes
         pairs = all_pairs(seen, seen)
-        # Early in training values lie closer together, so the prior trend is weaker there by the same factor.
+        # Values are closer together early in training, so the prior trend is scaled by the same factor.
         residual = seen.logs - level - np.exp(PRIOR[4]) ** seen.to_go * (seen.descriptors @ slopes)
         self.hyperparameters = PRIOR
         with _one_thread():
@@ -164,7 +164,7 @@ class Surrogate:
             self.weights = cho_solve((self.factor, True), residual)
 
     def predict(self, descriptors: Array, network: NDArray[np.int64]) -> tuple[Array, Array]:
-        """Mean (m,) and standard deviation (m,) of the log of the value of m networks at the end of training."""
+        """Return the mean (m,) and standard deviation (m,) of the log values of m networks at the end of training."""
         end = Inputs(descriptors, network, np.zeros(len(network)))
         across = covariance(self.hyperparameters, all_pairs(end, self.seen))
         mean = self.level + descriptors @ self.slopes + across @ self.weights
@@ -173,7 +173,7 @@ class Surrogate:
         return mean, np.sqrt(np.maximum(variance, JITTER))
 
     def explained(self, descriptors: Array, network: NDArray[np.int64], to_go: Sequence[float]) -> Array:
-        """Standard deviation of the final log value that a value with `to_go` (r,) doublings left explains, (r, m)."""
+        """Return the standard deviation (r, m) of final log values explained at `to_go` (r,) doublings left."""
         end = Inputs(descriptors, network, np.zeros(len(network)))
         of_end = self._whitened(covariance(self.hyperparameters, all_pairs(end, self.seen)))
         explained = []
@@ -196,7 +196,7 @@ def _one_thread() -> AbstractContextManager[object]:
 
 
 def _fitted(start: Array, pairs: Pairs, residual: Array) -> Array:
-    """The maximum a posteriori hyperparameters, or the prior medians if the optimization fails."""
+    """Return the maximum a posteriori hyperparameters, or the prior medians if the optimization fails."""
     found = minimize(
         _loss,
         start,
@@ -216,9 +216,9 @@ def _factor(hyperparameters: Array, pairs: Pairs) -> Array:
 
 
 def _loss(hyperparameters: Array, pairs: Pairs, residual: Array) -> tuple[float, Array]:
-    """Negative log posterior of the hyperparameters, up to a constant, and its gradient.
+    """Return the negative log posterior of the hyperparameters, up to a constant, and its gradient.
 
-    Rasmussen and Williams, 2006, "Gaussian Processes for Machine Learning", equations 5.8 and 5.9.
+    See equations 5.8 and 5.9 of Rasmussen and Williams, 2006, "Gaussian Processes for Machine Learning".
     """
     try:
         factor = _factor(hyperparameters, pairs)

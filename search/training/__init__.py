@@ -1,1 +1,1 @@
-"""Training one network."""
+"""Training of a single network."""

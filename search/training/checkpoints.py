@@ -1,4 +1,4 @@
-"""Checkpoints of trainings, from which a stopped or interrupted training resumes exactly."""
+"""Training checkpoints, used to resume a stopped or interrupted training exactly."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,21 +11,21 @@ from threshnet.errors import InputError
 
 
 def save_training(training: Training[Model], file: Path, conditions: Mapping[str, Any]) -> None:
-    """Write a training with its conditions to a file; a crash leaves the previous file intact."""
+    """Save a training and its conditions to a file; if the process crashes, the previous file stays intact."""
     unfinished = file.with_name(file.name + ".partial")
     torch.save({"conditions": dict(conditions), "training": training.state_dict()}, unfinished)
     unfinished.replace(file)
 
 
 def load_training(training: Training[Model], file: Path, conditions: Mapping[str, Any]) -> None:
-    """Restore a training from a file, of which only plain values and tensors are ever unpickled.
+    """Restore a training from a file; only plain values and tensors are unpickled.
 
-    Raises InputError if the file is damaged or has other conditions.
+    Raises InputError if the file is damaged or was saved under different conditions.
     """
     try:
         saved = torch.load(file, map_location="cpu", weights_only=True)
         before, state = saved["conditions"], saved["training"]
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds of exceptions for a damaged file
         raise _damaged(file, error) from None
     changed = [key for key in conditions if before.get(key) != conditions[key]]
     if changed:

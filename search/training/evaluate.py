@@ -1,4 +1,4 @@
-"""Predictions of a network, and its error rate."""
+"""Predictions and error rate of a network."""
 
 from contextlib import nullcontext
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from search.data import Split
 from threshnet.shared_lease import SharedLease
 
-BATCH = 100  # images per forward pass; larger batches no longer fit into a CPU's caches
+BATCH = 100  # images per forward pass; larger batches do not fit into CPU caches
 
 
 def scaled(images: Tensor) -> Tensor:
@@ -17,9 +17,9 @@ def scaled(images: Tensor) -> Tensor:
 
 
 def logits(model: nn.Module, images: Tensor, shared_lease: SharedLease = nullcontext) -> Tensor:
-    """Logits (n, classes) on the CPU for (n, 3, h, w) uint8 images, in eval mode and fp32, on the model's device.
+    """Return the logits (n, classes) of uint8 images (n, 3, h, w) on the CPU.
 
-    Each batch runs inside a `shared_lease`.
+    The forward passes run in eval mode and fp32 on the model's device. Each batch runs inside a `shared_lease`.
     """
     device = next(model.parameters()).device
     training = model.training
@@ -35,6 +35,6 @@ def logits(model: nn.Module, images: Tensor, shared_lease: SharedLease = nullcon
 
 
 def error_percent(model: nn.Module, split: Split, shared_lease: SharedLease = nullcontext) -> float:
-    """Percentage of the split's images that are misclassified; each batch runs inside a `shared_lease`."""
+    """Return the percentage of misclassified images in a split; each batch runs inside a `shared_lease`."""
     wrong = logits(model, split.images, shared_lease).argmax(dim=1) != split.labels
     return 100 * float(wrong.double().mean())

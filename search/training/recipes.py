@@ -1,4 +1,4 @@
-"""Training recipes, as data, and their learning rates."""
+"""Training recipes and their learning rate schedules."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
@@ -7,42 +7,43 @@ from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.strict import Key, Range
 
-WARM_SHARE = 0.2  # share of a one-cycle schedule in which the learning rate rises
+WARM_SHARE = 0.2  # share of the one-cycle schedule during which the learning rate rises
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines a training, except for the network, the images and the seed."""
+    """All settings of a training except the network, the images and the seed."""
 
-    # Name of the recipe that the other keys start from.
+    # Name of the recipe that provides the default values of the other keys.
     name: Annotated[str, Key("recipe")]
     # Number of passes over the training images.
     epochs: Annotated[int, Range(1)]
-    # Images per step, at least 2.
+    # Batch size, at least 2.
     batch: Annotated[int, Range(2)]
     # Optimizer.
     optimiser: Literal["adam", "adamw"]
     # Peak learning rate.
     learning_rate: Annotated[float, Range(above=0)]
-    # Schedule of the learning rate. "published": full to epoch 74, half to 149, a quarter after; "one_cycle": rises
-    # over the first fifth of the training, then falls to zero.
+    # Learning rate schedule. "published": the full rate until epoch 74, half until epoch 149, then a quarter.
+    # "one_cycle": the rate rises over the first fifth of the training, then falls to zero.
     schedule: Literal["published", "one_cycle"]
-    # Weight decay; norms and biases have none.
+    # Weight decay. It is not applied to norms and biases.
     weight_decay: Annotated[float, Range(0)]
     # Label smoothing, 0 to 1.
     label_smoothing: Annotated[float, Range(0, 1)]
-    # Random horizontal flips: "always", or "where_allowed", if the data set allows them (digits do not).
+    # Random horizontal flips. "always": for every data set; "where_allowed": only if the data set allows them (digits
+    # does not).
     flip: Literal["always", "where_allowed"]
-    # Largest random translation in pixels; the border is reflected.
+    # Maximum random translation in pixels. The border is reflected.
     shift: Annotated[int, Range(0, unit="pixels")]
-    # Whether to score and keep an exponential moving average of the weights.
+    # Whether to evaluate and save an exponential moving average of the weights.
     averaged: bool
-    # Whether to use channels_last memory and, if the device computes it natively, bf16 autocast.
+    # Whether to use the channels_last memory format, and bf16 autocast if the device supports bf16 natively.
     mixed: bool
 
     @property
     def title(self) -> str:
-        """The recipe's name, with the values that differ from the named recipe; epochs are left out."""
+        """The name of the recipe and the values that differ from the named recipe, without the number of epochs."""
         known = RECIPES.get(self.name, self)
         names = [field.name for field in fields(self) if field.name != "epochs"]
         changed = [f"{name} {getattr(self, name)}" for name in names if getattr(self, name) != getattr(known, name)]
@@ -50,11 +51,11 @@ class Recipe:
 
     @property
     def summary(self) -> str:
-        """The recipe in a few words."""
+        """A short description of the recipe."""
         return f"{self.epochs} epochs of {self.optimiser} in batches of {self.batch}"
 
     def image_passes(self, images: int) -> int:
-        """Training images processed in a full training on `images` images; incomplete batches are dropped."""
+        """Return the number of images processed in a full training on `images` images, without incomplete batches."""
         batch = min(self.batch, images)
         return self.epochs * (images // batch) * batch
 
@@ -62,7 +63,7 @@ class Recipe:
         strict.check(self, "training")
 
 
-# The training published with ThreshNet: Adam, batch 100, 200 epochs, flips only, images in [0, 1], full precision.
+# The training published with ThreshNet: Adam, batch size 100, 200 epochs, only flips, images in [0, 1], full precision.
 PUBLISHED = Recipe(
     name="published",
     epochs=200,
@@ -78,7 +79,7 @@ PUBLISHED = Recipe(
     mixed=False,
 )
 
-# A short modern schedule, so that a search can afford many networks.
+# A short modern schedule that makes it affordable to train many networks in a search.
 FAST = Recipe(
     name="fast",
     epochs=8,
@@ -102,19 +103,19 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe called `name`; raises InputError, which lists the recipes, for an unknown name."""
+    """Return the recipe called `name`; raises an InputError that lists the recipes if the name is unknown."""
     if name not in RECIPES:
         raise InputError(f"no recipe is named {name!r}; the recipes are {', '.join(RECIPES)}")
     return RECIPES[name]
 
 
 def recipes_text() -> str:
-    """The recipes as text: "a (...) or b (...)"."""
+    """Return the list of recipes as text: "a (...) or b (...)"."""
     return " or ".join(f"{name} ({recipe.summary})" for name, recipe in RECIPES.items())
 
 
 def learning_rate(recipe: Recipe, epoch: int, step: int, steps: int) -> float:
-    """The learning rate of a step (counted from 0, with `steps` per epoch) in an epoch (counted from 1)."""
+    """Return the learning rate of a step (from 0, with `steps` per epoch) in an epoch (from 1)."""
     match recipe.schedule:
         case "published":
             return recipe.learning_rate * (1.0 if epoch < 75 else 0.5 if epoch < 150 else 0.25)

@@ -1,6 +1,6 @@
-"""Convolutions of very small feature maps as matrix products, which are several times as fast on a CPU.
+"""Convolutions of very small feature maps as matrix products, which are several times faster on a CPU.
 
-On a map of 2 x 2 pixels or fewer, most taps of a 3 x 3 kernel fall on padding, which torch multiplies nonetheless.
+On a map of 2 x 2 pixels or fewer, most taps of a 3 x 3 kernel fall on padding. torch multiplies these taps anyway.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-MAX_SIDE_3X3 = 2  # largest side of maps that a 3 x 3 kernel covers from every pixel
-MAX_SIDE_1X1 = 4  # largest side of maps on which matrix products were measured to be faster for 1 x 1 kernels
+MAX_SIDE_3X3 = 2  # up to this side length, a 3 x 3 kernel covers the whole map from every pixel
+MAX_SIDE_1X1 = 4  # up to this side length, matrix products were measured to be faster for 1 x 1 kernels
 
 
 class SmallMaps(TorchFunctionMode):
-    """While active, `conv2d` uses matrix products on small maps; the result is the same up to rounding errors."""
+    """While active, `conv2d` uses matrix products for small maps; results are the same up to rounding errors."""
 
     def __torch_function__(
         self,
@@ -26,7 +26,7 @@ class SmallMaps(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - torch's interface
-        """Called by torch in place of each of its functions."""
+        """Called by torch instead of each of its functions."""
         if func is functional.conv2d and not kwargs and len(args) == 7:
             maps, kernels, bias, stride, padding, dilation, groups = args
             if (bias, stride, dilation, groups) == (None, (1, 1), (1, 1), 1):
@@ -40,13 +40,13 @@ class SmallMaps(TorchFunctionMode):
 
 
 def _computing(maps: Tensor) -> torch.dtype:
-    """The dtype in which a convolution of these maps is computed."""
+    """Return the dtype in which torch computes a convolution of these maps."""
     kind = maps.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else maps.dtype
 
 
 class _Around(torch.autograd.Function):
-    """A convolution of maps (n, c, h, w), h and w at most MAX_SIDE_3X3, with kernels (d, c, 3, 3)."""
+    """A convolution of maps (n, c, h, w) with kernels (d, c, 3, 3); h and w are at most MAX_SIDE_3X3."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, kernels: Tensor, dtype: torch.dtype) -> Tensor:  # noqa: ANN401 - torch's
@@ -74,5 +74,5 @@ class _Around(torch.autograd.Function):
 
 
 def _windows(h: int, w: int) -> list[tuple[slice, slice]]:
-    """For each pixel of a map, row by row, the part of a 3 x 3 kernel around it that does not fall on padding."""
+    """Return, for each pixel in row-major order, the part of a 3 x 3 kernel that does not fall on padding."""
     return [(slice(1 - y, 1 - y + h), slice(1 - x, 1 - x + w)) for y in range(h) for x in range(w)]

@@ -1,4 +1,4 @@
-"""Training of one network: a loop that can stop after any epoch and resume later, bit for bit."""
+"""The training loop; it can stop after any epoch and later resume with bit-identical results."""
 
 import copy
 import math
@@ -21,24 +21,24 @@ from threshnet.network import ThreshNet, build
 from threshnet.shared_lease import SharedLease
 from threshnet.spec import NetworkSpec
 
-AVERAGE_HORIZON = 0.04  # horizon of the averaged weights, as a share of all steps
-BATCH_NORM_IMAGES = 1000  # training images from which the batch statistics of averaged weights are computed
-GPU_SYNC_STEPS = 20  # steps between two synchronizations with a GPU
-LEASE_S = 0.2  # seconds of steps in one shared lease: a measurement waits no longer, and the overhead is small
-DIVERGED_FACTOR = 3.0  # an epoch has diverged if its mean loss exceeds this many times that of chance level
+AVERAGE_HORIZON = 0.04  # horizon of the exponential moving average of the weights, as a share of all steps
+BATCH_NORM_IMAGES = 1000  # number of training images used to compute the batch statistics of averaged weights
+GPU_SYNC_STEPS = 20  # number of steps between two synchronizations with the GPU
+LEASE_S = 0.2  # seconds of training per shared lease; a measurement waits at most this long, and the overhead is small
+DIVERGED_FACTOR = 3.0  # an epoch has diverged if its mean loss is more than this many times the chance-level loss
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class TrainingFailed(RuntimeError):  # noqa: N818 - an outcome of the search, not a fault of the program
-    """A training failed and has no score; the message is the reason."""
+class TrainingFailed(RuntimeError):  # noqa: N818 - an expected outcome, not a bug
+    """Raised if a training fails and the network has no score; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Epoch:
     """The result of one epoch."""
 
-    # Counted from 1.
+    # Number of the epoch, counted from 1.
     number: int
     # Mean training loss.
     loss: float
@@ -47,10 +47,11 @@ class Epoch:
 
 
 class Training(Generic[Model]):
-    """The training of the network that `make` returns: call `step_epoch` until `finished`, then `result`.
+    """Trains the network that `make` returns: call `step_epoch` until `finished` is True, then call `result`.
 
-    The order of the images, their augmentation and dropout depend on (seed, epoch) alone. So a training restored by
-    `load_state_dict` continues exactly like one that was never interrupted, on the same device and thread count.
+    The order of the images, their augmentation and dropout depend only on (seed, epoch). On the same device and with
+    the same number of threads, a training restored by `load_state_dict` therefore gives exactly the same result as an
+    uninterrupted training.
     """
 
     def __init__(
@@ -62,7 +63,8 @@ class Training(Generic[Model]):
         self.images, self.labels = split.images.to(self.device), split.labels.to(self.device)
         self.mixed = recipe.mixed and computes_bf16(self.device)
         self.layout = torch.channels_last if recipe.mixed else torch.contiguous_format
-        # On a CPU the layout of the images decides that of all activations, and Adam copies weights in another layout.
+        # On a CPU, the memory layout of the images determines the layout of all activations, and Adam copies weights
+        # that have a different layout.
         cpu = self.device.type == "cpu"
         self.convolving: Callable[[], AbstractContextManager[object]] = SmallMaps if cpu else nullcontext
         with _seeded(seed, self.device):
@@ -73,23 +75,25 @@ class Training(Generic[Model]):
         self.averages: list[Tensor] = [] if self.average is None else list(self.average.parameters())
         self.optimiser = _optimiser(self.model, recipe)
         self.epochs: list[Epoch] = []
-        # Number of logits, known after the first step.
+        # Number of logits. It is known after the first step.
         self.logits = 0
-        # Training images processed since construction or restoration, each epoch counted.
+        # Number of training images processed since the training was created or restored. An image counts once per
+        # epoch.
         self.image_passes = 0
         self.stride = GPU_SYNC_STEPS if self.device.type == "cuda" else 1
 
     @property
     def finished(self) -> bool:
-        """True once every epoch of the recipe is done."""
+        """True if all epochs of the recipe are done."""
         return len(self.epochs) >= self.recipe.epochs
 
     def step_epoch(
         self, progress: Callable[[int, int], None] = lambda done, total: None, shared_lease: SharedLease = nullcontext
     ) -> Epoch:
-        """Train one epoch; raises TrainingFailed if the loss diverges.
+        """Train for one epoch. Raises TrainingFailed if the loss diverges.
 
-        `progress` is called with (steps done, total steps). Steps run inside a `shared_lease`, LEASE_S seconds each.
+        `progress` is called with (steps done, total steps). Steps run inside a `shared_lease`, which is renewed every
+        LEASE_S seconds.
         """
         number, started = len(self.epochs) + 1, time.perf_counter()
         total = torch.zeros((), device=self.device)
@@ -119,7 +123,7 @@ class Training(Generic[Model]):
         return self.epochs[-1]
 
     def _steps(self, order: Tensor, first: int, stop: int) -> Tensor:
-        """Take the optimizer steps `first` to `stop` - 1, wait for them, and return the sum of their losses."""
+        """Run the optimizer steps `first` to `stop` - 1, wait until they are done, and return the sum of the losses."""
         batch = self.recipe.batch
         self.image_passes += (stop - first) * batch
         losses = [self._step(step, order[step * batch : (step + 1) * batch]) for step in range(first, stop)]
@@ -128,7 +132,7 @@ class Training(Generic[Model]):
         return torch.stack(losses).sum()
 
     def _step(self, step: int, chosen: Tensor) -> Tensor:
-        """Take one optimizer step on the chosen images and return its loss."""
+        """Run one optimizer step on the chosen images and return the loss."""
         recipe, number = self.recipe, len(self.epochs) + 1
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, number, step, self.steps)
@@ -147,16 +151,16 @@ class Training(Generic[Model]):
 
     @torch.no_grad()
     def _average(self, *, first: bool) -> None:
-        """Update the averaged weights with those of a step; the `first` step initializes them."""
+        """Update the averaged weights after a step; the `first` step initializes them."""
         share = 1 / max(2.0, AVERAGE_HORIZON * self.steps * self.recipe.epochs)
         torch._foreach_lerp_(self.averages, self.weights, 1.0 if first else share)
 
     def current(self, shared_lease: SharedLease = nullcontext) -> Model:
-        """A copy of the current network in eval mode, on the training's device.
+        """Return a copy of the current network in eval mode, on the training device.
 
-        If the recipe averages weights, they are the averaged weights with batch statistics recomputed on training
-        images, inside a `shared_lease`: the running statistics of the steps lag behind, at a low rung by most of the
-        training.
+        If the recipe averages weights, the copy has the averaged weights. Its batch statistics are recomputed on
+        training images, inside a `shared_lease`. The running statistics would lag behind; at a low rung, they lag by
+        most of the training.
         """
         if self.average is None:
             return copy.deepcopy(self.model).eval()
@@ -167,11 +171,11 @@ class Training(Generic[Model]):
         return model
 
     def result(self, shared_lease: SharedLease = nullcontext) -> Model:
-        """The same as `current`, on the CPU."""
+        """Return the same network as `current`, moved to the CPU."""
         return on_cpu(self.current(shared_lease))
 
     def state_dict(self) -> dict[str, Any]:
-        """The state from which `load_state_dict` resumes after the last finished epoch."""
+        """Return the state after the last finished epoch, for `load_state_dict`."""
         return {
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -192,22 +196,24 @@ class Training(Generic[Model]):
 class Trained:
     """The result of a training that ran to its end or was stopped at a rung."""
 
-    # On the CPU, in eval mode.
+    # The network, on the CPU and in eval mode.
     model: ThreshNet
     epochs: tuple[Epoch, ...]
-    # Validation error in percent, in fp32, by epochs trained: at every rung passed and at the end.
+    # Validation errors in percent, computed in fp32, for every rung passed and the end of training. The keys are the
+    # numbers of epochs trained.
     errors: dict[int, float]
-    # Training images processed, each epoch counted; those before a checkpoint are not included.
+    # Number of training images processed. An image counts once per epoch. Images processed before a resumed checkpoint
+    # are not included.
     image_passes: int
 
     @property
     def error(self) -> float:
-        """Validation error of the model in percent."""
+        """The validation error of the model in percent."""
         return self.errors[len(self.epochs)]
 
 
 def computes_bf16(device: torch.device) -> bool:
-    """True if the device multiplies bf16 natively, so that autocast is faster."""
+    """Return whether the device supports bf16 matrix products natively, so that autocast is faster."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities = torch.cpu.get_capabilities()
@@ -229,12 +235,13 @@ def train(
     shared_lease: SharedLease = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
-    """Train a network to the end of the recipe or until it is stopped at a rung, and score it on validation images.
+    """Train a network until the end of the recipe or until it is stopped at a rung, and score it on validation images.
 
-    `flip` allows horizontal flips. After each of the `rungs`, in epochs, the network is scored, and training continues
-    if `should_continue` returns true, given the training and the error in percent. `resume` may restore a stopped
-    training. All work runs inside a `shared_lease`, a short while at a time. `progress` is called with (steps done,
-    total steps). Raises TrainingFailed, with the reason, if the loss diverges or memory runs out.
+    `flip` allows horizontal flips. The network is scored after each of the `rungs`, which are numbers of epochs.
+    `should_continue` is then called with the training and the error in percent, and training continues if it returns
+    True. `resume` may restore a stopped training. All work runs inside a `shared_lease`, which is held only for short
+    periods. `progress` is called with (steps done, total steps). Raises TrainingFailed with the reason if the loss
+    diverges or the device runs out of memory.
     """
     with memory_errors():
         training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed, device=device)
@@ -243,7 +250,7 @@ def train(
         while True:
             done = len(training.epochs) * training.steps
             training.step_epoch(
-                lambda step, steps: progress(done + step, total),  # noqa: B023 - called at once
+                lambda step, steps: progress(done + step, total),  # noqa: B023 - called immediately
                 shared_lease,
             )
             epochs = len(training.epochs)
@@ -267,19 +274,19 @@ def train(
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """Turn every out-of-memory error into TrainingFailed."""
+    """Convert all out-of-memory errors to TrainingFailed."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise TrainingFailed(f"out of memory ({error})") from error
     except RuntimeError as error:
-        if "DefaultCPUAllocator" in str(error):  # torch's CPU allocator has no exception of its own
+        if "DefaultCPUAllocator" in str(error):  # torch has no separate exception class for its CPU allocator
             raise TrainingFailed("out of memory (CPU)") from error
         raise
 
 
 def _recompute_batch_norm(model: nn.Module, batches: Sequence[Tensor], shared_lease: SharedLease) -> None:
-    """Set the statistics of every batch norm to their mean over batches of (n, 3, h, w) uint8 images.
+    """Set the statistics of all batch norms to the mean over batches of uint8 images (n, 3, h, w).
 
     Each batch runs inside a `shared_lease`.
     """
@@ -287,7 +294,7 @@ def _recompute_batch_norm(model: nn.Module, batches: Sequence[Tensor], shared_le
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
+        norm.momentum = None  # use the cumulative mean
         norm.train()
     for batch in batches:
         with shared_lease(), torch.inference_mode():
@@ -298,12 +305,12 @@ def _recompute_batch_norm(model: nn.Module, batches: Sequence[Tensor], shared_le
 
 
 def on_cpu(model: Model) -> Model:
-    """The same model, moved to the CPU in the contiguous memory layout."""
+    """Move the model to the CPU, convert it to the contiguous memory format, and return it."""
     return _placed(model, torch.device("cpu"), torch.contiguous_format)
 
 
 def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer, without weight decay for norms and biases."""
+    """Create the optimizer of the recipe, without weight decay for norms and biases."""
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
@@ -317,21 +324,21 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _placed(model: Model, device: torch.device, layout: torch.memory_format) -> Model:
-    """The same model on a device, in a memory layout."""
+    """Move the model to a device, convert it to a memory format, and return it."""
     model.to(device, memory_format=layout)  # type: ignore[call-overload]
     return model
 
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Run a block on a device with its own seed, and restore torch's random state afterwards."""
+    """Seed the random generators within the block, and restore torch's random state afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
 
 
 def augment(images: Tensor, *, flip: bool, shift: int) -> Tensor:
-    """Randomly flip horizontally and translate a batch of (n, 3, h, w) images of any dtype."""
+    """Randomly flip and translate a batch of images (n, 3, h, w) of any dtype; flips are horizontal."""
     n, channels, height, width = images.shape
     device = images.device
     flipped = torch.rand(n, 1, device=device) < 0.5 if flip else None
@@ -346,6 +353,6 @@ def augment(images: Tensor, *, flip: bool, shift: int) -> Tensor:
 
 
 def _reflected(size: int, offsets: Tensor) -> Tensor:
-    """Indices (n, size) of the pixels of a line after a translation by `offsets` (n, 1), reflected at the borders."""
+    """Return the pixel indices (n, size) of a line translated by `offsets` (n, 1), with reflection at the borders."""
     index = torch.arange(size, device=offsets.device) + offsets
     return (size - 1 - (index.abs() - (size - 1)).abs()).clamp(0, size - 1)
