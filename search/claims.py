@@ -19,11 +19,12 @@ RIVAL_TIMEOUT_S = 60.0  # seconds after which a silent rival counts as dead
 
 
 def latest_trials(study: Study) -> dict[str, FrozenTrial]:
-    """The latest trial of each network by fingerprint: the last one of a chain of trials that continue each other.
+    """Return the latest trial of each network: the last trial in its chain of continued trials.
 
-    Duplicates are left out, and so are interrupted and lost trials, which may be repeated.
+    The keys are fingerprints. Duplicates are excluded. Interrupted and lost trials are also excluded, because they may
+    be repeated.
     """
-    chains: dict[str, dict[int | None, FrozenTrial]] = {}  # of each network, by the number of the continued trial
+    chains: dict[str, dict[int | None, FrozenTrial]] = {}  # {fingerprint: {number of the continued trial: trial}}
     for trial in study.get_trials(deepcopy=False):
         fingerprint, continues = trial.user_attrs.get(FINGERPRINT), trial.user_attrs.get(CONTINUES)
         if fingerprint is None or unfinished(trial) or DUPLICATE_OF in trial.user_attrs:
@@ -34,19 +35,21 @@ def latest_trials(study: Study) -> dict[str, FrozenTrial]:
     latest: dict[str, FrozenTrial] = {}
     for fingerprint, chain in chains.items():
         last = chain.get(None) or next(iter(chain.values()))
-        while last.number in chain:  # numbers are not in this order: a trial is numbered before it proposes
+        while (
+            last.number in chain
+        ):  # the chain may not be in order of the numbers, since a trial is numbered before it proposes
             last = chain[last.number]
         latest[fingerprint] = last
     return latest
 
 
 def stopped(trial: FrozenTrial) -> bool:
-    """True if a trial's training was stopped at a rung and can be resumed."""
+    """Return whether the training of a trial was stopped at a rung and can be resumed."""
     return trial.state is TrialState.PRUNED and RUNGS in trial.user_attrs
 
 
 def scores(study: Study, fingerprint: str) -> dict[str, float]:
-    """Validation errors in percent by epochs trained, at every rung that any trial of the network reached."""
+    """Return the validation errors in percent, by epochs trained, at all rungs that trials of the network reached."""
     errors: dict[str, float] = {}
     for trial in study.get_trials(deepcopy=False):
         if trial.user_attrs.get(FINGERPRINT) == fingerprint:
@@ -55,9 +58,9 @@ def scores(study: Study, fingerprint: str) -> dict[str, float]:
 
 
 def claim(trial: Trial, fingerprint: str, continues: FrozenTrial | None) -> FrozenTrial | None:
-    """Claim a network for a running trial, or the rest of the training that it `continues`.
+    """Claim a network, or the remaining training of the trial that it `continues`, for a running trial.
 
-    Returns None if the claim succeeds, else the trial that owns it.
+    Returns None if the claim succeeds, otherwise the trial that owns the network.
     """
     if continues is not None:
         trial.set_user_attr(CONTINUES, continues.number)
@@ -77,7 +80,7 @@ def claim(trial: Trial, fingerprint: str, continues: FrozenTrial | None) -> Froz
 
 
 def _rivals(trial: Trial, fingerprint: str) -> Iterator[FrozenTrial]:
-    """The other trials with the same claim."""
+    """Yield the other trials with the same claim."""
     mine = trial.user_attrs.get(CONTINUES)
     for other in trial.study.get_trials(deepcopy=False):
         attrs = other.user_attrs

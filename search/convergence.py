@@ -1,4 +1,4 @@
-"""The progress of a study: the convergence of its front, and the rank correlation of early errors with final ones."""
+"""The progress of a study: convergence of the front, and rank correlation of early errors with final errors."""
 
 import math
 from collections import Counter
@@ -11,32 +11,32 @@ from scipy.stats import kendalltau
 from search.records import Record
 from search.volume import Plateau, Step, curve, plateau, plural
 
-MIN_NETWORKS = 3  # networks from which tau is computed
+MIN_NETWORKS = 3  # minimum number of networks for computing tau
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """Rank correlation (Kendall's tau-b) of early predictors with the final error.
+    """Rank correlations (Kendall's tau-b) between early predictors and the final error.
 
-    Each tau is from -1 to 1, and 1 is a perfect predictor. It is None with fewer than MIN_NETWORKS networks and if all
-    values are equal.
+    Each tau is between -1 and 1, and a perfect predictor has 1. A tau is None if there are fewer than MIN_NETWORKS
+    networks or if all values are equal.
     """
 
-    # The lowest rung and the last, in epochs; None if trainings are not scored before their end.
+    # The lowest and the last rung, in epochs. None if networks are only scored at the end of training.
     rung: int | None
     top: int | None
-    # Number of networks: those trained to the end and, if there are rungs, scored at both the lowest and the last.
+    # Number of networks that were trained to the end and, if there are rungs, scored at the lowest and the last rung.
     networks: int
-    # Tau of the error at the lowest rung, and of params and MACs, where fewer predict a higher error.
+    # Tau of the error at the lowest rung, of params and of MACs. Fewer params or MACs predict a higher error.
     rung_tau: float | None
     params_tau: float | None
     macs_tau: float | None
-    # Networks that were stopped early and never trained to the end, so that their final error is unknown.
+    # Number of networks that were stopped early and never trained to the end. Their final errors are unknown.
     missing: int
 
     @property
     def summary(self) -> str:
-        """The correlations as a sentence."""
+        """Describe the correlations in a sentence."""
         stopped = (
             f"; {plural(self.missing, 'network')} stopped early {'is' if self.missing == 1 else 'are'} not included"
         )
@@ -56,11 +56,11 @@ class Convergence:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """The progress of a study: its hypervolume over cost, its convergence and its rank correlations."""
+    """The progress of a study: hypervolume over cost, convergence and rank correlations."""
 
-    # (latency in ms, error in percent), the fixed reference point of the hypervolume.
+    # The fixed reference point of the hypervolume: (latency in ms, error in percent).
     reference: tuple[float, float]
-    # The hypervolume after each training, in the order in which they ended.
+    # The hypervolume after each training, in the order in which the trainings ended.
     curve: tuple[Step, ...]
     plateau: Plateau
     convergence: Convergence
@@ -69,13 +69,13 @@ class StudyProgress:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """One sentence each about the plateau, the rank correlations and, if there are any, networks stopped early."""
+        """Return sentences about the plateau, the rank correlations and the networks stopped early, if any."""
         parts = [f"{plural(count, 'network')} after {plural(at, 'epoch')}" for at, count in self.stopped.items()]
         stopped = (f"Stopped early: {', '.join(parts)}.",) if parts else ()
         return (self.plateau.summary, self.convergence.summary, *stopped)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON-ready values, the sentences included."""
+        """Return the progress, including the sentences, as JSON-serializable values."""
         return {
             "plateau": asdict(self.plateau) | {"told": self.plateau.summary},
             "audit": asdict(self.convergence) | {"told": self.convergence.summary},
@@ -84,13 +84,13 @@ class StudyProgress:
 
 
 def progress(records: Sequence[Record], reference: tuple[float, float]) -> StudyProgress:
-    """The progress of a study, from its records in the order in which they ended and its reference point."""
+    """Compute the progress of a study from its records, sorted by their end, and its reference point."""
     steps = tuple(curve(records, reference))
     return StudyProgress(reference, steps, plateau(steps), convergence(records), stopped_at(records))
 
 
 def convergence(records: Sequence[Record]) -> Convergence:
-    """Rank correlation of the lowest rung's error, params and MACs with the final error (scipy's Kendall's tau-b)."""
+    """Compute the rank correlations of early predictors with the final error, using Kendall's tau-b of scipy."""
     trained = [record for record in records if record.trained]
     rungs = {epochs for record in records if len(record.rungs) > 1 or not record.trained for epochs in record.rungs}
     lowest = min(rungs, default=None)
@@ -109,7 +109,7 @@ def convergence(records: Sequence[Record]) -> Convergence:
 
 
 def stopped_at(records: Sequence[Record]) -> dict[int, int]:
-    """Number of networks that were stopped early and never trained to the end, by epochs trained in ascending order."""
+    """Return the number of networks that were stopped early and never finished, by epochs trained (ascending)."""
     done = {record.fingerprint for record in records if record.trained}
     last: dict[str | None, int] = {}
     for record in records:
@@ -119,17 +119,17 @@ def stopped_at(records: Sequence[Record]) -> dict[int, int]:
 
 
 def tau(predictor: Sequence[float], errors: Sequence[float]) -> float | None:
-    """Kendall's tau-b, -1 to 1; None with fewer than MIN_NETWORKS pairs or if all values of one side are equal."""
+    """Return Kendall's tau-b, or None if there are fewer than MIN_NETWORKS pairs or one of the inputs is constant."""
     if len(errors) < MIN_NETWORKS or len(set(predictor)) < 2 or len(set(errors)) < 2:
         return None
     return float(kendalltau(predictor, errors).statistic)
 
 
 def chance(networks: int) -> float:
-    """Chance level of |tau|: n unrelated pairs stay below it in 95 % of cases. It is at most 1.
+    """Return the chance level of |tau|, at most 1: |tau| of n unrelated pairs is lower in 95 % of cases.
 
-    It is 1.96 standard deviations, with the variance 2 (2 n + 5) / (9 n (n - 1)) of Kendall, 1938, "A new measure of
-    rank correlation".
+    The chance level is 1.96 standard deviations. The variance is 2 (2 n + 5) / (9 n (n - 1)) (Kendall, 1938, "A new
+    measure of rank correlation").
     """
     variance = 2 * (2 * networks + 5) / (9 * networks * (networks - 1))
     return min(1.0, 1.96 * math.sqrt(variance))

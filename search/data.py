@@ -1,4 +1,4 @@
-"""Images of a study: the train and validation splits that a search uses, and the test split, which it never sees."""
+"""The images of a study: train and validation splits for the search, and a test split that the search never uses."""
 
 import hashlib
 import os
@@ -30,24 +30,25 @@ __all__ = [
     "no_progress",
 ]
 
-MAX_SEED = 2**32 - 1  # of NumPy's RandomState
+MAX_SEED = 2**32 - 1  # maximum seed of NumPy's RandomState
 Images = Annotated[int, Range(1, unit="images")]
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # bytes, or "max"; what a container may use
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # memory limit of the container in bytes, or "max"
 
 
 @dataclass(frozen=True)
 class DataSettings:
-    """The data set of a study and its splits; raises InputError for an invalid value."""
+    """The data set of a study and its splits; raises InputError if a value is invalid."""
 
     # Name of the data set.
     name: Annotated[str, OneOf(DATASETS)]
-    # Folder that is read: the ImageFolder tree of "folder", or where a download lies ("data" by default).
+    # Folder of the images: the ImageFolder tree for the data set "folder", otherwise the download folder (by default
+    # "data").
     path: Path | None = None
-    # Number of training images; without it, all that the validation images leave.
+    # Number of training images. By default, all images that are not validation images.
     train: Images | None = None
-    # Number of images held out of the training split; without it, a fifth of it.
+    # Number of validation images, which are held out from the train part. By default, a fifth of the train part.
     validation: Images | None = None
-    # Seed of the stratified split and subset, 0 to 2**32 - 1.
+    # Seed of the stratified split and subset, from 0 to 2**32 - 1.
     seed: Annotated[int, Range(0, MAX_SEED)] = 0
 
     def __post_init__(self) -> None:
@@ -57,19 +58,19 @@ class DataSettings:
 
     @property
     def title(self) -> str:
-        """The name of the data set in sentences; of a folder, its name without its path."""
+        """The name of the data set in sentences; for a folder, the folder name without its path."""
         dataset = DATASETS[self.name]
         return f"the {dataset.title} {self.root.name}" if dataset.home is None else dataset.title
 
     @property
     def root(self) -> Path:
-        """The folder that is read: `path`, or the data set's default."""
+        """The folder of the images: `path`, or the default folder of the data set."""
         return self.path or DATASETS[self.name].home or Path()
 
 
 @dataclass(frozen=True)
 class Split:
-    """Decoded images with their labels."""
+    """Decoded images and their labels."""
 
     images: Tensor  # (n, 3, h, w) uint8, RGB
     labels: Tensor  # (n,) int64, indices into the classes
@@ -80,21 +81,21 @@ class Split:
 
 @dataclass(frozen=True)
 class SearchData:
-    """All images that a search may see, without the test split.
+    """All images that a search may use; the test split is not included.
 
-    Both splits are in stratified order: for every k, the first k images have the classes in proportion.
+    Both splits are in stratified order: for every k, the first k images have the same class proportions.
     """
 
     name: str
     classes: tuple[str, ...]
     train: Split
     validation: Split
-    flip: bool  # whether a horizontal flip keeps the class
-    caveat: str = ""  # note shown with every number measured on these images; empty for none
+    flip: bool  # whether a horizontal flip preserves the class
+    caveat: str = ""  # a note that is shown with all results on these images; "" if there is none
 
 
 def identity(data: SearchData) -> dict[str, Any]:
-    """The identity of the images as JSON-ready values: the size of each split, and a hash of all pixels and labels."""
+    """Return the size of each split and a hash of all pixels and labels, as JSON-serializable values."""
     digest = hashlib.blake2b(digest_size=8)
     for split in (data.train, data.validation):
         digest.update(split.labels.numpy().tobytes())
@@ -103,7 +104,7 @@ def identity(data: SearchData) -> dict[str, Any]:
 
 
 def class_names(settings: DataSettings) -> tuple[str, ...]:
-    """Names of the classes in the order of their labels, without opening an image.
+    """Return the class names in the order of their labels, without opening any image.
 
     Raises InputError if a folder tree has no classes.
     """
@@ -114,11 +115,11 @@ def class_names(settings: DataSettings) -> tuple[str, ...]:
 def load_search(
     settings: DataSettings, input_size: int, progress: Progress = no_progress, memory_limit_bytes: int | None = None
 ) -> SearchData:
-    """Load the train and validation splits, both from the data set's train part, as square images.
+    """Load the train and validation splits from the train part of the data set, as square images.
 
-    The validation images depend on `seed` and `validation` alone; a smaller `train` is a prefix of a larger one.
-    `memory_limit_bytes` limits the decoded images, by default to half of the available memory.
-    Raises InputError for missing, damaged, too few or too many images.
+    The validation images depend only on `seed` and `validation`. A smaller train split is a prefix of a larger one.
+    `memory_limit_bytes` limits the size of the decoded images; by default, it is half of the available memory. Raises
+    InputError if images are missing or damaged, or if there are too few or too many images.
     """
     _check_size(input_size)
     dataset = DATASETS[settings.name]
@@ -136,9 +137,9 @@ def load_search(
 
 
 def load_calibration(settings: DataSettings, input_size: int, count: int, progress: Progress = no_progress) -> Split:
-    """Load the first `count` validation images of `load_search`, or all if there are fewer.
+    """Load the first `count` validation images of `load_search`, or all images if there are fewer.
 
-    Raises InputError like `load_search`.
+    Raises InputError in the same cases as `load_search`.
     """
     _check_size(input_size)
     source = DATASETS[settings.name].read(settings.root, "train")
@@ -150,10 +151,10 @@ def load_calibration(settings: DataSettings, input_size: int, count: int, progre
 def load_test(
     settings: DataSettings, input_size: int, progress: Progress = no_progress, memory_limit_bytes: int | None = None
 ) -> Split:
-    """Load the test part, in the data set's order, as (input_size, input_size) images; no search may call it.
+    """Load the test part as (input_size, input_size) images in their original order; never called by a search.
 
-    `memory_limit_bytes` limits the decoded images, by default to half of the available memory.
-    Raises InputError for missing, damaged or too many images.
+    `memory_limit_bytes` limits the size of the decoded images; by default, it is half of the available memory. Raises
+    InputError if images are missing or damaged, or if there are too many images.
     """
     _check_size(input_size)
     source = DATASETS[settings.name].read(settings.root, "test")
@@ -163,9 +164,9 @@ def load_test(
 
 
 def split_indices(source: Source, settings: DataSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose disjoint, stratified train (t,) and validation (v,) indices into `source`.
+    """Choose disjoint, stratified indices into `source` for the train (t,) and validation (v,) splits.
 
-    Raises InputError if there are too few images, or if a split would lack a class.
+    Raises InputError if there are too few images or if a class would be missing from a split.
     """
     names = class_names(settings)
     labels, classes = source.labels, len(names)
@@ -214,7 +215,7 @@ def _check_memory(source: Source, images: int, input_size: int, limit_bytes: int
 
 
 def available_memory_bytes() -> int:
-    """Physical memory that is available now: on Linux, without swapping and within the container's limit; else all."""
+    """Return the available memory, within the container limit and without swapping; outside Linux, all memory."""
     found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():

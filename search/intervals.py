@@ -2,13 +2,14 @@
 
 import math
 
-NORMAL_95 = 1.959964  # standard deviations from the mean of a normal to the ends of its central 95 %
+NORMAL_95 = 1.959964  # the central 95 % of a normal distribution lies within this many standard deviations of the mean
 
 
 def error_interval(percent: float, images: int) -> tuple[float, float]:
-    """95 % confidence interval, in percent, of an error rate in percent measured on a number of images.
+    """Return the 95 % confidence interval, in percent, of an error rate in percent measured on `images` images.
 
-    Wilson's score interval (1927, "Probable inference", J. Am. Stat. Assoc. 22, 209-212). Rates above 100 count as 100.
+    This is the score interval of Wilson (1927, "Probable inference", J. Am. Stat. Assoc. 22, 209-212). Rates above 100
+    are treated as 100.
     """
     share, spread = min(percent, 100.0) / 100, NORMAL_95**2 / images
     middle, half = share + spread / 2, NORMAL_95 * math.sqrt(share * (1 - share) / images + spread / images / 4)

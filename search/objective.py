@@ -1,4 +1,4 @@
-"""The objective function of a study: it measures and trains one network, and records everything about the trial."""
+"""The objective function of a study: it measures and trains one network and records the results in the trial."""
 
 import os
 import socket
@@ -30,17 +30,17 @@ from threshnet.checkpoint import save_weights
 from threshnet.network import ThreshNet
 from threshnet.spec import NetworkSpec
 
-FAILURES = (TrainingFailed, MeasurementError)  # exceptions that fail a trial while the study continues
+FAILURES = (TrainingFailed, MeasurementError)  # exceptions that fail a trial but do not stop the study
 
 
 class Callbacks(Interface):
     """Callbacks that report the progress of a study."""
 
     def stage(self, number: int, text: str) -> None:
-        """Called when trial `number` begins a stage, described by `text` in a few words."""
+        """Called when trial `number` begins a stage; `text` describes the stage in a few words."""
 
     def progress(self, done: int, total: int) -> None:
-        """Called during training with the optimizer steps done and their total."""
+        """Called during training with the number of optimizer steps done and the total number of steps."""
 
     def counted(self, trials: int) -> None:
         """Called with the number of trials that count towards the size of the study."""
@@ -70,16 +70,17 @@ class StudyFolders:
     """The folders in which a study stores weights and checkpoints."""
 
     weights: FileSystemArtifactStore
-    # Checkpoints of the trainings that were stopped at a rung.
+    # Folder of the checkpoints of trainings that were stopped at a rung.
     checkpoints: Path
-    # Draws a network as SVG text, given (network, input size in pixels, title); stored with the weights.
+    # Returns a drawing of a network as SVG text: (network, input size in pixels, title) -> SVG. The drawing is stored
+    # with the weights.
     draw: Callable[[NetworkSpec, int, str], str] | None = None
 
 
 def scorer(
     task: Task, data: SearchData, policy: Policy, folders: StudyFolders, callbacks: Callbacks
 ) -> Callable[[Trial], tuple[float, float]]:
-    """The objective function of a study, for Study.optimize with `catch=FAILURES`."""
+    """Create the objective function of a study, for Study.optimize with `catch=FAILURES`."""
     images = identity(data)
 
     def score(trial: Trial) -> tuple[float, float]:
@@ -97,7 +98,7 @@ def scorer(
         except KeyboardInterrupt:
             trial.set_user_attr(records.REASON, records.INTERRUPTED)
             raise
-        except Exception as fault:  # a full disk, a bug: the study stops, and it is not the network's fault
+        except Exception as fault:  # the network is not the cause, but e.g. a full disk or a bug, so the study stops
             trial.set_user_attr(records.REASON, f"{records.LOST}: {type(fault).__name__}: {fault}")
             raise
 
@@ -106,7 +107,7 @@ def scorer(
 
 @dataclass(frozen=True)
 class Scoring:
-    """The scoring of one trial."""
+    """Scores the network of one trial."""
 
     trial: Trial
     task: Task
@@ -117,7 +118,7 @@ class Scoring:
     images: dict[str, Any]
 
     def score(self) -> tuple[float, float]:
-        """Validation error in percent and latency in ms; raises TrialPruned unless training runs to the end."""
+        """Return the validation error in percent and the latency in ms; raises TrialPruned if training stops early."""
         self.callbacks.stage(self.trial.number, "proposing")
         spec = suggest(self.task.space, self.trial)
         name = spec.fingerprint()
@@ -139,9 +140,9 @@ class Scoring:
         return self._error_percent(spec, always), latency_ms
 
     def _latency_ms(self, spec: NetworkSpec, always: bool, earlier: FrozenTrial | None) -> float:
-        """Latency in ms: that of the earlier trial if it is complete, else measured.
+        """Return the latency in ms, from the earlier trial if its measurements are complete; otherwise measure it.
 
-        Raises TrialPruned if a constraint is violated, unless the network is `always` trained.
+        Raises TrialPruned if a constraint is violated, unless `always` is set.
         """
         trial, task = self.trial, self.task
         costs, excess = task.counted(spec)
@@ -166,7 +167,7 @@ class Scoring:
         return readings[0].latency_ms
 
     def _store_drawing(self, spec: NetworkSpec) -> None:
-        """Store a drawing of the network as an artifact, for optuna-dashboard."""
+        """Store a drawing of the network as an artifact, to be shown in optuna-dashboard."""
         if self.folders.draw is None:
             return
         trial = self.trial
@@ -174,13 +175,13 @@ class Scoring:
         title = f"Trial {trial.number} of {trial.study.study_name}" + (f": {name}" if name else "")
         try:
             svg = self.folders.draw(spec, self.task.input_size, title)
-        except Exception as fault:  # whatever it is, the network can be trained without a drawing
+        except Exception as fault:  # the network can be trained without a drawing
             self.callbacks.stage(trial.number, f"drawing failed: {fault}")
             return
         self._upload("schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
 
     def _upload(self, name: str, write: Callable[[Path], object]) -> str:
-        """Store the file that `write` creates as an artifact of the trial, and return the artifact's id."""
+        """Call `write` to create a file, store the file as an artifact of the trial, and return the artifact id."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / name
             write(file)
@@ -188,7 +189,7 @@ class Scoring:
             return upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=self.trial)
 
     def _error_percent(self, spec: NetworkSpec, always: bool) -> float:
-        """Validation error in percent at the end of training; raises TrialPruned if training is stopped at a rung."""
+        """Train and return the validation error in percent; raises TrialPruned if training is stopped at a rung."""
         trial, task = self.trial, self.task
         file = self.folders.checkpoints / f"{spec.fingerprint()}.pt"
         conditions = {"network": spec.fingerprint(), "recipe": asdict(task.recipe), "seed": task.seed} | {
@@ -205,13 +206,15 @@ class Scoring:
                 load_training(training, file, conditions)
             before = scores(trial.study, spec.fingerprint())
             errors.update({epochs: error for epochs, error in before.items() if int(epochs) <= len(training.epochs)})
-            if errors:  # other workers read them while the network is in training
+            if errors:  # other workers read the errors while the network is in training
                 trial.set_user_attr(records.RUNGS, errors)
 
         def should_continue(training: Training[ThreshNet], error: float) -> bool:
             errors[str(len(training.epochs))] = error
             trial.set_user_attr(records.RUNGS, errors)
-            save_training(training, file, conditions)  # after the error: if interrupted here, the rung is scored again
+            save_training(
+                training, file, conditions
+            )  # saved after the error, so that the rung is scored again if the process is interrupted here
             trial.set_user_attr(records.IMAGE_PASSES, training.image_passes)
             self.callbacks.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
             return always or self.policy.should_continue(trial.study, spec.fingerprint())
@@ -231,7 +234,7 @@ class Scoring:
                 shared_lease=partial(shared, task.training_lease),
                 progress=self.callbacks.progress,
             )
-        finally:  # a training that failed or was interrupted also counts towards the cost
+        finally:  # failed and interrupted trainings also count towards the cost
             if started:
                 trial.set_user_attr(records.IMAGE_PASSES, started[0].image_passes)
         epochs = len(trained.epochs)
@@ -246,19 +249,19 @@ class Scoring:
 
 
 def record_network(trial: Trial, spec: NetworkSpec) -> None:
-    """Store a trial's network in its attributes, except for the fingerprint, which is its claim (see claims.py)."""
+    """Store the network of a trial in its attributes; the fingerprint is stored by the claim (see claims.py)."""
     trial.set_user_attr(records.NETWORK, spec.to_json())
     trial.set_user_attr(records.SCHEDULE, records.schedule_of(spec))
 
 
 def _pruned(trial: Trial, reason: str) -> TrialPruned:
-    """The exception that prunes a trial, with its reason stored in the trial."""
+    """Store the reason in the trial and return the exception that prunes the trial."""
     trial.set_user_attr(records.REASON, reason)
     return TrialPruned(reason)
 
 
 def _check_constraints(trial: Trial, excess: dict[str, float], always: bool) -> None:
-    """Set the trial's constraints; raises TrialPruned if one is violated, unless the network is `always` trained."""
+    """Set the constraints of the trial; raises TrialPruned if one is violated, unless `always` is set."""
     for name, value in excess.items():
         trial.set_constraint(name, value)
     violated = {name: value for name, value in excess.items() if value > 0}
@@ -269,7 +272,7 @@ def _check_constraints(trial: Trial, excess: dict[str, float], always: bool) -> 
 
 
 def _duplicate(trial: Trial, earlier: FrozenTrial) -> tuple[float, float]:
-    """End a trial whose network an earlier trial has, with the outcome of that trial."""
+    """End a duplicate trial with the outcome of the earlier trial."""
     trial.set_user_attr(records.DUPLICATE_OF, earlier.number)
     trial.set_user_attr(records.FINGERPRINT, earlier.user_attrs[records.FINGERPRINT])
     for name, value in earlier.constraints.items():

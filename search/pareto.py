@@ -1,4 +1,4 @@
-"""Pareto arithmetic on arrays of points (n, 2); both columns are minimized."""
+"""Pareto operations on arrays of points (n, 2); both columns are minimized."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,7 +7,7 @@ Points = NDArray[np.float64]
 
 
 def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
-    """Mask (n,) of the points that no other point dominates; equal points are all in or all out."""
+    """Return a mask (n,) of the points that no other point dominates; equal points get the same value."""
     values = _points(points)
     mask = np.zeros(len(values), dtype=bool)
     best = np.inf
@@ -22,13 +22,13 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
 
 
 def dominators(points: ArrayLike, point: ArrayLike) -> NDArray[np.intp]:
-    """Indices of the points that dominate `point` (2,): nowhere worse, somewhere better."""
+    """Return the indices of the points that dominate `point` (2,): nowhere worse, somewhere better."""
     values, target = _points(points), np.asarray(point, dtype=np.float64)
     return np.flatnonzero((values <= target).all(axis=1) & (values < target).any(axis=1))
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
-    """Area that the points dominate below `reference` (2,); points beyond the reference add nothing."""
+    """Return the area that the points dominate relative to `reference` (2,); points beyond it contribute nothing."""
     values, (right, top) = _points(points), np.asarray(reference, dtype=np.float64)
     values = values[(values[:, 0] < right) & (values[:, 1] < top)]
     front = values[non_dominated(values)]
@@ -38,22 +38,25 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
 
 
 def contributions(front: ArrayLike, reference: ArrayLike) -> Points:
-    """Hypervolume contribution (n,) of each point and its duplicates, relative to `reference` (2,).
+    """Return the hypervolume contribution (n,) of each point and its duplicates, relative to `reference` (2,).
 
-    No point may dominate another or lie beyond the reference.
+    No point may dominate another point or lie beyond the reference point.
     """
     (right, top) = np.asarray(reference, dtype=np.float64)
-    values, place = np.unique(_points(front), axis=0, return_inverse=True)  # by the first column, so heights fall
+    values, place = np.unique(
+        _points(front), axis=0, return_inverse=True
+    )  # sorted by the first column, so the heights decrease
     widths = np.append(values[1:, 0], right) - values[:, 0]
     heights = np.append(top, values[:-1, 1]) - values[:, 1]
     return np.asarray((widths * heights)[place.ravel()])
 
 
 def knee(points: ArrayLike) -> int:
-    """Index of the front's knee: the non-dominated point farthest below the line between the front's two ends.
+    """Return the index of the knee: the point of the front that is farthest below the line between its two ends.
 
-    Both axes are first scaled to the front's range (Das, 1999, "On characterizing the knee of the Pareto curve"). The
-    knee of one or two points is the one with the smaller first coordinate. Raises ValueError if there are no points.
+    Both axes are first scaled to the range of the front (Das, 1999, "On characterizing the knee of the Pareto curve").
+    If the front has one or two points, the knee is the point with the smaller first coordinate. Raises ValueError if
+    there are no points.
     """
     values = _points(points)
     if len(values) == 0:
@@ -62,7 +65,7 @@ def knee(points: ArrayLike) -> int:
     front = front[np.argsort(values[front, 0], kind="stable")]
     low, high = values[front].min(axis=0), values[front].max(axis=0)
     scaled = (values[front] - low) / np.where(high > low, high - low, 1)
-    # The line runs from (0, 1) to (1, 0): a point lies 1 - x - y below it, up to a constant factor.
+    # The line goes from (0, 1) to (1, 0). A point (x, y) is 1 - x - y below the line, up to a constant factor.
     return int(front[np.argmax(1 - scaled.sum(axis=1))])
 
 

@@ -1,4 +1,4 @@
-"""Records of trials: the names of the user attributes that a study stores, and one trial read back from them."""
+"""Records of trials: the names of the user attributes of a study, and trials parsed from these attributes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,33 +16,35 @@ from threshnet.spec import NetworkSpec
 FINGERPRINT = "fingerprint"  # hash of the network; equal networks share it
 NETWORK = "network"  # the network as JSON, NetworkSpec.to_json()
 SCHEDULE = "schedule"  # the connection schedule of each block, as text
-NAMED = "named"  # name of a named network; absent for a discovered one
+NAMED = "named"  # name of a named network; absent for a discovered network
 COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
-LATENCY = "latency"  # readings, {backend: Latency.to_json()}; the first backend is the objective
-LATENCY_MS = "latency_ms"  # the objective's latency in ms, present as soon as it is measured
-EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including those of the trials that this one continues
-RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including those of earlier trials
-IMAGE_PASSES = "image_passes"  # training images processed in this trial, each epoch counted
+LATENCY = "latency"  # readings, {backend: Latency.to_json()}; the reading of the first backend is the objective
+LATENCY_MS = "latency_ms"  # latency objective in ms; stored as soon as it is measured
+EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including epochs of the trials that this trial continues
+RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including rungs of earlier trials
+IMAGE_PASSES = "image_passes"  # number of training images processed in this trial; an image counts once per epoch
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
 REASON = "reason"  # why the trial failed, was stopped or was not trained
 DUPLICATE_OF = "duplicate_of"  # number of the earlier trial with the same network
 WORKER = "worker"  # {"host", "pid"} of the process that runs the trial
-CONTINUES = "continues"  # number of the stopped trial whose training this one resumes
-OWNER = "owner"  # true once the trial's claim on its network stands; otherwise absent
-RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this one repeats
+CONTINUES = "continues"  # number of the stopped trial that this trial resumes
+OWNER = "owner"  # true if the trial owns the claim on its network; otherwise absent
+RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this trial repeats
 PROPOSAL = "proposal"  # {"by": sampler, "draws": n, or "among": candidates}; absent for a queued trial
 
-INTERRUPTED = "interrupted"  # the reason of a trial that a user stopped
+INTERRUPTED = "interrupted"  # reason of a trial that the user stopped
 UNREACHABLE = "unreachable"  # prefix of the reason of a trial whose device could not be reached
-LOST = "lost"  # prefix of the reason of a trial that died with its process or of an unexpected error
+LOST = "lost"  # prefix of the reason of a trial that ended because its process died or an unexpected error occurred
 
 # The user attributes of a study.
 SPEC = "study_spec"  # the study file as JSON
-STUDY = "study_id"  # unique id of the study; its checkpoints are in a folder of that name
-IMAGES = "images"  # {"train": number, "validation": number, "hash": of the images of both splits}
+STUDY = "study_id"  # unique id of the study, also the name of the folder of its checkpoints
+IMAGES = "images"  # {"train": number, "validation": number, "hash": hash of the images of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
-CONDITIONS = "environment"  # processor, threads and versions of each launch, each combination once
-REMEASURED = "remeasured"  # as "remeasured NUMBER BACKEND": a reading of a trial's network taken after the study
+CONDITIONS = "environment"  # processor, threads and versions of all launches, without repetitions
+REMEASURED = (
+    "remeasured"  # prefix of "remeasured NUMBER BACKEND": a reading of the network of a trial, taken after the study
+)
 
 State = Literal[
     "finished", "infeasible", "stopped", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"
@@ -51,45 +53,46 @@ State = Literal[
 
 @dataclass(frozen=True)
 class Record:
-    """One trial, read back."""
+    """A trial, parsed from its attributes."""
 
     number: int
-    # "infeasible": trained although it violates a constraint; "not trained": pruned before training, as it violates a
-    # constraint or cannot reach the front; "stopped": pruned at a rung below the last.
+    # "infeasible": trained although it violates a constraint; "not trained": pruned before training because it violates
+    # a constraint or cannot reach the front; "stopped": pruned at a rung below the last rung.
     state: State
-    # None until the trial has proposed a network.
+    # None if the trial has not proposed a network yet.
     network: NetworkSpec | None
     named: str | None
-    # Validation error in percent and latency in milliseconds; None unless trained.
+    # Validation error in percent and latency in milliseconds. None if the network was not trained.
     error: float | None
     latency_ms: float | None
-    # Readings by backend (device and runtime): the objective's first, those re-measured after the study last.
+    # Readings by backend (device and runtime). The reading of the objective is first; readings that were re-measured
+    # after the study are last.
     latency: dict[str, Latency]
     costs: dict[str, int]
     epochs: tuple[dict[str, float], ...]
-    # Validation error in percent by epochs trained, at every rung reached so far.
+    # Validation errors in percent at all rungs reached so far, by epochs trained.
     rungs: dict[int, float]
-    # Number of training images processed in this trial, each epoch counted.
+    # Number of training images processed in this trial. An image counts once per epoch.
     image_passes: int
-    # Number of the stopped trial whose training this one continues.
+    # Number of the stopped trial that this trial continues.
     continues: int | None
-    # Relative excess over each limit; feasible if none is above 0.
+    # Relative excess over each limit. The network is feasible if no excess is above 0.
     constraints: dict[str, float]
     reason: str | None
     weights: str | None
     fingerprint: str | None
     duplicate_of: int | None
-    # Wall-clock seconds from start to end; None while running.
+    # Wall-clock seconds from start to end. None while the trial is running.
     seconds: float | None
 
     @property
     def trained(self) -> bool:
-        """True if the trial has values of its own for both objectives."""
+        """True if the trial has its own values for both objectives."""
         return self.state in ("finished", "infeasible")
 
     @property
     def point(self) -> tuple[float, float]:
-        """(latency in ms, error in percent) of a trained trial; raises ValueError for any other."""
+        """(latency in ms, error in percent); raises ValueError if the network was not trained."""
         if self.latency_ms is None or self.error is None:
             raise ValueError(f"trial {self.number} was not trained")
         return self.latency_ms, self.error
@@ -106,7 +109,7 @@ def schedule_of(network: NetworkSpec) -> str:
 
 
 def records(study: Study) -> list[Record]:
-    """Every trial of the study, in order of their numbers."""
+    """Return the records of all trials of the study, sorted by number."""
     remeasured: dict[int, dict[str, Any]] = {}
     for key, value in study.user_attrs.items():
         if key.startswith(f"{REMEASURED} "):
@@ -116,14 +119,14 @@ def records(study: Study) -> list[Record]:
 
 
 def by_end(study: Study, read: Sequence[Record]) -> list[Record]:
-    """The records of a study's ended trials, in the order in which they ended."""
+    """Return the records of the trials that have ended, in the order in which they ended."""
     times = {trial.number: trial.datetime_complete for trial in study.get_trials(deepcopy=False)}
     ended = [(time, each) for each in read if (time := times.get(each.number)) is not None]
     return [each for _, each in sorted(ended, key=lambda pair: (pair[0], pair[1].number))]
 
 
 def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
-    """One trial of a study with its attributes parsed, and its `remeasured` latencies as JSON by backend."""
+    """Parse the attributes of a trial and its `remeasured` latencies, which are JSON values by backend."""
     attrs: dict[str, Any] = trial.user_attrs
     values: Sequence[float | None] = trial.values or (None, None)
     return Record(
@@ -152,7 +155,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
 
 
 def unfinished(trial: FrozenTrial) -> bool:
-    """True if a trial was interrupted or lost: not its network's fault, so the network may be tried again."""
+    """Return whether a trial was interrupted or lost; the network is not the cause, so it may be tried again."""
     return str(trial.user_attrs.get(REASON, "")).startswith((INTERRUPTED, UNREACHABLE, LOST))
 
 
@@ -172,11 +175,11 @@ def _state(trial: FrozenTrial) -> State:
             return "waiting"
 
 
-LATENCY_LIMIT = "latency_ms"  # the constraint that applies to the study's own backend only, see space.Limits
+LATENCY_LIMIT = "latency_ms"  # the constraint that applies only to the study's own backend, see space.Limits
 
 
 def seen_on(record: Record, backend: str) -> Record:
-    """A trained record with another backend's reading as its latency, without the study's latency constraint."""
+    """Return a trained record with the latency on another backend and without the latency constraint of the study."""
     latency = record.latency[backend]
     constraints = {name: value for name, value in record.constraints.items() if name != LATENCY_LIMIT}
     return replace(
@@ -189,5 +192,5 @@ def seen_on(record: Record, backend: str) -> Record:
 
 
 def reading(record: Record) -> Latency:
-    """The reading behind a record's latency_ms."""
+    """Return the reading that determines latency_ms of a record."""
     return next(iter(record.latency.values()))

@@ -1,4 +1,4 @@
-"""The loop of a study: named networks first, then the sampler's proposals, until enough networks are trained."""
+"""The loop of a study: it trains the named networks, then networks proposed by the sampler, until there are enough."""
 
 import os
 import socket
@@ -21,21 +21,23 @@ from search.volume import curve, plateau, reference_point
 from space import encode
 from threshnet.spec import NetworkSpec
 
-MAX_REJECTED = 500  # consecutive duplicates or infeasible proposals after which a run gives up
-PROPOSAL_TIMEOUT = timedelta(minutes=10)  # a trial that proposes for longer is lost: its process is gone
-REMOTE_WORKER_TIMEOUT = timedelta(days=1)  # a trial of another host that runs for longer is lost
-MAX_RETRIES = 2  # repetitions of a lost trial: a network that kills its process must not block a study forever
-MAX_UNREACHABLE = 3  # consecutive trials with an unreachable device after which a run ends; each one is queued again
+MAX_REJECTED = 500  # a run ends after this many consecutive duplicates or infeasible proposals
+PROPOSAL_TIMEOUT = timedelta(minutes=10)  # a trial that takes longer to propose a network is considered lost
+REMOTE_WORKER_TIMEOUT = timedelta(days=1)  # a trial on another host that runs for longer is considered lost
+MAX_RETRIES = (
+    2  # maximum number of retries of a lost trial, so that a network that kills its process cannot block a study
+)
+MAX_UNREACHABLE = 3  # a run ends after this many consecutive trials with an unreachable device; they are queued again
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of a run."""
 
-    # Trained or failed trials of the study, over all runs.
+    # Number of trained or failed trials of the study, over all runs.
     trials: int
-    # The reason for the end: "enough" (trials), "spent" (budget), "plateau", "timeout", "interrupted", "fruitless"
-    # (MAX_REJECTED proposals) or "unreachable" (MAX_UNREACHABLE trials).
+    # The reason why the run ended: "enough" (trials), "spent" (budget), "plateau", "timeout", "interrupted",
+    # "fruitless" (MAX_REJECTED proposals) or "unreachable" (MAX_UNREACHABLE trials).
     ended: str
 
 
@@ -53,15 +55,17 @@ def run(
     timeout_s: float | None = None,
     callbacks: Callbacks | None = None,
 ) -> Outcome:
-    """Continue `study` until it has `trials` trained or failed networks, named ones included.
+    """Continue `study` until it has `trials` trained or failed networks, including named networks.
 
-    It ends earlier once its trainings have processed as many images as `budget` full trainings would and, with
-    `until_plateau`, once its front has plateaued (search.volume.plateau).
-    If training or measuring fails, the trial fails and the study continues; any other exception ends the run.
-    Duplicates and networks that are pruned before training do not count. `callbacks` report the progress.
-    Ctrl-C ends the run; the next run repeats the network that was in training.
+    The run ends earlier if the study has processed as many training images as `budget` full trainings would. With
+    `until_plateau`, it also ends if the front has plateaued (search.volume.plateau). If training or measuring fails,
+    the trial fails and the study continues. Any other exception ends the run. Duplicates and networks that are pruned
+    before training do not count. `callbacks` report the progress. Ctrl-C ends the run, and the next run retrains the
+    network that was in training.
     """
-    seed = task.seed + len(study.get_trials(deepcopy=False))  # a resumed sampler must not repeat its first draws
+    seed = task.seed + len(
+        study.get_trials(deepcopy=False)
+    )  # so that a resumed sampler does not repeat its first draws
     policy = study.sampler = sampler_for(sampler, task, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
@@ -70,7 +74,7 @@ def run(
     rejected = unreachable = 0
 
     def stop_reason(done: int) -> str | None:
-        """The reason to stop now, if there is one."""
+        """Return the reason to stop now, or None."""
         if done >= trials:
             return "enough"
         if budget is not None and images_processed(study) >= budget * full:
@@ -110,24 +114,24 @@ def run(
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """True if a trial counts towards the size of a study: its network was trained, or failed."""
+    """Return whether a trial counts towards the size of a study, because its network was trained or failed."""
     attrs = trial.user_attrs
     ended = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
     return ended and records.DUPLICATE_OF not in attrs and not records.unfinished(trial)
 
 
 def counted(study: Study) -> int:
-    """Number of trials of the study that count."""
+    """Return the number of trials that count towards the size of the study."""
     return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
 
 
 def images_processed(study: Study) -> int:
-    """Training images processed by a study's trials, each epoch counted."""
+    """Return the number of training images processed by a study; an image counts once per epoch."""
     return sum(trial.user_attrs.get(records.IMAGE_PASSES, 0) for trial in study.get_trials(deepcopy=False))
 
 
 def has_plateaued(study: Study, task: Task) -> bool:
-    """True if the study's front has plateaued."""
+    """Return whether the front of the study has plateaued."""
     read = records.records(study)
     if not any(record.trained for record in read):
         return False
@@ -136,7 +140,7 @@ def has_plateaued(study: Study, task: Task) -> bool:
 
 
 def fail_abandoned(study: Study) -> None:
-    """Mark running trials whose process is gone as lost, so that they are repeated."""
+    """Mark running trials as lost if their process has ended, so that they are repeated."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(records.WORKER)
         age = datetime.now() - (trial.datetime_start or datetime.min)
@@ -147,14 +151,14 @@ def fail_abandoned(study: Study) -> None:
         else:
             gone = age > REMOTE_WORKER_TIMEOUT
         if gone:
-            with suppress(UpdateFinishedTrialError, ValueError):  # another worker was faster
+            with suppress(UpdateFinishedTrialError, ValueError):  # another worker has already ended the trial
                 reason = f"{records.LOST}: its process is gone"
                 study._storage.set_trial_user_attr(trial._trial_id, records.REASON, reason)
                 study.tell(trial.number, state=TrialState.FAIL)
 
 
 def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
-    """Queue the named networks that the study lacks, and the networks whose trials were interrupted or lost."""
+    """Queue the named networks that are missing from the study, and retry interrupted and lost trials."""
     trials = study.get_trials(deepcopy=False)
     names = {trial.user_attrs.get(records.NAMED) for trial in trials}
     for name, spec in named.items():
@@ -162,7 +166,8 @@ def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
             study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: name})
     retried = {trial.user_attrs.get(records.RETRY_OF) for trial in trials}
     for trial in trials:
-        # A trial that ended while proposing may lack parameters: a queued one still has all of them, any other none.
+        # A trial that ended while proposing may lack parameters. A queued trial still has all of its parameters; other
+        # trials have none.
         params = trial.params if records.FINGERPRINT in trial.user_attrs else trial.system_attrs.get("fixed_params")
         again = records.unfinished(trial) and trial.number not in retried and _losses(trial, trials) <= MAX_RETRIES
         if again and params:
@@ -171,7 +176,7 @@ def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
 
 
 def _losses(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
-    """Number of times that a trial was lost, including the trials that it repeats."""
+    """Return the number of times a trial was lost, including the trials that it repeats."""
     before = trial.user_attrs.get(records.RETRY_OF)
     lost = trial.user_attrs.get(records.REASON) != records.INTERRUPTED and not _unreachable(trial)
     return lost + (0 if before is None else _losses(trials[before], trials))

@@ -1,4 +1,4 @@
-"""The search problem that every candidate of a study is scored on."""
+"""The search problem, which is the same for all candidates of a study."""
 
 from dataclasses import dataclass
 
@@ -13,32 +13,33 @@ from threshnet.spec import NetworkSpec
 
 @dataclass(frozen=True)
 class Task:
-    """The search problem of a study: the space, the limits, and how candidates are trained and measured."""
+    """The search problem of a study: the search space, the limits, and the training and measurement settings."""
 
     space: Space
-    # Height and width of the images, pixels.
+    # Height and width of the images in pixels.
     input_size: int
     limits: Limits
     recipe: Recipe
-    # Whether training may flip images horizontally if the recipe leaves that to the data set.
+    # Whether training may flip images horizontally. Used if the recipe leaves this choice to the data set.
     flip: bool
-    # Seed of the weights and the order of the images, the same for every candidate.
+    # Seed of the weights and the order of the images. It is the same for all candidates.
     seed: int
-    # Epochs after which a training is scored and may be stopped, increasing; the last one is the recipe's end.
+    # Epochs after which a network is scored and training may be stopped, in increasing order. The last one is the end
+    # of the recipe.
     rungs: tuple[int, ...]
-    # The torch device that trains: "cpu", "cuda", "cuda:1".
+    # The torch device for training, e.g. "cpu", "cuda" or "cuda:1".
     trains_on: str
-    # The lease that a training shares while it runs, see search.latency.lease.
+    # The shared lease that is held during training, see search.latency.lease.
     training_lease: str
-    # The device and the runtimes that latency is measured with; the first runtime's reading is the objective.
+    # The device and the runtimes for measuring latency. The latency with the first runtime is the objective.
     device: Device
     runtimes: tuple[str, ...]
     protocol: Protocol
 
     def counted(self, spec: NetworkSpec) -> tuple[Costs | None, dict[str, float]]:
-        """Costs of a network, and the constraints that follow from counting.
+        """Return the costs of a network and the constraints on costs that can be counted without measuring.
 
-        Costs are None if the input is too small, so that pooling leaves no pixels.
+        The costs are None if the input is too small and pooling leaves no pixels.
         """
         room = {"input_size": smallest_input(spec) / self.input_size - 1}
         if room["input_size"] > 0:
@@ -47,5 +48,5 @@ class Task:
         return costs, room | self.limits.of_costs(costs)
 
     def fits(self, spec: NetworkSpec) -> bool:
-        """True if a network satisfies every constraint that follows from counting."""
+        """Return whether a network satisfies all constraints that can be checked without measuring."""
         return all(value <= 0 for value in self.counted(spec)[1].values())

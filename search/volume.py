@@ -1,4 +1,4 @@
-"""The progress of a study: the hypervolume of its front, relative to a fixed reference point, over the cost so far."""
+"""The progress of a study: the hypervolume of the front over the cost, relative to a fixed reference point."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from search.pareto import hypervolume, non_dominated
 from search.records import Record
 
-REFERENCE_MARGIN = 1.1  # the reference latency is this many times that of the slowest network that sets it
-FIRST_TRAINED = 5  # number of trained networks that set the reference latency if none is named
-PLATEAU_GROWTH = 0.5  # percent; a front whose hypervolume grew by less over the last third of its cost has plateaued
-PLATEAU_TRAININGS = 10  # trainings in that third that such a judgement needs
+REFERENCE_MARGIN = 1.1  # ratio of the reference latency to the latency of the slowest network that determines it
+FIRST_TRAINED = 5  # number of trained networks that determine the reference latency if there are no named networks
+PLATEAU_GROWTH = 0.5  # percent; a front has plateaued if its hypervolume grew by less over the last third of the cost
+PLATEAU_TRAININGS = 10  # minimum number of trainings in the last third for judging convergence
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Step:
 
     # Number of the trial.
     trial: int
-    # Training images processed by the study so far, each epoch counted.
+    # Number of training images processed by the study so far. An image counts once per epoch.
     image_passes: int
-    # Area between the front and the reference point, in ms x percent.
+    # The area between the front and the reference point, in ms x percent.
     hypervolume: float
     # The hypervolume as a percentage of the box between the origin and the reference point, 0 to 100.
     share_percent: float
@@ -28,21 +28,22 @@ class Step:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Convergence of a front, judged by the last third of the training images that its study has processed."""
+    """Convergence of a front, judged by the last third of the training images processed by the study."""
 
     # Whether the front has plateaued.
     reached: bool
-    # Growth of the hypervolume over the last third, relative to its start; None if the hypervolume was 0.
+    # Relative growth of the hypervolume over the last third. None if the hypervolume was 0 at the start of the last
+    # third.
     growth_percent: float | None
-    # Trainings that ended in the last third, at their end or at a rung; a resumed network may count twice.
+    # Number of trainings that finished or stopped at a rung in the last third. A resumed network may count twice.
     over_networks: int
-    # Training images processed in the last third, and in the whole study.
+    # Number of training images processed in the last third and in the whole study.
     over_passes: int
     image_passes: int
 
     @property
     def summary(self) -> str:
-        """The judgement as a sentence."""
+        """Describe the convergence in a sentence."""
         last = f"the last {plural(self.over_networks, 'training')}"
         last += f" ({self.over_passes:,} of {self.image_passes:,} training images processed)"
         if self.growth_percent is None:
@@ -57,12 +58,13 @@ class Plateau:
 
 
 def reference_point(records: Sequence[Record], classes: int, limit_ms: float | None = None) -> tuple[float, float]:
-    """The reference point (latency in ms, error in percent) of a study's hypervolume.
+    """Return the reference point (latency in ms, error in percent) for the hypervolume of a study.
 
-    Its latency is the study's limit; without one, REFERENCE_MARGIN times the slowest trained named network; without a
-    named network, REFERENCE_MARGIN times the slowest of the FIRST_TRAINED networks (`records` in trial order). Its
-    error is chance level. Hence the point is fixed once those networks are trained. Raises ValueError if there is
-    neither a limit nor a trained network.
+    The reference latency is the latency limit of the study. If there is no limit, it is REFERENCE_MARGIN times the
+    latency of the slowest trained named network. If there are no named networks, the slowest of the first FIRST_TRAINED
+    trained networks is used instead, with `records` in trial order. The reference error is chance level. The point is
+    therefore fixed once these networks are trained. Raises ValueError if there is neither a limit nor a trained
+    network.
     """
     error = 100 * (1 - 1 / classes)
     if limit_ms is not None:
@@ -75,15 +77,15 @@ def reference_point(records: Sequence[Record], classes: int, limit_ms: float | N
 
 
 def share_percent(volume: float, reference: tuple[float, float]) -> float:
-    """A hypervolume as a percentage of the box between the origin and the reference point, 0 to 100."""
+    """Return a hypervolume as a percentage of the box between the origin and the reference point, 0 to 100."""
     return 100 * volume / (reference[0] * reference[1])
 
 
 def curve(records: Sequence[Record], reference: tuple[float, float]) -> tuple[Step, ...]:
-    """The hypervolume after each training, over the training images processed; `records` in the order of their ends.
+    """Return the hypervolume after each training; `records` must be in the order in which they ended.
 
-    Only feasible networks that were trained to the end add to the hypervolume; every trial adds to the cost, failed
-    ones included. Duplicates and unfinished trials are skipped.
+    The cost is the number of training images processed. Only feasible networks that were trained to the end add to the
+    hypervolume. All trials, including failed trials, add to the cost. Duplicates and unfinished trials are skipped.
     """
     steps: list[Step] = []
     points: list[tuple[float, float]] = []
@@ -95,7 +97,9 @@ def curve(records: Sequence[Record], reference: tuple[float, float]) -> tuple[St
         if record.state == "finished":
             points.append(record.point)
             points = [point for point, keep in zip(points, non_dominated(points), strict=True) if keep]
-            volume = max(volume, hypervolume(points, reference))  # rounding errors must not decrease it
+            volume = max(
+                volume, hypervolume(points, reference)
+            )  # so that rounding errors do not decrease the hypervolume
         elif record.state not in ("infeasible", "stopped"):
             continue
         steps.append(Step(record.number, passes, volume, share_percent(volume, reference)))
@@ -103,9 +107,9 @@ def curve(records: Sequence[Record], reference: tuple[float, float]) -> tuple[St
 
 
 def plateau(steps: Sequence[Step]) -> Plateau:
-    """Judge convergence: the front has plateaued if the last third of the cost added less than PLATEAU_GROWTH to it.
+    """Judge whether the front has plateaued, i.e. grew by less than PLATEAU_GROWTH over the last third of the cost.
 
-    The judgement needs at least PLATEAU_TRAININGS trainings in that third.
+    A front can only plateau if there are at least PLATEAU_TRAININGS trainings in the last third.
     """
     total = steps[-1].image_passes if steps else 0
     before = [step for step in steps if 3 * step.image_passes <= 2 * total]
@@ -122,5 +126,5 @@ def plateau(steps: Sequence[Step]) -> Plateau:
 
 
 def plural(number: int, noun: str) -> str:
-    """A number with its noun, e.g. "1 network", "2 networks"."""
+    """Return a number and its noun, e.g. "1 network" or "2 networks"."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
