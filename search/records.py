@@ -42,9 +42,7 @@ STUDY = "study_id"  # unique id of the study, also the name of the folder of its
 IMAGES = "images"  # {"train": number, "validation": number, "hash": hash of the images of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CONDITIONS = "environment"  # processor, threads and versions of all launches, without repetitions
-REMEASURED = (
-    "remeasured"  # prefix of "remeasured NUMBER BACKEND": a reading of the network of a trial, taken after the study
-)
+REMEASURED = "remeasured"  # prefix of "remeasured NUMBER BACKEND": a reading of a trial's network taken after the study
 
 State = Literal[
     "finished", "infeasible", "stopped", "not trained", "failed", "interrupted", "duplicate", "running", "waiting"
