@@ -1,4 +1,4 @@
-"""Studies: `launch` a search, `load` its results."""
+"""Studies: `launch` runs a search and `load` reads its results."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ __all__ = ["launch", "load"]
 
 
 def __getattr__(name: str) -> object:
-    """Import `launch` and `load` when they are first asked for, so that `threshnet --help` loads no torch."""
+    """Import `launch` and `load` on first use, so that `threshnet --help` does not import torch."""
     if name in __all__:
         from studies import study  # noqa: PLC0415
 

@@ -1,6 +1,6 @@
-"""Default locations below the working directory."""
+"""Default locations, relative to the working directory."""
 
 from pathlib import Path
 
 DEFAULT_STORAGE = "sqlite:///threshnet.db"
-DEFAULT_RUNS = Path("runs")  # trained weights, in RUNS/STUDY/weights
+DEFAULT_RUNS = Path("runs")  # the trained weights of a study are in RUNS/STUDY/weights

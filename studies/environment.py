@@ -1,4 +1,4 @@
-"""The conditions of recorded numbers: processor, threads and versions, but nothing that identifies the machine."""
+"""The conditions under which numbers were recorded: processor, threads and versions, but not the machine's identity."""
 
 import platform
 from importlib.metadata import version
@@ -13,7 +13,7 @@ PACKAGES = ("torch", "torchvision", "onnxruntime", "onnx", "optuna", "numpy")
 
 
 def environment(trains_on: str = "cpu") -> dict[str, Any]:
-    """The conditions of this process, which trains on the given device, JSON-ready."""
+    """Return the conditions of this process as JSON-ready values. `trains_on` is the device that it trains on."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -25,5 +25,5 @@ def environment(trains_on: str = "cpu") -> dict[str, Any]:
 
 
 def _device(name: str) -> str:
-    """A device to train on, with its model where it is a GPU."""
+    """Return the name of a training device, including the GPU model if it is a GPU."""
     return f"{name} ({torch.cuda.get_device_name(name)})" if name.startswith("cuda") else name

@@ -1,4 +1,4 @@
-"""Summaries of the studies in a storage."""
+"""List the studies in a storage, with a summary of each."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from threshnet.errors import InputError
 
 @dataclass(frozen=True)
 class StudySummary:
-    """One study in a list."""
+    """Summary of one study."""
 
     name: str
-    # Number of trials per state, see search.records.State.
+    # Number of trials in each state, see search.records.State.
     states: dict[str, int]
-    # In ms x percent, relative to the study's fixed reference point; None while nothing is trained.
+    # In ms x percent, relative to the study's fixed reference point. None if no network is trained yet.
     hypervolume: float | None
-    # Local time of the last start or end of a trial.
+    # Local time at which a trial last started or ended.
     last_activity: str | None
 
 
 def list_studies(url: str) -> list[StudySummary]:
-    """Every study of a storage, by name; those not launched by this project have no states and no hypervolume."""
+    """Summarise all studies in a storage, sorted by name. Studies of other projects have no states or hypervolume."""
     storage = open_storage(url, create=False)
     listed = []
     for name in sorted(optuna.get_all_study_names(storage)):
@@ -47,7 +47,7 @@ def list_studies(url: str) -> list[StudySummary]:
 def copy_study(name: str, source: str, target: str) -> None:
     """Copy a study with all its trials to another storage.
 
-    Raises InputError if it is missing, or if the target already has a study of that name.
+    Raises InputError if the study is missing, or if the target already has a study with this name.
     """
     load(name, source)
     into = open_storage(target, create=True)
@@ -57,7 +57,7 @@ def copy_study(name: str, source: str, target: str) -> None:
 
 
 def _readable(study: optuna.Study) -> LoadedStudy | None:
-    """The loaded study; None if this project did not launch it, so that one foreign study does not hide the others."""
+    """Load a study. Returns None if this project did not launch it, so that the other studies can still be listed."""
     try:
         return read_study(study)
     except InputError:

@@ -1,4 +1,4 @@
-"""A network that a user names: a name, or a JSON file that holds a spec."""
+"""Resolve a network that the user specifies by name or by a JSON file with a spec."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -9,9 +9,10 @@ from threshnet.spec_file import ResolvedNetwork, read_spec_file
 
 
 def read_network(text: str, classes: int | None = None, also: Iterable[str] = ()) -> ResolvedNetwork:
-    """The named network or the one in a JSON file; `classes` replaces a named one's, a file keeps its own.
+    """Return a network given by its name or by a JSON file. `classes` only applies to named networks.
 
-    InputError names the file and key, or the names there are, those in `also` among them.
+    Raises InputError if there is no such network or if the file is invalid. The message contains the file and the key,
+    or all valid names including those in `also`.
     """
     if text.lower() in NAMED or not (text.endswith(".json") or Path(text).exists()):
         return named_network(text, classes, also)
@@ -19,7 +20,7 @@ def read_network(text: str, classes: int | None = None, also: Iterable[str] = ()
 
 
 def named_network(name: str, classes: int | None = None, also: Iterable[str] = ()) -> ResolvedNetwork:
-    """The named network, with its own number of classes or with `classes`."""
+    """Return the network with this name. `classes` overrides its number of classes."""
     spec = named(name, also)
     about = ABOUT[name.lower()]
     origin = about.origin[0].upper() + about.origin[1:]

@@ -1,4 +1,4 @@
-"""Measure the networks of a study on another device, without retraining them."""
+"""Measure the networks of a study on another device without retraining them."""
 
 from dataclasses import dataclass, replace
 
@@ -19,25 +19,26 @@ from threshnet.spec import NetworkSpec
 
 @dataclass(frozen=True)
 class Remeasured:
-    """The outcome of a remeasurement; the readings are stored in the study."""
+    """Summary of a remeasurement. The readings themselves are stored in the study."""
 
-    # Number of networks that were measured now, and of those that had a reading before.
+    # Number of networks that were measured now, and number of networks that already had a reading.
     taken: int
     before: int
-    # The reasons of failed measurements, by the number of the network's first trial.
+    # Why measurements failed, by the number of the network's first trial.
     failed: dict[int, str]
-    # Whether the user stopped it.
+    # Whether the user interrupted the measurement.
     interrupted: bool
 
 
 def remeasure(
     loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol, callbacks: Callbacks, *, again: bool = False
 ) -> Remeasured:
-    """Measure every trained network of a study on a device, storing each reading immediately.
+    """Measure all trained networks of a study on a device and store each reading immediately.
 
-    Networks that have a reading there are skipped unless `again`; Ctrl-C ends it and keeps the readings. The study's
-    latency limit does not apply there. Raises InputError as `elsewhere` does, or if the storage cannot be written, and
-    ConnectionLost if the connection to the measuring machine is lost.
+    Networks that already have a reading on this backend are skipped unless `again` is true. Ctrl-C stops the
+    measurement and keeps the readings. The latency limit of the study does not apply. Raises InputError in the same
+    cases as `elsewhere` and if the storage cannot be written, and ConnectionLost if the connection to the device is
+    lost.
     """
     place = elsewhere(loaded, device, runtime, protocol)
     networks = networks_of(loaded)
@@ -66,10 +67,10 @@ def remeasure(
 
 
 def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol) -> str:
-    """The backend of these settings, see Latency.backend.
+    """Return the backend for these settings, see Latency.backend.
 
-    Raises InputError if no network is trained, or if the study itself measured on that backend: those readings steered
-    the search, and the values of its trials cannot change.
+    Raises InputError if no network is trained, or if the study itself measured on this backend. Those readings guided
+    the search, and the values of its trials cannot be changed.
     """
     place, *own = (
         backend(where, how, taken.threads, taken.batch, taken.precision, taken.channels_last)
@@ -87,7 +88,7 @@ def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Proto
 
 
 def networks_of(loaded: LoadedStudy) -> list[tuple[NetworkSpec, list[Record]]]:
-    """The trained networks, each with the trials that trained it: several if workers trained it at the same time."""
+    """Group trials by trained network. A network has several trials if several workers trained it at the same time."""
     found: dict[str, tuple[NetworkSpec, list[Record]]] = {}
     for record in loaded.records:
         if record.trained and record.network:

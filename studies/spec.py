@@ -1,4 +1,4 @@
-"""Study specs: records that validate themselves, read from TOML and stored in the study they describe."""
+"""Study specs: validated settings that are read from TOML and stored in the study."""
 
 import re
 import tomllib
@@ -20,50 +20,51 @@ from threshnet.errors import InputError, require
 from threshnet.strict import Key, OneOf, Range
 
 BUILT_IN = Path(__file__).parent / "builtin"
-# A name becomes part of folders and commands.
+# The name is used in folders and commands.
 NAME = r"[\w][\w.-]{0,79}"
 
 
 @dataclass(frozen=True)
 class StudySpec:
-    """The settings of a study; raises InputError for a value that is not allowed.
+    """The settings of a study. Raises InputError if a value is not allowed.
 
-    All launches of a study must agree on them, except on when it ends, what trains, and where the data is.
+    All launches of a study must use the same settings, except for the end of the study, its description, the training
+    device and the path of the data.
     """
 
-    # Name of the study in its storage: at most 80 letters, digits, '-', '_' and '.', not '-' or '.' first.
+    # Name of the study in its storage: at most 80 letters, digits, '-', '_' and '.', not starting with '-' or '.'.
     name: str
-    # Number of trained (or failed) networks at which the study ends, named networks included.
+    # The study ends after this number of trained or failed networks, including named networks.
     trials: Annotated[int, Range(1, 1_000_000)]
-    # Search cost at which the study ends, in full trainings: the training images that so many complete trainings
-    # process. Without it there is no such end.
+    # The study ends at this search cost, in full trainings: when it has processed as many training images as this
+    # number of full trainings would. None means no limit.
     budget: Annotated[float, Range(above=0, unit="full trainings")] | None = None
-    # Whether the study ends as soon as its front has plateaued.
+    # Whether the study ends when its front has plateaued.
     until_plateau: bool = False
-    # One sentence on what the study is for.
+    # The purpose of the study in one sentence.
     about: str = ""
     # Seed of the sampler, the initial weights and the order of the images.
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     # Name of the sampler that proposes networks.
     sampler: Annotated[str, OneOf(SAMPLERS)] = "tpe"
-    # Height and width of the images, pixels.
+    # Height and width of the images in pixels.
     input_size: Annotated[int, Range(1, MAX_INPUT, unit="pixels")] = 32
     space: Space = DEFAULT
     limits: Limits = field(default_factory=Limits)
     data: DataSettings = field(default_factory=lambda: DataSettings("digits"))
-    # Whether training may flip images horizontally. Without it the data set decides.
+    # Whether training may flip images horizontally. None selects the default of the data set.
     flip: Annotated[bool | None, Key("data.flip")] = None
     # Note shown with every reported number of the study.
     caveat: Annotated[str, Key("data.caveat")] = ""
     recipe: Recipe = FAST
-    # Epochs after which a training is scored and may be stopped, rising and below `epochs`. Empty: every training runs
-    # to its end.
+    # Numbers of epochs, increasing and below `epochs`, after which a training is scored and may be stopped. If empty,
+    # all networks are fully trained.
     rungs: Annotated[tuple[int, ...], Key("training.rungs")] = ()
-    # Device that trains: "cpu", "cuda", "cuda:N", or "auto" for a GPU if there is one.
+    # Device for training: "cpu", "cuda", "cuda:N", or "auto" to use a GPU if there is one.
     trains_on: Annotated[str, Key("training.device")] = "auto"
-    # Device on which latency is measured.
+    # Device for measuring latency.
     device: Annotated[str, Key("latency.device")] = "cpu"
-    # Runtimes through which it is measured; the first one is the objective.
+    # Runtimes for measuring latency. The first one is the objective.
     runtimes: Annotated[tuple[str, ...], Key("latency.runtimes")] = ("onnxruntime",)
     protocol: Protocol = field(default_factory=Protocol)
 
@@ -85,7 +86,7 @@ class StudySpec:
         require(distinct, "latency.runtimes", self.runtimes, "a list that names each runtime once")
 
     def to_json(self) -> dict[str, Any]:
-        """The spec as a JSON-serialisable dict, in the layout of the TOML file; `parse_spec` reads it back."""
+        """Return the spec as a JSON-serialisable dict with the layout of the TOML file. `parse_spec` is the inverse."""
         space, training = strict.plain(self.space), strict.plain(self.recipe)
         del space["classes"]
         name = space.pop("name")
@@ -108,7 +109,7 @@ class StudySpec:
 
 
 def find_spec(name: str) -> StudySpec:
-    """The study spec in the TOML file `name`, or the built-in one of that name; raises InputError if neither exists."""
+    """Read the spec in the TOML file `name` or the built-in spec called `name`. Raises InputError if neither exists."""
     path = Path(name)
     if path.suffix == ".toml" or path.is_file():
         return read_spec(path)
@@ -120,7 +121,7 @@ def find_spec(name: str) -> StudySpec:
 
 
 def read_spec(path: Path) -> StudySpec:
-    """The study spec in a TOML file. Raises InputError, which names the file and the wrong key."""
+    """Read the study spec in a TOML file. Raises InputError with the file and the key if it is invalid."""
     try:
         document = tomllib.loads(path.read_text())
     except FileNotFoundError:
@@ -136,26 +137,26 @@ def read_spec(path: Path) -> StudySpec:
 
 
 def parse_spec(document: Mapping[str, Any]) -> StudySpec:
-    """The study spec in a TOML or JSON document. Raises InputError, which names the wrong key."""
+    """Parse the study spec in a TOML or JSON document. Raises InputError with the key if it is invalid."""
     return _parsed(document, DEFAULT.classes, stored=False)
 
 
 def stored_spec(document: Mapping[str, Any], classes: int) -> StudySpec:
-    """Parse the spec that a study stored; `classes` is the number of classes of its images.
+    """Parse the spec that is stored in a study. `classes` is the number of classes of its images.
 
-    Only keys and types are checked, so that rules added since then do not make the study unreadable.
+    Only keys and types are checked, so that a study can still be read if later versions have stricter rules.
     """
     return _parsed(document, classes, stored=True)
 
 
 def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> StudySpec:
-    """Parse a document, in which each table holds the fields of one record and a few of StudySpec itself."""
+    """Parse a document. Each table contains the fields of one record and a few fields of StudySpec."""
     top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size")
     strict.known(document, (*top, "space", "limits", "data", "training", "latency"))
     values = {key: document[key] for key in top if key in document}
 
     def table(key: str, record: type, *others: str) -> dict[str, Any]:
-        """One table of the document; its keys are the fields of `record` and `others`."""
+        """Return one table of the document. Valid keys are the fields of `record` and the keys in `others`."""
         found = document.get(key, {})
         require(isinstance(found, Mapping), key, found, f"a table, [{key}]")
         hidden = {Space: ("classes",), Recipe: ("name",)}.get(record, ())
@@ -193,12 +194,12 @@ def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> Study
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
-    """The values that are set."""
+    """Return the values that are not None."""
     return {key: value for key, value in values.items() if value is not None}
 
 
 def _runtimes_of(device: str) -> tuple[str, ...]:
-    """Runtimes of a device, the default first; raises InputError for an invalid name."""
+    """Return the runtimes of a device, the default first. Raises InputError for an invalid name."""
     try:
         return device_named(device).runtimes
     except InputError as error:

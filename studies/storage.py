@@ -1,4 +1,4 @@
-"""Where studies are kept: an Optuna URL or journal:PATH."""
+"""Storages of studies, given as an Optuna URL or journal:PATH."""
 
 import logging
 import shlex
@@ -17,7 +17,7 @@ FORMS = "an Optuna URL, e.g. sqlite:///threshnet.db, or journal:PATH"
 
 
 def shown(url: str) -> str:
-    """A storage as it may be printed: without the password of a URL and without its query, which may hold one too."""
+    """Return a storage without password and query, so that it can be printed. The query may also contain a password."""
     if url.startswith("journal:"):
         return url
     try:
@@ -30,15 +30,15 @@ def shown(url: str) -> str:
 
 
 def place_options(storage: str, runs: Path) -> list[str]:
-    """The command-line options for the storage and the folder of the weights; none for the defaults."""
+    """Return the command-line options for the storage and the weights folder. Defaults are omitted."""
     options = [] if storage == DEFAULT_STORAGE else ["--storage", shown(storage)]
     return options if runs == DEFAULT_RUNS else [*options, "--runs", str(runs)]
 
 
 def export_parts(study: str, options: Sequence[str]) -> tuple[str, str]:
-    """The command that exports a trial, as the texts before each of the two occurrences of the trial's number.
+    """Return the parts of the command that exports a trial. The trial number follows after each of the two parts.
 
-    `options` locate the study, see place_options. The folder to write is STUDY-trialN.
+    For `options`, see place_options. The output folder is STUDY-trialN.
     """
     before = shlex.join(["threshnet", "export", study, "--trial"])
     after = shlex.join([*options, "-o", f"{study}-trial"])
@@ -46,12 +46,12 @@ def export_parts(study: str, options: Sequence[str]) -> tuple[str, str]:
 
 
 def export_command(study: str, trial: int, options: Sequence[str]) -> str:
-    """The command that exports a trial of a study."""
+    """Return the command that exports a trial of a study."""
     return "".join(f"{part}{trial}" for part in export_parts(study, options))
 
 
 def open_storage(url: str, *, create: bool) -> BaseStorage:
-    """Open a storage; without `create`, a file that does not exist is an InputError, as is one that cannot be used."""
+    """Open a storage. Raises InputError if it cannot be used, or if its file is missing and `create` is false."""
     logging.getLogger("alembic").setLevel(logging.ERROR)
     require(isinstance(url, str), "storage", url, FORMS)
     file = _file(url)
@@ -71,21 +71,21 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
         return RDBStorage(url)
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
         raise InputError(f"storage {shown(url)!r} cannot be used: {reason(error)}") from None
-    except (KeyError, TypeError, AttributeError):  # what optuna makes of JSON lines of another kind
+    except (KeyError, TypeError, AttributeError):  # optuna raises these for other JSON lines
         raise InputError(
             f"storage {shown(url)!r} cannot be used: its lines are not those of an Optuna journal"
         ) from None
 
 
 def reason(error: BaseException) -> str:
-    """The first line of what went wrong; the kind of the error where it says nothing."""
+    """Return the first line of an error message, or the type of the error if the message is empty."""
     original = getattr(error, "orig", None) or error.__cause__ or error
     original = getattr(original, "orig", original)
     return (str(original).strip() or type(original).__name__).splitlines()[0]
 
 
 def _file(url: str) -> Path | None:
-    """The file behind a storage URL; None for a server."""
+    """Return the file of a storage URL, or None if it is a server."""
     if url.startswith("journal:"):
         path = url.removeprefix("journal:")
         if not path:

@@ -1,4 +1,4 @@
-"""Launching a study and loading it again: spec, storage and data brought together."""
+"""Launch and load studies."""
 
 import uuid
 import warnings
@@ -38,18 +38,18 @@ OBJECTIVES = ["error (%)", "latency (ms)"]
 
 @dataclass(frozen=True)
 class LoadedStudy:
-    """A study read from its storage: the Optuna study, the spec it was launched with, and its trials."""
+    """A study that was read from its storage: the Optuna study, its spec and its trials."""
 
     study: Study
     spec: StudySpec
     records: list[records.Record]
     # Names of the classes, in the order of the logits.
     classes: tuple[str, ...]
-    # The number of images in each split, and their hash.
+    # The number of images in each split, and the hash of the images.
     images: dict[str, Any]
-    # The conditions under which trials ran, oldest first, without repetitions.
+    # The conditions under which trials ran, oldest first, without duplicates.
     environments: list[dict[str, Any]]
-    # Folder of the trained weights.
+    # Folder with the trained weights.
     weights: Path
 
     @property
@@ -70,11 +70,11 @@ def launch(
     callbacks: Callbacks | None = None,
     progress: Progress = no_progress,
 ) -> tuple[LoadedStudy, Outcome]:
-    """Create or resume the study of `spec` (or of the TOML file or built-in spec it names) and run it.
+    """Create or resume a study and run it. `spec` is a spec, a TOML file or the name of a built-in spec.
 
-    `trials`, `budget` (full trainings) and `until_plateau` override the spec's; it stops after `timeout_s` seconds.
-    `callbacks` report on trials, `progress` on images being read.
-    InputError for a spec, storage or data set that cannot be used, or a study that was created with other settings.
+    `trials`, `budget` (in full trainings) and `until_plateau` override the settings in the spec. The run stops after
+    `timeout_s` seconds. `callbacks` report on trials, and `progress` reports on reading images. Raises InputError if
+    the spec, the storage or the data set cannot be used, or if the study was created with different settings.
     """
     waits = timeout_s is None or (type(timeout_s) in (int, float) and timeout_s >= 0)
     require(waits, "timeout_s", timeout_s, "a number of seconds, at least 0")
@@ -107,7 +107,7 @@ def launch(
 
 
 def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
-    """The study called `name`; InputError lists the studies there are."""
+    """Load the study called `name`. Raises InputError with a list of all studies if it does not exist."""
     opened = open_storage(storage, create=False)
     names = optuna.get_all_study_names(opened)
     if name not in names:
@@ -117,20 +117,20 @@ def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS
 
 
 def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
-    """The named networks, with the study's classes, that its space contains."""
+    """Return the named networks in the study's space, with the study's number of classes."""
     adapted = {name: replace(network, classes=spec.space.classes) for name, network in NAMED.items()}
     return {name: network for name, network in adapted.items() if contains(spec.space, network)}
 
 
 def flips(spec: StudySpec) -> bool:
-    """True if training may horizontally flip the images of the spec's data set."""
+    """True if training may flip the images horizontally."""
     return DATASETS[spec.data.name].flip if spec.flip is None else spec.flip
 
 
 def _resolved(
     spec: StudySpec | str | Path, trials: int | None, budget: float | None, until_plateau: bool | None
 ) -> StudySpec:
-    """The spec as it is launched: with the overrides, the data set's classes and its caveat."""
+    """Return the spec with the overrides, and with the number of classes and the caveat of the data set."""
     found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
     allowed = "a StudySpec, a TOML file or the name of a built-in spec"
     require(isinstance(found, StudySpec), "spec", found, allowed)
@@ -145,7 +145,7 @@ def _resolved(
 
 
 def _task(spec: StudySpec) -> Task:
-    """The task of a resolved spec. Raises InputError if this machine cannot train or measure as the spec asks."""
+    """Return the task of a resolved spec. Raises InputError if this machine cannot train or measure as specified."""
     device, trains_on = device_named(spec.device), _trainer(spec.trains_on)
     for runtime in spec.runtimes:
         device.check(runtime, spec.protocol)
@@ -166,7 +166,7 @@ def _task(spec: StudySpec) -> Task:
 
 
 def _trainer(name: str) -> str:
-    """The torch device that trains; raises InputError if there is no such GPU."""
+    """Return the torch device for training. Raises InputError if the GPU does not exist."""
     gpus = torch.cuda.device_count()
     if name == "auto":
         return "cuda:0" if gpus else "cpu"
@@ -205,15 +205,16 @@ def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStor
 
 
 def _note_conditions(study: Study, trains_on: str) -> None:
-    """Add the conditions of this process to those under which the study's trials ran."""
+    """Add the conditions of this process to the recorded conditions of the study."""
     before, now = study.user_attrs.get(records.CONDITIONS, []), environment(trains_on)
     if now not in before:
         study.set_user_attr(records.CONDITIONS, [*before, now])
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
-    """The first setting in which two specs differ, in words; '' where they agree on all that decides a study."""
-    # Of a space, its values count; what trains may change, as latency is measured elsewhere or with the lease held.
+    """Describe the first setting that differs between two specs and affects results; '' if there is none."""
+    # For a space, only its values matter. The training device may change: it does not affect the latencies, which are
+    # measured on another device or while the lease is held.
     free = ("trials", "budget", "until_plateau", "about", "data.path", "space.base", "space.name", "training.device")
     for key in old | new:
         name, before, after = prefix + key, old.get(key), new.get(key)
@@ -229,7 +230,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
 
 
 def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
-    """Read an open study; raises InputError if this project did not launch it."""
+    """Read a study from an open storage. Raises InputError if this project did not launch it."""
     attrs = study.user_attrs
     if records.SPEC not in attrs:
         raise InputError(f"study {study.study_name!r} was not made by threshnet launch")
@@ -250,13 +251,13 @@ def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
 
 
 def _study_folders(runs: Path, study: str) -> StudyFolders:
-    """The folders of a study, created if missing; raises InputError if that fails."""
+    """Return the folders of a study and create missing ones. Raises InputError if that fails."""
     weights, checkpoints = _folder(_weights(runs, study)), _folder(runs / study / "checkpoints")
     return StudyFolders(FileSystemArtifactStore(weights), checkpoints, draw=schedule_svg)
 
 
 def _folder(folder: Path) -> Path:
-    """Create a folder if it is missing."""
+    """Create a folder if it does not exist, and return it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -269,25 +270,25 @@ def _weights(runs: Path, study: str) -> Path:
 
 
 def backends_of(loaded: LoadedStudy) -> tuple[str, ...]:
-    """The backends on which the trained networks of a study were measured, the objective's first."""
+    """Return the backends on which the trained networks of a study were measured, the objective's backend first."""
     return tuple(dict.fromkeys(backend for record in loaded.records if record.trained for backend in record.latency))
 
 
 def reference_of(loaded: LoadedStudy) -> tuple[float, float]:
-    """The fixed reference point of a study on the objective's backend; raises ValueError if no network is trained."""
+    """Return a study's fixed reference point on the objective's backend. Raises ValueError without trained networks."""
     return reference_point(loaded.records, loaded.spec.space.classes, loaded.spec.limits.latency_ms)
 
 
 def ended(loaded: LoadedStudy) -> list[Record]:
-    """The trials that have ended, in the order in which they did."""
+    """Return the trials that have ended, in the order in which they ended."""
     return by_end(loaded.study, loaded.records)
 
 
 def progress_of(loaded: LoadedStudy) -> StudyProgress:
-    """The progress of a study on the objective's backend; raises ValueError if no network is trained."""
+    """Compute the progress of a study on the objective's backend. Raises ValueError if no network is trained."""
     return progress(ended(loaded), reference_of(loaded))
 
 
 def full_training(loaded: LoadedStudy) -> int:
-    """The cost of fully training one network of a study, in training images processed."""
+    """Return the cost of fully training one network of a study, in training images processed."""
     return loaded.spec.recipe.image_passes(int(loaded.images["train"]))

@@ -1,1 +1,1 @@
-"""Exporting a network as a model folder, and checking one."""
+"""Exports of networks as model folders, and checks of such folders."""

@@ -1,4 +1,4 @@
-"""The model card of an exported folder: the network, its training, its measurements, and how to run it."""
+"""The model card of an exported folder. It describes the network, its training, its measurements and how to run it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,40 +18,40 @@ from threshnet.untrusted import printable
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Facts about an exported network besides its spec."""
+    """Information about an exported network in addition to its spec."""
 
     title: str
-    # Its origin: a study's trial, a name, a file.
+    # Where the network comes from: a trial of a study, a name or a file.
     origin: str
     input_size: int
     classes: tuple[str, ...] = ()
     recipe: Recipe | None = None
-    # The training images, in words; empty for untrained weights.
+    # Description of the training images; empty if the weights are untrained.
     trained_on: str = ""
-    # Percent; None if unknown.
+    # In percent; None if unknown.
     validation_error: float | None = None
-    # Latency readings from before the export, with any weights.
+    # Latency readings taken before the export, with any weights, since weights do not affect latency.
     latency: Sequence[Latency] = ()
-    # Test errors by seed if there were several trainings; the weights of the first seed are exported.
+    # Test errors by seed if there were several trainings. The exported weights are those of the first seed.
     seeds: Mapping[int, Score] = field(default_factory=dict)
     caveat: str = ""
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """Facts about the exported files, result during the export."""
+    """Information about the exported files that is collected during the export."""
 
     exported: Exported
-    # Errors on the test split by file name; empty if there is no test split.
+    # Test error of each file by file name; empty if there is no test split.
     scores: Mapping[str, Score] = field(default_factory=dict)
-    # The calibration images of the int8 file, in words; empty if there is no such file.
+    # Description of the calibration images for the int8 file; empty if there is no int8 file.
     calibrated_on: str = ""
     # None if the files were not measured.
     speed: Speed | None = None
 
 
 def card(spec: NetworkSpec, info: ModelInfo, result: ExportResult) -> str:
-    """The card in Markdown."""
+    """Write the card in Markdown."""
     costs = count(spec, info.input_size)
     size = info.input_size
     lines = [f"# {escaped(info.title)}", "", escaped(info.origin) + ".", ""]
@@ -88,7 +88,7 @@ def card(spec: NetworkSpec, info: ModelInfo, result: ExportResult) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text of unknown origin as one line of Markdown that renders verbatim, also within a table."""
+    """Escape untrusted text as one line of Markdown that is rendered verbatim, even within a table."""
     return _MARKS.sub(r"\\\g<0>", printable(text))
 
 
@@ -100,7 +100,7 @@ def _weights(info: ModelInfo) -> str:
 
 
 def _errors(info: ModelInfo, result: ExportResult) -> Iterator[str]:
-    """Rows of the errors, each with its conditions."""
+    """Yield a table row for each error, with its conditions."""
     if info.validation_error is None:
         yield "| validation error | unknown |"
     else:
@@ -119,7 +119,7 @@ def _errors(info: ModelInfo, result: ExportResult) -> Iterator[str]:
 
 
 def seeds_text(seeds: Mapping[int, Score]) -> str:
-    """Mean and standard deviation of the test errors of several trainings."""
+    """Format the mean and standard deviation of the test errors of several trainings."""
     percents = [score.percent for score in seeds.values()]
     each = ", ".join(f"seed {seed}: {score.percent:.2f}" for seed, score in seeds.items())
     spread = f"standard deviation {stdev(percents):.2f}, n = {len(percents)} ({each})"
@@ -127,7 +127,7 @@ def seeds_text(seeds: Mapping[int, Score]) -> str:
 
 
 def _latencies(info: ModelInfo, result: ExportResult) -> Iterator[str]:
-    """Rows of the latencies: in the study, and measured on the exported files."""
+    """Yield a table row for each latency, both from the study and from the exported files."""
     for reading in info.latency:
         yield f"| latency in the study, {escaped(reading.backend)} | {_latency(reading)} |"
     if result.speed is None:
@@ -151,7 +151,7 @@ def _latency(reading: Latency, precision: str | None = None) -> str:
     )
 
 
-# Characters with a meaning in Markdown, "1. " as the start of a list item; an underscore within a word has none.
+# Characters with a meaning in Markdown, and "1. " at the start of a list item. An underscore within a word has none.
 _MARKS = re.compile(r"(?<=\d)[.)](?= )|[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]")
 
 _USE = """## Use

@@ -1,9 +1,9 @@
 """`threshnet check`: verify that the files of a model folder are intact and consistent, without executing them.
 
-The network is built from config.json with the weights of the safetensors file; ONNX files are inspected before
-onnxruntime reads them. model.py and predict.py are compared as text, never imported, and a .pt2 is opened only if it is
-trusted, i.e. made on this machine. The folder must not contain modules that its programs would import in place of a
-library.
+The network is built from config.json and the weights in the safetensors file. ONNX files are inspected before
+onnxruntime reads them. model.py and predict.py are compared as text and never imported. A .pt2 file is opened only if
+it is trusted, i.e. if it was made on this machine. The folder must not contain modules that its programs could import
+instead of a library.
 """
 
 import io
@@ -30,28 +30,28 @@ from threshnet.spec_file import CONFIG, ResolvedNetwork, read_spec_file
 from threshnet.untrusted import clean, read_bytes
 
 MAX_TEXT_BYTES = 2**22
-MAX_MESSAGE = 300  # characters of a message
-IMPORTABLE = (".py", ".pyc", ".pyd", ".pyw", ".so")  # endings of files that an import may find
+MAX_MESSAGE = 300  # maximum length of a message in characters
+IMPORTABLE = (".py", ".pyc", ".pyd", ".pyw", ".so")  # suffixes of files that Python can import
 CARD, HISTORY = "README.md", "history.json"
 
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """The verdict on one file."""
+    """The result of checking one file."""
 
     file: str
-    # None: not checked.
+    # None if the file was not checked.
     ok: bool | None
     message: str
 
     def text(self) -> str:
-        """The verdict in a line."""
+        """Format the result as one line."""
         verdict = {True: "ok", False: "BAD", None: "-"}[self.ok]
         return f"{verdict:<4}{clean(ascii(self.file)[1:-1])}: {clean(self.message, MAX_MESSAGE)}"
 
 
 def check_folder(folder: Path) -> Iterator[FolderCheck]:
-    """Check every file of a model folder, first config.json and the weights, with which the others are compared.
+    """Check every file of a model folder. The other files are compared with config.json and the weights.
 
     Raises InputError if there is no such folder.
     """
@@ -100,7 +100,7 @@ def _bad(folder: Path, file: str, error: InputError) -> FolderCheck:
 
 
 def _other(path: Path) -> FolderCheck:
-    """The verdict on an entry that is not part of an export."""
+    """Check a file or folder that is not part of an export."""
     if path.is_symlink() or path.is_dir() or path.suffix.lower() in IMPORTABLE:
         return FolderCheck(
             path.name, False, "does not belong here: the programs of the folder could import it or its contents"
@@ -115,12 +115,12 @@ def _run_onnx(path: Path, given: ResolvedNetwork, images: Tensor) -> NDArray[np.
         with shared():
             session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
             return np.concatenate([session.run([OUTPUT], {INPUT: image.numpy()})[0] for image in images.split(1)])
-    except Exception as error:  # onnxruntime has exceptions of its own, without a common base
+    except Exception as error:  # the exceptions of onnxruntime have no common base class
         raise InputError(f"{path}: does not run ({clean(str(error))})") from None
 
 
 def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
-    """Compare logits with those of the network, up to rounding."""
+    """Test whether logits equal those of the network, except for rounding errors."""
     if logits.shape != expected.shape:
         return False, f"gives logits {logits.shape}, not {expected.shape}"
     found = agreement(logits, expected)
@@ -131,7 +131,7 @@ def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple
 
 
 def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
-    """Compare logits with those of the network, up to quantisation to 8 bits."""
+    """Test whether logits equal those of the network, except for errors due to 8-bit quantisation."""
     if logits.shape != expected.shape:
         return False, f"gives logits {logits.shape}, not {expected.shape}"
     if not np.isfinite(logits).all():
@@ -154,7 +154,7 @@ def _pt2(path: Path, limit: int, images: Tensor, expected: NDArray[np.float32]) 
 
 
 def _known_program(path: Path, version_of: Callable[[str], Version | None]) -> tuple[bool, str]:
-    """Check that a program is exactly what this or an earlier version exports for the network."""
+    """Check that a program is identical to the export of this network by this or an earlier version."""
     version = version_of(read_bytes(path, MAX_TEXT_BYTES, follow=False).decode(errors="replace"))
     if version:
         return True, f"identical to what {version} writes for this network"

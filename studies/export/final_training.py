@@ -1,4 +1,4 @@
-"""One network trained on the whole training split, resumable after every epoch, and exported."""
+"""Train one network on the whole training split and export it. The training can be resumed after every epoch."""
 
 import json
 from collections.abc import Generator, Iterable, Sequence
@@ -35,30 +35,30 @@ HISTORY = "history.json"
 
 
 class Callbacks(Protocol):
-    """Callbacks that report the progress of a training and its export; any of them may raise KeyboardInterrupt."""
+    """Callbacks that report the progress of a training and an export. Each of them may raise KeyboardInterrupt."""
 
     def loading(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` images are read."""
+        """Called when `done` of `total` images have been read."""
 
     def epoch(self, number: int, done: int, total: int) -> None:
-        """`done` of `total` steps of an epoch are trained."""
+        """Called when `done` of `total` steps of an epoch have been trained."""
 
     def wrote(self, file: str) -> None:
-        """A file of the export is written."""
+        """Called when a file of the export has been written."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A network to train to the end, with data, recipe and seeds."""
+    """A network to train, with its data, recipe and seeds."""
 
     network: ResolvedNetwork
     data: DataSettings
     recipe: Recipe
-    # The weights of the first seed are exported, regardless of the other seeds' test errors.
+    # The weights of the first seed are exported, even if another seed has a lower test error.
     seeds: Sequence[Annotated[int, Range(0, 2**32 - 1)]] = (0,)
-    # Whether images may be flipped horizontally; None: the data set's default.
+    # Whether images may be flipped horizontally. None selects the default of the data set.
     flip: bool | None = None
-    # Latency readings of the network in a study.
+    # Latency readings of the network from a study.
     study_latency: tuple[Latency, ...] = ()
     caveat: str = ""
 
@@ -70,7 +70,7 @@ class Assignment:
 
 
 def data_settings(data: str) -> DataSettings:
-    """The data set of that name, or the ImageFolder tree at that path."""
+    """Return the settings for a data set, given by its name or by the path of an ImageFolder tree."""
     if data in without_path():
         return DataSettings(data)
     if Path(data).is_dir():
@@ -81,9 +81,9 @@ def data_settings(data: str) -> DataSettings:
 def trial_assignment(
     loaded: LoadedStudy, number: int, recipe: Recipe, seeds: Sequence[int], data: DataSettings | None
 ) -> Assignment:
-    """The network of a trained trial, to be trained on every training image of its study's data set, or of `data`.
+    """Prepare to train the network of a trial on all training images of the study's data set, or of `data` if given.
 
-    A study may search on fewer; the validation images that it holds out are those that int8 is calibrated on.
+    The study may have searched on fewer images. Its validation images are used to calibrate int8.
     """
     record, spec = trial_record(loaded, number), loaded.spec
     assert record.network is not None  # it was trained
@@ -103,29 +103,29 @@ def trial_assignment(
 def train_network(
     assignment: Assignment, output: Path, callbacks: Callbacks, device: Device | None = None
 ) -> Generator[str, None, ExportedModel]:
-    """Train and export a network to `output`; yields a line per epoch, returns the exported model.
+    """Train a network and export it to `output`. Yields a line for each epoch and returns the exported model.
 
-    Raises InputError for unusable input, TrainingFailed if a training gives no score, MeasurementError if measuring on
-    `device` fails.
+    Raises InputError for invalid input, TrainingFailed if a training gives no score, and MeasurementError if the
+    latency measurement on `device` fails.
     """
     network, spec, recipe = assignment.network, assignment.network.spec, assignment.recipe
     classes = class_names(assignment.data)
     if spec.classes != len(classes):
         raise InputError(f"{network.title} has {spec.classes} classes, {assignment.data.name} has {len(classes)}")
-    walk(spec, network.input_size)  # refuses a size that is too small before any image is read
+    walk(spec, network.input_size)  # raises InputError for a size that is too small, before any image is read
     files = {seed: output / f"checkpoint-{seed}.pt" for seed in assignment.seeds}
     for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
         raise InputError(f"{file}: belongs to a training with another seed; delete it to start over")
     exported, history = (output / WEIGHTS).exists(), output / HISTORY
-    if exported and history.exists():  # complete, but killed during clean-up: nothing to resume
+    if exported and history.exists():  # the export is complete, but the process was killed during clean-up
         _remove(files.values())
     if exported and not any(file.exists() for file in files.values()):
         raise InputError(f"{output} already holds a model; choose another output folder")
     images = load_search(assignment.data, network.input_size, callbacks.loading)
-    test = load_test(assignment.data, network.input_size, callbacks.loading)  # read now, to fail early if it is missing
+    test = load_test(assignment.data, network.input_size, callbacks.loading)  # read now to fail early if missing
     try:
         output.mkdir(parents=True, exist_ok=True)
-        history.unlink(missing_ok=True)  # it describes a model that is about to be replaced
+        history.unlink(missing_ok=True)  # it describes the model that will be replaced
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
     whole, scores, first = _whole(images), dict[int, Score](), None
@@ -162,7 +162,7 @@ def train_network(
     )
     partial_history = history.with_name(HISTORY + ".partial")
     partial_history.write_text(json.dumps([asdict(epoch) for epoch in training.epochs], indent=2) + "\n")
-    partial_history.replace(history)  # marks the model as complete: the checkpoints may go only now
+    partial_history.replace(history)  # marks the model as complete, so the checkpoints can be removed
     _remove(files.values())
     return exported_model
 
@@ -181,7 +181,7 @@ def _train(
     conditions: dict[str, Any],
     callbacks: Callbacks,
 ) -> Generator[str, None, Training[ThreshNet]]:
-    """Train with one seed, from the checkpoint in `file` if there is one; a finished training is restored."""
+    """Train with one seed. If the checkpoint `file` exists, resume from it; a finished training is only restored."""
     epochs = assignment.recipe.epochs
     several = f"seed {seed}, " if len(assignment.seeds) > 1 else ""
     with memory_errors():
@@ -198,13 +198,13 @@ def _train(
 
 
 def _whole(images: SearchData) -> Split:
-    """All training images: no choice depends on the validation images here, so they are trained on as well."""
+    """Return all training images, including the validation images, since no choice depends on them here."""
     parts = (images.train, images.validation)
     return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
 
 
 def _searched(loaded: LoadedStudy, record: Record) -> str:
-    """The origin of a trial's network, in words."""
+    """Describe the origin of a trial's network."""
     seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
     error = f"to a validation error of {record.error:.2f} %"
     return f"Trial {record.number} of the study {loaded.spec.name}, which trained it for {seen} {error}"

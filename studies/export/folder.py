@@ -1,4 +1,4 @@
-"""Model folders from a study, a name or a file."""
+"""Export networks from a study, by name or from a file as model folders."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +32,7 @@ CARD = "README.md"
 
 
 def trial_record(loaded: LoadedStudy, number: int) -> Record:
-    """The trained trial of that number. Raises InputError if there is none."""
+    """Return the trained trial with this number. Raises InputError if there is none."""
     found = next((record for record in loaded.records if record.number == number), None)
     trained = ", ".join(str(record.number) for record in loaded.records if record.trained)
     if found is None or not found.trained:
@@ -43,21 +43,21 @@ def trial_record(loaded: LoadedStudy, number: int) -> Record:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An exported folder with its facts."""
+    """Information about an exported folder."""
 
     info: ModelInfo
     result: ExportResult
-    # The reason if there is no test error; printed but not written to files, as it may contain a path.
+    # Why there is no test error. It is printed but not written to files, because it may contain a path.
     missing: str = ""
 
     @property
     def test_error(self) -> float | None:
-        """Percent, of the trained weights; None if unknown."""
+        """Test error of the trained weights in percent, or None if unknown."""
         score = self.result.scores.get(WEIGHTS)
         return None if score is None else score.percent
 
     def text(self) -> str:
-        """The result in a line, then lines on int8, seeds and latency, or the reason for a missing error."""
+        """Format the result: a summary, then lines about int8, seeds and latency, or why there is no test error."""
         info, exported = self.info, self.result.exported
         largest = max(exported.differences.values(), default=0.0)
         errors = [
@@ -77,7 +77,7 @@ class ExportedModel:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """The result as JSON-ready values."""
+        """Convert the result to JSON-ready values."""
         exported = self.result.exported
         return {
             "folder": str(exported.folder),
@@ -91,7 +91,7 @@ class ExportedModel:
 def export_trial(
     loaded: LoadedStudy, number: int, folder: Path, done: Callable[[str], None], device: Device | None = None
 ) -> ExportedModel:
-    """Export the trained network of a trial, scored on the test split; see `export_folder` for the files."""
+    """Export the trained network of a trial and score it on the test split. See `export_folder` for the files."""
     record = trial_record(loaded, number)
     model = trial_weights(loaded, record)
     settings, size = loaded.spec.data, loaded.spec.input_size
@@ -118,9 +118,9 @@ def export_network(
     device: Device | None = None,
     settings: DataSettings | None = None,
 ) -> ExportedModel:
-    """Export a network with weights from a file, or with random ones.
+    """Export a network with weights from a file, or with random weights.
 
-    Weights from a file are calibrated for int8 and scored on the images of `settings`, if given.
+    If `settings` is given, weights from a file are calibrated for int8 and scored on the images of this data set.
     """
     model, size = network_weights(given.spec, weights), given.input_size
     images = ExportImages() if weights else noise(size)
@@ -143,9 +143,9 @@ def export_model(
     done: Callable[[str], None],
     device: Device | None = None,
 ) -> ExportedModel:
-    """Export a model, score and, on a `device`, measure its files, and write its card.
+    """Export a model, score its files, measure them if `device` is given, and write the model card.
 
-    Raises MeasurementError if measuring fails; the folder is then complete except for these latencies.
+    Raises MeasurementError if the measurement fails. In that case the folder is complete except for the latencies.
     """
     config = {
         "title": info.title,
@@ -182,7 +182,7 @@ def export_model(
 
 
 def _result_json(info: ModelInfo, result: ExportResult) -> dict[str, Any]:
-    """Errors and latencies, JSON-ready."""
+    """Return errors and latencies as JSON-ready values."""
     scores, speed = result.scores, result.speed
     fp32, int8 = (scores[file].percent if file in scores else None for file in (WEIGHTS, INT8))
     pairs = speed.int8.pairs if speed and speed.int8 else ()
@@ -201,7 +201,7 @@ def _result_json(info: ModelInfo, result: ExportResult) -> dict[str, Any]:
 
 
 def trial_weights(loaded: LoadedStudy, record: Record) -> ThreshNet:
-    """The trained network of a trial. Raises InputError if its weights are missing."""
+    """Load the trained network of a trial. Raises InputError if its weights are missing."""
     file = loaded.weights / str(record.weights)
     if record.weights is None or not file.is_file():
         raise InputError(
@@ -212,7 +212,7 @@ def trial_weights(loaded: LoadedStudy, record: Record) -> ThreshNet:
 
 
 def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
-    """A network with weights from a file: ours (safetensors) or an original repository's (.pth); None = random."""
+    """Build a network with weights from a .safetensors file or an original repository's .pth file (None: random)."""
     if weights is None:
         return build(spec).eval()
     if weights.suffix == ".safetensors":
@@ -224,7 +224,7 @@ def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
         state = torch.load(weights, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{weights}: no such weights file") from None
-    except Exception as error:  # torch raises many types for a damaged file
+    except Exception as error:  # torch raises many exception types for a damaged file
         raise InputError(f"{weights}: damaged or not a state_dict ({reason(error)})") from None
     if isinstance(state, Mapping):
         state = state.get("state_dict", state)

@@ -1,4 +1,4 @@
-"""The images of an export: some to calibrate int8 with, and the test split."""
+"""The images for an export: calibration images for int8, and the test split."""
 
 from dataclasses import dataclass
 
@@ -15,19 +15,19 @@ NOISE = 64  # images
 
 @dataclass(frozen=True)
 class ExportImages:
-    """The images of an export; without them, calibration or scoring is skipped."""
+    """The images for an export. Calibration or scoring is skipped if its images are missing."""
 
-    # (n, 3, size, size) in [0, 1], none of them a test image; None: no int8 file is written.
+    # Images (n, 3, size, size) in [0, 1] without any test image. If None, no int8 file is written.
     calibration: Tensor | None = None
-    # Their description, in words.
+    # Description of the calibration images.
     calibrated_on: str = ""
     test: Split | None = None
-    # The reason if test split or calibration is missing; may contain a path.
+    # Why the calibration images or the test split are missing. May contain a path.
     missing: str = ""
 
 
 def images_of_study(settings: DataSettings, size: int, progress: Progress = no_progress) -> ExportImages:
-    """The images of a data set for an export, or the reason why some are missing."""
+    """Load the images of a data set for an export. If some are missing, the result contains the reason."""
     try:
         calibration = scaled(load_calibration(settings, size, CALIBRATION, progress).images)
     except InputError as error:
@@ -40,14 +40,14 @@ def images_of_study(settings: DataSettings, size: int, progress: Progress = no_p
 
 
 def export_images(images: SearchData, test: Split, title: str) -> ExportImages:
-    """The images for a network that was trained on all training images of the data set called `title`."""
+    """Return the images for a network that was trained on all training images of the data set called `title`."""
     calibration = scaled(images.validation.images[:CALIBRATION])
     description = f"{len(calibration)} of the training images of {title}, none of the test split"
     return ExportImages(calibration, description, test)
 
 
 def noise(size: int) -> ExportImages:
-    """Noise images for an untrained network, which can only be timed."""
+    """Return noise images for an untrained network, since only its latency is of interest."""
     images = torch.rand(NOISE, 3, size, size, generator=torch.Generator().manual_seed(1))
     return ExportImages(images, f"{NOISE} noise images, as the weights are random: for timing only")
 

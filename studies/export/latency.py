@@ -1,4 +1,4 @@
-"""Latency of exported files on a device: fp32, int8, and their comparison."""
+"""Latency of exported fp32 and int8 files on a device, and a comparison of the two."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +11,20 @@ from search.latency.protocol import DEFAULT_PROTOCOL
 from search.latency.reading import Latency
 from threshnet.export.folder import INT8, ONNX
 
-RUNTIME = "onnxruntime"  # of the exported files
+RUNTIME = "onnxruntime"  # the runtime for exported files
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Readings of the ONNX files of a folder on one device."""
+    """Latency readings of the ONNX files in a folder on one device."""
 
-    # By file name.
+    # Readings by file name.
     readings: dict[str, Latency]
-    # The int8 file against the fp32 file, in alternating rounds; None if there is no int8 file.
+    # Comparison of the int8 file with the fp32 file in alternating rounds; None if there is no int8 file.
     int8: Comparison | None = None
 
     def lines(self) -> list[str]:
-        """A line for each file, and one for int8 against fp32."""
+        """Return a line for each file, and a line that compares int8 with fp32."""
         parts = [
             f"{file} on {reading.device}: {reading.latency_ms:.3f} ms ({reading.low_ms:.3f} to {reading.high_ms:.3f})"
             for file, reading in self.readings.items()
@@ -33,14 +33,14 @@ class Speed:
 
 
 def device_for_files(name: str) -> Device:
-    """The device of that name. Raises InputError if there is none or it cannot run ONNX files."""
+    """Return the device with this name. Raises InputError if it does not exist or cannot run ONNX files."""
     device = device_named(name)
     check_runtime(device, RUNTIME, DEFAULT_PROTOCOL)
     return device
 
 
 def speed_of(folder: Path, input_size: int, device: Device) -> Speed:
-    """Measure the ONNX files of an exported folder, one image at a time. Raises MeasurementError if that fails."""
+    """Measure the ONNX files in an exported folder at batch size 1. Raises MeasurementError if that fails."""
     files = [file for file in (ONNX, INT8) if (folder / file).exists()]
     readings = {file: measure_on(device, folder / file, input_size, RUNTIME) for file in files}
     if INT8 not in files:
@@ -49,7 +49,7 @@ def speed_of(folder: Path, input_size: int, device: Device) -> Speed:
 
 
 def verdict(found: Comparison) -> str:
-    """The verdict on int8 against fp32, in words."""
+    """Describe the comparison of int8 with fp32."""
     (pair,) = found.pairs
     return (
         f"{pair.verdict}: {pair.ratio:.2f} times the latency of fp32 ({pair.low:.2f} to {pair.high:.2f}, 95 % interval)"

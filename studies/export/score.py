@@ -1,4 +1,4 @@
-"""The test error of a network that was already chosen, with its confidence interval."""
+"""The test error of a network, with its confidence interval. It is computed only after the network was chosen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,35 +18,35 @@ from threshnet.export.folder import INPUT, OUTPUT
 
 @dataclass(frozen=True)
 class Score:
-    """The number of misclassified images."""
+    """The number of misclassified images out of all images."""
 
     wrong: int
     images: int
 
     @property
     def percent(self) -> float:
-        """The error, percent."""
+        """The error in percent."""
         return 100 * (self.wrong / self.images)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Its 95 % binomial interval, percent."""
+        """The binomial 95 % interval of the error, in percent."""
         return error_interval(self.percent, self.images)
 
     def text(self) -> str:
-        """The error in words."""
+        """Format the error with its interval."""
         low, high = self.interval
         return (
             f"{self.percent:.2f} % ({self.wrong:,} of {self.images:,} images, 95 % interval {low:.2f} to {high:.2f} %)"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The same, JSON-ready."""
+        """Convert the score to JSON-ready values."""
         return {"percent": self.percent, "wrong": self.wrong, "images": self.images, "interval": list(self.interval)}
 
 
 def score_model(model: nn.Module, split: Split) -> Score:
-    """Score a torch network in eval mode, on the CPU."""
+    """Score a torch network in eval mode on the CPU."""
 
     def answer(images: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -57,7 +57,7 @@ def score_model(model: nn.Module, split: Split) -> Score:
 
 
 def score_onnx(path: Path, split: Split) -> Score:
-    """Score an ONNX file, in onnxruntime on the CPU."""
+    """Score an ONNX file with onnxruntime on the CPU."""
     with shared():
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return _score(lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0]), split)

@@ -1,4 +1,4 @@
-"""The fronts of a study on several backends as one figure: a panel each, networks that moved marked in all of them."""
+"""A figure of a study's fronts on several backends. Each backend has a panel; networks that moved are marked in all."""
 
 import html
 import textwrap
@@ -29,22 +29,22 @@ from studies.fronts.front import Front
 from studies.fronts.moves import moves
 from studies.fronts.wording import agreement_text, conditions
 
-MAX_PANELS = 3  # backends of one figure
-PANEL, GAP = 560, 28  # width of a panel and between two, pixels
-TEXT, NAME, NOTE = 13, 15, 12  # sizes of the fonts below the title and above a panel
-INDENT, AIR = 24, 12  # pixels between the figure's edge and its title, and around the text above a panel
-JOINED, LEFT_IT = "triangle-up", "triangle-down"  # the same symbol in every panel, so that a network can be followed
+MAX_PANELS = 3  # maximum number of backends in one figure
+PANEL, GAP = 560, 28  # width of a panel, and of the gap between two panels, pixels
+TEXT, NAME, NOTE = 13, 15, 12  # font sizes below the title and above a panel
+INDENT, AIR = 24, 12  # space left of the title, and around the text above a panel, pixels
+JOINED, LEFT_IT = "triangle-up", "triangle-down"  # a network has the same symbol in every panel
 MARKED = {JOINED: "joined the front elsewhere", LEFT_IT: "left the front elsewhere"}
 
 
 def width(fronts: Sequence[Front]) -> int:
-    """Width in pixels of the figure of these fronts."""
+    """Return the width of the figure of these fronts in pixels."""
     panels = min(len(fronts), MAX_PANELS)
     return LEFT + panels * PANEL + (panels - 1) * GAP + RIGHT
 
 
 def figure(fronts: Sequence[Front]) -> go.Figure:
-    """The first fronts side by side, each with a latency axis of its own, the error axis shared."""
+    """Plot the first MAX_PANELS fronts side by side. Each has its own latency axis, and all share the error axis."""
     shown, across = fronts[:MAX_PANELS], width(fronts)
     heading = subtitle(shown[0], list(_notes(fronts)), int((across - 2 * INDENT) / (TEXT * CHARACTER)))
     above = [_above(shown[0], front) for front in shown]
@@ -70,7 +70,7 @@ def figure(fronts: Sequence[Front]) -> go.Figure:
 
 
 def _notes(fronts: Sequence[Front]) -> Iterator[str]:
-    """Further notes for the subtitle."""
+    """Yield further notes for the subtitle."""
     if any(reconstructed(point.record) for point in fronts[0].named):
         yield "* a reconstruction, as its layers were never released"
     if len(fronts) > MAX_PANELS:
@@ -78,7 +78,7 @@ def _notes(fronts: Sequence[Front]) -> Iterator[str]:
 
 
 def _panels(fronts: Sequence[Front], top: float, bottom: float) -> list[Panel]:
-    """The panels of these fronts, left to right, between two heights in pixels."""
+    """Return the panels of these fronts from left to right. `top` and `bottom` are their edges in pixels."""
     ys, moved = error_axis(fronts[0]), _moved(fronts)
     lefts = [LEFT + number * (PANEL + GAP) for number in range(len(fronts))]
     return [
@@ -88,7 +88,7 @@ def _panels(fronts: Sequence[Front], top: float, bottom: float) -> list[Panel]:
 
 
 def _moved(fronts: Sequence[Front]) -> dict[int, str]:
-    """The symbols of the networks that joined or left the first front on another backend; none can do both."""
+    """Return the symbols of the networks that joined or left the front on another backend. No network can do both."""
     symbols: dict[int, str] = {}
     for front in fronts[1:]:
         found = moves(fronts[0], front)
@@ -98,7 +98,7 @@ def _moved(fronts: Sequence[Front]) -> dict[int, str]:
 
 
 def _above(first: Front, front: Front) -> str:
-    """The text above a panel, as plotly's HTML: the backend, its measuring conditions, what moved."""
+    """Return the text above a panel in plotly's HTML: the backend, the measurement conditions, and the changes."""
     latency = reading(front.knee)
     summary = f"the study's objective; on the front: {len(front.front)} of {len(front.trained)}"
     if front is not first:
@@ -111,12 +111,12 @@ def _above(first: Front, front: Front) -> str:
 
 
 def _lines(text: str, size: int) -> list[str]:
-    """A text wrapped to the width of a panel, escaped."""
+    """Wrap a text to the width of a panel and escape it."""
     return [html.escape(part, quote=False) for part in textwrap.wrap(text, int(PANEL / (size * CHARACTER)))]
 
 
 def _header(lines: str, left: float, band: float) -> dict[str, Any]:
-    """The annotation in the band (its height in pixels) above a panel whose left edge is at that share of the plot."""
+    """Return the annotation above a panel. `left` is a fraction of the plot's width, `band` the height in pixels."""
     place = {
         "x": left,
         "y": 1,
@@ -131,7 +131,7 @@ def _header(lines: str, left: float, band: float) -> dict[str, Any]:
 
 
 def _legend(panels: Sequence[Panel]) -> Iterator[go.Scatter]:
-    """A legend entry per kind of network in the panels; plotly's own would show the first network's symbol."""
+    """Yield a legend entry for each kind of network. Plotly's own entries would show the first network's symbol."""
     kinds: dict[str, go.Scatter] = {}
     for panel in panels:
         for trace in traces(replace(panel, moved={})):

@@ -1,4 +1,4 @@
-"""A plotly figure as a PNG, drawn by the installed Chrome or Chromium; nothing is ever downloaded."""
+"""Draw a plotly figure as a PNG with the installed Chrome or Chromium. Nothing is ever downloaded."""
 
 import asyncio
 import logging
@@ -14,15 +14,15 @@ from typing import Any
 import kaleido
 import plotly.graph_objects as go
 
-TIMEOUT_S = 60.0  # for Chrome to start, and again to draw
+TIMEOUT_S = 60.0  # time for Chrome to start, and the same time again to draw
 
 
 class NoChrome(RuntimeError):  # noqa: N818 - a state of the machine, not a fault of the program
-    """The PNG could not be drawn: no Chrome or Chromium was found, or it failed; the message is one line."""
+    """Raised if Chrome and Chromium are missing, or if drawing the PNG failed. The message is one line."""
 
 
 def draw(chart: go.Figure, width: int, height: int, scale: int) -> bytes:
-    """The PNG of a figure of `width` x `height` pixels, each `scale` x `scale` in the file.
+    """Draw a figure of `width` x `height` pixels as a PNG that is `scale` times as large.
 
     Raises NoChrome if no browser can draw it.
     """
@@ -36,14 +36,15 @@ def draw(chart: go.Figure, width: int, height: int, scale: int) -> bytes:
 
 
 def _in_browser(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
-    """The result of `take`, called with a browser."""
-    with _muted(), ThreadPoolExecutor(max_workers=1) as pool:  # a thread, as a notebook has an event loop of its own
+    """Call `take` with a browser and return its result."""
+    # asyncio.run needs its own thread, because a notebook already runs an event loop in this one.
+    with _muted(), ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(asyncio.run, _with_browser(take)).result()
 
 
 async def _with_browser(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, bytes]]) -> bytes:
     try:
-        browser = kaleido.Kaleido(mathjax=False, timeout=None)  # False: MathJax would be fetched
+        browser = kaleido.Kaleido(mathjax=False, timeout=None)  # False, because MathJax would be downloaded
     except RuntimeError:
         raise NoChrome("no Chrome or Chromium found; install one, or name its file in BROWSER_PATH") from None
     try:
@@ -51,7 +52,7 @@ async def _with_browser(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, by
         image: bytes = await _within(TIMEOUT_S, take(browser))
     except TimeoutError:
         with suppress(ProcessLookupError):
-            os.killpg(browser.subprocess.pid, signal.SIGKILL)  # Chrome leads a process group of its own
+            os.killpg(browser.subprocess.pid, signal.SIGKILL)  # Chrome has its own process group
         raise NoChrome(f"Chrome did not answer within {TIMEOUT_S:.0f} s") from None
     except Exception as error:
         reason = " ".join(str(error).split())
@@ -63,7 +64,7 @@ async def _with_browser(take: Callable[[kaleido.Kaleido], Coroutine[Any, Any, by
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - whatever it returns
-    """The result of `work`; raises TimeoutError after `seconds`, even if it cannot be cancelled."""
+    """Run `work` and return its result. Raises TimeoutError after `seconds`, even if `work` cannot be cancelled."""
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
@@ -74,7 +75,7 @@ async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> Any:  # noq
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """Silence Kaleido and its browser."""
+    """Suppress the output of Kaleido and its browser."""
     loggers = [logging.getLogger(name) for name in ("kaleido", "choreographer", "browser_proc", "asyncio")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""Figures as PNG files; drawing needs an installed Chrome or Chromium."""
+"""Figures as PNG files. Drawing requires an installed Chrome or Chromium."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +10,22 @@ from studies.figures import front as plots
 from studies.figures.chrome import draw
 from studies.fronts.front import Front
 
-SCALE = 2  # pixels of the PNG per pixel of the figure
+SCALE = 2  # PNG pixels per figure pixel
 
 
 def figure(fronts: Sequence[Front]) -> tuple[go.Figure, int]:
-    """The fronts of a study, one for each backend, in one figure, and its width in pixels."""
+    """Plot the fronts of a study, one for each backend, and return the figure and its width in pixels."""
     if len(fronts) == 1:
         return plots.figure(fronts[0]), plots.WIDTH
     return plots_backends.figure(fronts), plots_backends.width(fronts)
 
 
 def write_png(fronts: Sequence[Front], path: Path) -> None:
-    """Write the figure as a PNG; raises NoChrome if no browser can draw it."""
+    """Write the figure of these fronts as a PNG. Raises NoChrome if no browser can draw it."""
     chart, width = figure(fronts)
     write_picture(chart, width, path)
 
 
 def write_picture(chart: go.Figure, width: int, path: Path) -> None:
-    """Write a figure as a PNG; raises NoChrome if no browser can draw it."""
+    """Write a figure as a PNG. Raises NoChrome if no browser can draw it."""
     path.write_bytes(draw(chart, width, chart.layout.height, SCALE))

@@ -1,4 +1,4 @@
-"""The front on one backend as a figure."""
+"""A figure of the front on one backend."""
 
 import html
 import textwrap
@@ -15,14 +15,14 @@ from studies.fronts.wording import conditions
 
 WIDTH, HEIGHT = 1120, 720  # pixels
 LEFT, RIGHT, BOTTOM = 76, 36, 72  # margins, pixels
-HEAD, LINE_HEIGHT = 108, 19  # pixels above the plot: with one line below the title, and for each further one
-LINE = 160  # characters in a line below the title
+HEAD, LINE_HEIGHT = 108, 19  # space above the plot with one line below the title, and for each further line, pixels
+LINE = 160  # characters per line below the title
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
 ERROR, LATENCY = "validation error (%), lower is better", "latency of one run (ms), lower is better"
 
 
 def figure(front: Front) -> go.Figure:
-    """Latency against validation error of every trained network, the front as a staircase, named networks labelled."""
+    """Plot validation error against latency for all trained networks, with the front as a staircase."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
     heading = subtitle(front, [f"Latency on {conditions(latency, latency.device + processor)}"], LINE)
@@ -42,7 +42,7 @@ def figure(front: Front) -> go.Figure:
 
 
 def subtitle(front: Front, more: Sequence[str], line: int) -> str:
-    """The study and the conditions of its numbers, then `more`, wrapped to `line` characters, as HTML."""
+    """Return the subtitle as HTML: study and conditions, then the texts in `more`, wrapped to `line` characters."""
     counted = [
         f"{len(front.trained)} trained network{'s' if len(front.trained) > 1 else ''}, one training each",
         "numbers along the front are trials",
@@ -55,7 +55,7 @@ def subtitle(front: Front, more: Sequence[str], line: int) -> str:
 
 
 def layout(title: str, heading: str, top: float) -> dict[str, Any]:
-    """The layout common to all figures: title, heading, margins, fonts and the style of the legend."""
+    """Return the layout that all figures share: title, heading, margins, fonts and the style of the legend."""
     return {
         "title": {
             "text": f"<b>{html.escape(title)}</b>",
@@ -86,7 +86,7 @@ def layout(title: str, heading: str, top: float) -> dict[str, Any]:
 
 
 def axis_layout(axis: Axis, text: str) -> dict[str, Any]:
-    """An axis as plotly takes it, with its title."""
+    """Return an axis with its title in plotly's format."""
     return axis.layout() | {
         "title": {"text": text, "font": {"size": 14, "color": SOFT}, "standoff": 12},
         "tickfont": {"color": SOFT},

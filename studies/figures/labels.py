@@ -1,4 +1,4 @@
-"""Placement of the labels of a figure, so that they cover neither points nor lines nor each other."""
+"""Place the labels of a figure so that they do not cover points, lines or other labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,28 +7,29 @@ from typing import Any
 # Left, top, right, bottom in pixels of the figure, y downwards.
 Box = tuple[float, float, float, float]
 
-# The sides of a point at which its label may be placed, (right, up), in order of preference.
+# Directions (right, up) from a point in which its label may be placed, in order of preference.
 Sides = tuple[tuple[int, int], ...]
 RIGHT_FIRST: Sides = ((1, 0), (0, 1), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, -1), (-1, 1))
-OUTSIDE_FIRST: Sides = ((-1, -1), (-1, 0), (0, -1), (1, 1), (0, 1), (1, 0), (1, -1), (-1, 1))  # below a front first
-GAPS = (13, 24, 38)  # pixels between a point's middle and its label, the nearest first
-CHARACTER = 0.56  # width of a character on average, a share of the font's size
-OUTSIDE = 20  # a pixel beyond the frame counts as this many covered pixels
+# Places below a front are preferred here.
+OUTSIDE_FIRST: Sides = ((-1, -1), (-1, 0), (0, -1), (1, 1), (0, 1), (1, 0), (1, -1), (-1, 1))
+GAPS = (13, 24, 38)  # pixels between the centre of a point and its label, nearest first
+CHARACTER = 0.56  # average width of a character, relative to the font size
+OUTSIDE = 20  # a pixel outside the frame counts as this many covered pixels
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A place for a label."""
+    """A possible place for a label."""
 
     box: Box
-    # Occupied pixels that it covers; those beyond the frame count OUTSIDE times.
+    # Number of occupied pixels that the label covers. A pixel outside the frame counts OUTSIDE times.
     covered: int
-    # The place as plotly's annotations take it.
+    # The place in the format of plotly's annotations.
     annotation: dict[str, Any]
 
 
 def place(point: tuple[float, float], text: str, size: float, sides: Sides, taken: Sequence[Box], frame: Box) -> Spot:
-    """The spot next to `point` (pixels) at which a text covers the boxes `taken` least; earlier sides win ties."""
+    """Find the spot next to `point` (in pixels) where a text covers the boxes `taken` least. Earlier sides win ties."""
     width, height = CHARACTER * size * len(text) + 4, 1.3 * size
     spots = [_spot(point, width, height, side, gap, taken, frame) for gap in GAPS for side in sides]
     return min(spots, key=lambda spot: spot.covered)
@@ -64,6 +65,6 @@ def _spot(
 
 
 def shared(a: Box, b: Box) -> float:
-    """Pixels that two boxes share."""
+    """Return the area in which two boxes overlap, in pixels."""
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     return width * height if width > 0 and height > 0 else 0.0

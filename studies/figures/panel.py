@@ -1,4 +1,4 @@
-"""One panel of a figure: points and lines of a front, and their labels."""
+"""One panel of a figure, with the points, lines and labels of a front."""
 
 import itertools
 import textwrap
@@ -17,11 +17,11 @@ from threshnet.named import ABOUT
 from threshnet.schedules import describe
 from threshnet.spec import BlockSpec
 
-# Okabe and Ito's colour-blind-safe blue and vermillion, on greys.
+# Okabe and Ito's colour-blind-safe blue and vermillion, combined with greys.
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 FRONT = BLUE
 INK, SOFT, DOT, GRID = "#1F2933", "#52606D", "#8A97A6", "#E6EAEE"
-MOVED_EXTRA = 4  # pixels added to the symbol of a network that moved
+MOVED_EXTRA = 4  # extra size of the symbol of a network that moved, pixels
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class Panel:
     """A front and its place in the figure."""
 
     front: Front
-    # Latency in ms, error in percent.
+    # The axes: latency in ms, error in percent.
     xs: Axis
     ys: Axis
-    # Pixels of the figure.
+    # Edges of the plot in pixels of the figure.
     frame: Box
-    # Symbols (plotly's names) of the networks that joined or left a front, per trial; all of these are labelled.
+    # Plotly's symbol for each network that joined or left a front, by trial number. These networks are all labelled.
     moved: Mapping[int, str] = field(default_factory=dict)
-    # Follows the name of a reconstructed network.
+    # Suffix for the name of a reconstructed network.
     reconstructed: str = " (reconstructed)"
 
 
 def traces(panel: Panel) -> Iterator[go.Scatter]:
-    """Every trained network with its interval, the front as a staircase, its knee ringed, named networks on top."""
+    """Yield the traces: trained networks with intervals, the front as a staircase, its knee, and the named networks."""
     front = panel.front
     on_front = {record.number for record in front.front}
     plain = [record for record in front.trained if record.number not in on_front and not record.named]
@@ -61,7 +61,7 @@ def traces(panel: Panel) -> Iterator[go.Scatter]:
 
 
 def annotations(panel: Panel) -> Iterator[dict[str, Any]]:
-    """The labels as plotly's annotations, each placed to cover points, lines and earlier labels least."""
+    """Yield the labels as plotly annotations, placed to cover points, lines and other labels as little as possible."""
     left, top, right, bottom = panel.frame
     front, xs, ys = panel.front, panel.xs, panel.ys
 
@@ -88,7 +88,7 @@ def annotations(panel: Panel) -> Iterator[dict[str, Any]]:
 
 
 def hover(record: Record, front: Front) -> str:
-    """The hover text of a network, as plotly's HTML."""
+    """Return the hover text of a network in plotly's HTML."""
     latency = reading(record)
     lines = [
         f"<b>{title(record)}</b>" + (f", trial {record.number}" if record.named else ""),
@@ -112,12 +112,12 @@ def hover(record: Record, front: Front) -> str:
 
 
 def infeasible(record: Record) -> bool:
-    """True if a trained network violates a constraint of its study."""
+    """True if a trained network violates a constraint of the study."""
     return record.state == "infeasible"
 
 
 def reconstructed(record: Record) -> bool:
-    """True if a published network is available here only as a reconstruction."""
+    """True if a published network is only available as a reconstruction."""
     return record.named is not None and ABOUT[record.named].origin.startswith("a reconstruction")
 
 
@@ -128,7 +128,7 @@ def _block(block: BlockSpec) -> str:
 
 
 def _markers(records: Sequence[Record], name: str, panel: Panel, marker: dict[str, Any], **more: object) -> go.Scatter:
-    """Networks as markers with their interval and hover text; absent from the legend if empty."""
+    """Draw networks as markers with their intervals and hover texts. If there are none, there is no legend entry."""
     readings = [reading(record) for record in records]
     bars = {
         "type": "data",
@@ -144,7 +144,7 @@ def _markers(records: Sequence[Record], name: str, panel: Panel, marker: dict[st
         marker = marker | {
             "symbol": [panel.moved.get(record.number, symbol) for record in records],
             "size": [size + MOVED_EXTRA if record.number in panel.moved else size for record in records],
-            "opacity": 1,  # plotly makes markers of several sizes see-through
+            "opacity": 1,  # plotly makes markers transparent if their sizes differ
         }
     return go.Scatter(
         x=[record.latency_ms for record in records],
@@ -160,7 +160,7 @@ def _markers(records: Sequence[Record], name: str, panel: Panel, marker: dict[st
 
 
 def _staircase(panel: Panel) -> list[go.Scatter]:
-    """The attainment staircase: steps from network to network, and dotted lines to the edges of the plot."""
+    """Draw the attainment staircase: steps between the networks, and dotted lines to the edges of the plot."""
     front = panel.front.front
     (first, start), (last, end) = front[0].point, front[-1].point
     dots = go.Scatter(
@@ -188,12 +188,12 @@ class _Label:
     record: Record
     text: str
     font: dict[str, Any]
-    # False: left out if there is no free room.
+    # If False, the label is omitted when there is no room.
     required: bool
 
 
 def _labels(panel: Panel) -> Iterator[_Label]:
-    """The named networks, the knee, those that moved, and the trial numbers of the front, in order of importance."""
+    """Yield labels in order of importance: named networks, the knee, networks that moved, the others on the front."""
     front, knee = panel.front, panel.front.knee
     for point in front.named:
         text = title(point.record) + (panel.reconstructed if reconstructed(point.record) else "")

@@ -1,4 +1,4 @@
-"""Hypervolume over search cost as a figure, one curve per study."""
+"""A figure of hypervolume over search cost, with one curve for each study."""
 
 import html
 import textwrap
@@ -15,10 +15,11 @@ from studies.figures.front import BOTTOM, HEAD, HEIGHT, LEFT, LINE, LINE_HEIGHT,
 from studies.figures.labels import CHARACTER, Box, Sides, place
 from studies.figures.panel import BLUE, INK, VERMILLION
 
-# Okabe and Ito's colour-blind-safe colours, except yellow, which is too light for a line; further lines are dashed.
+# Okabe and Ito's colour-blind-safe colours without yellow, which is too light for a line. Further lines are dashed.
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-LABEL = 13  # pixels, size of the labels
-END_SIDES: Sides = ((1, 0), (1, -1), (1, 1), (0, -1), (0, 1), (-1, -1), (-1, 1))  # of the end of a line, for its label
+LABEL = 13  # font size of the labels, pixels
+# Directions from the end of a line in which its label may be placed.
+END_SIDES: Sides = ((1, 0), (1, -1), (1, 1), (0, -1), (0, 1), (-1, -1), (-1, 1))
 COST, VOLUME = "cost (full trainings)", "hypervolume (% of the box), higher is better"
 
 
@@ -28,7 +29,7 @@ class Line:
 
     name: str
     steps: tuple[Step, ...]
-    # In full trainings, and in percent of the box.
+    # Cost in full trainings, and hypervolume in percent of the box.
     xs: tuple[float, ...]
     ys: tuple[float, ...]
     colour: str
@@ -36,9 +37,10 @@ class Line:
 
 
 def volume_plot(curves: Mapping[str, tuple[Step, ...]], full_training: int, about: Sequence[str] = ()) -> go.Figure:
-    """A step curve for each study, labelled at its end; `full_training` is the cost of one in training images.
+    """Plot a step curve for each study, with a label at its end.
 
-    `about` has the paragraphs below the title.
+    `full_training` is the cost of one full training in training images processed. `about` contains the paragraphs
+    below the title.
     """
     lines = [_line(number, name, steps, full_training) for number, (name, steps) in enumerate(curves.items())]
     lines = [line for line in lines if line.steps]
@@ -61,7 +63,7 @@ def volume_plot(curves: Mapping[str, tuple[Step, ...]], full_training: int, abou
 
 
 def _line(number: int, name: str, steps: Sequence[Step], full_training: int) -> Line:
-    """A curve from the first network in the box; a longer one would squash the axis."""
+    """Return a curve that starts at the first network in the box. Starting earlier would compress the axis."""
     steps = tuple(step for step in steps if step.hypervolume > 0)
     xs = tuple(step.image_passes / full_training for step in steps)
     ys = tuple(step.share_percent for step in steps)
@@ -70,7 +72,7 @@ def _line(number: int, name: str, steps: Sequence[Step], full_training: int) -> 
 
 
 def _traces(line: Line) -> list[go.Scatter]:
-    """The steps, and a dot where they end."""
+    """Draw the steps of a line, and a dot at its end."""
     texts = [
         f"<b>{html.escape(line.name)}</b><br>trial {step.trial}<br>{y:.2f} % of the box after {x:.3g} full trainings"
         for step, x, y in zip(line.steps, line.xs, line.ys, strict=True)
@@ -88,7 +90,7 @@ def _label(line: Line) -> str:
 
 
 def _labels(lines: Sequence[Line], xs: Axis, ys: Axis, frame: Box) -> list[dict[str, Any]]:
-    """The labels at the ends as plotly's annotations, clear of the lines and of each other if there is room."""
+    """Return labels for the ends of the lines as plotly annotations. They avoid lines and other labels if possible."""
     left, top, right, bottom = frame
 
     def pixel(x: float, y: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from studies.fronts.wording import title
 
 
 def front_json(front: Front) -> dict[str, Any]:
-    """One front as JSON-ready values."""
+    """Convert one front to JSON-ready values."""
     return {
         "study": front.study,
         "about": front.about,
@@ -41,7 +41,7 @@ def front_json(front: Front) -> dict[str, Any]:
 
 
 def entry(record: Record) -> dict[str, Any]:
-    """One trained network as JSON-ready values."""
+    """Convert one trained network to JSON-ready values."""
     latency = reading(record)
     return {
         "trial": record.number,
@@ -59,15 +59,15 @@ def entry(record: Record) -> dict[str, Any]:
 
 
 def study_json(fronts: Sequence[Front]) -> dict[str, Any]:
-    """A study's fronts as JSON-ready values: the output of `threshnet pareto --json` and the content of front.json.
+    """Convert a study's fronts to JSON-ready values for `threshnet pareto --json` and front.json.
 
-    The first front as in front_json; each further front, compared with the first, under "backends".
+    The first front has the format of front_json. "backends" compares each further front with the first one.
     """
     return front_json(fronts[0]) | {"backends": {front.backend: moves_json(fronts[0], front) for front in fronts[1:]}}
 
 
 def moves_json(here: Front, there: Front) -> dict[str, Any]:
-    """The second front as JSON-ready values, compared with the first; trial numbers identify networks."""
+    """Compare the second front with the first, as JSON-ready values. Trial numbers identify the networks."""
     compared = moves(here, there)
     return {
         "front": [entry(record) for record in there.front],

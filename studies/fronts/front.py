@@ -1,4 +1,4 @@
-"""The Pareto front of a study: the networks that no other dominates, and the position of the named ones."""
+"""The Pareto front of a study: the networks that no other network dominates, and the named networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,27 +12,28 @@ from threshnet.errors import InputError
 
 @dataclass(frozen=True)
 class NamedPoint:
-    """A named network in a study."""
+    """A named network and its position relative to the front."""
 
     record: Record
-    # True if it is on the front.
+    # True if the named network is on the front.
     on_front: bool
-    # Discovered feasible networks that dominate it (no slower, no worse, and better in one), the best of them.
+    # The nondominated ones among the discovered feasible networks that dominate it. A network dominates another if it
+    # is no worse in error and latency and better in at least one of them.
     dominated_by: tuple[Record, ...]
 
 
 @dataclass(frozen=True)
 class Front:
-    """The Pareto front of a study on one backend, from validation errors and measured latencies, no test field."""
+    """The Pareto front of a study on one backend, from validation errors and measured latencies without test errors."""
 
     study: str
     about: str
     caveat: str
-    # The backend whose latencies count, see Latency.backend.
+    # The backend on which latency was measured, see Latency.backend.
     backend: str
-    # Every trained network measured on it, in the order of the trials, each with that reading first.
+    # All trained networks that were measured on this backend, in the order of trials. This reading comes first.
     trained: tuple[Record, ...]
-    # Feasible networks that no other feasible network dominates, fastest first.
+    # The feasible networks that no other feasible network dominates, fastest first.
     front: tuple[Record, ...]
     named: tuple[NamedPoint, ...]
     # The knee of the front: the point farthest below the line between its ends.
@@ -44,19 +45,20 @@ class Front:
 
     @property
     def share_percent(self) -> float:
-        """The hypervolume as a share of the box below the reference point, 0 to 100."""
+        """Hypervolume in percent of the box below the reference point."""
         return share_percent(self.hypervolume, self.reference)
 
 
 def fronts_of(loaded: LoadedStudy) -> tuple[Front, ...]:
-    """The front of a study on each backend, the objective's first. Raises InputError if no network is trained."""
+    """Return a study's front on each backend, the objective's first. Raises InputError if no network is trained."""
     return (front_of(loaded), *(front_of(loaded, backend) for backend in backends_of(loaded)[1:]))
 
 
 def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
-    """The front of a study on the objective's backend, or on another, whose latencies the study's limit does not bind.
+    """Return a study's front on the objective's backend, or on `backend` if given.
 
-    Raises InputError if no network is trained or none was measured on that backend.
+    The latency limit of the study does not apply to other backends. Raises InputError if no network is trained, or if
+    no network was measured on the backend.
     """
     backends = backends_of(loaded)
     if not backends:
@@ -89,14 +91,14 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
 
 
 def _caveat(given: str, trained: Sequence[Record]) -> str:
-    """The study's caveat, and a warning if its latencies are not on one scale."""
+    """Return the study's caveat and, if its latencies are not comparable with each other, a warning."""
     scales = {(one.processor, one.runtime_version, one.reference_ms) for one in map(reading, trained)}
     mixed = f"latencies are on {len(scales)} scales: processor, runtime or idle reference changed between launches"
     return "; ".join(filter(None, [given, mixed if len(scales) > 1 else ""]))
 
 
 def nondominated(candidates: Sequence[Record]) -> list[Record]:
-    """The trained records that no other one dominates, fastest first."""
+    """Return the trained records that no other record dominates, fastest first."""
     mask = non_dominated([record.point for record in candidates])
     return sorted((r for r, keep in zip(candidates, mask, strict=True) if keep), key=lambda record: record.point)
 

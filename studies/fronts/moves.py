@@ -1,4 +1,4 @@
-"""Two fronts of a study compared: the networks that join and leave the front on another backend, and their ranks."""
+"""Comparison of a study's fronts on two backends: networks that join or leave the front, and changes in rank."""
 
 import bisect
 from collections.abc import Sequence
@@ -12,36 +12,36 @@ from studies.fronts.front import Front
 
 @dataclass(frozen=True)
 class Moved:
-    """A network measured on two backends."""
+    """A network that was measured on two backends."""
 
-    # Its record on the first backend and on the second.
+    # Records of the network for the first and the second backend.
     here: Record
     there: Record
-    # Rank by latency among the networks measured on both, 1 the fastest; equal latencies share a rank.
+    # Rank by latency among the networks measured on both backends. The fastest has rank 1. Ties share a rank.
     rank_here: int
     rank_there: int
 
 
 @dataclass(frozen=True)
 class Moves:
-    """Two fronts of one study compared."""
+    """The differences between two fronts of one study."""
 
-    # Backends, see Latency.backend.
+    # The first and the second backend, see Latency.backend.
     here: str
     there: str
-    # Every network measured on both, in the order of the trials.
+    # All networks that were measured on both backends, in the order of trials.
     common: tuple[Moved, ...]
-    # On the front there but not here, and the reverse; a network not measured there counts as neither.
+    # Networks that are only on the second front, and networks measured on both backends that are only on the first.
     joined: tuple[Moved, ...]
     left: tuple[Moved, ...]
-    # Trained networks without a reading there, with their records here.
+    # Trained networks that were not measured on the second backend, with their records for the first.
     unmeasured: tuple[Record, ...]
-    # Kendall's tau-b of the common networks' latencies, -1 to 1; None if fewer than two values differ.
+    # Kendall's tau-b of the latencies of the common networks, -1 to 1. None if all latencies of a backend are equal.
     tau: float | None
 
 
 def moves(here: Front, there: Front) -> Moves:
-    """Compare two fronts of a study (Kendall's tau-b: Kendall, 1945, as scipy computes it)."""
+    """Compare two fronts of a study. Kendall's tau-b (Kendall, 1945) is computed with scipy."""
     seen = {record.number: record for record in there.trained}
     pairs = [(record, seen[record.number]) for record in here.trained if record.number in seen]
     before, after = ([pair[side].point[0] for pair in pairs] for side in (0, 1))
@@ -60,7 +60,7 @@ def moves(here: Front, there: Front) -> Moves:
 
 
 def _ranks(values: Sequence[float]) -> list[int]:
-    """The rank of each value, 1 for the smallest; equal values share the smallest of their ranks."""
+    """Return the rank of each value, starting with 1 for the smallest. Equal values share their smallest rank."""
     ordered = sorted(values)
     return [bisect.bisect_left(ordered, value) + 1 for value in values]
 

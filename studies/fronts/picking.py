@@ -1,16 +1,19 @@
-"""Picking one network of a front by a rule, with its neighbours and a confidence estimate.
+"""Pick one network of a front by a rule, with its neighbours and a confidence estimate.
 
-The confidence is the share of noisy resamples of all candidates' readings in which the same rule picks the same
-network. A latency is resampled from a normal distribution whose halves reach the ends of its 95 % interval at 1.96
-standard deviations; variance between passes on other days is left out (see search.latency.reading.Latency). An error is
-resampled with the binomial standard error of the validation images, its share moved towards a half (Agresti and Coull,
-1998, "Approximate is better than 'exact'"), so that an error of 0 is not certain. Resamples are independent although
-all networks are scored on the same images, so differences are known somewhat better than stated. They are centred on
-the readings, and the lowest of many errors is low partly by chance, so the confidence is somewhat optimistic.
+To estimate the confidence, the readings of all candidates are resampled with noise. The confidence is the fraction of
+resamples in which the rule picks the same network. A latency is resampled from a two-piece normal distribution: each
+half has the standard deviation that puts its end of the 95 % interval at 1.96 standard deviations. The variance between
+different days is not included (see search.latency.reading.Latency). An error is resampled with its binomial standard
+error on the validation images. The error rate is first shifted towards one half, so that an error of 0 also has some
+variance (Agresti and Coull, 1998, "Approximate is better than 'exact'"). The resamples of different networks are
+independent. In fact, all networks are scored on the same images, so their differences are known somewhat better than
+reported. On the other hand, the resamples are centred on the readings, and the lowest of many errors is low partly by
+chance, so the confidence is somewhat optimistic.
 
-A study trains each network once (search/claims.py), so the variance between training seeds is unknown and left out
-unless it is given. No default is assumed: ThreshBench's spread between seeds (benchmarks.threshbench.table.noise) is
-six times larger in one of its two tables than in the other, so neither is an estimate for a study.
+A study trains each network once (search/claims.py), so the variance between training seeds is unknown. It is included
+only if the user provides it. There is no default: the standard deviation between seeds in ThreshBench
+(benchmarks.threshbench.table.noise) is six times larger in one table than in the other, so neither value is a good
+estimate for a study.
 """
 
 from collections import Counter
@@ -34,18 +37,18 @@ Most = Annotated[float, Range(above=0)]
 Percent = Annotated[float, Range(0, unit="percent")]
 Rule = Literal["lowest error", "fastest", "knee"]
 
-RESAMPLES = 2000  # of the readings, behind the confidence
+RESAMPLES = 2000  # number of resamples for the confidence
 SEED = 0
-PRIOR = 2  # errors, and as many correct answers, that Agresti and Coull add
-MAX_OTHERS = 3  # alternatives that are reported
+PRIOR = 2  # number of errors, and of correct answers, that Agresti and Coull add
+MAX_OTHERS = 3  # maximum number of alternatives in the report
 
 
 @dataclass(frozen=True)
 class PickRequest:
-    """The limits on the picked network (None = no limit), and whether to pick the knee."""
+    """Limits on the picked network (None means no limit), and whether to pick the knee."""
 
     latency_ms: Annotated[float, Range(above=0, unit="milliseconds")] | None = None
-    # Validation error, percent.
+    # Validation error in percent.
     error: Percent | None = None
     params: Most | None = None
     macs: Most | None = None
@@ -56,7 +59,7 @@ class PickRequest:
 
     @property
     def rule(self) -> Rule:
-        """Lowest error if only latency is limited, fastest if only error is, else the knee."""
+        """The lowest error if only latency is limited, the fastest if only error is limited, otherwise the knee."""
         if self.knee or (self.latency_ms is None) == (self.error is None):
             return "knee"
         return "lowest error" if self.error is None else "fastest"
@@ -64,12 +67,12 @@ class PickRequest:
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit on n candidates, and the value of each candidate."""
+    """A limit on n candidates, with the values of the candidates."""
 
-    # The command's option.
+    # The command-line option.
     flag: str
     at: float
-    # Words before the lowest value among the candidates.
+    # The words that precede the lowest value among the candidates.
     lowest: str
     values: Floats
     # Divisor, decimals and unit of a printed value.
@@ -79,7 +82,7 @@ class Limit:
 
     @property
     def inside(self) -> NDArray[np.bool_]:
-        """Mask (n,) of the candidates that satisfy it."""
+        """Mask (n,) of the candidates that satisfy the limit."""
         return self.values <= self.at
 
     @property
@@ -90,21 +93,21 @@ class Limit:
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations of n candidates' readings."""
+    """Standard deviations of the readings of n candidates."""
 
-    # Of the latency below and above its reading, ms, (n,).
+    # Standard deviation (n,) of the latency below and above the reading, in ms.
     below_ms: Floats
     above_ms: Floats
-    # Of the error, percentage points, (n,).
+    # Standard deviation (n,) of the error, in percentage points.
     error: Floats
 
 
 @dataclass(frozen=True)
 class Confidence:
-    """The share of noisy resamples of the readings in which the rule picks the same network."""
+    """The fraction of noisy resamples of the readings in which the rule picks the same network."""
 
     draws: int
-    # 0 to 1.
+    # Share of the resamples in which the same network is picked, 0 to 1.
     share: float
     # The most frequent alternatives, with their shares.
     others: tuple[tuple[Record, float], ...]
@@ -114,34 +117,34 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Pick:
-    """One network of a front, with the reason and a confidence estimate."""
+    """The picked network of a front, with the reason and a confidence estimate."""
 
     study: str
     backend: str
     caveat: str
     request: PickRequest
     record: Record
-    # Numbers of feasible trained networks: all, within the limits on params and MACs, within all limits.
+    # Number of feasible trained networks: in total, within the limits on params and MACs, and within all limits.
     feasible: int
     candidates: int
     within: int
-    # The neighbours on the candidates' front, whether or not they satisfy the limits on latency and error.
+    # The neighbours on the front of the candidates, even if they exceed the limits on latency and error.
     faster: Record | None
     better: Record | None
-    # Networks of that front whose latency interval contains the limit on latency.
+    # Networks on the front of the candidates whose latency interval contains the latency limit.
     edge: tuple[Record, ...]
     confidence: Confidence
-    # Inputs of the confidence: images per error, and the standard deviation between training seeds if given.
+    # Inputs of the confidence: number of validation images, and the standard deviation between training seeds if given.
     validation_images: int
     training_noise: float | None
 
 
 def pick(front: Front, request: PickRequest, validation_images: int, training_noise: float | None = None) -> Pick:
-    """Pick the network of a front that satisfies `request`, from validation errors and latencies alone.
+    """Pick the network of a front that satisfies `request`. Only validation errors and latencies are used.
 
-    `training_noise` is the standard deviation of an error between training seeds, percentage points. The front is that
-    of the feasible networks within the limits on params and MACs. Raises InputError if none is left, with the number
-    that each limit excludes.
+    The candidates are the feasible networks within the limits on params and MACs. `training_noise` is the standard
+    deviation of an error between training seeds, in percentage points. Raises InputError if no network satisfies the
+    limits. The message contains the number of networks that each limit excludes.
     """
     whole = type(validation_images) is int and validation_images > 0
     require(whole, "validation_images", validation_images, "a whole number, at least 1")
@@ -182,20 +185,21 @@ def pick(front: Front, request: PickRequest, validation_images: int, training_no
 
 
 def points_of(candidates: Sequence[Record]) -> Points:
-    """Latency in ms and error in percent, (n, 2)."""
+    """Return points (n, 2): latency in ms and error in percent."""
     return np.array([record.point for record in candidates], dtype=np.float64).reshape(-1, 2)
 
 
 def within_limits(points: Points, request: PickRequest) -> NDArray[np.bool_]:
-    """Mask (n,) of the points (n, 2) within the limits on latency and error."""
+    """Return a mask (n,) of the points (n, 2) that are within the limits on latency and error."""
     limits = [np.inf if limit is None else limit for limit in (request.latency_ms, request.error)]
     return np.asarray((points <= limits).all(axis=1))
 
 
 def choose(points: Points, request: PickRequest) -> int | None:
-    """Index of the point (n, 2) that the rule picks within the limits on latency and error; None if there is none.
+    """Return the index of the point (n, 2) that the rule picks within the limits on latency and error, or None.
 
-    Ties in error go to the faster point, ties in latency to the more accurate one, equal points to the first.
+    If errors are equal, the faster point wins. If latencies are equal, the more accurate point wins. If points are
+    equal, the first one wins.
     """
     inside = np.flatnonzero(within_limits(points, request))
     if not inside.size:
@@ -211,7 +215,7 @@ def choose(points: Points, request: PickRequest) -> int | None:
 
 
 def noise_of(candidates: Sequence[Record], validation_images: int, training_noise: float) -> Noise:
-    """Standard deviations of each candidate's readings, see the module's docstring; `training_noise` in points."""
+    """Estimate the noise of the readings as described in the module docstring. `training_noise` is in points."""
     readings = [reading(record) for record in candidates]
     middle, low, high = (
         np.array([getattr(one, name) for one in readings]) for name in ("latency_ms", "low_ms", "high_ms")
@@ -222,7 +226,7 @@ def noise_of(candidates: Sequence[Record], validation_images: int, training_nois
 
 
 def confidence(candidates: Sequence[Record], chosen: int, request: PickRequest, noise: Noise) -> Confidence:
-    """The share of seeded resamples of the readings in which the rule picks `chosen`, and the alternatives."""
+    """Resample the readings with a fixed seed and count how often the rule picks `chosen` and the alternatives."""
     points = points_of(candidates)
     normal = np.random.default_rng(SEED).standard_normal((RESAMPLES, 2, len(candidates)))
     latency = points[:, 0] + normal[:, 0] * np.where(normal[:, 0] < 0, noise.below_ms, noise.above_ms)
@@ -233,7 +237,7 @@ def confidence(candidates: Sequence[Record], chosen: int, request: PickRequest, 
 
 
 def limits_on(records: Sequence[Record], request: PickRequest) -> list[Limit]:
-    """The limits of a request, in the order of the command's options."""
+    """Return the limits of a request in the order of the command-line options."""
     points = points_of(records)
     params, macs = (np.array([record.costs[key] for record in records], dtype=np.float64) for key in ("params", "macs"))
     limits = []
@@ -249,12 +253,12 @@ def limits_on(records: Sequence[Record], request: PickRequest) -> list[Limit]:
 
 
 def exceeded(record: Record, request: PickRequest) -> list[Limit]:
-    """The limits of a request that a network does not satisfy."""
+    """Return the limits of a request that a network exceeds."""
     return [limit for limit in limits_on([record], request) if not limit.inside.all()]
 
 
 def excluded(limits: Sequence[Limit]) -> str:
-    """The reason why no network is left: the number that each limit excludes, and the nearest value to it."""
+    """Explain why no network is left: how many networks each limit excludes, and the value closest to each limit."""
     parts = []
     for limit in limits:
         others = [other.inside for other in limits if other is not limit]

@@ -1,4 +1,4 @@
-"""The answer of `threshnet pick` as sentences and as JSON."""
+"""The output of `threshnet pick` as text and as JSON."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from studies.fronts.wording import latency_text, names_text, title
 
 
 def pick_text(pick: Pick) -> Iterator[str]:
-    """The picked network, its reason and its confidence, line by line."""
+    """Yield lines with the picked network, the reason and the confidence."""
     record = pick.record
     yield (
         f"{pick.study}: {_name(record)}, {record.error:.2f} % validation error, {latency_text(record)} ms on "
@@ -28,7 +28,7 @@ def pick_text(pick: Pick) -> Iterator[str]:
 
 
 def reason(pick: Pick) -> str:
-    """The rule that picked the network."""
+    """Describe the rule that picked the network."""
     limits = " within the limits" if pick.within < pick.feasible else ""
     if pick.within == 1:
         return f"the only feasible network{limits}"
@@ -43,7 +43,7 @@ def reason(pick: Pick) -> str:
 
 
 def neighbours(pick: Pick) -> Iterator[str]:
-    """The trade-offs to the two neighbouring networks on the front."""
+    """Yield the trade-offs between the picked network and its two neighbours on the front."""
     (ms, error), request, faster, better = pick.record.point, pick.request, pick.faster, pick.better
     limits = " within the limits on params and MACs" if pick.candidates < pick.feasible else ""
     if faster is None:
@@ -61,7 +61,7 @@ def neighbours(pick: Pick) -> Iterator[str]:
 
 
 def confidence_text(pick: Pick) -> str:
-    """The share of noisy resamples in which the rule picks the same network, and the alternatives."""
+    """Describe the confidence: how many resamples pick the same network, and which alternatives the others pick."""
     found = pick.confidence
     others = [f"{_name(record)} in {share:.1%}" for record, share in found.others]
     others += [f"none in {found.none:.1%}, since no network satisfies the limits"] if found.none else []
@@ -70,7 +70,7 @@ def confidence_text(pick: Pick) -> str:
 
 
 def noise_text(pick: Pick) -> str:
-    """The noise model of the resamples, and what it leaves out."""
+    """Describe the noise model of the resamples and its limitations."""
     model = (
         f"latencies from the interval of one pass; errors binomial over {pick.validation_images:,} validation images, "
         f"resampled independently"
@@ -81,7 +81,7 @@ def noise_text(pick: Pick) -> str:
 
 
 def pick_json(pick: Pick, export: str) -> dict[str, Any]:
-    """The pick as JSON-ready values."""
+    """Convert the pick to JSON-ready values."""
     request, found = pick.request, pick.confidence
     return {
         "study": pick.study,
@@ -119,18 +119,18 @@ def pick_json(pick: Pick, export: str) -> dict[str, Any]:
 
 
 def _neighbour(record: Record | None, request: PickRequest) -> dict[str, Any] | None:
-    """A neighbour of the pick as JSON-ready values, with the limits that it exceeds."""
+    """Convert a neighbour of the pick to JSON-ready values, including the limits that it exceeds."""
     if record is None:
         return None
     return entry(record) | {"beyond_limits": [limit.flag for limit in exceeded(record, request)]}
 
 
 def _neighbour_text(record: Record, request: PickRequest) -> str:
-    """A neighbour of the pick, with the limits that it exceeds."""
+    """Describe a neighbour of the pick, including the limits that it exceeds."""
     beyond = " and ".join(limit.text for limit in exceeded(record, request))
     return f"{_name(record)}, beyond the limit of {beyond}" if beyond else _name(record)
 
 
 def _name(record: Record) -> str:
-    """A network in a sentence: its published name with its trial, or its trial alone."""
+    """Return the name of a network for use in a sentence: published name and trial number, or only the trial number."""
     return f"{title(record)} (trial {record.number})" if record.named else title(record)

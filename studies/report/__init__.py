@@ -1,1 +1,1 @@
-"""Reports of a study: results folders and the HTML page."""
+"""Reports about a study: results folders and the HTML page."""

@@ -1,4 +1,4 @@
-"""Reports of a study: page, picture, tables, and a results folder with the conditions of its numbers."""
+"""Reports about a study: page, figure, tables, and a results folder that includes the conditions of all numbers."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -21,8 +21,8 @@ from studies.report.page.file import write_report
 from studies.study import LoadedStudy
 from threshnet.errors import InputError
 
-MAX_LISTED = 20  # networks of the front on the results page
-MAX_FURTHER = 3  # further backends on it
+MAX_LISTED = 20  # maximum number of front networks on the results page
+MAX_FURTHER = 3  # maximum number of further backends on the results page
 
 
 def write(
@@ -36,9 +36,9 @@ def write(
     csv: Path | None = None,
     folder: Path | None = None,
 ) -> Iterator[str]:
-    """Write the requested files of a study's fronts; yields a line per file, including one that could not be made.
+    """Write the requested files and yield a line for each of them, including a PNG that could not be drawn.
 
-    `storage` is that of the study, for the page's export commands. Raises InputError if a file cannot be written.
+    `storage` appears in the export commands on the page. Raises InputError if a file cannot be written.
     """
     try:
         if html:
@@ -57,7 +57,7 @@ def write(
             trials_table(loaded).to_csv(folder / "trials.csv", index=False, float_format="%.10g")
             (folder / "front.json").write_text(json.dumps(results_json(fronts, progress), indent=2) + "\n")
             settings = loaded.spec.to_json()
-            settings["data"].pop("path", None)  # names the machine's folders
+            settings["data"].pop("path", None)  # it would reveal folders of this machine
             conditions = {"spec": settings, "launches": loaded.environments}
             (folder / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
             (folder / "README.md").write_text(results_page(loaded, fronts, progress))
@@ -68,12 +68,12 @@ def write(
 
 
 def results_json(fronts: Sequence[Front], progress: StudyProgress) -> dict[str, Any]:
-    """A study as JSON-ready values: its fronts and its progress."""
+    """Return the fronts and the progress of a study as JSON-ready values."""
     return study_json(fronts) | progress.to_json()
 
 
 def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
-    """One row per trial, in order, `state` as in search.records.State; empty if a trial has no such value."""
+    """Return a table with one row for each trial, in order. For `state`, see search.records.State."""
     rows = []
     for record in loaded.records:
         row: dict[str, object] = {
@@ -112,7 +112,7 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
 
 
 def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress) -> str:
-    """The README.md of a results folder: the search, its conditions and its fronts, in at most 60 lines."""
+    """Return the README.md of a results folder: the search, its conditions and its fronts, in at most 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
     plateau, *convergence = progress.sentences
     states = pd.Series([record.state for record in loaded.records]).value_counts()
@@ -177,7 +177,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyPr
 
 
 def _conditions(environment: dict[str, Any]) -> str:
-    """The machine and the versions with which trials ran."""
+    """Describe the machine and the package versions of an environment."""
     versions = ", ".join(f"{package} {version}" for package, version in environment["versions"].items() if version)
     return (
         f"{environment['processor']}, {environment['cores']} core(s), training in {environment['training']['threads']} "
@@ -186,7 +186,7 @@ def _conditions(environment: dict[str, Any]) -> str:
 
 
 def _elsewhere(fronts: Sequence[Front]) -> Iterator[str]:
-    """The fronts on further backends, a line each."""
+    """Yield a line for each front on a further backend."""
     for front in fronts[1 : MAX_FURTHER + 1]:
         latency = reading(front.knee)
         where = f"{front.backend} ({latency.processor}, {latency.runtime} {latency.runtime_version})"

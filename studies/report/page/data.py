@@ -1,4 +1,4 @@
-"""The data of a study's page as JSON-ready values: its fronts, its progress and one line per trial."""
+"""The data of a study's page as JSON-ready values: fronts, progress and trials."""
 
 import math
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ from studies.storage import export_parts, place_options
 from studies.study import LoadedStudy, full_training
 from threshnet.named import ABOUT
 
-DIGITS = 6  # significant ones of a number on the page
-MAX_STEPS = 1000  # steps of the hypervolume curve that are drawn
+DIGITS = 6  # significant digits of a number on the page
+MAX_STEPS = 1000  # maximum number of steps in the hypervolume curve
 
 
 def page_data(
     loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
 ) -> dict[str, Any]:
-    """The data of the page: fronts, every trial in columns, progress, parameter importances.
+    """Return the data of the page: fronts, columns with all trials, progress and parameter importances.
 
-    `storage` is that of the study, for the export commands; its password and query are left out.
+    The export commands on the page contain `storage` without password and query.
     """
     first = fronts[0]
     return {
@@ -47,7 +47,7 @@ def page_data(
 
 
 def front_data(first: Front, front: Front) -> dict[str, Any]:
-    """One front: its networks by trial number, fastest first, and its conditions."""
+    """Return one front: trial numbers of its networks, fastest first, and the measurement conditions."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
     feasible = any(record.state == "finished" for record in front.trained)
@@ -68,10 +68,10 @@ def front_data(first: Front, front: Front) -> dict[str, Any]:
 
 
 def trials_data(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, list[Any]]:
-    """Every trial in the order of the study, as columns of equal length; None if a trial has no such value.
+    """Return all trials as columns of equal length, in the order of the study. Missing values are None.
 
-    "error" is [percent, low, high], see error_interval; "latency" has a column per front of [ms, low, high, 1 if
-    unreliable].
+    A value in "error" is [percent, low, high], see error_interval. "latency" has a column for each front, with values
+    [ms, low, high, 1 if unreliable].
     """
     images = loaded.images.get("validation")
     return {
@@ -91,7 +91,7 @@ def trials_data(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, list[
 
 
 def note(record: Record) -> str:
-    """Further facts about a trial, in a line."""
+    """Return further information about a trial in one line."""
     parts = [ABOUT[record.named].origin] if record.named in ABOUT else []
     if record.state == "infeasible":
         parts.append(f"violates {violations(record)}")
@@ -106,7 +106,7 @@ def note(record: Record) -> str:
 
 
 def volume_data(progress: StudyProgress, price: int, backend: str) -> dict[str, Any]:
-    """The hypervolume over cost on the objective's backend: steps of [full trainings, percent of the box, trial].
+    """Return hypervolume over cost on the objective's backend, as steps [full trainings, percent of the box, trial].
 
     `price` is the cost of one full training in training images processed.
     """
@@ -122,7 +122,7 @@ def volume_data(progress: StudyProgress, price: int, backend: str) -> dict[str, 
 
 
 def corners(steps: Sequence[Step]) -> list[Step]:
-    """The steps at which the hypervolume grew, thinned to MAX_STEPS, and the last one."""
+    """Return the steps that increase the hypervolume, at most MAX_STEPS of them, and the last step."""
     grew = [
         step
         for before, step in zip((None, *steps), steps, strict=False)
@@ -133,7 +133,7 @@ def corners(steps: Sequence[Step]) -> list[Step]:
 
 
 def macs_data(loaded: LoadedStudy, backend: str) -> dict[str, Any]:
-    """Rank correlation of latency and MACs over the measured networks; None if undefined."""
+    """Return the rank correlation of latency and MACs over the measured networks. It is None if undefined."""
     measured = {r.fingerprint: r for r in loaded.records if backend in r.latency and "macs" in r.costs}
     macs = [record.costs["macs"] for record in measured.values()]
     latencies = [record.latency[backend].latency_ms for record in measured.values()]
@@ -146,7 +146,7 @@ def macs_data(loaded: LoadedStudy, backend: str) -> dict[str, Any]:
 
 
 def number(value: float | None) -> float | None:
-    """A value with as many digits as the page needs; None if it is not finite."""
+    """Round a value to the precision of the page. Returns None if the value is not finite."""
     return float(f"{value:.{DIGITS}g}") if value is not None and math.isfinite(value) else None
 
 

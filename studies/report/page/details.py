@@ -1,4 +1,4 @@
-"""The details of single networks for the page's cards, one line of JSON each, within a size limit."""
+"""Details of networks for the cards of the page: one line of JSON for each network, with a limit on the total size."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,27 +12,27 @@ from studies.report.page.data import number
 from studies.study import LoadedStudy
 from threshnet.drawing import schedule_svg
 
-# Raw samples, curves and drawings of thousands of trials are tens of megabytes, more than a page can open at once. The
-# page has them for the fronts, then the named networks, then the latest trials, up to this many characters; the other
-# cards say that they are missing. A page parses a card's line only when the card is opened.
+# The raw samples, curves and drawings of thousands of trials take tens of megabytes, too much for one page. The page
+# contains those of the fronts, then the named networks, then the latest trials, up to this number of characters. The
+# other cards report that the details are missing. The page parses the line of a card only when the card is opened.
 MAX_CHARACTERS = 4_000_000
 SAMPLE_DIGITS = 4  # significant digits of a raw sample
 
 
 def details(loaded: LoadedStudy, fronts: Sequence[Front], room: int = MAX_CHARACTERS) -> dict[int, str]:
-    """One line of JSON per trial, by trial number, for as many trials as fit."""
+    """Return one line of JSON for each trial by trial number, for as many trials as fit."""
     found: dict[int, str] = {}
     for record in _by_importance(loaded, fronts):
         text = json.dumps(detail(record, loaded.spec.input_size), separators=(",", ":"))
         if len(text) > room:
-            continue  # a smaller one may still fit
+            continue  # a smaller card may still fit
         room -= len(text)
         found[record.number] = text
     return found
 
 
 def detail(record: Record, input_size: int) -> dict[str, Any]:
-    """The card of one trial; `input_size` in pixels is that of the drawing's feature maps."""
+    """Return the card of one trial. The drawing shows the feature maps at `input_size`, in pixels."""
     return {
         "drawing": schedule_svg(record.network, input_size, title(record)) if record.network else "",
         "losses": [[epoch["number"], number(epoch["loss"])] for epoch in record.epochs],
@@ -42,7 +42,7 @@ def detail(record: Record, input_size: int) -> dict[str, Any]:
 
 
 def _by_importance(loaded: LoadedStudy, fronts: Sequence[Front]) -> Iterator[Record]:
-    """Every trial that has a network, once: those of the fronts, the named ones, then the latest first."""
+    """Yield each trial with a network once: first the trials on the fronts, then named networks, then latest first."""
     records = {record.number: record for record in loaded.records if record.network}
     first = [record.number for front in fronts for record in front.front]
     named = [record.number for record in records.values() if record.named]
@@ -50,7 +50,7 @@ def _by_importance(loaded: LoadedStudy, fronts: Sequence[Front]) -> Iterator[Rec
 
 
 def _reading(name: str, latency: Latency) -> dict[str, Any]:
-    """One latency reading with its raw samples: milliseconds by cycle and run, and the cycles that count."""
+    """Return one latency reading with its raw samples, i.e. milliseconds by cycle and run, and the counted cycles."""
     return {
         "backend": name,
         "ms": [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)],
@@ -69,7 +69,7 @@ def _reading(name: str, latency: Latency) -> dict[str, Any]:
 
 
 def _machine(before: State, after: State) -> Iterator[str]:
-    """The state of the machine before and after, as far as it is reported."""
+    """Describe the state of the machine before and after a measurement, as far as it is known."""
     for name, unit, start, end in (
         ("temperature", " °C", before.temperature_c, after.temperature_c),
         ("clock", " MHz", before.clock_mhz, after.clock_mhz),

@@ -1,4 +1,4 @@
-"""The page of a study as one file: template, style, scripts and data, with all network access forbidden."""
+"""Write the page of a study as one file with style, scripts and data. Its policy forbids all network access."""
 
 import base64
 import hashlib
@@ -25,20 +25,20 @@ SCRIPTS = (
     "card.js",
     "table.js",
     "report.js",
-)  # in the order in which they run
+)  # in order of execution
 
 
 def write_report(
     loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, path: Path, storage: str = DEFAULT_STORAGE
 ) -> None:
-    """Write the page of a study; `storage` is that of the study, for the export commands."""
+    """Write the page of a study. `storage` appears in the export commands on the page."""
     path.write_text(report_html(loaded, fronts, progress, storage), encoding="utf-8")
 
 
 def report_html(
     loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
 ) -> str:
-    """The page of a study as self-contained HTML, whose policy allows its own script and no request."""
+    """Return the page of a study as self-contained HTML. Its policy allows its own script but no network requests."""
     script = "".join(_asset(name) for name in SCRIPTS)
     known = details(loaded, fronts)
     data = page_data(loaded, fronts, progress, storage) | {"details": list(known)}
@@ -60,10 +60,10 @@ def _asset(name: str) -> str:
 
 
 def _filled(template: str, parts: Mapping[str, str]) -> str:
-    """The template with every {{name}} replaced once, so that a part may contain such a mark itself."""
+    """Replace every {{name}} in a template. All are replaced in one pass, so a part may contain text like {{name}}."""
     return re.sub(r"\{\{(\w+)\}\}", lambda mark: parts[mark[1]], template)
 
 
 def _inside_script(text: str) -> str:
-    """JSON that cannot end a script element, whatever its strings contain: '<' occurs in strings alone."""
+    """Escape '<' in JSON, where it only occurs in strings, so that no string can end the script element."""
     return text.replace("<", "\\u003c")

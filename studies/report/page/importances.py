@@ -1,4 +1,4 @@
-"""Parameter importances of a study, for the page."""
+"""Parameter importances of a study for the page."""
 
 import math
 import warnings
@@ -9,17 +9,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from studies.study import OBJECTIVES, LoadedStudy
 
-MIN_NETWORKS = 20  # fully trained; fewer are not informative
-TREES = 32  # of the forest
-MAX_PARAMETERS = 12  # shown, the most important first
+MIN_NETWORKS = 20  # fully trained networks; fewer are not informative
+TREES = 32  # number of trees in the random forest
+MAX_PARAMETERS = 12  # maximum number of parameters shown, most important first
 
 
 def importances(loaded: LoadedStudy) -> dict[str, Any]:
-    """The most important parameters for error and for latency; the shares of all of an objective's add up to 1.
+    """Return the most important parameters for error and for latency.
 
-    A parameter's share is that of the variance explained by the splits of a random forest on it (mean decrease in
-    impurity: Breiman, 2001, as Optuna computes it), the fastest of Optuna's evaluators: fANOVA takes minutes for
-    hundreds of trials of such a space. If there are too few networks or all are alike, "reason" explains it instead.
+    The share of a parameter is the mean decrease in impurity of a random forest (Breiman, 2001, as computed by Optuna):
+    the fraction of the explained variance that comes from splits on this parameter. For each objective, the shares of
+    all parameters add up to 1. This is the fastest evaluator in Optuna; fANOVA takes minutes for hundreds of trials in
+    such a space. If there are too few networks or all are alike, the result only contains the "reason".
     """
     complete = loaded.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < MIN_NETWORKS:
@@ -38,13 +39,13 @@ def importances(loaded: LoadedStudy) -> dict[str, Any]:
 
 
 def _shares(loaded: LoadedStudy, index: int) -> dict[str, float]:
-    """The share of each parameter for one objective, the largest first; empty if no parameter matters."""
+    """Return the share of each parameter for one objective, largest first. Empty if no parameter matters."""
 
     def value(trial: FrozenTrial) -> float:
         return float(trial.values[index])
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the evaluator is experimental, and a division by no variance
+        warnings.simplefilter("ignore")  # the evaluator is experimental, and the variance may be zero
         found = get_param_importances(
             loaded.study, evaluator=MeanDecreaseImpurityImportanceEvaluator(n_trees=TREES, seed=0), target=value
         )
