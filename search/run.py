@@ -24,9 +24,7 @@ from threshnet.spec import NetworkSpec
 MAX_REJECTED = 500  # a run ends after this many consecutive duplicates or infeasible proposals
 PROPOSAL_TIMEOUT = timedelta(minutes=10)  # a trial that takes longer to propose a network is considered lost
 REMOTE_WORKER_TIMEOUT = timedelta(days=1)  # a trial on another host that runs for longer is considered lost
-MAX_RETRIES = (
-    2  # maximum number of retries of a lost trial, so that a network that kills its process cannot block a study
-)
+MAX_RETRIES = 2  # for lost trials; limited, since a network that kills its process must not block a study
 MAX_UNREACHABLE = 3  # a run ends after this many consecutive trials with an unreachable device; they are queued again
 
 

@@ -1,1 +1,1 @@
-"""Measurement of latency: devices, probes, the protocol, and the record of a reading."""
+"""Latency measurement: devices, probes, the protocol and the records of readings."""

@@ -1,4 +1,4 @@
-"""Check of a measurement device: its facts, and a measurement of the reference network on it."""
+"""Check a measurement device: report facts about it and measure the reference network on it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.untrusted import clean
 
-INPUT_SIZE = 32  # pixels; the input size of most studies
-ENOUGH_MIB = 500  # about the memory of Python, onnxruntime and a large network; less free memory is worth a hint
+INPUT_SIZE = 32  # in pixels; the input size of most studies
+ENOUGH_MIB = 500  # about the memory that Python, onnxruntime and a large network need; a hint is shown if less is free
 PACKAGES = ("numpy", "onnxruntime")
 THROTTLED = {  # bits of `vcgencmd get_throttled` (raspberrypi.com/documentation, "vcgencmd")
     0: "under-voltage now",
@@ -37,11 +37,11 @@ class Versions:
 
 @dataclass(frozen=True)
 class About:
-    """The facts that a machine reports about itself."""
+    """Facts that a machine reports about itself."""
 
-    python: str  # version
+    python: str  # Python version
     machine: str  # architecture
-    bits: int  # of its Python: 64 or 32
+    bits: int  # 64-bit or 32-bit Python
     processor: str  # model name
     processors: int  # number of processors that a probe may use
     versions: Versions
@@ -57,12 +57,12 @@ class Check:
     runtime: str  # the runtime that was tried
     about: About | None  # None if the device could not be reached
     runtime_version: str | None  # None if the runtime failed its first inference
-    latency_ms: float | None  # of the reference network, now
-    reference_ms: float | None  # of the reference network, as recorded on the idle device
-    problems: tuple[str, ...]  # reasons why it cannot be measured on, one line each
-    hints: tuple[str, ...]  # conditions that make its readings less reliable, one line each
+    latency_ms: float | None  # current latency of the reference network
+    reference_ms: float | None  # recorded latency of the reference network on the idle device
+    problems: tuple[str, ...]  # reasons why networks cannot be measured on the device, one line each
+    hints: tuple[str, ...]  # conditions that make readings on the device less reliable, one line each
     install: str | None  # the command that installs the missing packages
-    afterwards: str | None  # the device's name after that
+    afterwards: str | None  # the name of the device after the installation
 
     @property
     def fit(self) -> bool:
@@ -70,14 +70,15 @@ class Check:
         return not self.problems
 
     def to_json(self) -> dict[str, object]:
-        """Return the check as a dict that json.dumps takes."""
+        """Return the check as a JSON-serializable dict."""
         return {"fit": self.fit, **strict.plain(self)}
 
 
 def check(device: Device, protocol: Protocol = DEFAULT_PROTOCOL, *, recalibrate: bool = False) -> Check:
-    """Read the facts of a device, then measure the reference network on it in a second process.
+    """Read the facts about a device, then measure the reference network on the device in a second process.
 
-    `recalibrate` re-measures the reference's idle baseline. Raises InputError if this machine has no such device.
+    `recalibrate` re-measures the idle baseline of the reference network. Raises InputError if there is no such device
+    on this machine.
     """
     runtime = device.runtimes[0]
     check_runtime(device, runtime, protocol)
@@ -107,7 +108,7 @@ def check(device: Device, protocol: Protocol = DEFAULT_PROTOCOL, *, recalibrate:
 
 
 def _about(device: Device, runtime: str, protocol: Protocol) -> About:
-    """The machine's facts; raises MeasurementError if it cannot be reached or its reply is malformed."""
+    """Return the facts about a machine; raises MeasurementError if it is unreachable or its reply is malformed."""
     with device.probe(runtime, protocol) as talk:
         answer = talk.ask("about", {}, protocol.timeout_s)
     try:
@@ -125,7 +126,7 @@ def _about(device: Device, runtime: str, protocol: Protocol) -> About:
 
 
 def _missing(about: About | None, failure: str) -> list[str]:
-    """The missing packages, if the check failed."""
+    """Return the missing packages if the check failed."""
     if not about or not failure:
         return []
     return [name for name, version in vars(about.versions).items() if version is None]
@@ -144,7 +145,7 @@ def _problems(about: About | None, failure: str, missing: list[str]) -> Iterator
 
 
 def _throttled(about: About | None, *, now: bool) -> Iterator[str]:
-    """The meaning of the bits of vcgencmd that are set, `now` or since boot."""
+    """Yield the meanings of the vcgencmd bits that are set, either `now` or since boot."""
     bits = about.state.throttled if about else None
     for bit, meaning in THROTTLED.items():
         if (bits or 0) >> bit & 1 and bool(1 << bit & THROTTLED_NOW) == now:

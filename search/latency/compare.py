@@ -1,4 +1,4 @@
-"""Comparison of several networks by latency: measured interleaved in one run, with a verdict for each pair."""
+"""Compare the latency of several networks, measured interleaved in one run, with a verdict for each pair."""
 
 import itertools
 from collections.abc import Sequence
@@ -14,28 +14,29 @@ from search.latency.onnx_files import Network
 from search.latency.protocol import Protocol
 from search.latency.reading import UNSTEADY, Rounds, changes
 
-SAME_MARGIN = 0.02  # latencies whose ratio is within this share of 1 are the same
-LOADS = 6  # number of times the networks are loaded: their placement in memory changes latency by about a percent
+SAME_MARGIN = 0.02  # two latencies are considered the same if their ratio differs from 1 by at most this share
+LOADS = 6  # number of times the networks are loaded, since their placement in memory changes latency by about 1 %
 DRAWS = 2000  # bootstrap resamples
-CONFIDENCE = 0.95  # of the interval
+CONFIDENCE = 0.95  # confidence level of the interval
 
 Verdict = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Network `a` against network `b`, by their numbers in the run."""
+    """The comparison of networks `a` and `b`, which are indices into the list of networks."""
 
     a: int
     b: int
-    # Latency of a over that of b: median of the least-disturbed cycles, and its 95 % bootstrap interval.
+    # Ratio of the latency of a to the latency of b: the median of the least-disturbed cycles and its 95 % bootstrap
+    # interval.
     ratio: float
     low: float
     high: float
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on a compared with b, by its interval: SAME if inside the margin, FASTER or SLOWER if outside."""
+        """Compare a with b: SAME if the interval is within the margin, FASTER or SLOWER if it is outside."""
         if self.low >= 1 - SAME_MARGIN and self.high <= 1 + SAME_MARGIN:
             return "SAME"
         if self.high < 1 - SAME_MARGIN:
@@ -47,12 +48,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several networks measured interleaved."""
+    """The result of comparing several networks."""
 
     pairs: tuple[Pair, ...]
-    # Median milliseconds of each network in the least-disturbed cycles; not corrected for the load of the device.
+    # Median latency of each network in the least-disturbed cycles, in milliseconds. It is not corrected for the load of
+    # the device.
     latency_ms: tuple[float, ...]
-    # Number of least-disturbed cycles over all loads.
+    # Total number of least-disturbed cycles over all loads.
     cycles: int
     processor: str
     runtime: str
@@ -64,10 +66,10 @@ class Comparison:
 def compare_on(
     device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol, seed: int = 0
 ) -> Comparison:
-    """Measure two or more networks interleaved, each loaded LOADS times, and compare every pair.
+    """Measure two or more networks interleaved, load each network LOADS times, and compare all pairs.
 
-    Each load takes the protocol's min_s per network, or six cycles. A network may occur twice. Raises InputError and
-    MeasurementError like measure_on.
+    After each load, the measurement takes min_s of the protocol per network, or six cycles. A network may occur twice.
+    Raises InputError and MeasurementError in the same cases as measure_on.
     """
     share = replace(protocol, min_s=protocol.min_s * len(networks), max_s=protocol.max_s * len(networks), tolerance=1.0)
 
@@ -96,7 +98,7 @@ def compare_on(
 
 
 def _pair(loads: Sequence[NDArray[np.float64]], a: int, b: int, generator: np.random.Generator) -> Pair:
-    """Compare two networks; the bootstrap resamples loads, then cycles, since the cycles of a load are correlated."""
+    """Compare two networks; the bootstrap resamples loads, then cycles, because the cycles of a load are correlated."""
     ratios = [load[a] / load[b] for load in loads]
     resampled = []
     for _ in range(DRAWS):

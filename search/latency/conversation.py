@@ -1,4 +1,4 @@
-"""The dialog with a probe: a process, here or on a remote host, that replies to each JSON line with another."""
+"""Communication with a probe, a local or remote process that replies to each JSON line with a JSON line."""
 
 import contextlib
 import json
@@ -16,27 +16,27 @@ from typing import IO, Any
 from search.latency.protocol import ConnectionLost, MeasurementError
 from threshnet.untrusted import clean
 
-MAX_LINE = 64 << 20  # characters of a line that are read; no reply is longer
-SSH_FAILED = 255  # exit status of ssh if ssh itself failed and not the remote command
+MAX_LINE = 64 << 20  # maximum number of characters that are read from a line; replies are shorter
+SSH_FAILED = 255  # exit status of ssh if ssh failed, as opposed to the remote command
 
 
 @dataclass
 class Conversation:
-    """A running probe; `ask` it, then leave the `probe` block."""
+    """A running probe; call `ask` within the `probe` block."""
 
     name: str  # the probe's name in messages
     process: "subprocess.Popen[str]"
-    token: str  # marks its replies
-    errors: IO[bytes]  # its standard error
-    remote: bool  # whether an exit status may be ssh's
+    token: str  # marks the replies of the probe
+    errors: IO[bytes]  # standard error of the probe
+    remote: bool  # whether the exit status may come from ssh
     lines: "queue.SimpleQueue[str | None]" = field(default_factory=queue.SimpleQueue)
-    writer: threading.Thread | None = None  # of the last command
+    writer: threading.Thread | None = None  # thread that writes the last command
 
     def ask(self, command: str, body: object, timeout_s: float) -> Any:  # noqa: ANN401 - JSON
-        """The reply to a command; raises MeasurementError if the probe fails, dies or does not reply in timeout_s."""
+        """Send a command and return the reply; raises MeasurementError if the probe fails, dies or times out."""
         text = json.dumps({command: body}) + "\n"
         self.writer = threading.Thread(target=_write, args=(self.process.stdin, text), daemon=True)
-        self.writer.start()  # a probe that does not read must not block this process
+        self.writer.start()  # in a thread, so that a probe that does not read cannot block this process
         try:
             line = self.lines.get(timeout=timeout_s)
         except queue.Empty:
@@ -59,7 +59,7 @@ class Conversation:
                 raise MeasurementError(f"{self.name} sent a malformed reply: {clean(line)!r}")
 
     def _ended(self) -> MeasurementError:
-        """The error for a probe that ended before its reply."""
+        """Return the error for a probe that ended before it replied."""
         try:
             status = self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -79,7 +79,7 @@ class Conversation:
 def probe(
     name: str, command: Sequence[str], environment: Mapping[str, str] | None = None, *, remote: bool = False
 ) -> Iterator[Conversation]:
-    """Run a probe's command with a token as its last argument, and end the process with the block."""
+    """Run the command of a probe with a token as the last argument, and end the process after the block."""
     token = secrets.token_hex(8)
     with tempfile.TemporaryFile() as errors:
         try:
@@ -92,7 +92,7 @@ def probe(
                 encoding="utf-8",
                 errors="replace",
                 env=environment,
-                start_new_session=True,  # Ctrl-C interrupts this process only, which then ends the child
+                start_new_session=True,  # Ctrl-C interrupts only this process, which then ends the child
             )
         except OSError as error:
             raise MeasurementError(f"{name} cannot be started: {error.strerror}: {error.filename}") from None
@@ -107,7 +107,7 @@ def probe(
 
 
 def ending(status: int) -> str:
-    """The end of a process as text; the exit status of a shell is 128 + the signal that killed its command."""
+    """Describe how a process ended; the exit status of a shell is 128 + the signal that killed its command."""
     number = -status if status < 0 else status - 128
     with contextlib.suppress(ValueError):
         if number > 0:
@@ -116,15 +116,15 @@ def ending(status: int) -> str:
 
 
 def _write(stream: IO[str], text: str) -> None:
-    """Write a command; if the probe ends meanwhile, the reader notices."""
+    """Write a command; if the probe ends in the meantime, the reader reports it."""
     with contextlib.suppress(OSError, ValueError):
         stream.write(text)
         stream.flush()
 
 
 def _read(stream: IO[str], mark: str, lines: "queue.SimpleQueue[str | None]") -> None:
-    """Queue the lines with the mark, then None; other output neither fills the memory nor delays a timeout."""
-    with contextlib.suppress(ValueError):  # closed meanwhile
+    """Queue all lines that start with the mark, then None; other output is discarded."""
+    with contextlib.suppress(ValueError):  # the stream was closed in the meantime
         while line := stream.readline(MAX_LINE):
             if line.startswith(mark):
                 lines.put(line)
@@ -132,7 +132,7 @@ def _read(stream: IO[str], mark: str, lines: "queue.SimpleQueue[str | None]") ->
 
 
 def _end(process: "subprocess.Popen[str]", writer: threading.Thread | None) -> None:
-    """End a process and its children; a process that waits for a command ends by itself."""
+    """End a process and its children; a process that is waiting for a command ends by itself."""
     assert process.stdin
     assert process.stdout
     if writer is None or not writer.is_alive():

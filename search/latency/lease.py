@@ -1,7 +1,7 @@
-"""Leases of devices, across processes and users: a readers-writer lock for one measurement or many trainings.
+"""Device leases across processes and users: a readers-writer lock that allows one measurement or many trainings.
 
-A measurement holds the lease of its device exclusively. All other work on this machine (training steps, exports) holds
-the CPU's lease shared, a short while at a time, and so pauses while the CPU is measured.
+A measurement holds the exclusive lease of its device. All other work on this machine (training steps, exports) holds
+the shared lease of the CPU for short periods. This work therefore pauses while the CPU is measured.
 """
 
 import contextlib
@@ -16,18 +16,18 @@ from filelock import ReadWriteLock, Timeout
 from search.latency.protocol import MeasurementError
 
 CPU = "cpu"
-WAIT_S = 1800.0  # seconds that a measurement waits for its device
+WAIT_S = 1800.0  # maximum number of seconds that a measurement waits for its device
 
 
 def lease_file(device: str) -> Path:
-    """The lock file of a device, in a folder shared by all users of this machine."""
+    """Return the lock file of a device, in a folder that all users of this machine share."""
     folder = Path(tempfile.gettempdir()) / "threshnet-leases"
     name = device if device.isalnum() else hashlib.sha256(device.encode()).hexdigest()[:16]
     path = folder / f"{name}.lock"
     with contextlib.suppress(FileExistsError):
         folder.mkdir()
-        folder.chmod(0o777)  # whatever the umask
-    with contextlib.suppress(FileExistsError):  # no file is created through a symbolic link
+        folder.chmod(0o777)  # regardless of the umask
+    with contextlib.suppress(FileExistsError):  # does not create a file through a symbolic link
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR, 0o666)
         os.fchmod(descriptor, 0o666)
         os.close(descriptor)
@@ -36,7 +36,7 @@ def lease_file(device: str) -> Path:
 
 @contextlib.contextmanager
 def exclusive(device: str, wait_s: float = WAIT_S) -> Iterator[None]:
-    """Hold the exclusive lease of a device; raises MeasurementError if others hold it for longer than wait_s."""
+    """Hold the exclusive lease of a device; raises MeasurementError if the lease is not free within wait_s."""
     try:
         with ReadWriteLock(lease_file(device)).write_lock(timeout=wait_s):
             yield
@@ -46,7 +46,7 @@ def exclusive(device: str, wait_s: float = WAIT_S) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(*devices: str) -> Iterator[None]:
-    """Hold the shared leases of this machine's CPU and of these devices; waits while one of them is measured.
+    """Hold the shared leases of this machine's CPU and of other devices; waits while one of them is being measured.
 
     `devices` are names of leases, see Device.lease.
     """

@@ -1,4 +1,4 @@
-"""Measurement of networks on a device: one latency, or a bench on which several networks run interleaved."""
+"""Measure the latency of one network on a device, or run several networks interleaved on a bench."""
 
 import contextlib
 import time
@@ -21,12 +21,12 @@ from threshnet.spec import NetworkSpec
 from threshnet.untrusted import clean
 
 Answer = TypeVar("Answer")
-PAUSE_S = 2.0  # seconds before a lost connection is retried
+PAUSE_S = 2.0  # seconds to wait before retrying after a lost connection
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The facts that a probe reports once its networks are loaded, its texts without control characters."""
+    """Facts that a probe reports after loading the networks; control characters are removed."""
 
     runtime_version: str
     processor: str
@@ -47,30 +47,30 @@ class Bench:
 
     device: Device
     talk: Conversation
-    request: dict[str, object]  # to the probe: the networks and their settings
+    request: dict[str, object]  # the request to the probe, with the networks and their settings
     timeout_s: float
 
     def load(self) -> Facts:
-        """Load the networks, or reload them, which moves them in memory."""
+        """Load or reload the networks; reloading moves the networks in memory."""
         with contextlib.nullcontext() if self.device.remote_lease else lease.shared(self.device.lease):
             answer = self.talk.ask("load", self.request, self.timeout_s)
         return _parsed(lambda: strict.read(answer, Facts, self.talk.name, complete=True))
 
     def rounds(self, order: Sequence[int], protocol: Protocol) -> Rounds:
-        """Time the networks with these indices interleaved, with exclusive use of the device."""
+        """Time the networks with the indices in `order`, interleaved and with exclusive use of the device."""
         plan = {name: getattr(protocol, name) for name in ("round_runs", "discard", "warmup_s", "min_s", "max_s")}
         plan |= {"order": list(order), "tolerance": protocol.tolerance, "lease": self.device.remote_lease}
         runs = protocol.round_runs - protocol.discard
         with contextlib.ExitStack() as held:
             if not self.device.remote_lease and self.device.lease != lease.CPU:
-                held.enter_context(lease.shared())  # a GPU's host thread loads the CPU
+                held.enter_context(lease.shared())  # the host thread of a GPU also uses the CPU
             held.enter_context(lease.exclusive(self.device.lease))
             answer = self.talk.ask("measure", plan, protocol.timeout_s + protocol.max_s)
         return _parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs))
 
 
 def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:
-    """Raise InputError if the device has no such runtime, or the runtime does not support the protocol."""
+    """Raise InputError if the device does not have the runtime or the runtime does not support the protocol."""
     if runtime not in device.runtimes:
         raise InputError(f"runtime {runtime!r}, must be one of {', '.join(device.runtimes)}")
     device.check(runtime, protocol)
@@ -85,11 +85,12 @@ def measure_on(
     *,
     recalibrate: bool = False,
 ) -> Latency:
-    """Measure the untrained network of a spec, or an ONNX file, on (batch, 3, size, size), relative to the reference.
+    """Measure the untrained network of a spec, or an ONNX file, relative to the reference network.
 
-    `recalibrate` re-measures the reference's idle baseline. Raises InputError for an unknown runtime or an input so
-    small that pooling leaves no pixels, MeasurementError if the measurement fails. Torch's global random state and
-    number of threads do not change.
+    The input has the shape (batch, 3, size, size). `recalibrate` re-measures the idle baseline of the reference
+    network. Raises InputError if the runtime is unknown, or if the input is so small that pooling leaves no pixels.
+    Raises MeasurementError if the measurement fails. The global random state and the number of threads of torch do not
+    change.
     """
 
     def once(device: Device) -> Latency:
@@ -103,7 +104,7 @@ def measure_on(
 
 
 def retried(device: Device, work: Callable[[Device], Answer]) -> Answer:
-    """The result of `work` on a device, retried after a lost connection for up to the device's number of tries."""
+    """Return the result of `work` on a device; if the connection is lost, `work` is tried up to device.tries times."""
     for left in reversed(range(device.tries)):
         try:
             return work(device)
@@ -118,7 +119,7 @@ def retried(device: Device, work: Callable[[Device], Answer]) -> Answer:
 def bench(
     device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
 ) -> Iterator[Bench]:
-    """Start a probe on the device that can load these networks; it ends with the block."""
+    """Start a probe that can load these networks on the device; the probe ends with the block."""
     check_runtime(device, runtime, protocol)
     for network in networks:
         if isinstance(network, NetworkSpec):
@@ -133,7 +134,7 @@ def bench(
 
 
 def _idle_ms(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol: Protocol, recalibrate: bool) -> float:
-    """The reference's idle baseline under the conditions of this bench, milliseconds."""
+    """Return the idle baseline of the reference network under the conditions of this bench, in milliseconds."""
     conditions = {
         "device": ready.device.name,
         "processor": facts.processor,
@@ -161,7 +162,7 @@ def _reading(
     runtime: str,
     protocol: Protocol,
 ) -> Latency:
-    """The record of a reading."""
+    """Create the record of a reading."""
     crowded = f"{protocol.threads} threads on {facts.processors} processors"
     latency = Latency(
         rounds_ms=rounds.rounds_ms[1],
@@ -185,7 +186,7 @@ def _reading(
 
 
 def _parsed(read: Callable[[], Answer]) -> Answer:
-    """The parsed reply of a probe; raises MeasurementError if it is malformed."""
+    """Return the parsed reply of a probe; raises MeasurementError if the reply is malformed."""
     try:
         return read()
     except InputError as error:

@@ -1,4 +1,4 @@
-"""ONNX files of networks to be measured: with a fixed batch, and untrained, as weights do not change fp32 latency."""
+"""ONNX files for measuring networks, with a fixed batch size and untrained, as weights do not change fp32 latency."""
 
 import contextlib
 import os
@@ -16,16 +16,16 @@ from threshnet.export.folder import export_onnx
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-# A network to measure: a spec, or an ONNX file whose input is `threshnet.export.folder.INPUT`.
+# A network to measure: a spec, or an ONNX file with the input name `threshnet.export.folder.INPUT`.
 Network = NetworkSpec | Path
 
 
 @contextlib.contextmanager
 def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iterator[list[Path]]:
-    """ONNX files that take float32 (batch, 3, size, size), deleted after the block; the reference's file is cached.
+    """Export networks to ONNX files with float32 input (batch, 3, size, size) that are deleted after the block.
 
-    A network that is a file is used as it is. Raises MeasurementError if an export fails. Torch's global random state
-    does not change.
+    The file of the reference network is cached. Networks that are already files are used unchanged. Raises
+    MeasurementError if an export fails. The global random state of torch does not change.
     """
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths = []
@@ -41,7 +41,7 @@ def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iter
 
 
 def _cached(input_size: int, batch: int) -> Path:
-    """The cached file of the reference (XDG base directories)."""
+    """Return the cached file of the reference network (XDG base directories)."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "threshnet"
     return folder / f"reference-{REFERENCE.fingerprint()}-{input_size}-{batch}-torch{version('torch')}.onnx"
 
@@ -54,6 +54,6 @@ def _export(spec: NetworkSpec, input_size: int, path: Path, batch: int) -> None:
             part = Path(folder) / path.name
             export_onnx(build(spec), input_size, part, batch)
             part.replace(path)
-    except Exception as error:  # memory, disk, or torch's exporter, whose errors have no common kind
+    except Exception as error:  # memory or disk errors, or errors of torch's exporter, which have no common base class
         first = str(error).strip().splitlines() or [""]
         raise MeasurementError(f"the ONNX export failed: {type(error).__name__}: {first[0]}") from error

@@ -1,4 +1,4 @@
-"""The measurement protocol: rounds until the latency is precise enough or the time limit is reached."""
+"""The measurement protocol: run rounds until the latency is precise enough or the time limit is reached."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -7,13 +7,13 @@ from threshnet import strict
 from threshnet.errors import require
 from threshnet.strict import Range
 
-Seconds = Annotated[float, Range(0, 3600, unit="seconds")]  # that a part of a measurement may take
+Seconds = Annotated[float, Range(0, 3600, unit="seconds")]  # duration of a part of a measurement
 
 Precision = Literal["fp32", "fp16", "bf16"]
 
 
 class MeasurementError(RuntimeError):
-    """A measurement failed: the probe died, timed out or sent a malformed reply; the message is one line."""
+    """A measurement failed because the probe died, timed out or sent a malformed reply; the message is one line."""
 
 
 class ConnectionLost(MeasurementError):  # noqa: N818 - what happened, not what is wrong
@@ -22,34 +22,35 @@ class ConnectionLost(MeasurementError):  # noqa: N818 - what happened, not what 
 
 @dataclass(frozen=True)
 class Protocol:
-    """A measurement protocol: threads, batch, precision, rounds and the stopping rule.
+    """A measurement protocol: threads, batch size, precision, rounds and stopping rule.
 
-    A cycle is one round of the network and one of the reference network. The least-disturbed third of the cycles, at
-    least six, make the reading. The defaults take 1 to 2 s for a network of 1 ms. Raises InputError for a value out of
-    range.
+    A cycle consists of one round of the network and one round of the reference network. The reading uses the
+    least-disturbed third of the cycles, but at least six cycles. With the default values, a measurement takes 1 to 2 s
+    for a network with a latency of 1 ms. Raises InputError if a value is out of range.
     """
 
-    # Threads of the runtime's pool, at least 1; without effect on a GPU.
+    # Number of threads of the runtime, at least 1. Ignored on a GPU.
     threads: Annotated[int, Range(1, 1024)] = 1
-    # Images in one run, at least 1.
+    # Batch size: the number of images in one run, at least 1.
     batch: Annotated[int, Range(1, 65_536)] = 1
-    # Precision of weights and activations; fp16 and bf16 only on a GPU.
+    # Precision of weights and activations. fp16 and bf16 are only available on a GPU.
     precision: Precision = "fp32"
-    # Memory layout NHWC; only with torch.
+    # Whether to use the NHWC memory layout. Only available with torch.
     channels_last: bool = False
-    # Consecutive runs of one network, at least 20 so that caches hold its data.
+    # Number of consecutive runs of one network in a round, at least 20 so that the caches contain the data of the
+    # network.
     round_runs: Annotated[int, Range(20, 10_000)] = 20
-    # Runs at the start of a round that do not count, at least 1 and fewer than round_runs.
+    # Number of runs at the start of a round that are discarded, at least 1 and less than round_runs.
     discard: Annotated[int, Range(1, 9_999)] = 4
-    # Seconds of warm-up for each network; up to 4 times that if it is unsteady.
+    # Seconds of warm-up for each network. The warm-up takes up to 4 times as long if the latency is unsteady.
     warmup_s: Seconds = 0.3
-    # Seconds of rounds, at least.
+    # Minimum total duration of the rounds in seconds.
     min_s: Seconds = 1.0
-    # Seconds of rounds after which to stop anyway, once there are six cycles.
+    # Maximum total duration of the rounds in seconds. At least six cycles are always run.
     max_s: Seconds = 2.0
-    # Target relative half-width of the 95 % interval, at which the rounds stop.
+    # Target relative half-width of the 95 % interval. The rounds stop once it is reached.
     tolerance: Annotated[float, Range(0, 1)] = 0.02
-    # Seconds after which a probe that does not answer is given up.
+    # Maximum number of seconds to wait for a reply of the probe.
     timeout_s: Seconds = 300.0
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class Protocol:
         require(min_s <= self.max_s, "latency.min_s", min_s, f"at most latency.max_s = {self.max_s}")
 
     def to_json(self) -> dict[str, object]:
-        """Return the protocol as a dict that json.dumps takes."""
+        """Return the protocol as a JSON-serializable dict."""
         return strict.plain(self)
 
 

@@ -1,4 +1,4 @@
-"""The record of one latency reading: raw rounds, conditions, and the statistics derived from them."""
+"""The record of a latency reading: raw rounds, conditions and derived statistics."""
 
 import math
 from collections.abc import Iterator
@@ -13,34 +13,34 @@ from search.latency.probes.probe import MIN_CYCLES, least_disturbed_cycles, rati
 from threshnet import strict
 from threshnet.errors import InputError
 
-# A reading beyond one of these has a warning.
+# A reading gets a warning if it exceeds one of these thresholds.
 WIDE_SPREAD = 0.10  # relative interquartile range
-WIDER = 2.5  # half-width of the interval, in multiples of the tolerance
-BUSY = 1.10  # latency of the reference network, in multiples of its idle baseline
-HOTTER_C = 10.0  # rise of the temperature, degrees C
-SLOWER_CLOCK = 0.95  # clock after the reading as a share of the clock before
+WIDER = 2.5  # half-width of the interval relative to the tolerance
+BUSY = 1.10  # latency of the reference network relative to its idle baseline
+HOTTER_C = 10.0  # temperature rise in degrees C
+SLOWER_CLOCK = 0.95  # clock after the reading relative to the clock before the reading
 UNSTEADY = "not steady: the latency was still changing at the end of the warm-up"
-THROTTLED_NOW = 0xF  # of vcgencmd's bits: under-voltage, capped, throttled, soft temperature limit
+THROTTLED_NOW = 0xF  # vcgencmd bits for under-voltage, capped clock, throttling and soft temperature limit
 
 RoundsMs = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class State:
-    """The state of the machine at one moment; None if not reported."""
+    """The state of a machine at one point in time; values that are not reported are None."""
 
     temperature_c: float | None = None
     clock_mhz: float | None = None
     governor: str | None = None
-    throttled: int | None = None  # bits of vcgencmd, 0-3: now, 16-19: since boot; a GPU's reasons as such bits
-    load: float | None = None  # runnable processes, mean of the last minute
+    throttled: int | None = None  # vcgencmd bits, 0-3: now, 16-19: since boot; GPU reasons are converted to these bits
+    load: float | None = None  # mean number of runnable processes over the last minute
 
 
 @dataclass(frozen=True)
 class Rounds:
-    """The samples of several networks, measured interleaved, as a probe returns them."""
+    """Samples of several networks that were measured interleaved, as returned by a probe."""
 
-    rounds_ms: tuple[RoundsMs, ...]  # [network][cycle][run], each run for one whole batch
+    rounds_ms: tuple[RoundsMs, ...]  # [network][cycle][run], one whole batch per run
     ended: Literal["precise", "time"]
     steady: bool  # whether the latency was steady at the end of the warm-up
     before: State
@@ -56,34 +56,35 @@ class Rounds:
 
     @cached_property
     def counted_medians(self) -> NDArray[np.float64]:
-        """Medians (networks, cycles) in ms of the least-disturbed cycles, the ones that count."""
+        """Return the medians (networks, cycles) in ms of the least-disturbed cycles, which determine the reading."""
         medians = round_medians(self.rounds_ms)
         return medians[:, least_disturbed_cycles(medians)]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One reading: the latency of one network, for one whole batch, on one device.
+    """A latency reading of one network on one device; a latency is the time for one whole batch.
 
-    It is measured as the ratio to a reference network that runs interleaved with it, and reported as that ratio times
-    the reference's latency on the idle device. The interval and the spread are those of the least-disturbed cycles of
-    this pass: they do not include the variation between passes, the choice of the cycles, or the uncertainty of the
-    reference's idle baseline. Raises InputError unless the samples are positive finite times.
+    The network runs interleaved with a reference network, and the ratio of the two latencies is measured. The reported
+    latency is this ratio times the latency of the reference network on the idle device. The interval and the spread are
+    computed from the least-disturbed cycles of this measurement. They do not include the variation between
+    measurements, the selection of the cycles, or the uncertainty of the idle baseline. Raises InputError unless the
+    samples are positive and finite.
     """
 
-    rounds_ms: RoundsMs  # [cycle][run] of the network, milliseconds
-    reference_rounds_ms: RoundsMs  # [cycle][run] of the reference network, the same cycles
-    reference_ms: float  # the reference's latency on the idle device
-    ended: Literal["precise", "time"]  # the interval was narrow enough, or the time limit was reached
-    device: str  # as the user names it: "cpu", "cuda", "ssh://..."
-    processor: str  # the device's model name
-    runtime: str  # a name of search.latency.measure
-    runtime_version: str  # as the runtime reports it
-    threads: int  # of the runtime's pool
-    batch: int  # images in one run
-    input_size: int  # height and width of the images, pixels
-    precision: str = "fp32"  # of weights and activations
-    channels_last: bool = False  # memory layout
+    rounds_ms: RoundsMs  # [cycle][run] of the network, in milliseconds
+    reference_rounds_ms: RoundsMs  # [cycle][run] of the reference network in the same cycles
+    reference_ms: float  # latency of the reference network on the idle device
+    ended: Literal["precise", "time"]  # "precise": the interval was narrow enough; "time": the time limit was reached
+    device: str  # name of the device, e.g. "cpu", "cuda" or "ssh://..."
+    processor: str  # model name of the processor
+    runtime: str  # name of the runtime, e.g. "onnxruntime"
+    runtime_version: str  # version reported by the runtime
+    threads: int  # number of threads of the runtime
+    batch: int  # number of images in one run
+    input_size: int  # height and width of the images in pixels
+    precision: str = "fp32"  # precision of weights and activations
+    channels_last: bool = False  # whether the memory layout is NHWC
     before: State = State()
     after: State = State()
     warnings: tuple[str, ...] = ()  # reasons why the reading may be unreliable, one line each
@@ -95,49 +96,49 @@ class Latency:
 
     @property
     def backend(self) -> str:
-        """Device and runtime as text, with everything that differs from batch 1 in fp32 on one thread."""
+        """The device, the runtime, and all settings that differ from batch size 1, fp32 and one thread, as text."""
         return backend(self.device, self.runtime, self.threads, self.batch, self.precision, self.channels_last)
 
     @cached_property
     def ratio(self) -> tuple[float, float, float]:
-        """Ratio to the reference's latency: the median of the least-disturbed cycles, and its 95 % interval."""
+        """The ratio to the reference latency: the median of the least-disturbed cycles and its 95 % interval."""
         return ratio_interval(self._medians, 1)
 
     @property
     def latency_ms(self) -> float:
-        """The latency on the idle device in milliseconds: ratio times reference_ms."""
+        """The latency on the idle device in milliseconds: the ratio times reference_ms."""
         return self.ratio[0] * self.reference_ms
 
     @property
     def low_ms(self) -> float:
-        """Lower end of its 95 % interval."""
+        """The lower end of the 95 % interval of the latency."""
         return self.ratio[1] * self.reference_ms
 
     @property
     def high_ms(self) -> float:
-        """Upper end of its 95 % interval."""
+        """The upper end of the 95 % interval of the latency."""
         return self.ratio[2] * self.reference_ms
 
     @cached_property
     def counted_cycles(self) -> NDArray[np.int64]:
-        """Indices of the least-disturbed cycles, the ones that count."""
+        """The indices of the least-disturbed cycles, which determine the reading."""
         return least_disturbed_cycles(self._medians)
 
     @cached_property
     def relative_iqr(self) -> float:
-        """Interquartile range of the runs of the least-disturbed cycles, relative to their median."""
+        """The interquartile range of the runs in the least-disturbed cycles, relative to their median."""
         runs = np.asarray(self.rounds_ms)[self.counted_cycles]
         low, middle, high = np.percentile(runs, (25, 50, 75))
         return float((high - low) / middle)
 
     @property
     def slowdown(self) -> float:
-        """The reference's latency in the least-disturbed cycles, in multiples of its idle baseline."""
+        """The latency of the reference network in the least-disturbed cycles, relative to its idle baseline."""
         return ratio_interval(self._medians, 0)[0] / self.reference_ms
 
     @property
     def runs(self) -> int:
-        """Number of timed runs of the network."""
+        """The number of timed runs of the network."""
         return sum(map(len, self.rounds_ms))
 
     @cached_property
@@ -145,16 +146,16 @@ class Latency:
         return round_medians((self.reference_rounds_ms, self.rounds_ms))
 
     def to_json(self) -> dict[str, object]:
-        """Return the reading as a dict that json.dumps takes."""
+        """Return the reading as a JSON-serializable dict."""
         return strict.plain(self)
 
     @classmethod
     def from_json(cls, document: object, source: str = "latency") -> Self:
-        """Read a reading back; raises InputError, naming source, for unknown or missing keys and wrong types."""
+        """Parse a reading; unknown keys, missing keys and wrong types raise an InputError that names `source`."""
         return strict.read(document, cls, source, complete=True)
 
     def summary(self) -> dict[str, object]:
-        """The statistics and conditions without the raw samples, as JSON-ready values."""
+        """Return the statistics and conditions as JSON-serializable values, without the raw samples."""
         raw = ("rounds_ms", "reference_rounds_ms")
         found = {"latency_ms": self.latency_ms, "low_ms": self.low_ms, "high_ms": self.high_ms, "ratio": self.ratio[0]}
         found |= {"relative_iqr": self.relative_iqr, "slowdown": self.slowdown, "runs": self.runs}
@@ -162,7 +163,7 @@ class Latency:
 
 
 def backend(device: str, runtime: str, threads: int, batch: int, precision: str, channels_last: bool) -> str:
-    """The name of a device and runtime, also used as a key: "cpu onnxruntime", "cuda torch-graph fp16"."""
+    """Return the name of a backend, which is also used as a key, e.g. "cpu onnxruntime" or "cuda torch-graph fp16"."""
     words = [device, runtime, *([precision] if precision != "fp32" else []), *(["NHWC"] if channels_last else [])]
     words += [f"{threads} threads"] if threads > 1 else []
     words += [f"batch {batch}"] if batch > 1 else []
@@ -170,7 +171,7 @@ def backend(device: str, runtime: str, threads: int, batch: int, precision: str,
 
 
 def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
-    """Reasons why a reading may be unreliable, one line each."""
+    """Yield the reasons why a reading may be unreliable, one line each."""
     middle, low, high = latency.ratio
     if not steady:
         yield UNSTEADY
@@ -190,7 +191,7 @@ def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterat
 
 
 def changes(before: State, after: State) -> Iterator[str]:
-    """Changes of the machine's state that may make a reading unreliable, one line each."""
+    """Yield the changes of the machine state that may make a reading unreliable, one line each."""
     if after.throttled is not None and before.throttled is not None:
         now = (before.throttled | after.throttled) & THROTTLED_NOW
         if now or before.throttled != after.throttled:
@@ -204,7 +205,7 @@ def changes(before: State, after: State) -> Iterator[str]:
 
 
 def as_rounds(document: object, source: str, networks: int, runs: int) -> Rounds:
-    """The rounds in a probe's reply; raises InputError if it is malformed or has other numbers of networks or runs."""
+    """Parse the rounds in the reply of a probe; raises InputError if it is malformed or has the wrong shape."""
     rounds = strict.read(document, Rounds, source, complete=True)
     if len(rounds.rounds_ms) != networks:
         raise InputError(f"{source}: rounds of {len(rounds.rounds_ms)} networks, must be of {networks}")

@@ -1,4 +1,4 @@
-"""The reference network, to which every latency is a ratio, and its idle baseline: its latency on the idle device."""
+"""The reference network and its idle baseline; all latencies are measured relative to the reference network."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from threshnet.errors import InputError
 from threshnet.named import harmonic_block
 from threshnet.spec import NetworkSpec, StemSpec
 
-# Small enough for the caches of a Raspberry Pi (0.23 M parameters), so that its latency follows the clock and not the
-# memory traffic of other processes; 59 M MACs at 32x32, typical of a study. Never change it: ratios to different
-# reference networks are not comparable.
+# The network has 0.23 M parameters and fits into the caches of a Raspberry Pi, so its latency depends on the clock and
+# not on the memory traffic of other processes. It has 59 M MACs at 32x32, which is typical of a study. Never change it,
+# because ratios to different reference networks are not comparable.
 REFERENCE = NetworkSpec(
     blocks=(harmonic_block(4, 16, 64), harmonic_block(4, 16, 64), harmonic_block(4, 16, 96, pool=True)),
     stem=StemSpec((16, 32), stride=2, pool=False),
@@ -22,16 +22,16 @@ REFERENCE = NetworkSpec(
 
 
 def state_folder() -> Path:
-    """The folder for state that persists between runs (XDG base directories)."""
+    """Return the folder for state that persists between runs (XDG base directories)."""
     return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "threshnet"
 
 
 def idle_latency(conditions: str, take: Callable[[], float], *, recalibrate: bool = False) -> float:
-    """The reference's idle baseline in ms under these conditions; measured by `take` and recorded if there is none.
+    """Return the idle baseline in ms; if none is recorded, it is measured by `take` and recorded.
 
-    `conditions` is everything that the latency depends on, as text. The baseline is recorded once, so that all later
-    readings are on one scale; `recalibrate` replaces it. Raises InputError if the record is damaged or cannot be
-    written.
+    The idle baseline is the latency of the reference network on the idle device. `conditions` describes everything that
+    the latency depends on. The baseline is recorded only once, so that all later readings use the same scale.
+    `recalibrate` replaces the recorded baseline. Raises InputError if the record is damaged or cannot be written.
     """
     file = state_folder() / "references.json"
     try:
@@ -43,7 +43,7 @@ def idle_latency(conditions: str, take: Callable[[], float], *, recalibrate: boo
         milliseconds = take()
         with FileLock(file.with_suffix(".lock")):
             recorded = _read(file)
-            if conditions in recorded and not recalibrate:  # recorded by another process meanwhile
+            if conditions in recorded and not recalibrate:  # another process has recorded it in the meantime
                 return recorded[conditions]
             recorded[conditions] = milliseconds
             part = file.with_suffix(".part")
