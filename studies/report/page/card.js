@@ -1,8 +1,8 @@
 // The card of a network: its costs, training, raw samples and drawing, and the command that exports it.
 
-const WIDE = "(min-width: 1100px)"; // windows in which the page stays usable next to the card
+const WIDE = "(min-width: 1100px)"; // in windows this wide, the page can be used next to the card
 
-/** The details of a trial, parsed on demand; null if the page has none. */
+/** Parse the details of a trial on demand. Returns null if the page does not contain them. */
 function detailOf(page, row) {
   const line = page.data.details.indexOf(row.number);
   if (line < 0) return null;
@@ -10,7 +10,7 @@ function detailOf(page, row) {
   return JSON.parse(page.detailLines[line]);
 }
 
-/** Open the card of a row; `opener` gets the focus back when it closes. */
+/** Open the card of a row. When the card is closed, `opener` gets the focus back. */
 function openCard(page, row, opener) {
   const card = document.getElementById("card");
   const detail = detailOf(page, row);
@@ -41,7 +41,7 @@ function openCard(page, row, opener) {
   drawCard(row, detail);
 }
 
-/** The contents of the card, top to bottom. */
+/** Build the contents of the card from top to bottom. */
 function cardParts(page, row, detail) {
   const parts = [html("p", { class: "lead" }, [row.state, ...(row.name ? [`trial ${row.number}`] : []), ...(row.note ? [row.note] : [])].join("; "))];
   page.networks.forEach(({ data }) => {
@@ -81,10 +81,10 @@ function cardParts(page, row, detail) {
   return parts;
 }
 
-/** The command that exports a row's network, with a button that copies it. */
+/** Build the command that exports a row's network, with a button to copy the command. */
 function exportLine(page, row) {
   const text = page.data.export.map((part) => `${part}${row.number}`).join("");
-  const words = text.split(" ").map((word) => html("span", {}, word)); // lines break between them, not in --storage
+  const words = text.split(" ").map((word) => html("span", {}, word)); // lines break between words, but not within --storage
   const code = html("code", { id: "export", tabindex: 0 }, ...words.flatMap((word) => [" ", word]).slice(1));
   const copy = html("button", { type: "button", id: "copy" }, "Copy");
   const status = html("span", { role: "status", id: "copied" });
@@ -94,7 +94,7 @@ function exportLine(page, row) {
   return html("div", { class: "command" }, code, copy, status);
 }
 
-/** Copy a text to the clipboard, with a fallback for pages opened from disk; true if it worked. */
+/** Copy a text to the clipboard, with a fallback for pages opened from disk. Returns true on success. */
 async function copied(text, element) {
   try {
     await navigator.clipboard.writeText(text);
@@ -105,7 +105,7 @@ async function copied(text, element) {
   }
 }
 
-/** Draw the card's charts once they have a width. */
+/** Draw the charts of the card when their width is known. */
 function drawCard(row, detail) {
   if (!detail) return;
   const training = document.getElementById("card-training");
@@ -115,7 +115,7 @@ function drawCard(row, detail) {
   if (detail.drawing) drawing.replaceChildren(document.importNode(new DOMParser().parseFromString(detail.drawing, "image/svg+xml").documentElement, true));
 }
 
-/** Loss by epoch as a line, and the errors at the rungs as points on their own scale. */
+/** Draw the loss by epoch as a line, and the errors at the rungs as points with their own scale. */
 function drawTraining(box, { losses, rungs }) {
   const epochs = [...losses.map((one) => one[0]), ...rungs.map((one) => one[0])];
   const caption = document.getElementById("card-training-caption");
@@ -142,7 +142,7 @@ function drawTraining(box, { losses, rungs }) {
   }
 }
 
-/** Every run of a reading, by round. */
+/** Draw all runs of a reading by round. */
 function drawSamples(box, { rounds, counted, ms, backend }) {
   const used = new Set(counted);
   const made = chart(box, {

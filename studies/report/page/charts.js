@@ -1,6 +1,6 @@
 // The smaller charts: volume over cost, latency against MACs, importances.
 
-/** Hypervolume over search cost, as steps. */
+/** Draw hypervolume over search cost as steps. */
 function drawVolume(page, box) {
   const { steps, price, backend } = page.data.volume;
   const grown = steps.filter((step) => step[1] > 0);
@@ -31,7 +31,7 @@ function drawVolume(page, box) {
   caption.replaceChildren(...lines.map((line) => html("p", {}, line)));
 }
 
-/** Latency on the objective's backend against MACs, every measured network. */
+/** Draw latency on the objective's backend against MACs for all measured networks. */
 function drawMacs(page, box) {
   const measured = page.rows.filter((row) => row.latency[0] && row.macs);
   const made = chart(box, {
@@ -62,7 +62,7 @@ function drawMacs(page, box) {
   return made;
 }
 
-/** The caption of the chart of latency against MACs. */
+/** Build the caption of the chart of latency against MACs. */
 function macsCaption({ networks, tau, rho }) {
   if (tau === null) return `${networks} measured network${networks === 1 ? "" : "s"}: too few or too similar to rank.`;
   return (
@@ -71,7 +71,7 @@ function macsCaption({ networks, tau, rho }) {
   );
 }
 
-/** The most important parameters for each objective as bars. */
+/** Draw the most important parameters for each objective as bars. */
 function drawImportances(importances, box, caption) {
   if (importances.reason) {
     caption.textContent = `${importances.reason}.`;

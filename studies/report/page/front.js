@@ -1,11 +1,11 @@
-// The fronts: one panel per backend, the errors on one scale.
+// The fronts: one panel for each backend. All panels share the error scale.
 
-const CROWD = 500; // with more than this, dots are smaller
+const CROWD = 500; // with more networks than this, dots are smaller
 const KEYS = "The left and right arrow keys move through the visible networks by latency, up and down through the front and the published networks. Enter opens a card, Escape closes it.";
-const WIDTH = { front: 6.8, named: 8.2 }; // pixels of a label's character, at most on average; the names are bold
+const WIDTH = { front: 6.8, named: 8.2 }; // maximum average width of a character in a label, pixels; names are bold
 const MAX_BARS = 60; // with more networks in view, only the intervals of the front and of named networks are drawn
 
-/** The networks of one front: every row that was trained and measured there, with its point. */
+/** Return the networks of one front: all rows that were trained and measured on its backend, with their points. */
 function networksOf(page, at) {
   const data = page.data.fronts[at];
   const front = new Set(data.front);
@@ -27,7 +27,7 @@ function networksOf(page, at) {
   return { data, found, line };
 }
 
-/** The visible range: everything, the surroundings of the front, or a zoomed area. */
+/** Return the visible range: all networks, the surroundings of the front, or a zoomed area. */
 function viewOf(page, at, networks) {
   if (page.zoomed[at]) return page.zoomed[at];
   const every = page.networks.flatMap(({ found, line }) => (page.view === "front" ? [...line, ...found.filter((one) => one.named)] : found));
@@ -100,10 +100,10 @@ function drawFront(page, at, box) {
   return made;
 }
 
-/** True if a network has a symbol of its own rather than a plain dot. */
+/** True if a network has its own symbol instead of a plain dot. */
 const isMarked = (one) => one.onFront || one.named;
 
-/** A focusable network, with its symbol if it has one of its own. */
+/** Draw a focusable network, with its own symbol if it has one. */
 function pointButton(one, [cx, cy]) {
   const symbols = [svg("circle", { class: "focus", cx, cy, r: 12 })];
   if (one.named) symbols.push(svg("path", { d: `M${cx} ${cy - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5Z` }));
@@ -114,7 +114,7 @@ function pointButton(one, [cx, cy]) {
   return button;
 }
 
-/** The labels of the named networks, the knee and the front, each placed to overlap least; the last ones are omitted rather than overlap. */
+/** Label the named networks, the knee and the front with as little overlap as possible. The last labels are omitted if they would overlap. */
 function labels(special, place, inView, steps, frame) {
   const group = svg("g", { class: "labels", "aria-hidden": "true" });
   const taken = inView.slice(0, 600).map((one) => around(place(one), isMarked(one) ? 9 : 5));
@@ -137,9 +137,9 @@ function labels(special, place, inView, steps, frame) {
   return group;
 }
 
-/** The spot next to a point at which a box of this size overlaps occupied boxes and the outside of the frame least; a needed one may be farther away. */
+/** Find the spot next to a point where a box of this size overlaps other boxes and the outside of the frame least. Required boxes may be farther away. */
 function freeSpot([px, py], width, height, taken, frame, rightFirst, needed) {
-  const outside = [[-1, -1], [-1, 0], [0, -1], [1, 1], [0, 1], [1, 0], [1, -1], [-1, 1]]; // right, up: below a front first
+  const outside = [[-1, -1], [-1, 0], [0, -1], [1, 1], [0, 1], [1, 0], [1, -1], [-1, 1]]; // directions (right, up); places below a front come first
   const sides = rightFirst ? [...outside].sort((a, b) => b[0] - a[0]) : outside;
   const near = taken.filter((box) => box[0] < px + 200 && box[2] > px - 200 && box[1] < py + 60 && box[3] > py - 60);
   let best = null;
@@ -160,7 +160,7 @@ function freeSpot([px, py], width, height, taken, frame, rightFirst, needed) {
 const around = ([x, y], half) => [x - half, y - half, x + half, y + half];
 const shared = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
 
-/** The facts about a point, in words. */
+/** Describe a point in words. */
 function pointText(one) {
   const { row, ms, error } = one;
   const parts = [
@@ -173,13 +173,13 @@ function pointText(one) {
   return parts;
 }
 
-/** Title and lines of the tooltip of a network. */
+/** Return the title and the lines of a network's tooltip. */
 function tipOf(one) {
   const costs = `${short(one.row.params / 1e6)} M parameters, ${short(one.row.macs / 1e6)} M MACs`;
   return [titleOf(one.row), ...pointText(one), costs, ...(one.verdict ? [one.verdict] : [])];
 }
 
-/** A front in words, for screen readers. */
+/** Describe a front for screen readers. */
 function describeFront(page, { data, line }) {
   const all = line.map((one) => `${titleOf(one.row)}: ${short(one.ms[0])} ms, ${one.error[0].toFixed(2)} %`);
   return `${data.trained} networks; ${line.length} on the front, fastest first: ${all.slice(0, 40).join("; ")}${all.length > 40 ? "; and more" : ""}. ${KEYS} The table below lists every trial.`;

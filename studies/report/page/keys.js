@@ -1,9 +1,10 @@
 // Keyboard navigation in a plot: Tab reaches one network, and arrow keys move from there.
 
 /**
- * Navigate by keyboard through `some` networks in the plot of the front `at`; `buttons` has those with a symbol of their own.
- * Any other network has a button, made by `buttonFor`, only while it is focused, so that thousands stay cheap.
- * `focused`: the plot had the focus before it was redrawn, and gets it back.
+ * Add keyboard navigation through the networks `some` to the plot of the front `at`.
+ * `buttons` contains the buttons of the networks that have their own symbol. `buttonFor` creates a button for any other
+ * network, but only while the network is focused, so that thousands of networks stay cheap.
+ * If `focused` is true, the plot had the focus before it was redrawn and gets it back.
  */
 function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
   const stops = [...some].sort((a, b) => a.ms[0] - b.ms[0] || a.error[0] - b.error[0]);
@@ -19,10 +20,10 @@ function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
     page.stops[at] = Number(button.dataset.trial);
   };
   const buttonOf = (one) => buttons.get(one) ?? layer.appendChild(listen(buttonFor(one), one));
-  // One listener per button: an SVG element with focus listeners of its own would join the Tab order.
+  // Each button has a listener. If the SVG element had its own focus listeners, it would join the Tab order.
   const listen = (button, one) => {
     button.addEventListener("keydown", (event) => {
-      if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own, e.g. Alt and left to go back
+      if (event.altKey || event.ctrlKey || event.metaKey) return; // browser shortcuts, e.g. Alt+Left to go back
       const next = stopAfter(stops, places.get(one.row.number), event.key);
       if (next) buttonOf(next).focus();
       else if (event.key === "Enter" || event.key === " ") page.open(one.row, button);
@@ -48,7 +49,7 @@ function keyboard(page, at, layer, some, buttons, buttonFor, focused) {
   if (focused) standing.focus({ preventScroll: true });
 }
 
-/** The target of a key: left and right lead to any network, up and down to the front and the named ones. */
+/** Return the target of a key. Left and right visit all networks; up and down visit the front and the named networks. */
 function stopAfter(stops, here, key) {
   if (key === "Home" || key === "End") return stops.at(key === "Home" ? 0 : -1);
   const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[key];

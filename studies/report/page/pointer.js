@@ -1,9 +1,9 @@
-// Pointers in a chart: name the nearest network, open its card, and drag to zoom.
+// Pointer input in a chart: show the nearest network, open its card, and drag to zoom.
 
-const REACH = 24; // greatest distance to the nearest network, in pixels
+const REACH = 24; // maximum distance to the nearest network, pixels
 const DRAG = 8; // pixels; a shorter drag is a click
 
-/** Give a chart `highlight`, which draws a ring around the point of a row; null removes it. */
+/** Add the method `highlight` to a chart. It draws a ring around the point of a row, or removes the ring if given null. */
 function highlighted(made, points) {
   const ring = svg("circle", { class: "ring", r: 9, visibility: "hidden" });
   const places = new Map(points.map((point) => [point.row, point.at]));
@@ -15,7 +15,7 @@ function highlighted(made, points) {
   };
 }
 
-/** Follow a pointer over the points of rows and show their tooltips; with `zoom`, dragging the mouse selects an area. */
+/** Follow the pointer and show the tooltip of the nearest point. With `zoom`, dragging the mouse selects an area. */
 function pointer(page, { root, frame, x, y }, points, zoom = null) {
   const inside = (event) => {
     const box = root.getBoundingClientRect();
@@ -79,7 +79,7 @@ function pointer(page, { root, frame, x, y }, points, zoom = null) {
   root.addEventListener("dblclick", () => page.look("all"));
 }
 
-/** Show lines next to a point of the window, the first in bold; hide them for null. */
+/** Show lines next to a point of the window, the first line in bold. Hide the tooltip if the lines are null. */
 function tip(lines, x = 0, y = 0) {
   const box = document.getElementById("tip");
   box.hidden = !lines;

@@ -1,4 +1,4 @@
-// The page as a whole: reads the data, assembles the parts, and connects them.
+// The whole page: read the data, build the parts and connect them.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 
@@ -42,18 +42,18 @@ page.look = (view) => {
   redraw();
 };
 
-/** The title of a network. */
+/** Return the title of a network. */
 function titleOf(row) {
   return row.name || `trial ${row.number}`;
 }
 
-/** Give a class to the row of the table that shows a trial. */
+/** Set a class on the table row of a trial. */
 function mark(kind, row) {
   for (const line of document.querySelectorAll(`#table tr.${kind}`)) line.classList.remove(kind);
   if (row) document.querySelector(`#table tr[data-trial="${row.number}"]`)?.classList.add(kind);
 }
 
-/** Redraw the charts after a change of filter or view. */
+/** Redraw the charts after the filter or the view has changed. */
 function redraw() {
   page.charts = data.fronts.map((_, at) => drawFront(page, at, document.getElementById(`front-${at}`)));
   page.charts.push(drawMacs(page, document.getElementById("macs")));
@@ -64,7 +64,7 @@ function redraw() {
   }
 }
 
-/** The header of the page. */
+/** Build the header of the page. */
 function heading() {
   const at = (id) => document.getElementById(id);
   const [first] = data.fronts;
@@ -83,7 +83,7 @@ function heading() {
   at("figures").append(...figures.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
 }
 
-/** The caption of the front: what is drawn, its source, and what it leaves out. */
+/** Build the caption of the front: its content, its source and its limitations. */
 function frontCaption() {
   const images = data.validation;
   const error = images
@@ -98,7 +98,7 @@ function frontCaption() {
   document.getElementById("front-caption").append(...lines.map((line) => html("p", {}, line)));
 }
 
-/** The legend, for the kinds of networks present. */
+/** Build the legend for the kinds of networks that are present. */
 function legend() {
   const every = page.networks.flatMap(({ found }) => found);
   const kinds = [
@@ -111,7 +111,7 @@ function legend() {
   document.getElementById("legend").append(...kinds.filter((kind) => kind[2]).map(([kind, text]) => html("li", { class: kind }, text)));
 }
 
-/** The button that switches between light and dark; the system setting is the default. */
+/** Build the button that switches between light and dark mode. The default is the system setting. */
 function theme() {
   const button = document.getElementById("theme");
   let dark = matchMedia("(prefers-color-scheme: dark)").matches;
@@ -146,7 +146,7 @@ for (const button of document.querySelectorAll("#zoom button")) button.addEventL
 const card = document.getElementById("card");
 card.addEventListener("close", () => {
   page.select(null);
-  if (document.activeElement !== document.body && !card.contains(document.activeElement)) return; // the user has moved it
+  if (document.activeElement !== document.body && !card.contains(document.activeElement)) return; // the user has moved the focus
   const redrawn = page.openedIn?.querySelector(`[data-trial="${page.opener?.dataset.trial}"]`);
   const back = page.opener?.isConnected ? page.opener : redrawn;
   (back ?? document.querySelector('#fronts [tabindex="0"]'))?.focus({ preventScroll: true });

@@ -1,10 +1,10 @@
 "use strict";
 
-// Elements, scales and axes of all charts of the page.
+// Elements, scales and axes for all charts of the page.
 
-const SVG = "http://www.w3.org/2000/svg"; // a name, nothing is fetched
+const SVG = "http://www.w3.org/2000/svg"; // only a name; nothing is downloaded
 
-/** An SVG element; attributes as they are written in a file. */
+/** Create an SVG element. Attributes have the same names as in an SVG file. */
 function svg(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -12,7 +12,7 @@ function svg(name, attributes = {}, ...children) {
   return made;
 }
 
-/** An HTML element; text children become text nodes, never markup. */
+/** Create an HTML element. Text children become text nodes and never markup. */
 function html(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -23,14 +23,14 @@ function html(name, attributes = {}, ...children) {
   return made;
 }
 
-/** A number with `digits` significant digits, without an exponent or trailing zeros. */
+/** Format a number with `digits` significant digits, without exponent or trailing zeros. */
 function short(value, digits = 3) {
   if (value === null || value === undefined) return "";
   if (value !== 0 && (Math.abs(value) >= 1e15 || Math.abs(value) < 1e-6)) return value.toPrecision(digits);
   return Number(value.toPrecision(digits)).toLocaleString("en", { maximumSignificantDigits: digits });
 }
 
-/** The visible part of an axis around some values; logarithmic by default if they differ more than fivefold. */
+/** Return the visible range of an axis around some values. By default, it is logarithmic if they span more than a factor of five. */
 function extent(values, log = null) {
   let low = Infinity;
   let high = -Infinity;
@@ -47,7 +47,7 @@ function extent(values, log = null) {
   return { low: low >= 0 ? Math.max(low - room, 0) : low - room, high: high + room, log: false };
 }
 
-/** From values of an axis to pixels and back. */
+/** Convert values of an axis to pixels and back. */
 function scale({ low, high, log }, from, to) {
   const f = log ? Math.log10 : (value) => value;
   const [start, end] = [f(low), f(high)];
@@ -59,7 +59,7 @@ function scale({ low, high, log }, from, to) {
   return { at, back, low, high, log, from, to };
 }
 
-/** Round values along an axis, about one per `pixels` pixels. */
+/** Return round values along an axis, about one for every `pixels` pixels. */
 function ticks({ low, high, log, from, to }, pixels) {
   const wanted = Math.max(2, Math.floor(Math.abs(to - from) / pixels));
   if (log && high / low > 3) {
@@ -80,8 +80,8 @@ function ticks({ low, high, log, from, to }, pixels) {
 }
 
 /**
- * An empty chart as wide as `box`: axes, grid, and a layer to draw in that is clipped to the frame.
- * `label` and `description` are for screen readers; the role is "group" if it holds buttons.
+ * Create an empty chart that is as wide as `box`, with axes, grid, and a drawing layer that is clipped to the frame.
+ * `label` and `description` are for screen readers. The role is "group" if the chart contains buttons.
  */
 function chart(box, { height, xs, ys, xTitle, yTitle, label, description, role = "img" }) {
   const width = Math.max(box.clientWidth, 240);
@@ -111,12 +111,12 @@ function chart(box, { height, xs, ys, xTitle, yTitle, label, description, role =
   return { root, layer, x, y, frame, width, height };
 }
 
-/** Many dots as one path: a stroke of no length with round ends is a dot, and thousands of them are one element. */
+/** Draw many dots as one path. A stroke of length zero with round ends is a dot, so one element can draw thousands. */
 function dots(points, attributes) {
   return svg("path", { ...attributes, d: points.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join("") });
 }
 
-/** Call `draw` now and whenever the width of `box` changes. */
+/** Call `draw` now and each time the width of `box` changes. */
 function drawn(box, draw) {
   let width = box.clientWidth;
   draw();

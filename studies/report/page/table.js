@@ -1,9 +1,9 @@
-// The table of all trials: sorted, filtered, a page at a time.
+// The table of all trials, with sorting, filtering and paging.
 
-const PAGE = 25; // rows
+const PAGE = 25; // rows per page
 const TERM = /^(trial|error|latency|params|macs|seconds)(<=|>=|<|>)([\d.]+)$/i; // e.g. error<30; params and MACs in millions
 
-/** The columns: title, sort key and displayed value. */
+/** The columns, each with title, sort key and displayed value. */
 function columnsOf(page) {
   const several = page.data.fronts.length > 1;
   return [
@@ -25,7 +25,7 @@ function columnsOf(page) {
   ];
 }
 
-/** A predicate for rows that match every word of the filter; words like error<30 compare. */
+/** Return a predicate for rows that match all words of the filter. Words like error<30 are comparisons. */
 function matcher(text) {
   const tests = text
     .toLowerCase()
@@ -49,7 +49,7 @@ function matcher(text) {
   return (row) => tests.every((test) => test(row));
 }
 
-/** Rows in the order of a column; those without a value last in either direction. */
+/** Sort rows by a column. Rows without a value come last in both directions. */
 function sorted(rows, { of }, down) {
   const sign = down ? -1 : 1;
   const empty = (value) => value === null || value === undefined || value === "";
@@ -61,7 +61,7 @@ function sorted(rows, { of }, down) {
   });
 }
 
-/** Set up the table; `changed` is called when other rows pass the filter. */
+/** Set up the table. `changed` is called when the rows that match the filter change. */
 function makeTable(page, changed) {
   const at = (id) => document.getElementById(id);
   const columns = columnsOf(page);
@@ -128,7 +128,7 @@ function makeTable(page, changed) {
   show();
 }
 
-/** Rows as comma-separated values, every number as it is in the page; a text that a spreadsheet would run is quoted. */
+/** Convert rows to CSV with the numbers of the page. Texts that a spreadsheet would execute are quoted. */
 function csvOf(page, rows) {
   const columns = [
     ["trial", (row) => row.number],
