@@ -16,9 +16,9 @@ from search.latency.protocol import Protocol
 from search.latency.reading import State
 from threshnet.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[3]  # the folder from which `search` and `threshnet` are imported
+ROOT = Path(__file__).resolve().parents[3]  # the folder that contains the packages `search` and `threshnet`
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-FROM_FILES = ("onnxruntime", "openvino")  # runtimes that load ONNX files; the others build the network from its spec
+FROM_FILES = ("onnxruntime", "openvino")  # runtimes that load ONNX files; the others build networks from specs
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,27 @@ class Cpu:
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
-        """The networks in the form that the runtime's probe loads."""
+        """Convert the networks to the form that the probe of the runtime loads."""
         with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
 
     def hints(self, state: State) -> list[str]:
-        """Hints that would make readings more reliable, given the reported state; one line each."""
+        """Return hints for more reliable readings, based on the reported state, one line each."""
         return governor_hints(state)
 
     def install(self, packages: Sequence[str]) -> None:
-        """None: the packages are installed with this project."""
+        """Return None, because the packages are installed with this project."""
 
 
 def cpu_device(name: str) -> Cpu:
-    """The device "cpu"; raises InputError for any other name."""
+    """Return the device "cpu"; raises InputError for any other name."""
     if name != CPU:
         raise InputError(f"device {name!r}, must be {device_forms()}")
     return Cpu()
 
 
 def governor_hints(state: State) -> list[str]:
-    """A hint for a steady clock, unless the governor is `performance` already."""
+    """Return a hint for a steady clock, unless the governor is already `performance`."""
     if state.governor in (None, "performance"):
         return []
     return [
@@ -83,9 +83,9 @@ def governor_hints(state: State) -> list[str]:
 
 @contextlib.contextmanager
 def local_models(networks: Sequence[Network], input_size: int, runtime: str, batch: int) -> Iterator[Sequence[object]]:
-    """Networks in the form that a probe on this machine loads: paths of ONNX files, or specs as JSON.
+    """Convert networks to the form that a probe on this machine loads: paths of ONNX files, or specs as JSON.
 
-    Raises InputError if a runtime that builds networks is given a file.
+    Raises InputError if a network is a file but the runtime builds networks from specs.
     """
     if runtime not in FROM_FILES:
         yield [_as_json(network, runtime) for network in networks]
@@ -103,8 +103,8 @@ def _as_json(network: Network, runtime: str) -> dict[str, object]:
 def child(
     module: str, name: str, threads: int, variables: dict[str, str]
 ) -> contextlib.AbstractContextManager[Conversation]:
-    """Start a probe module as a child process with fixed threads, in which this project's packages can be imported."""
+    """Start a probe module as a child process with a fixed number of threads and access to this project's packages."""
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     fixed = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), **dict.fromkeys(THREAD_VARIABLES, str(threads))}
-    command = [sys.executable, "-P", "-m", module]  # -P: not a folder `search` in the working directory
+    command = [sys.executable, "-P", "-m", module]  # -P: do not import `search` from the working directory
     return probe(name, command, {**os.environ, **fixed, **variables})

@@ -1,6 +1,7 @@
-"""GPUs of this machine, each measured in a child process that sees no other GPU.
+"""GPUs of this machine; each GPU is measured in a child process that sees no other GPU.
 
-Their numbers are torch's, in training and in measuring; set CUDA_DEVICE_ORDER=PCI_BUS_ID for those of nvidia-smi.
+Training and measuring both use torch's numbering of the GPUs. Set CUDA_DEVICE_ORDER=PCI_BUS_ID to use the numbering of
+nvidia-smi.
 """
 
 import contextlib
@@ -24,22 +25,22 @@ PROVIDER = "CUDAExecutionProvider"
 
 @dataclass(frozen=True)
 class Cuda:
-    """A CUDA device of this machine; it need not exist until it is measured on."""
+    """A CUDA device of this machine; it does not need to exist until a measurement starts."""
 
     name: str  # "cuda" or "cuda:N"
-    index: int  # its number in torch
-    visible: str  # its name in CUDA_VISIBLE_DEVICES; the same in every process, unlike the index
-    runtimes: tuple[str, ...] = ("torch-graph", "torch", "onnxruntime")  # torch-graph: captured, torch: eager
+    index: int  # its index in torch
+    visible: str  # its name in CUDA_VISIBLE_DEVICES; unlike the index, it is the same in all processes
+    runtimes: tuple[str, ...] = ("torch-graph", "torch", "onnxruntime")  # torch-graph: CUDA graph, torch: eager
     remote_lease: str = ""
     tries: int = 1
 
     @property
     def lease(self) -> str:
-        """The name of the lease that a measurement or a training on the device holds."""
+        """The name of the lease that is held by a measurement or a training on the device."""
         return f"cuda{self.visible}"
 
     def present(self) -> None:
-        """Raise InputError if torch sees no such device."""
+        """Raise InputError if torch does not see the device."""
         seen = torch.cuda.device_count()
         if not seen:
             built = "" if torch.version.cuda else ", being built without CUDA"
@@ -49,7 +50,7 @@ class Cuda:
             raise InputError(f"device {self.name!r}: torch sees no such CUDA device, only {there}")
 
     def check(self, runtime: str, protocol: Protocol) -> None:
-        """Raise InputError if torch sees no such device, or it does not support the protocol with this runtime."""
+        """Raise InputError if torch does not see the device or it does not support the protocol with this runtime."""
         self.present()
         if runtime != "onnxruntime":
             return
@@ -65,7 +66,7 @@ class Cuda:
 
     @contextlib.contextmanager
     def probe(self, runtime: str, protocol: Protocol) -> Iterator[Conversation]:
-        """Start a probe for the runtime in its own process, whose only GPU is this one."""
+        """Start a probe for the runtime in a separate process that sees only this GPU."""
         only = {"CUDA_VISIBLE_DEVICES": self.visible}
         with child("search.latency.probes.cuda_probe", f"{runtime} on {self.name}", protocol.threads, only) as talk:
             yield talk
@@ -74,20 +75,20 @@ class Cuda:
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
-        """The networks in the form that the runtime's probe loads."""
+        """Convert the networks to the form that the probe of the runtime loads."""
         with local_models(networks, input_size, runtime, protocol.batch) as models:
             yield models
 
     def hints(self, state: State) -> list[str]:
-        """No hints: the clock of a GPU has no governor."""
+        """Return no hints, because the clock of a GPU has no governor."""
         return []
 
     def install(self, packages: Sequence[str]) -> None:
-        """None: the packages are installed with this project."""
+        """Return None, because the packages are installed with this project."""
 
 
 def cuda_device(name: str) -> Cuda:
-    """The device "cuda" (the first, also "cuda:0") or "cuda:N", present or not; raises InputError for other names."""
+    """Return the device "cuda" (same as "cuda:0") or "cuda:N", present or not; raises InputError for other names."""
     parsed = re.fullmatch(r"cuda(?::(0|[1-9][0-9]{0,2}))?", name)
     if not parsed:
         raise InputError(f"device {name!r}, must be cuda or cuda:N, N counted from 0")

@@ -11,27 +11,27 @@ from search.latency.reading import State
 
 
 class Device(Interface):
-    """A device on which networks are measured."""
+    """A device for measuring networks."""
 
     @property
     def name(self) -> str:
-        """The device's name as the user writes it."""
+        """The name of the device as the user writes it."""
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """The runtimes that the device supports, the default first."""
+        """The runtimes that the device supports; the default is first."""
 
     @property
     def lease(self) -> str:
-        """The name of the lease that a measurement on the device holds."""
+        """The name of the lease that is held by a measurement on the device."""
 
     @property
     def remote_lease(self) -> str:
-        """The lock file that the probe holds on the remote host; '' for none."""
+        """The lock file that the probe holds on the remote host, or '' if there is none."""
 
     @property
     def tries(self) -> int:
-        """The maximal number of tries of a measurement whose connection is lost."""
+        """The maximum number of tries if the connection is lost during a measurement."""
 
     def check(self, runtime: str, protocol: Protocol) -> None:
         """Raise InputError if the device does not support the protocol with this runtime."""
@@ -42,10 +42,10 @@ class Device(Interface):
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> AbstractContextManager[Sequence[object]]:
-        """The networks in the form that the probe loads; files may be deleted after the block."""
+        """Convert the networks to the form that the probe loads; files may be deleted after the block."""
 
     def hints(self, state: State) -> list[str]:
-        """Hints that would make readings more reliable, given the reported state; one line each."""
+        """Return hints for more reliable readings, based on the reported state, one line each."""
 
     def install(self, packages: Sequence[str]) -> tuple[str, str] | None:
-        """The command that installs missing packages, and the device's name after that; None if there is none."""
+        """Return the command that installs missing packages and the device's new name, or None if not needed."""

@@ -1,7 +1,7 @@
-"""Kinds of measurement devices, by the first part of a device's name.
+"""The kinds of measurement devices, identified by the first part of the device name.
 
-To add one, write its Device in a file of this folder and an entry below. An entry names its parser as text, so that
-help and errors can list the kinds without importing torch.
+To add one, write a Device in a file of this folder and an entry below. The entry refers to the parser by a string, so
+that help and error messages can list the kinds without importing torch.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 class DeviceKind:
     """An entry of DEVICES."""
 
-    # The forms of a name, up to the first colon the kind itself: "cuda", "cuda:N".
+    # The forms of a device name, e.g. "cuda" and "cuda:N". The part before the first colon is the kind.
     forms: tuple[str, ...]
-    # One clause: what the device is.
+    # A phrase that describes the device.
     about: str
     # "module:function", imported on first use: name -> Device; raises InputError for a malformed name.
     parser: str
-    # A name that the parser accepts, even if there is no such device.
+    # A valid device name. The device does not need to exist.
     example: str
 
 
@@ -43,7 +43,7 @@ DEVICES: dict[str, DeviceKind] = {
 
 
 def device_named(name: str) -> "Device":
-    """The device of a name; raises InputError, which lists the forms of a name, for any other."""
+    """Return the device called `name`; raises an InputError that lists the valid forms if the name is invalid."""
     kind = DEVICES.get(name.partition(":")[0])
     if kind is None:
         raise InputError(f"device {name!r}, must be {device_forms()}")
@@ -52,6 +52,6 @@ def device_named(name: str) -> "Device":
 
 
 def device_forms() -> str:
-    """The forms that a device's name may have: "a, b or c"."""
+    """Return the valid forms of a device name as text: "a, b or c"."""
     *others, last = [form for kind in DEVICES.values() for form in kind.forms]
     return f"{', '.join(others)} or {last}"

@@ -1,10 +1,10 @@
-"""Machines reached over plain OpenSSH: `ssh://[user@]host[:port][/folder][?python=PATH]`.
+"""Remote machines that are measured over OpenSSH: `ssh://[user@]host[:port][/folder][?python=PATH]`.
 
-The connection follows the user's ssh configuration and known_hosts; an unknown host key is refused. The remote host
-needs a POSIX shell, Python 3.9, numpy and onnxruntime. The probe and the models are sent through ssh's standard input
-into a folder, each under the SHA-256 of its content. /folder is absolute, /~/folder is relative to the remote home, and
-so is PATH, unless it is absolute or a command name. Variable text reaches the remote shell only as arguments of a fixed
-script, never as part of it.
+The connection uses the ssh configuration and known_hosts of the user, and refuses unknown host keys. The remote host
+needs a POSIX shell, Python 3.9, numpy and onnxruntime. The probe and the models are sent over the standard input of
+ssh. They are stored in a folder, and the file names are the SHA-256 of the content. /folder is an absolute path, and
+/~/folder is relative to the remote home. PATH is also relative to the remote home, unless it is absolute or a command
+name. User input is passed to the remote shell only as arguments of a fixed script and never becomes part of the script.
 """
 
 import contextlib
@@ -32,46 +32,48 @@ from search.latency.reading import State
 from threshnet.errors import InputError
 from threshnet.untrusted import clean
 
-FOLDER = "./.cache/threshnet"  # folder of the files on the remote host, relative to its home
+FOLDER = "./.cache/threshnet"  # folder of the files on the remote host, relative to the home folder
 PYTHON = "python3"
 VENV = ".threshnet"  # a virtual environment in the remote home folder
-REMOTE_LEASE = "/tmp/threshnet-measuring.lock"  # lock of all measurements over ssh on that host
-MAX_MODELS = 100  # model files that stay on the remote host, the last used ones
-MAX_SOCKET_FOLDER = 100 - len("/0123456789abcdef.0123456789abcdef")  # characters; a socket's path has at most 103
-WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"  # cannot be an option of ssh or a shell
+REMOTE_LEASE = "/tmp/threshnet-measuring.lock"  # lock file for all measurements over ssh on the remote host
+MAX_MODELS = 100  # number of model files that are kept on the remote host; the most recently used files are kept
+MAX_SOCKET_FOLDER = 100 - len("/0123456789abcdef.0123456789abcdef")  # characters; a socket path has at most 103
+WORD = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"  # does not match any option of ssh or a shell
 PATH = r"(?:[A-Za-z0-9._~/@:,+=-]|%[0-9A-Fa-f]{2})"
 NAME = re.compile(
     rf"ssh://(?:({WORD})@)?({WORD}|\[[0-9A-Fa-f:.]+\])(?::([0-9]{{1,5}}))?(/{PATH}*)?(?:\?python=({PATH}+))?"
 )
 # Arguments: folder, name, temporary name, size in bytes, 1 + MAX_MODELS, names in use. A file is too short if its
-# sender was interrupted. `ls` lists the last used first; the pattern matches only model files of this project.
+# sender was interrupted. `ls` lists the most recently used files first. The pattern only matches model files of this
+# project.
 RECEIVE = """\
 umask 077; mkdir -p -- "$1" && cd -- "$1" || exit 1; \
 if cat > "$3" && test "$(wc -c < "$3")" -eq "$4" && mv -f -- "$3" "$2"; then \
 kept="$5"; shift 5; touch -c -- "$@"; \
 ls -t | grep -xE "[0-9a-f]{64}[.]onnx" | tail -n "+$kept" | while read -r old; do rm -f -- "$old"; done; exit 0; fi; \
 rm -f -- "$3"; exit 1"""
-# Arguments: threads, python, probe, token. The shell stays, so that a death by signal N has the exit status 128 + N.
+# Arguments: threads, python, probe, token. The shell keeps running, so that a probe killed by signal N results in the
+# exit status 128 + N.
 RUN = 'OMP_NUM_THREADS="$1" OPENBLAS_NUM_THREADS="$1" "$2" "$3" "$4"; exit $?'
 
 
 @dataclass(frozen=True)
 class Ssh:
-    """A machine whose CPU is measured over OpenSSH."""
+    """The CPU of a remote machine, measured over OpenSSH."""
 
-    name: str  # as the user writes it
-    host: str  # a host of ssh's configuration or of the network, or an address
-    user: str | None = None  # None: from ssh's configuration
-    port: int | None = None  # None: from ssh's configuration
+    name: str  # the name as the user writes it
+    host: str  # a host in the ssh configuration, a host name or an address
+    user: str | None = None  # None: use the ssh configuration
+    port: int | None = None  # None: use the ssh configuration
     folder: str = FOLDER  # begins with / or ./
-    python: str = PYTHON  # a command on the remote PATH, or begins with / or ./
+    python: str = PYTHON  # a command on the remote PATH, or a path that begins with / or ./
     runtimes: tuple[str, ...] = ("onnxruntime",)
     remote_lease: str = REMOTE_LEASE
     tries: int = 3
 
     @property
     def lease(self) -> str:
-        """The name of the lease that a measurement holds on this machine."""
+        """The name of the lease that is held on this machine during a measurement."""
         return self.name
 
     def check(self, runtime: str, protocol: Protocol) -> None:
@@ -95,10 +97,10 @@ class Ssh:
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
     ) -> Iterator[Sequence[object]]:
-        """Paths of the networks' files on the remote host; missing files are sent."""
+        """Return the paths of the models on the remote host after sending the missing files."""
         with onnx_files(networks, input_size, protocol.batch) as paths:
             names = [f"{_sha256(path)}.onnx" for path in paths]
-            files = dict(zip(names, paths, strict=True))  # equal ones once
+            files = dict(zip(names, paths, strict=True))  # identical files are sent only once
             missing = self._missing(talk, list(files), protocol)
             for name in missing:
                 self._send(files[name], name, tuple(files), protocol.timeout_s)
@@ -107,14 +109,15 @@ class Ssh:
         yield [f"{self.folder}/{name}" for name in names]
 
     def hints(self, state: State) -> list[str]:
-        """Hints that would make readings more reliable, given the reported state; one line each."""
+        """Return hints for more reliable readings, based on the reported state, one line each."""
         return governor_hints(state)
 
     def install(self, packages: Sequence[str]) -> tuple[str, str]:
-        """The command that installs missing packages, and the device's name after that.
+        """Return the command that installs missing packages, and the name of the device after the installation.
 
-        They are installed for the Python that the user named. The system's Python refuses packages (PEP 668, Raspberry
-        Pi OS since bookworm), so by default they go into a virtual environment in the remote home folder.
+        If the user specified a Python, the packages are installed for this Python. The system Python refuses to install
+        packages (PEP 668, Raspberry Pi OS since bookworm). By default, they are therefore installed into a virtual
+        environment in the remote home folder.
         """
         if "/" in self.python:
             return self.by_hand(shlex.join([self.python, "-m", "pip", "install", *packages])), self.name
@@ -122,20 +125,20 @@ class Ssh:
         return self.by_hand(command), f"{self.name.partition('?')[0]}?python={VENV}/bin/python"
 
     def by_hand(self, command: str = "") -> str:
-        """The ssh command that a user would type to run this command of a POSIX shell on the remote host."""
+        """Return the ssh command that a user would type to run a POSIX shell command on the remote host."""
         port = ["-p", str(self.port)] if self.port else []
         place = f"{self.user}@{self.host}" if self.user else self.host
         return shlex.join(["ssh", *port, place, *([command] if command else [])])
 
     def _missing(self, talk: Conversation, names: Sequence[str], protocol: Protocol) -> list[str]:
-        """The files that the remote host lacks or has incomplete."""
+        """Return the names of the files that are missing or incomplete on the remote host."""
         answer = talk.ask("present", {"folder": self.folder, "names": names}, protocol.timeout_s)
         if not isinstance(answer, list):
             raise MeasurementError(f"{talk.name} sent a malformed reply: {clean(repr(answer))}")
         return [name for name in names if name not in answer]
 
     def _ssh(self) -> list[str]:
-        """The prefix that runs a command on the remote host; every word from the user has been checked by NAME."""
+        """Return the ssh command prefix for the remote host; all words from the user have been checked by NAME."""
         options = {
             "BatchMode": "yes",
             "StrictHostKeyChecking": "yes",
@@ -155,9 +158,9 @@ class Ssh:
         return ["ssh", "-T", *words, "--", self.host]
 
     def _send(self, file: Path, name: str, used: Sequence[str], timeout_s: float) -> None:
-        """Send a file to the remote host under a name, complete or not at all; older models are deleted.
+        """Send a file to the remote host atomically and delete old models.
 
-        Raises MeasurementError if that fails, ConnectionLost if a retry may succeed.
+        Raises MeasurementError if sending fails, or ConnectionLost if a retry may succeed.
         """
         size = file.stat().st_size
         part = f"{secrets.token_hex(8)}.part"
@@ -173,7 +176,7 @@ class Ssh:
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
                     timeout=timeout_s,
-                    start_new_session=True,  # Ctrl-C interrupts this process only
+                    start_new_session=True,  # Ctrl-C interrupts only this process
                     check=False,
                 )
             except subprocess.TimeoutExpired:
@@ -184,7 +187,7 @@ class Ssh:
                 raise self._refused(done.returncode, _text(errors))
 
     def _refused(self, status: int, output: str) -> MeasurementError:
-        """The error for a nonzero exit status of ssh or of the command that it ran."""
+        """Return the error for a nonzero exit status of ssh or the remote command."""
         last = clean(next((line for line in reversed(output.splitlines()) if line.strip()), "no message"))
         if status != SSH_FAILED:
             return MeasurementError(f"{self.name}: cannot write files to {self.folder} ({ending(status)}): {last}")
@@ -203,7 +206,7 @@ class Ssh:
 
 
 def ssh_device(name: str) -> Ssh:
-    """The device of an ssh:// name; raises InputError if the name is malformed."""
+    """Parse an ssh:// name and return the device; raises InputError if the name is malformed."""
     parsed = NAME.fullmatch(name)
     if not parsed:
         raise InputError(
@@ -234,12 +237,12 @@ def ssh_device(name: str) -> Ssh:
 
 
 def _remote_path(path: str) -> str:
-    """A path that cannot be an option: absolute, or relative to the remote home, where ssh starts commands."""
+    """Return a path that cannot be an option: an absolute path, or a path relative to the remote home folder."""
     return path if path.startswith("/") else f"./{path.removeprefix('~/')}"
 
 
 def _remote_command(script: str, *arguments: str) -> str:
-    """A script with arguments as one line for any remote login shell; one more argument may be appended."""
+    """Return a script and its arguments as one line for any login shell; another argument may be appended."""
     return shlex.join(["sh", "-c", script, "threshnet", *arguments])
 
 
@@ -249,16 +252,16 @@ def _sha256(file: Path) -> str:
 
 
 def _text(stream: IO[bytes]) -> str:
-    """The last 8 KiB of a file as text."""
+    """Return the last 8 KiB of a file as text."""
     stream.seek(max(0, stream.seek(0, os.SEEK_END) - 8192))
     return stream.read().decode(errors="replace")
 
 
 def _sockets() -> Path | None:
-    """A private folder of this user for the sockets of shared connections; None if there cannot be one."""
+    """Return a private folder for the sockets of shared connections, or None if it cannot be created."""
     folder = Path(tempfile.gettempdir()) / f"threshnet-ssh-{os.getuid()}"
     if len(str(folder)) > MAX_SOCKET_FOLDER or not re.fullmatch(r"[\w/.+-]+", str(folder), re.ASCII):
-        return None  # ssh would split or expand other names
+        return None  # ssh would split or expand such a name
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

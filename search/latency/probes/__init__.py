@@ -1,1 +1,1 @@
-"""Probes: the programs that measure, each running on a measurement device."""
+"""Probes: the programs that run on a measurement device and measure networks."""

@@ -1,12 +1,12 @@
-"""The probe for the only visible GPU, in PyTorch or ONNX Runtime: `python -m search.latency.probes.cuda_probe`.
+"""The PyTorch and ONNX Runtime probe for the only visible GPU: `python -m search.latency.probes.cuda_probe`.
 
-Input and output stay in the GPU's memory, so no copy is timed. In torch, the time of a run is that between a CUDA event
-before it and one after it. It includes the gaps between kernels, which are most of an eager run at batch 1. In ONNX
-Runtime, it is the host's time from the call to the end of the last kernel, which is not quite comparable. TF32 is off
-for fp32. The convolution algorithms of cuDNN and ONNX Runtime are chosen by timing when the networks are loaded. The L2
-cache is not flushed between runs: as on the CPU, consecutive runs of one network fill the caches with its own data. The
-activations of untrained networks vanish with depth, so a power-limited GPU may clock higher for them than for trained
-ones.
+Input and output stay in GPU memory, so copies are not timed. In torch, a run is timed by a CUDA event before the run
+and a CUDA event after the run. This time includes the gaps between kernels, which account for most of an eager run at
+batch size 1. In ONNX Runtime, the host measures the time from the call to the end of the last kernel. The two times are
+not quite comparable. TF32 is disabled for fp32. cuDNN and ONNX Runtime choose their convolution algorithms by timing
+them when the networks are loaded. The L2 cache is not flushed between runs. As on the CPU, consecutive runs of a
+network fill the caches with the data of this network. In untrained networks, activations vanish with depth, so a
+power-limited GPU may use a higher clock than for trained networks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,10 +35,10 @@ from search.latency.probes.torch_probe import inference
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-CAPTURE_WARMUP = 3  # runs on a side stream before a capture, as in torch's page on CUDA semantics
+CAPTURE_WARMUP = 3  # number of runs on a side stream before a capture, as in "CUDA semantics" of torch's documentation
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-# NVIDIA's clock event reasons (nvml.h, nvmlClocksEventReason...) that slow a measurement, and the equivalent bits of
-# vcgencmd for search.latency.reading; idle 0x1, application clocks 0x2 and sync boost 0x10 are harmless.
+# NVIDIA's clock event reasons (nvml.h, nvmlClocksEventReason...) that slow down a measurement, and the equivalent
+# vcgencmd bits for search.latency.reading. Idle 0x1, application clocks 0x2 and sync boost 0x10 are harmless.
 HARMFUL_REASONS = {
     0x80: 0x1,  # HW power brake: insufficient power supply
     0x04: 0x2,  # SW power cap: the clock is capped
@@ -46,12 +46,12 @@ HARMFUL_REASONS = {
     0x40: 0x4,  # HW thermal slowdown: throttled
     0x20: 0x8,  # SW thermal slowdown: the soft temperature limit
 }
-REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # since driver 535, and before
+REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")  # since driver 535, and before driver 535
 
 
 @dataclass(frozen=True)
 class Replay:
-    """A captured CUDA graph as a callable that keeps alive the tensors that the graph reads and writes."""
+    """A captured CUDA graph as a callable; it keeps the input and output tensors of the graph alive."""
 
     graph: torch.cuda.CUDAGraph
     run: Callable[[], Tensor]  # the captured function; holds the weights and the input
@@ -64,7 +64,7 @@ class Replay:
 
 
 def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
-    """Load specs (torch) or ONNX files (onnxruntime) for (batch, 3, size, size) on the GPU."""
+    """Load specs (torch) or ONNX files (onnxruntime) for inputs (batch, 3, size, size) on the GPU."""
     torch.set_num_threads(settings["threads"])
     torch.cuda.set_device(0)
     notes = []
@@ -79,9 +79,9 @@ def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
 
 
 def torch_timers(models: Sequence[Any], settings: Mapping[str, Any]) -> list[Timer]:
-    """Timers of the untrained networks of the specs in `models` (as JSON), with everything in the precision.
+    """Create timers for the untrained networks of specs (as JSON), with weights and activations in the precision.
 
-    The runtime "torch" is eager, "torch-graph" a CUDA graph captured from it.
+    The runtime "torch" is eager, and the runtime "torch-graph" replays a captured CUDA graph.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -101,10 +101,10 @@ def torch_timers(models: Sequence[Any], settings: Mapping[str, Any]) -> list[Tim
 
 
 def captured(run: Callable[[], Tensor]) -> Replay:
-    """Capture a run as a CUDA graph, after runs on a side stream that initialize libraries.
+    """Capture a run as a CUDA graph, after warm-up runs on a side stream that initialize the libraries.
 
-    The graph's input is the tensor that `run` reads. Source: "CUDA semantics", section CUDA Graphs, of torch's
-    documentation.
+    The input of the graph is the tensor that `run` reads. Source: the section "CUDA Graphs" of "CUDA semantics" in
+    torch's documentation.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -119,7 +119,7 @@ def captured(run: Callable[[], Tensor]) -> Replay:
 
 
 def event_timer(run: Callable[[], object]) -> Timer:
-    """A timer of one run, in milliseconds by the GPU's clock; it waits for the end of the run."""
+    """Create a timer that waits for the end of a run and returns milliseconds measured by CUDA events."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
 
     def timer() -> float:
@@ -133,8 +133,8 @@ def event_timer(run: Callable[[], object]) -> Timer:
 
 
 def onnx_timers(paths: Sequence[str], settings: Mapping[str, Any]) -> list[Timer]:
-    """Timers of ONNX files with one float32 input (batch, 3, size, size), run by the CUDA provider."""
-    onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, unless torch has loaded them already
+    """Create timers for ONNX files with one float32 input (batch, 3, size, size), using the CUDA provider."""
+    onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, unless torch has already loaded them
     options = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
     timers = []
     for path in paths:
@@ -151,7 +151,7 @@ def onnx_timers(paths: Sequence[str], settings: Mapping[str, Any]) -> list[Timer
 
 
 def bound(path: str, session: Any, settings: Mapping[str, Any], place: str) -> Callable[[], None]:  # noqa: ANN401
-    """A function that runs an ONNX session, with input and output in the memory of `place`, and waits for its end."""
+    """Return a function that runs an ONNX session and waits for its end; input and output are in memory on `place`."""
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
     name, _ = input_of(path, session, shape)
     images = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -168,7 +168,7 @@ def bound(path: str, session: Any, settings: Mapping[str, Any], place: str) -> C
 
 
 def state_under_load(gpu: str, timers: Sequence[Timer]) -> dict[str, Any]:
-    """The gpu_state while the networks run: an idle GPU lowers its clock and resets its throttling reasons."""
+    """Return gpu_state while the networks run, since an idle GPU lowers its clock and resets throttling reasons."""
     with ThreadPoolExecutor(1) as pool:
         state = pool.submit(gpu_state, gpu)
         while not state.done():
@@ -178,7 +178,7 @@ def state_under_load(gpu: str, timers: Sequence[Timer]) -> dict[str, Any]:
 
 
 def gpu_state(gpu: str) -> dict[str, Any]:
-    """The state of a GPU, "GPU-UUID", from nvidia-smi; None for values not reported. The load is the machine's."""
+    """Return the state of a GPU ("GPU-UUID") from nvidia-smi and the load of the machine; None if not reported."""
     degrees, megahertz, reasons = "", "", ""
     for field in REASONS:
         if values := nvidia_smi(gpu, "temperature.gpu", "clocks.sm", field):
@@ -194,14 +194,14 @@ def gpu_state(gpu: str) -> dict[str, Any]:
 
 
 def nvidia_smi(gpu: str, *fields: str) -> list[str]:
-    """The values of two or more fields from nvidia-smi for a GPU; empty if it fails."""
+    """Query two or more fields of a GPU from nvidia-smi and return the values, or an empty list if it fails."""
     output = output_of("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits", "-i", gpu)
     values = [value.strip() for value in output.split(",")]
     return values if len(values) == len(fields) else []
 
 
 def number(text: str) -> float | None:
-    """A number as printed by nvidia-smi; None for "[N/A]" and the like."""
+    """Parse a number printed by nvidia-smi; returns None for "[N/A]" and similar texts."""
     try:
         return float(text)
     except ValueError:
@@ -209,12 +209,12 @@ def number(text: str) -> float | None:
 
 
 def throttling(reasons: int) -> int:
-    """NVIDIA's clock event reasons as bits of vcgencmd; 0 if nothing slows the GPU."""
+    """Convert NVIDIA's clock event reasons to vcgencmd bits; 0 if nothing slows down the GPU."""
     return sum({bit for reason, bit in HARMFUL_REASONS.items() if reasons & reason})
 
 
 def about_gpu() -> dict[str, Any]:
-    """Facts about the GPU, in place of those about the machine's CPU."""
+    """Return facts about the GPU, which replace the facts about the CPU of the machine."""
     gpu = torch.cuda.get_device_properties(0)
     free_mib = torch.cuda.mem_get_info(0)[0] >> 20
     return {**about(), "processor": gpu.name, "free_mib": free_mib, "state": gpu_state(f"GPU-{gpu.uuid}")}

@@ -1,4 +1,4 @@
-"""The probe for ONNX files in OpenVINO on the CPU, in fp32: `python -m search.latency.probes.openvino_probe`."""
+"""The OpenVINO probe for ONNX files on the CPU in fp32: `python -m search.latency.probes.openvino_probe`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from search.latency.probes.probe import Loaded, host_timer, serve
 
 
 def load(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
-    """Compile ONNX files with input (batch, 3, size, size) for one stream of `threads` threads in full precision."""
+    """Compile ONNX files with input (batch, 3, size, size) in full precision, for one stream with `threads` threads."""
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
     image = np.random.default_rng(0).random(shape, dtype=np.float32)
     options = {

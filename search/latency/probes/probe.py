@@ -1,9 +1,9 @@
 """The probe: a program that loads networks, times them in rounds and reports the machine's state.
 
-It needs Python 3.9, numpy and, for ONNX files, onnxruntime, but nothing of this project: the file is copied to the
-machine that it measures. It reads one JSON command per line and replies to each with one line, marked with the token in
-its arguments, so that no other output can be mistaken for a reply. Probes for other runtimes import it and pass their
-own loader to `serve`.
+It needs Python 3.9, numpy and, for ONNX files, onnxruntime. It does not import other modules of this project, because
+only this file is copied to the measured machine. It reads one JSON command per line and replies with one line per
+command. The replies start with a token that is passed as an argument, so that other output is not mistaken for a reply.
+Probes for other runtimes import this module and pass their own loader to `serve`.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-with contextlib.suppress(ImportError):  # without numpy, "about" can still report that it is missing
+with contextlib.suppress(ImportError):  # if numpy is missing, "about" can still report this
     import numpy as np
     from numpy.typing import NDArray
 
-CONFIDENCE = 0.95  # of the interval of a median
+CONFIDENCE = 0.95  # confidence level of the interval of a median
 STEADY_CHANGE = 0.05  # steady: the medians of the middle and the last third of the warm-up differ by at most this share
-MIN_WARMUP_RUNS = 6  # two in each third, the fewest from which steadiness can be judged
-MAX_WARMUP = 4.0  # an unsteady warm-up ends after this many times its planned time
-MIN_CYCLES = 6  # with fewer there is no 95 % interval of a median
-LEASE_POLL_S = 0.1  # seconds between two tries to lock a machine that others measure
-PROVIDER = "CPUExecutionProvider"  # of ONNX Runtime
-HUNG_S = 3600  # seconds after which a command counts as hung
-COUNTED_SHARE = 1 / 3  # share of the cycles that count, the least disturbed: interference only ever adds time
+MIN_WARMUP_RUNS = 6  # two in each third, the minimum for judging whether the latency is steady
+MAX_WARMUP = 4.0  # an unsteady warm-up ends after this many times the planned time
+MIN_CYCLES = 6  # the 95 % interval of a median does not exist for fewer cycles
+LEASE_POLL_S = 0.1  # seconds between two tries to lock a machine that is in use by another measurement
+PROVIDER = "CPUExecutionProvider"  # the execution provider of ONNX Runtime
+HUNG_S = 3600  # seconds after which a command is considered hung
+COUNTED_SHARE = 1 / 3  # share of the cycles that are used: the least disturbed, since interference only ever adds time
 
 
-Timer = Callable[[], float]  # runs a network once and returns milliseconds
-Rounds = Sequence[Sequence[Sequence[float]]]  # [network][cycle][run], milliseconds
+Timer = Callable[[], float]  # runs a network once and returns the time in milliseconds
+Rounds = Sequence[Sequence[Sequence[float]]]  # [network][cycle][run] in milliseconds
 
 
 class Loaded:
-    """Networks ready to run: their timers in the order of the request, and facts about runtime and processor.
+    """Networks that are ready to run: timers in the order of the request, and facts about runtime and processor.
 
-    notes are reasons why readings may be unreliable, one line each; state returns the machine's state.
+    `notes` contains reasons why readings may be unreliable, one line each. `state` returns the state of the machine.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ def median_interval(values: Iterable[float]) -> tuple[float, float]:
     """Return the 95 % confidence interval of the median of n values, whatever their distribution.
 
     It is [x_(k), x_(n+1-k)] with the largest k for which P(Binomial(n, 1/2) < k) <= 2.5 % (Conover, Practical
-    Nonparametric Statistics, 3rd ed., section 3.2). With n < 6 there is none: minimum and maximum are returned.
+    Nonparametric Statistics, 3rd ed., section 3.2). If n < 6, there is no such interval, and the minimum and maximum
+    are returned.
     """
     ordered = sorted(values)
     n = len(ordered)
@@ -85,15 +86,16 @@ def median_interval(values: Iterable[float]) -> tuple[float, float]:
 
 
 def round_medians(rounds: Rounds) -> NDArray[np.float64]:
-    """Medians (networks, cycles) in ms of rounds[network][cycle][run]."""
+    """Return the medians (networks, cycles) in ms of rounds[network][cycle][run]."""
     return np.array([[np.median(one) for one in network] for network in rounds])
 
 
 def least_disturbed_cycles(medians: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of the least-disturbed third of the cycles, at least MIN_CYCLES, of medians (networks, cycles) in ms.
+    """Return the indices of the least-disturbed third of the cycles, at least MIN_CYCLES.
 
-    A cycle is judged by all its networks together, by the sum of their log times. On a machine that drifts, these are
-    its first or last cycles. Their number is even, so that as many ran forwards as backwards.
+    `medians` (networks, cycles) is in ms. The disturbance of a cycle is the sum of the log times of all its networks.
+    On a machine that drifts, the first or last cycles are selected. The number of selected cycles is even, so that as
+    many cycles run forwards as backwards.
     """
     disturbance = np.log(medians).sum(axis=0)
     counted = max(MIN_CYCLES, 2 * round(len(disturbance) * COUNTED_SHARE / 2))
@@ -101,9 +103,9 @@ def least_disturbed_cycles(medians: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def ratio_interval(medians: NDArray[np.float64], network: int) -> tuple[float, float, float]:
-    """(median, low, high) of a network's latency over that of network 0, per cycle, in the least-disturbed cycles.
+    """Return (median, low, high) of the latency ratio of a network to network 0 over the least-disturbed cycles.
 
-    For network 0 itself it is (median, low, high) in ms.
+    For network 0 itself, the result is (median, low, high) of its latency in ms.
     """
     counted = medians[:, least_disturbed_cycles(medians)]
     values = counted[network] / counted[0] if network else counted[0]
@@ -112,7 +114,7 @@ def ratio_interval(medians: NDArray[np.float64], network: int) -> tuple[float, f
 
 
 def precise(medians: NDArray[np.float64], tolerance: float) -> bool:
-    """True if every network's ratio to network 0 (or its latency, if it is alone) is known to within `tolerance`."""
+    """Return whether all ratios to network 0 (the latency of a single network) are known to within `tolerance`."""
     for network in range(1, len(medians)) if len(medians) > 1 else (0,):
         middle, low, high = ratio_interval(medians, network)
         if max(high / middle - 1, 1 - low / middle) > tolerance:
@@ -121,7 +123,7 @@ def precise(medians: NDArray[np.float64], tolerance: float) -> bool:
 
 
 def host_timer(run: Callable[[], object], clock: Callable[[], int] = time.perf_counter_ns) -> Timer:
-    """A timer of one call of run, in milliseconds by the host's clock (in ns)."""
+    """Create a timer for one call of `run`, in milliseconds; `clock` returns nanoseconds."""
 
     def timer() -> float:
         start = clock()
@@ -132,9 +134,9 @@ def host_timer(run: Callable[[], object], clock: Callable[[], int] = time.perf_c
 
 
 def warm_up(timer: Timer, warmup_s: float) -> bool:
-    """Run a network until its latency is steady; return False if it is still unsteady after MAX_WARMUP x warmup_s.
+    """Run a network until its latency is steady; returns False if it is unsteady after MAX_WARMUP * warmup_s.
 
-    There are at least MIN_WARMUP_RUNS runs, and at least warmup_s seconds of them. See STEADY_CHANGE.
+    The warm-up takes at least MIN_WARMUP_RUNS runs and at least warmup_s seconds. STEADY_CHANGE defines steady.
     """
     samples: list[float] = []
     passed = 0.0
@@ -154,11 +156,11 @@ def warm_up(timer: Timer, warmup_s: float) -> bool:
 def take(
     timers: Sequence[Timer], plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
 ) -> tuple[list[list[list[float]]], str]:
-    """Time the networks in rounds; returns (rounds[network][cycle][run] in ms, "precise" or "time").
+    """Time the networks in rounds and return (rounds[network][cycle][run] in ms, "precise" or "time").
 
-    A cycle is one round of each network: round_runs consecutive runs, of which the first `discard` do not count. Every
-    second cycle runs in reverse order, so that drift cancels. It ends once the ratios are known to within the
-    tolerance, but not before min_s and MIN_CYCLES, or after max_s.
+    A cycle consists of one round of each network. A round consists of round_runs consecutive runs, and its first
+    `discard` runs are discarded. Every second cycle runs in reverse order, so that drift cancels out. Timing ends once
+    the ratios are known to within the tolerance or after max_s, but not before MIN_CYCLES cycles and min_s.
     """
     rounds: list[list[list[float]]] = [[] for _ in timers]
     medians: list[list[float]] = [[] for _ in timers]
@@ -180,7 +182,7 @@ def take(
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Disable Python's garbage collector within the block."""
+    """Disable the garbage collector of Python within the block."""
     was_enabled = gc.isenabled()
     gc.collect()
     gc.disable()
@@ -192,11 +194,11 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def measure(loaded: Loaded, plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
-    """Measure the networks in plan["order"]; returns the reply to the command."""
+    """Measure the networks in plan["order"] and return the reply to the command."""
     timers = [loaded.timers[network] for network in plan["order"]]
     with leased(plan["lease"]):
         warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
-        before = loaded.state()  # after the warm-up: the clock of an idle processor is low
+        before = loaded.state()  # after the warm-up, since the clock of an idle processor is low
         rounds, ended = take(timers, plan, clock)
         after = loaded.state()
     return {"rounds_ms": rounds, "ended": ended, "steady": all(warm), "before": before, "after": after}
@@ -204,7 +206,7 @@ def measure(loaded: Loaded, plan: Mapping[str, Any], clock: Callable[[], float] 
 
 @contextlib.contextmanager
 def leased(path: str) -> Iterator[None]:
-    """Hold the lock file at path ('' for none): one measurement at a time on this machine."""
+    """Hold the lock file at `path` ('' for none), so that only one measurement runs on this machine at a time."""
     if not path:
         yield
         return
@@ -213,7 +215,7 @@ def leased(path: str) -> Iterator[None]:
         if not locked(descriptor):
             sys.stderr.write(f"waiting for another measurement on this machine, which holds {path}\n")
             while not locked(descriptor):
-                if select.select([0], [], [], LEASE_POLL_S)[0]:  # no command is due: standard input has ended
+                if select.select([0], [], [], LEASE_POLL_S)[0]:  # no command is expected, so standard input has ended
                     raise EOFError("the client is gone")
             sys.stderr.write("the other measurement has ended\n")
         yield
@@ -222,14 +224,14 @@ def leased(path: str) -> Iterator[None]:
 
 
 def watching() -> float:
-    """A monotonic clock in seconds that raises EOFError once standard input has ended, i.e. the client is gone."""
+    """Return the monotonic time in seconds; raises EOFError if standard input has ended because the client is gone."""
     if select.select([0], [], [], 0)[0]:
         raise EOFError("the client is gone")
     return time.monotonic()
 
 
 def locked(descriptor: int) -> bool:
-    """Lock an open file; return False if another process holds the lock."""
+    """Lock an open file; returns False if another process holds the lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -238,15 +240,15 @@ def locked(descriptor: int) -> bool:
 
 
 def lock_file(path: str) -> int:
-    """A descriptor of the lock file, which is created if missing.
+    """Open the lock file, create it if missing, and return its descriptor.
 
-    It may be another user's file, so it is opened for reading only, and first without O_CREAT, which Linux refuses for
-    another user's file in /tmp (fs.protected_regular).
+    The file may belong to another user, so it is opened read-only. It is first opened without O_CREAT, because Linux
+    refuses O_CREAT for files of other users in /tmp (fs.protected_regular).
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     with contextlib.suppress(FileNotFoundError):
         return os.open(path, flags)
-    with contextlib.suppress(FileExistsError):  # made by another meanwhile
+    with contextlib.suppress(FileExistsError):  # another process has created it in the meantime
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL)
         os.fchmod(descriptor, 0o644)  # regardless of the umask
         return descriptor
@@ -254,24 +256,24 @@ def lock_file(path: str) -> int:
 
 
 def processor_name(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
-    """The processor's model name, as Linux or macOS reports it, else the machine's architecture."""
+    """Return the model name of the processor as reported by Linux or macOS, or the architecture if not reported."""
     named = ""
     if platform.system() == "Darwin":
         named = output_of("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
     elif Path(cpuinfo).is_file():
         lines = [line.partition(":") for line in Path(cpuinfo).read_text(errors="replace").splitlines()]
         stated = {key.strip(): value.strip() for key, _, value in lines}
-        named = stated.get("model name") or stated.get("Model") or ""  # "Model": the board, on a Raspberry Pi
+        named = stated.get("model name") or stated.get("Model") or ""  # "Model" is the board of a Raspberry Pi
     return named or platform.machine() or "unknown"
 
 
 def usable_processors() -> int:
-    """Number of processors that this process may run on, which may be fewer than the machine has."""
+    """Return the number of processors available to this process, which may be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
-    """Temperature, clock, governor and throttling, None if not reported, and the load of the last minute."""
+    """Return temperature, clock, governor, throttling and the load of the last minute; None if not reported."""
     cpu = Path(root) / "devices/system/cpu/cpu0/cpufreq"
     heat = [number_in(zone) for zone in sorted(Path(root).glob("class/thermal/thermal_zone*/temp"))]
     hertz = max((number_in(one) or 0.0 for one in cpu.parent.parent.glob("cpu*/cpufreq/scaling_cur_freq")), default=0.0)
@@ -286,7 +288,7 @@ def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
 
 
 def text_in(path: Path) -> str | None:
-    """The text of a small file; None if it cannot be read."""
+    """Return the text of a small file, or None if it cannot be read."""
     try:
         return Path(path).read_text(errors="replace").strip() or None
     except OSError:
@@ -294,7 +296,7 @@ def text_in(path: Path) -> str | None:
 
 
 def number_in(path: Path) -> float | None:
-    """The number in a small file; None if there is none."""
+    """Return the number in a small file, or None if it does not contain a number."""
     try:
         return float(text_in(path) or "")
     except ValueError:
@@ -302,7 +304,7 @@ def number_in(path: Path) -> float | None:
 
 
 def output_of(*command: str) -> str:
-    """The standard output of a command; '' if it cannot be run."""
+    """Run a command and return its standard output, or '' if it cannot be run."""
     if not shutil.which(command[0]):
         return ""
     try:
@@ -313,11 +315,11 @@ def output_of(*command: str) -> str:
 
 
 def session_options(threads: int) -> Any:  # noqa: ANN401 - an onnxruntime.SessionOptions
-    """The session options of every measurement: sequential, all optimizations, spinning as by default.
+    """Return the session options for all measurements: sequential, all optimizations, default spinning.
 
-    Denormals are flushed to zero, so that weights do not change the latency: with torch's default initialization a ReLU
-    layer scales activations by 1 / sqrt(6), so those of an untrained chain of about 97 layers fall below 1.2e-38, where
-    some CPUs are many times slower (no difference on the AMD EPYC tried).
+    Denormals are flushed to zero, so that weights do not affect the latency. With torch's default initialization, a
+    ReLU layer scales activations by 1 / sqrt(6). In an untrained chain of about 97 layers, activations fall below
+    1.2e-38. Some CPUs are many times slower for such numbers (the AMD EPYC that was tried is not).
     """
     import onnxruntime
 
@@ -327,12 +329,12 @@ def session_options(threads: int) -> Any:  # noqa: ANN401 - an onnxruntime.Sessi
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.log_severity_level = 3  # errors only: the last line of stderr is reported as the reason of a failure
+    options.log_severity_level = 3  # only errors, since the last line of stderr is reported as the reason of a failure
     return options
 
 
 def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
-    """Load ONNX files with one float32 input (batch, 3, size, size); raises ValueError for any other input."""
+    """Load ONNX files with one float32 input (batch, 3, size, size); raises ValueError for other inputs."""
     import onnxruntime
 
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
@@ -348,7 +350,7 @@ def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loade
 
 
 def input_of(path: str, session: Any, shape: tuple[int, ...]) -> tuple[str, bool]:  # noqa: ANN401
-    """(name, True if dynamic) of the only input of an ONNX session; raises ValueError if it has another shape."""
+    """Return (name, True if dynamic) of the input of an ONNX session; raises ValueError for other shapes."""
     inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
     if len(inputs) != 1 or inputs[0][1] != "tensor(float)":
         raise ValueError(f"{path} has the inputs {inputs}, must have one of float32")
@@ -359,7 +361,7 @@ def input_of(path: str, session: Any, shape: tuple[int, ...]) -> tuple[str, bool
 
 
 def about() -> dict[str, Any]:
-    """Facts about this machine; imports no runtime, since that might crash the process."""
+    """Return facts about this machine without importing a runtime, which might crash the process."""
     versions: dict[str, str | None] = {}
     for package in ("numpy", "onnxruntime"):
         try:
@@ -380,7 +382,7 @@ def about() -> dict[str, Any]:
 
 
 def present(folder: str, names: Sequence[str]) -> list[str]:
-    """The files named HASH.SUFFIX that are complete in the folder; HASH is the SHA-256 of the content."""
+    """Return the complete files among `names` in a folder; a name is HASH.SUFFIX with the SHA-256 of the content."""
     files = [Path(folder).expanduser() / name for name in names]
     return [f.name for f in files if f.is_file() and hashlib.sha256(f.read_bytes()).hexdigest() == f.stem]
 
@@ -388,9 +390,9 @@ def present(folder: str, names: Sequence[str]) -> list[str]:
 def serve(
     load: Callable[[Sequence[Any], Mapping[str, Any]], Loaded], about: Callable[[], dict[str, Any]] = about
 ) -> None:
-    """Reply to commands until standard input ends; `load(models, settings)` loads networks.
+    """Reply to commands until standard input ends; `load(models, settings)` loads the networks.
 
-    A command that hangs, even in native code, ends the process after HUNG_S seconds, which releases its leases.
+    If a command hangs, even in native code, the process ends after HUNG_S seconds, which releases its leases.
 
     A command is a JSON object with one entry: {"about": {}}, {"present": {"folder", "names"}}, {"load": {"models",
     "settings"}} or {"measure": plan}. A reply is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}.

@@ -1,4 +1,4 @@
-"""The probe for specs in PyTorch on the CPU, in fp32: `python -m search.latency.probes.torch_probe`."""
+"""The PyTorch probe for specs on the CPU in fp32: `python -m search.latency.probes.torch_probe`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,10 +12,10 @@ from threshnet.spec import NetworkSpec
 
 
 def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
-    """Build the untrained networks of the specs in `models` (as JSON), for inference on (batch, 3, size, size).
+    """Build the untrained networks of the specs in `models` (as JSON) for inference on inputs (batch, 3, size, size).
 
-    The runtime "torch" is eager, "torch-compiled" uses torch.compile with its defaults. Denormals are flushed to zero,
-    for the reason given in search.latency.probes.probe.
+    The runtime "torch" is eager, and the runtime "torch-compiled" uses torch.compile with default settings. Denormals
+    are flushed to zero for the reason given in search.latency.probes.probe.
     """
     torch.set_num_threads(settings["threads"])
     torch.set_flush_denormal(True)
@@ -31,7 +31,7 @@ def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
 
 
 def inference(network: Callable[[Tensor], Tensor], images: Tensor) -> Callable[[], Tensor]:
-    """A function that runs a network on images without gradients."""
+    """Return a function that runs a network on images without gradients."""
 
     def run() -> Tensor:
         with torch.inference_mode():
