@@ -5,7 +5,7 @@ python -m docs.check runs/site
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -38,11 +38,10 @@ class Page(HTMLParser):
 def problems(site: Path) -> Iterator[str]:
     """Find the problems of a built site, a line each."""
     pages = {file: Page(file.read_text(encoding="utf-8")) for file in sorted(site.rglob("*.html"))}
-    reached = {site / "index.html"}
+    links: dict[Path, set[Path]] = {}  # targets of the links of each page
     missing: dict[Path, str] = {}  # what does not exist, by where the first page links to it
     for file, page in pages.items():
         if file.name == "404.html":  # is served at any depth, so its links are from the root
-            reached.add(file)
             continue
         where = file.relative_to(site)
         for target in page.loaded:
@@ -58,17 +57,28 @@ def problems(site: Path) -> Iterator[str]:
                 continue
             there = (file.parent / unquote(parts.path)).resolve() if parts.path else file
             there = there / "index.html" if there.is_dir() else there
-            reached.add(there)
+            links.setdefault(file, set()).add(there)
             if not there.exists():
                 missing.setdefault(there, f"{where}: links to {target}, which does not exist")
             elif parts.fragment and there in pages and unquote(parts.fragment) not in pages[there].anchors:
                 yield f"{where}: links to {target}, which has no such anchor"
     yield from missing.values()
-    for file in sorted(pages.keys() - reached):
+    unreached = pages.keys() - _reachable(links, site / "index.html") - {site / "404.html"}
+    for file in sorted(unreached):
         yield f"{file.relative_to(site)}: no page links to it"
     for file in sorted(site.rglob("*.css")):
         for target in re.findall(r"(?:url\(|@import )['\"]?((?:https?:)?//[^)'\"]+)", file.read_text(encoding="utf-8")):
             yield f"{file.relative_to(site)}: loads {target} from another host"
+
+
+def _reachable(links: Mapping[Path, set[Path]], start: Path) -> set[Path]:
+    """The pages that a reader can reach from one page by its links."""
+    found, ahead = {start}, [start]
+    while ahead:
+        new = links.get(ahead.pop(), set()) - found
+        found |= new
+        ahead += new
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -28,6 +28,7 @@ from search.training.recipes import FAST, RECIPES, Recipe
 from space import SPACES, Limits, Space, size
 from space.definition import CHOICES
 from studies.cli import cli
+from studies.cli.options import RenamedOption
 from studies.spec import StudySpec
 from threshnet.spec import StemSpec
 from threshnet.strict import OneOf
@@ -174,7 +175,7 @@ def command_page(name: str, command: click.Command) -> str:
 
 def option_row(option: click.Option, context: click.Context) -> tuple[str, str, str, str]:
     """One option: its names, value, default and meaning."""
-    names = ", ".join(f"`{name}`" for name in [*option.opts, *option.secondary_opts])
+    names = ", ".join(f"`{name}`" for name in (option.opts[:1] if isinstance(option, RenamedOption) else option.opts))
     value = "" if option.is_flag or option.count else option.make_metavar(context).replace("|", "\\|")
     shown = option.get_default(context) if option.show_default else None
     default = "required" if option.required else "" if shown in (None, False) else f"`{shown}`"

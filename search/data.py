@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 from search.datasets.images import Progress, Source, decode, folder_classes, no_progress, shuffled, stratified
-from search.datasets.named import DATASETS
+from search.datasets.named import DATASETS, dataset_named
 from threshnet import strict
 from threshnet.errors import InputError, require
 from threshnet.strict import OneOf, Range
@@ -53,19 +53,19 @@ class DataSettings:
 
     def __post_init__(self) -> None:
         strict.check(self, "data")
-        given = self.path is not None or DATASETS[self.name].home is not None
+        given = self.path is not None or dataset_named(self.name).home is not None
         require(given, "data.path", self.path, f"the folder of images, which the data set {self.name!r} needs")
 
     @property
     def title(self) -> str:
         """The name of the data set in sentences; for a folder, the folder name without its path."""
-        dataset = DATASETS[self.name]
+        dataset = dataset_named(self.name)
         return f"the {dataset.title} {self.root.name}" if dataset.home is None else dataset.title
 
     @property
     def root(self) -> Path:
         """The folder of the images: `path`, or the default folder of the data set."""
-        return self.path or DATASETS[self.name].home or Path()
+        return self.path or dataset_named(self.name).home or Path()
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def class_names(settings: DataSettings) -> tuple[str, ...]:
 
     Raises InputError if a folder tree has no classes.
     """
-    classes = DATASETS[settings.name].classes
+    classes = dataset_named(settings.name).classes
     return folder_classes(settings.root) if classes is None else classes
 
 
@@ -122,7 +122,7 @@ def load_search(
     InputError if images are missing or damaged, or if there are too few or too many images.
     """
     _check_size(input_size)
-    dataset = DATASETS[settings.name]
+    dataset = dataset_named(settings.name)
     source = dataset.read(settings.root, "train")
     train, validation = split_indices(source, settings)
     _check_memory(source, len(train) + len(validation), input_size, memory_limit_bytes)
@@ -142,7 +142,7 @@ def load_calibration(settings: DataSettings, input_size: int, count: int, progre
     Raises InputError in the same cases as `load_search`.
     """
     _check_size(input_size)
-    source = DATASETS[settings.name].read(settings.root, "train")
+    source = dataset_named(settings.name).read(settings.root, "train")
     chosen = split_indices(source, settings)[1][:count]
     _check_memory(source, len(chosen), input_size, None)
     return _decode_split(source, chosen, input_size, "calibration images", progress)
@@ -157,7 +157,7 @@ def load_test(
     InputError if images are missing or damaged, or if there are too many images.
     """
     _check_size(input_size)
-    source = DATASETS[settings.name].read(settings.root, "test")
+    source = dataset_named(settings.name).read(settings.root, "test")
     _check_memory(source, len(source.labels), input_size, memory_limit_bytes)
     every = np.arange(len(source.labels), dtype=np.int64)
     return _decode_split(source, every, input_size, "test images", progress)

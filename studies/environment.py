@@ -1,7 +1,7 @@
 """The conditions under which numbers were recorded: processor, threads and versions, but not the machine's identity."""
 
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -20,8 +20,16 @@ def environment(trains_on: str = "cpu") -> dict[str, Any]:
         "processor": processor_name(),
         "cores": usable_processors(),
         "training": {"device": _device(trains_on), "threads": torch.get_num_threads()},
-        "versions": {package: version(package) for package in PACKAGES} | {"threshnet-nas": __version__},
+        "versions": {package: _version(package) for package in PACKAGES} | {"threshnet-nas": __version__},
     }
+
+
+def _version(package: str) -> str | None:
+    """The version of a distribution; None if it is not installed, e.g. if onnxruntime-gpu replaces onnxruntime."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _device(name: str) -> str:

@@ -83,7 +83,7 @@ def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Proto
     if place in own:
         raise InputError(f"study {name!r} itself measured on {place!r}; name another --device or --runtime")
     if not loaded.trained:
-        raise InputError(f"study {name!r} has no trained network yet; launch it again to resume")
+        raise InputError(f"study {name!r} has no trained network yet; rerun the launch command to resume it")
     return place
 
 

@@ -166,7 +166,7 @@ def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> Study
 
     space = table("space", Space, "base")
     base = space.pop("base", DEFAULT.name)
-    require(stored or (isinstance(base, str) and base in SPACES), "space.base", base, f"one of {', '.join(SPACES)}")
+    require(isinstance(base, str) and (stored or base in SPACES), "space.base", base, f"one of {', '.join(SPACES)}")
     space = vars(SPACES.get(base, DEFAULT)) | {"name": base, "classes": classes} | space
     values["space"] = strict.read(space, Space, path="space", stored=stored)
 

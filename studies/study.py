@@ -16,7 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
 from search.convergence import StudyProgress, progress
-from search.data import DATASETS, Progress, SearchData, class_names, identity, load_search, no_progress
+from search.data import Progress, SearchData, class_names, identity, load_search, no_progress
+from search.datasets.named import dataset_named
 from search.latency.devices.named import device_named
 from search.objective import Callbacks, StudyFolders
 from search.records import Record, by_end
@@ -124,7 +125,7 @@ def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
 
 def flips(spec: StudySpec) -> bool:
     """True if training may flip the images horizontally."""
-    return DATASETS[spec.data.name].flip if spec.flip is None else spec.flip
+    return dataset_named(spec.data.name).flip if spec.flip is None else spec.flip
 
 
 def _resolved(
@@ -140,7 +141,7 @@ def _resolved(
         budget=found.budget if budget is None else budget,
         until_plateau=found.until_plateau if until_plateau is None else until_plateau,
         space=replace(found.space, classes=len(class_names(found.data))),
-        caveat=found.caveat or DATASETS[found.data.name].caveat,
+        caveat=found.caveat or dataset_named(found.data.name).caveat,
     )
 
 

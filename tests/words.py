@@ -34,6 +34,7 @@ EXEMPT = (
 STORED = frozenset(
     {
         "told",  # key in stored JSON: sentences about a study
+        "said",  # key in the JSON of `check`, still written
         "--on",  # the old spelling of --device and --backend, still accepted
     }
 )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from threshnet import strict
 from threshnet.errors import require
 from threshnet.schedules import harmonic_links
-from threshnet.strict import OneOf, Range
+from threshnet.strict import Length, OneOf, Range
 from threshnet.units import UNITS, unit_named
 
 Unit = Annotated[str, OneOf(UNITS)]
@@ -18,6 +18,7 @@ MAX_BLOCKS = 64
 MAX_LAYERS = 64
 MAX_WIDTH = 8192
 
+Nodes = Annotated[tuple[int, ...], Length(MAX_LAYERS, "nodes that a layer reads")]
 Width = Annotated[int, Range(1, MAX_WIDTH)]
 Multiplier = Annotated[float, Range(1, 4)]
 Dropout = Annotated[float, Range(0, below=1)]
@@ -48,7 +49,7 @@ class BlockSpec:
     """
 
     # Nodes that each layer reads, ascending, one tuple per layer; node 0 is the block's input.
-    links: tuple[tuple[int, ...], ...]
+    links: Annotated[tuple[Nodes, ...], Length(MAX_LAYERS, "depth (layers of a block)")]
     # Channels that a layer adds before the multiplier; at least 1.
     growth: Width
     # Channels after the transition convolution.
@@ -108,7 +109,7 @@ class BlockSpec:
 class NetworkSpec:
     """A whole network: stem, blocks, global average pool, dropout and a linear layer."""
 
-    blocks: tuple[BlockSpec, ...]
+    blocks: Annotated[tuple[BlockSpec, ...], Length(MAX_BLOCKS, "blocks (their number)")]
     stem: StemSpec = StemSpec()
     activation: Activation = "relu"
     # Dropout probability on the last block's output, before its transition; 0 to below 1, 0 = no such layer.

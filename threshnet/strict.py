@@ -1,9 +1,9 @@
 """Strict reading and checking of records: one set of rules for dataclasses made in Python and read from TOML or JSON.
 
 The annotations of a record state what each field may be: int, float (finite), str, bool, Path, Literal, a dataclass, a
-tuple or Sequence of one of these, any of them or None, Annotated[int, Range(1, 64)] for a number within bounds, and
-Annotated[str, OneOf(DICT)] for a key of a dict. A list is taken for a tuple, a whole number for a float and text for a
-path; a bool is not a number.
+tuple or Sequence of one of these, any of them or None, Annotated[int, Range(1, 64)] for a number within bounds,
+Annotated[str, OneOf(DICT)] for a key of a dict, and Annotated[tuple[...], Length(64, ...)] for a limited length. Lists
+are converted to tuples, whole numbers to floats and texts to paths; a bool is not a number.
 """
 
 import dataclasses
@@ -64,6 +64,14 @@ class OneOf:
     """The allowed values of a text in a record, e.g. the keys of a dict, looked up when the text is checked."""
 
     names: Collection[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Length:
+    """The largest length of a tuple in a record, checked before its items; `label` stands in the message."""
+
+    most: int
+    label: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,6 +235,8 @@ def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a gener
                 return _literal(extra.names)
             if isinstance(extra, Range):
                 return _bounded(inner, extra)
+            if isinstance(extra, Length):
+                return _at_most(extra, _reader(inner, mode))
         return _reader(inner, mode)
     if origin in (Union, types.UnionType):
         (one,) = [argument for argument in arguments if argument is not types.NoneType]
@@ -304,9 +314,20 @@ def _literal(values: Collection[object]) -> Read:
     return read_value
 
 
+def _at_most(length: Length, read_items: Read) -> Read:
+    def read_value(value: object) -> object:
+        if isinstance(value, tuple | list) and len(value) > length.most:
+            text = f"{length.label} = {len(value)}: must be 1 to {length.most}"
+            raise _Wrong(lambda path: f"{path.rpartition('.')[0]}: {text}" if "." in path else text)
+        return read_items(value)
+
+    return read_value
+
+
 def _tuple(kinds: tuple[Any, ...], mode: _Mode) -> Read:
     """The reader of a tuple of one type, of any or of a fixed length."""
     inner, length = _reader(kinds[0], mode), None if kinds[-1] is Ellipsis else len(kinds)
+    assert len(set(kinds) - {Ellipsis}) == 1, "items of one type"
     allowed = "a list" if length is None else f"a list of {length} values"
     plain_kinds = {kinds[0]} if kinds[0] in (int, float, str, bool) else set()
 

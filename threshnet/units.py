@@ -1,7 +1,7 @@
 """Block units: the modules of one layer of a block.
 
-To add one, write an entry of UNITS. The walk adds the rows of its parts; whatever builds, counts, draws or exports a
-network reads the rows.
+To add one, write an entry of UNITS. The walk adds the rows of its parts; the builder, the
+cost counters and the exporters read the rows.
 """
 
 from dataclasses import dataclass

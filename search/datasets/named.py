@@ -10,6 +10,8 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
 
+from threshnet.errors import InputError
+
 if TYPE_CHECKING:
     from search.datasets.images import Source
 
@@ -81,6 +83,13 @@ DATASETS: dict[str, Dataset] = {
         flip=True,
     ),
 }
+
+
+def dataset_named(name: str) -> Dataset:
+    """The data set called `name`; raises InputError, which lists the data sets, for an unknown name."""
+    if name not in DATASETS:
+        raise InputError(f"no data set is named {name!r}; the data sets are {', '.join(DATASETS)}")
+    return DATASETS[name]
 
 
 def without_path() -> tuple[str, ...]:

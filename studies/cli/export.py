@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from studies.export.final_training import Assignment
     from studies.export.folder import ExportedModel
 
+FORMER_KEY = "said"  # of a message in `check --json`, before version 0.5
 DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
 EPOCHS = "Epochs (overrides the recipe)."
 SEEDS = "Number of training runs with different seeds; the first network is exported."
@@ -207,7 +208,7 @@ def check(folder: Path, as_json: bool) -> None:
         if not as_json:
             _print(checked.text())
     if as_json:
-        click.echo(json.dumps([asdict(checked) for checked in found], indent=2))
+        click.echo(json.dumps([asdict(checked) | {FORMER_KEY: checked.message} for checked in found], indent=2))
     bad = [checked.file for checked in found if checked.ok is False]
     if bad:
         raise CommandFailed(f"{folder}: bad: {', '.join(bad)}")

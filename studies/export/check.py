@@ -158,4 +158,4 @@ def _known_program(path: Path, version_of: Callable[[str], Version | None]) -> t
     version = version_of(read_bytes(path, MAX_TEXT_BYTES, follow=False).decode(errors="replace"))
     if version:
         return True, f"identical to what {version} writes for this network"
-    return False, "differs from what this version writes for this network; read it before you run it"
+    return False, "differs from what any known version writes for this network; read it before you run it"

@@ -159,8 +159,8 @@ def export_model(
     }
 
     def write(result: ExportResult) -> None:
-        write_config(model, info.input_size, folder, config | _result_json(info, found))
-        (folder / CARD).write_text(card(model.spec, info, found))
+        write_config(model, info.input_size, folder, config | _result_json(info, result))
+        (folder / CARD).write_text(card(model.spec, info, result))
 
     try:
         exported = export_folder(model, info.input_size, folder, config, images.calibration, done, shared)

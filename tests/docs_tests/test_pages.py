@@ -27,6 +27,10 @@ PAGES = [page.relative_to(ROOT).as_posix() for page in WRITTEN]
 QUOTED = {"search_efficiency_cifar10.md": 11}  # file of benchmarks/results: minimum number of its rows in README
 TARGET = re.compile(r"\]\(([^)\s]+)\)")  # the target of a link or picture
 GENERATED = pages()
+TOY_FOLDER = ROOT / "tests" / "extension_tests"  # the examples of the pages on adding something
+TOYS = {file.name for file in TOY_FOLDER.glob("toy_*.py")} | {
+    f"toys.py:{section}" for section in re.findall(r"\[start:(\w+)\]", (TOY_FOLDER / "toys.py").read_text())
+}
 INCLUDED = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 
 
@@ -78,14 +82,15 @@ def test_study_files_are_valid(page: str) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_included_parts_are_generated(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    assert set(INCLUDED.findall(text)) <= GENERATED.keys()
+    assert set(INCLUDED.findall(text)) <= GENERATED.keys() | TOYS
+    assert len(re.findall(r"8\s*<\s*-\s*-", text)) == len(INCLUDED.findall(text)), "a malformed include"
     shown = re.findall(r"generated/([\w.]+)\)", text)
     assert set(shown) <= pictures().keys()
 
 
-def test_every_generated_part_is_included_once() -> None:
+def test_every_generated_part_and_every_toy_is_included_once() -> None:
     included = [name for page in WRITTEN for name in INCLUDED.findall(page.read_text(encoding="utf-8"))]
-    assert sorted(included) == sorted(GENERATED)
+    assert sorted(included) == sorted([*GENERATED, *TOYS])
 
 
 def test_result_tables_are_shown_unchanged() -> None:

@@ -8,10 +8,10 @@ from search_tests.trees import write_tree
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_remote_lease(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def own_remote_lease(run_folder: Path) -> Iterator[None]:
     """Use a remote lock file of this run, not the one that users on this machine wait for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("search.latency.devices.ssh.REMOTE_LEASE", str(tmp_path_factory.mktemp("remote") / "lock"))
+        patch.setattr("search.latency.devices.ssh.REMOTE_LEASE", str(run_folder / "remote.lock"))
         yield
 
 

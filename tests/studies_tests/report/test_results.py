@@ -226,3 +226,8 @@ def test_an_output_that_cannot_be_written_is_reported(kind: str, study: LoadedSt
 def test_the_environment_describes_this_process() -> None:
     assert environment()["python"] == platform.python_version()
     assert environment()["versions"]["threshnet-nas"] == __version__
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.environment.PACKAGES", ("torch", "not-installed-here"))
+    assert environment()["versions"]["not-installed-here"] is None

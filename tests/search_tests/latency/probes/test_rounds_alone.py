@@ -14,7 +14,7 @@ from space import DEFAULT, decode
 from threshnet.named import NAMED
 from threshnet.spec import NetworkSpec
 
-pytestmark = [pytest.mark.services, pytest.mark.xdist_group("timed")]  # the margin of 3 % needs an idle machine
+pytestmark = [pytest.mark.services, pytest.mark.idle]  # the margin of 3 % needs an idle machine
 
 ROOT = Path(__file__).resolve().parents[4]
 SIZE = 32
