@@ -27,7 +27,7 @@ class Npu:
         if protocol.precision != "fp32":
             raise InputError(f"precision {protocol.precision!r}: the device 'npu' measures fp32 only")
         if protocol.channels_last:
-            raise InputError(f"channels_last: goes with torch, not with {runtime!r}")
+            raise InputError(f"channels_last: only with torch, not with {runtime!r}")
 
     def probe(self, runtime: str, protocol: Protocol) -> AbstractContextManager[Conversation]:
         """Start the program that loads and times networks."""
