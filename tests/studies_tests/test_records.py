@@ -1,4 +1,4 @@
-"""Records that a user can make: any value of any field is taken or refused in one line."""
+"""Records that users can create: every field accepts or rejects any value, with a one-line error."""
 
 import dataclasses
 import math
@@ -79,7 +79,7 @@ ODD: tuple[object, ...] = (
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-def test_any_value_of_any_field_is_taken_or_refused_in_one_line(record: Any) -> None:  # noqa: ANN401 - any record
+def test_every_field_accepts_any_value_or_rejects_it_in_one_line(record: Any) -> None:  # noqa: ANN401 - any record
     for field in dataclasses.fields(record):
         for value in ODD:
             message = ""
@@ -94,7 +94,7 @@ def test_any_value_of_any_field_is_taken_or_refused_in_one_line(record: Any) -> 
             assert len(message) < 400, (field.name, message)
 
 
-def test_numbers_of_numpy_are_numbers() -> None:
+def test_numpy_numbers_are_converted() -> None:
     numbers: dict[str, Any] = {"epochs": np.int64(3), "learning_rate": np.float64(0.5), "weight_decay": np.int32(1)}
     made = replace(FAST, **numbers)
     assert made == replace(FAST, epochs=3, learning_rate=0.5, weight_decay=1.0)
