@@ -85,7 +85,7 @@ def reason(error: BaseException) -> str:
 
 
 def _file(url: str) -> Path | None:
-    """Return the file of a storage URL, or None if it is a server."""
+    """Return the file that a storage URL points to, or None if the URL points to a server."""
     if url.startswith("journal:"):
         path = url.removeprefix("journal:")
         if not path:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def device_table(check: "Check") -> Table:
     """The facts about a device, its problems and hints."""
-    verdict = "fit to measure on" if check.fit else "not fit to measure on"
+    verdict = "suitable for measuring" if check.fit else "not suitable for measuring"
     table = plain_table(f"{check.device}: {verdict}")
     table.show_header = False
     table.add_column("", no_wrap=True)
@@ -73,9 +73,9 @@ def device() -> None:
 )
 @as_json_option
 def check(device: str, calibrate: bool, as_json: bool) -> None:
-    """Check whether a device is fit to measure on.
+    """Check whether a device is suitable for measuring.
 
-    The exit status is 1 if the device is not fit.
+    The exit status is 1 if the device is not suitable.
     """
     from search.latency.check import check as check_device
 

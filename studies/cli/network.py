@@ -24,8 +24,8 @@ from threshnet.spec_file import ResolvedNetwork
 def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
     """Count parameters, MACs and memory of networks.
 
-    Prints the columns of torchstat and the published figures. NETWORKS are names or JSON files. By default, all named
-    ThreshNets and HarDNets are listed; "all" adds the comparison networks.
+    Prints the same columns as torchstat, and the figures that were published for each network. NETWORKS are names or
+    JSON files. By default, all named ThreshNets and HarDNets are listed; "all" adds the comparison networks.
     """
     from functools import partial
 

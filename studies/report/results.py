@@ -1,4 +1,4 @@
-"""Reports about a study: page, figure, tables, and a results folder that includes the conditions of all numbers."""
+"""Reports about a study: page, figure, tables, and a results folder that records how each number was measured."""
 
 import json
 from collections.abc import Iterator, Sequence

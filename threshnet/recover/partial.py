@@ -1,7 +1,7 @@
 """Partial networks of a template and their costs, extended block by block; `recover` joins pairs of them.
 
-The costs of a block depend only on its own choices, its input channels and its map size. Each is counted once, from the
-rows of the walk by threshnet.costs, and added to every partial network that the block can extend.
+The costs of a block depend only on its own choices, its input channels and its map size. The costs of each block are
+computed once and added to every partial network that the block can extend.
 """
 
 from collections.abc import Iterator

@@ -264,7 +264,7 @@ def test_check_of_a_throttled_pi(far: Far) -> None:
     done = CliRunner().invoke(device_commands, ["check", "ssh://pi"])
     assert done.exit_code == 1
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
-    assert lines[0] == "ssh://pi: not fit to measure on"
+    assert lines[0] == "ssh://pi: not suitable for measuring"
     assert {"problem under-voltage now", "problem throttled now", "hint throttled since boot"} <= set(lines)
     assert any(line.startswith("runtime onnxruntime ") and "survives" in line for line in lines)
 

@@ -328,7 +328,7 @@ def test_check_command(server: Server) -> None:
     server.cut()
     done = CliRunner().invoke(device_commands, ["check", stranger])
     assert done.exit_code == 1
-    assert "not fit to measure on" in done.stdout
+    assert "not suitable for measuring" in done.stdout
     assert "Permission denied" in done.stdout
 
 
