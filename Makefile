@@ -39,7 +39,7 @@ test-services: .venv/installed
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { $(APT) chromium; } >/dev/null
 	@test -x /usr/sbin/sshd || { $(APT) openssh-server; } >/dev/null
 	$(PYTEST) -m 'services and not idle'
-	$(BIN)/python -m pytest -m 'services and idle'
+	$(BIN)/python -m pytest -m 'services and idle' tests/search_tests/latency
 
 # Python 3.14 measures branches with little overhead; earlier versions trace every line.
 coverage: .venv/installed
