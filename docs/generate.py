@@ -20,7 +20,8 @@ import click
 
 from docs.comments import comments
 from search import records
-from search.data import DATASETS, DataSettings
+from search.data import DataSettings
+from search.datasets.named import DATASETS
 from search.latency.devices.named import DEVICES, device_named
 from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
@@ -175,7 +176,7 @@ def command_page(name: str, command: click.Command) -> str:
 
 def option_row(option: click.Option, context: click.Context) -> tuple[str, str, str, str]:
     """One option: its names, value, default and meaning."""
-    names = ", ".join(f"`{name}`" for name in (option.opts[:1] if isinstance(option, RenamedOption) else option.opts))
+    names = ", ".join(f"`{name}`" for name in (option.listed if isinstance(option, RenamedOption) else option.opts))
     value = "" if option.is_flag or option.count else option.make_metavar(context).replace("|", "\\|")
     shown = option.get_default(context) if option.show_default else None
     default = "required" if option.required else "" if shown in (None, False) else f"`{shown}`"

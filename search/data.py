@@ -17,7 +17,6 @@ from threshnet.errors import InputError, require
 from threshnet.strict import OneOf, Range
 
 __all__ = [
-    "DATASETS",
     "DataSettings",
     "Progress",
     "SearchData",

@@ -12,7 +12,7 @@ from search.latency.reading import Latency, backend
 from search.objective import Callbacks
 from search.records import REMEASURED, Record, seen_on
 from studies.storage import reason
-from studies.study import LoadedStudy
+from studies.study import LoadedStudy, require_trained
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
 
@@ -82,8 +82,7 @@ def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Proto
     name = loaded.spec.name
     if place in own:
         raise InputError(f"study {name!r} itself measured on {place!r}; name another --device or --runtime")
-    if not loaded.trained:
-        raise InputError(f"study {name!r} has no trained network yet; rerun the launch command to resume it")
+    require_trained(loaded)
     return place
 
 

@@ -107,6 +107,13 @@ def launch(
     return read_study(study, runs), outcome
 
 
+def require_trained(loaded: LoadedStudy, title: str = "") -> None:
+    """Raise InputError if no network of the study is trained; `title` replaces its name in the message."""
+    if not loaded.trained:
+        name = title or loaded.spec.name
+        raise InputError(f"study {name!r} has no trained network yet; rerun the launch command to resume it")
+
+
 def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     """Load the study called `name`. Raises InputError with a list of all studies if it does not exist."""
     opened = open_storage(storage, create=False)

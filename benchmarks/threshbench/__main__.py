@@ -33,7 +33,8 @@ from benchmarks.threshbench.table import (
     read,
 )
 from benchmarks.workers import pool
-from search.data import DATASETS, DataSettings, SearchData, identity, load_search
+from search.data import DataSettings, SearchData, identity, load_search
+from search.datasets.named import DATASETS
 from search.latency.devices.cpu import Cpu
 from search.latency.lease import shared
 from search.latency.measure import measure_on

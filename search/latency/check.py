@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from search.latency.devices.device import Device
-from search.latency.measure import check_runtime, measure_on
+from search.latency.measure import check_runtime, measure_on, parsed
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
 from search.latency.reading import THROTTLED_NOW, Latency, State
 from search.latency.reference import REFERENCE
 from threshnet import strict
-from threshnet.errors import InputError
 from threshnet.untrusted import clean
 
 INPUT_SIZE = 32  # in pixels; the input size of most studies
@@ -111,10 +110,7 @@ def _about(device: Device, runtime: str, protocol: Protocol) -> About:
     """Return the facts about a machine; raises MeasurementError if it is unreachable or its reply is malformed."""
     with device.probe(runtime, protocol) as talk:
         answer = talk.ask("about", {}, protocol.timeout_s)
-    try:
-        about = strict.read(answer, About, talk.name, complete=True)
-    except InputError as error:
-        raise MeasurementError(f"malformed reply, {clean(str(error))}") from None
+    about = parsed(lambda: strict.read(answer, About, talk.name, complete=True))
     return replace(
         about,
         python=clean(about.python),

@@ -54,7 +54,7 @@ class Bench:
         """Load or reload the networks; reloading moves the networks in memory."""
         with contextlib.nullcontext() if self.device.remote_lease else lease.shared(self.device.lease):
             answer = self.talk.ask("load", self.request, self.timeout_s)
-        return _parsed(lambda: strict.read(answer, Facts, self.talk.name, complete=True))
+        return parsed(lambda: strict.read(answer, Facts, self.talk.name, complete=True))
 
     def rounds(self, order: Sequence[int], protocol: Protocol) -> Rounds:
         """Time the networks with the indices in `order`, interleaved and with exclusive use of the device."""
@@ -66,7 +66,7 @@ class Bench:
                 held.enter_context(lease.shared())  # the host thread of a GPU also uses the CPU
             held.enter_context(lease.exclusive(self.device.lease))
             answer = self.talk.ask("measure", plan, protocol.timeout_s + protocol.max_s)
-        return _parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs))
+        return parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs))
 
 
 def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:
@@ -185,7 +185,7 @@ def _reading(
     return replace(latency, warnings=(*notes, *reading_warnings(latency, protocol.tolerance, rounds.steady)))
 
 
-def _parsed(read: Callable[[], Answer]) -> Answer:
+def parsed(read: Callable[[], Answer]) -> Answer:
     """Return the parsed reply of a probe; raises MeasurementError if the reply is malformed."""
     try:
         return read()

@@ -36,10 +36,6 @@ class FreezeThawSampler(StudySampler):
         self.hyperparameters = PRIOR
         self.trial_candidates = TrialCandidates(task.input_size)
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the whole search space; every trial has the same parameters."""
-        return dict(self.task.space.distributions())
-
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:

@@ -4,7 +4,11 @@ from abc import abstractmethod
 from typing import Protocol as Interface
 
 from optuna import Study
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
+
+from search.task import Task
 
 
 class Policy(Interface):
@@ -21,3 +25,9 @@ class Policy(Interface):
 
 class StudySampler(BaseSampler, Policy):
     """An Optuna sampler that also decides for how many epochs each network is trained."""
+
+    task: Task
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the whole search space; every trial has the same parameters."""
+        return dict(self.task.space.distributions())

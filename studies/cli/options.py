@@ -30,9 +30,14 @@ class CommandFailed(click.ClickException):
 class RenamedOption(click.Option):
     """An option whose help lists the first spelling only; the former ones are still accepted."""
 
+    @property
+    def listed(self) -> list[str]:
+        """The spellings that help and documentation list."""
+        return self.opts[:1]
+
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The help without the former spellings."""
-        spellings, self.opts = self.opts, self.opts[:1]
+        spellings, self.opts = self.opts, self.listed
         try:
             return super().get_help_record(ctx)
         finally:

@@ -46,7 +46,7 @@ def volume(
     from search.volume import curve, plateau
     from studies.cli.tables import volume_table
     from studies.storage import shown
-    from studies.study import ended, full_training, load, reference_of
+    from studies.study import ended, full_training, load, reference_of, require_trained
 
     if len(storages) not in (1, len(studies)):
         raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once per study")
@@ -58,9 +58,8 @@ def volume(
     titles = [f"{name} ({place})" if alike else name for name, place in keys]
     loaded = {each: load(name, place, runs=runs) for each, name, place in zip(titles, studies, places, strict=True)}
     first = next(iter(loaded.values()))
-    if not all(one.trained for one in loaded.values()):
-        untrained = next(name for name, one in loaded.items() if not one.trained)
-        raise InputError(f"study {untrained!r} has no trained network yet; rerun the launch command to resume it")
+    for title, study in loaded.items():
+        require_trained(study, title)
     reference, price = reference_of(first), full_training(first)
     curves = {name: curve(ended(one), reference) for name, one in loaded.items()}
     judged = {name: plateau(steps) for name, steps in curves.items()}

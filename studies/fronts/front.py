@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from search.pareto import dominators, hypervolume, knee, non_dominated
 from search.records import Record, reading, seen_on
 from search.volume import reference_point, share_percent
-from studies.study import LoadedStudy, backends_of
+from studies.study import LoadedStudy, backends_of, require_trained
 from threshnet.errors import InputError
 
 
@@ -60,11 +60,8 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
     The latency limit of the study does not apply to other backends. Raises InputError if no network is trained, or if
     no network was measured on the backend.
     """
+    require_trained(loaded)
     backends = backends_of(loaded)
-    if not backends:
-        raise InputError(
-            f"study {loaded.spec.name!r} has no trained network yet; rerun the launch command to resume it"
-        )
     backend = backends[0] if backend is None else backend
     if backend not in backends:
         there = ", ".join(map(repr, backends))

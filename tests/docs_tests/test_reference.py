@@ -12,7 +12,7 @@ import pytest
 from docs.comments import comments
 from docs.generate import ATTRIBUTES, attribute_rows, documented, pages, study_keys, walk_commands
 from search import records
-from search.data import DATASETS
+from search.datasets.named import DATASETS
 from search.latency.devices.named import DEVICES, device_named
 from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES

@@ -14,8 +14,9 @@ from search_tests.trees import colors, contents, message, write_tree
 from sklearn.datasets import load_digits
 
 from search import data
-from search.data import DATASETS, DataSettings, SearchData, class_names, load_search, load_test
+from search.data import DataSettings, SearchData, class_names, load_search, load_test
 from search.datasets import images as datasets
+from search.datasets.named import DATASETS
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=80).map(lambda values: np.asarray(values, np.int64))
 

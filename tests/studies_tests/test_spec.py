@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.data import DATASETS, DataSettings
+from search.data import DataSettings
+from search.datasets.named import DATASETS
 from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
 from search.training.recipes import FAST, RECIPES, Recipe

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,21 +41,17 @@ class Cpu:
         if runtime == "openvino" and find_spec("openvino") is None:
             raise InputError("runtime 'openvino' is not installed; pip install 'threshnet-nas[openvino]'")
 
-    @contextlib.contextmanager
-    def probe(self, runtime: str, protocol: Protocol) -> Iterator[Conversation]:
+    def probe(self, runtime: str, protocol: Protocol) -> AbstractContextManager[Conversation]:
         """Start a probe for the runtime in its own process."""
         module = {"onnxruntime": "probe", "openvino": "openvino_probe"}.get(runtime, "torch_probe")
         hidden = {"CUDA_VISIBLE_DEVICES": ""}
-        with child(f"search.latency.probes.{module}", f"{runtime} on {self.name}", protocol.threads, hidden) as talk:
-            yield talk
+        return child(f"search.latency.probes.{module}", f"{runtime} on {self.name}", protocol.threads, hidden)
 
-    @contextlib.contextmanager
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
-    ) -> Iterator[Sequence[object]]:
+    ) -> AbstractContextManager[Sequence[object]]:
         """Convert the networks to the form that the probe of the runtime loads."""
-        with local_models(networks, input_size, runtime, protocol.batch) as models:
-            yield models
+        return local_models(networks, input_size, runtime, protocol.batch)
 
     def hints(self, state: State) -> list[str]:
         """Return hints for more reliable readings, based on the reported state, one line each."""

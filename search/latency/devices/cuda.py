@@ -4,10 +4,10 @@ Training and measuring both use torch's numbering of the GPUs. Set CUDA_DEVICE_O
 nvidia-smi.
 """
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import onnxruntime
@@ -64,20 +64,16 @@ class Cuda:
                 "install onnxruntime-gpu in its place"
             )
 
-    @contextlib.contextmanager
-    def probe(self, runtime: str, protocol: Protocol) -> Iterator[Conversation]:
+    def probe(self, runtime: str, protocol: Protocol) -> AbstractContextManager[Conversation]:
         """Start a probe for the runtime in a separate process that sees only this GPU."""
         only = {"CUDA_VISIBLE_DEVICES": self.visible}
-        with child("search.latency.probes.cuda_probe", f"{runtime} on {self.name}", protocol.threads, only) as talk:
-            yield talk
+        return child("search.latency.probes.cuda_probe", f"{runtime} on {self.name}", protocol.threads, only)
 
-    @contextlib.contextmanager
     def models(
         self, talk: Conversation, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
-    ) -> Iterator[Sequence[object]]:
+    ) -> AbstractContextManager[Sequence[object]]:
         """Convert the networks to the form that the probe of the runtime loads."""
-        with local_models(networks, input_size, runtime, protocol.batch) as models:
-            yield models
+        return local_models(networks, input_size, runtime, protocol.batch)
 
     def hints(self, state: State) -> list[str]:
         """Return no hints, because the clock of a GPU has no governor."""
