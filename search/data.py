@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, from_numpy
 
 from search.datasets.images import Progress, Source, decode, folder_classes, no_progress, shuffled, stratified
-from search.datasets.named import DATASETS, dataset_named
+from search.datasets.named import DATASETS, dataset_named, without_path
 from threshnet import strict
-from threshnet.errors import InputError, require
+from threshnet.errors import InputError, require, shown
 from threshnet.strict import OneOf, Range
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Progress",
     "SearchData",
     "Split",
+    "as_settings",
     "class_names",
     "identity",
     "load_calibration",
@@ -65,6 +66,21 @@ class DataSettings:
     def root(self) -> Path:
         """The folder of the images: `path`, or the default folder of the data set."""
         return self.path or dataset_named(self.name).home or Path()
+
+
+def as_settings(data: DataSettings | str | Path) -> DataSettings:
+    """Return the settings for a data set, given by its name or by the path of an ImageFolder tree.
+
+    Settings are returned unchanged. A text that is both a name and a folder is the name. Raises InputError for
+    anything else.
+    """
+    if isinstance(data, DataSettings):
+        return data
+    if isinstance(data, str) and data in without_path():
+        return DataSettings(data)
+    if data != "" and isinstance(data, str | Path) and Path(data).is_dir():
+        return DataSettings("folder", Path(data))
+    raise InputError(f"data = {shown(data)}: must be a folder or one of {', '.join(without_path())}")
 
 
 @dataclass(frozen=True)

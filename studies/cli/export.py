@@ -107,15 +107,15 @@ def export(
 
     from dataclasses import replace
 
-    from search.data import class_names
-    from studies.export.final_training import Assignment, data_settings, trial_assignment
+    from search.data import as_settings, class_names
+    from studies.export.final_training import Assignment, trial_assignment
     from studies.export.folder import export_network, export_trial
     from studies.export.latency import device_for_files
     from studies.network import named_network
     from threshnet.spec_file import read_spec_file
 
     target = device_for_files(device) if device else None
-    settings = data_settings(data) if data else None
+    settings = as_settings(data) if data else None
     chosen = recipe_named(recipe) if recipe else None
     chosen = replace(chosen, epochs=epochs or chosen.epochs) if chosen else None
     tell = _silent if as_json else _print
@@ -175,13 +175,13 @@ def train(
     """
     from dataclasses import replace
 
-    from search.data import class_names
-    from studies.export.final_training import Assignment, data_settings
+    from search.data import as_settings, class_names
+    from studies.export.final_training import Assignment
     from studies.export.latency import device_for_files
     from studies.network import read_network
 
     target = device_for_files(device) if device else None
-    settings, chosen = data_settings(data), recipe_named(recipe)
+    settings, chosen = as_settings(data), recipe_named(recipe)
     resolved = replace(read_network(network, len(class_names(settings))), input_size=size)
     chosen = replace(chosen, epochs=epochs or chosen.epochs)
     assignment = Assignment(resolved, settings, chosen, range(seed, seed + seeds))

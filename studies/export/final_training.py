@@ -10,7 +10,6 @@ from typing import Annotated, Any, Protocol
 import torch
 
 from search.data import DataSettings, SearchData, Split, class_names, identity, load_search, load_test
-from search.datasets.named import without_path
 from search.latency.devices.device import Device
 from search.latency.lease import shared
 from search.latency.reading import Latency
@@ -67,15 +66,6 @@ class Assignment:
         require(self.recipe.name in RECIPES, "recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
         different = 0 < len(self.seeds) == len(set(self.seeds))
         require(different, "seeds", self.seeds, "a list of one or more different whole numbers")
-
-
-def data_settings(data: str) -> DataSettings:
-    """Return the settings for a data set, given by its name or by the path of an ImageFolder tree."""
-    if data in without_path():
-        return DataSettings(data)
-    if Path(data).is_dir():
-        return DataSettings("folder", Path(data))
-    raise InputError(f"no data {data!r}: neither a folder nor one of {', '.join(without_path())}")
 
 
 def trial_assignment(

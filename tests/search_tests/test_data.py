@@ -14,7 +14,7 @@ from search_tests.trees import colors, contents, message, write_tree
 from sklearn.datasets import load_digits
 
 from search import data
-from search.data import DataSettings, SearchData, class_names, load_search, load_test
+from search.data import DataSettings, SearchData, as_settings, class_names, load_search, load_test
 from search.datasets import images as datasets
 from search.datasets.named import DATASETS
 
@@ -218,6 +218,22 @@ def test_errors_name_the_invalid_setting_and_its_valid_values(settings: dict[str
 
 def test_a_path_may_be_text() -> None:
     assert DataSettings("folder", "my images") == DataSettings("folder", Path("my images"))  # type: ignore[arg-type]
+
+
+def test_data_is_a_name_a_folder_or_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = DataSettings("folder", tmp_path)
+    assert as_settings(str(tmp_path)) == as_settings(tmp_path) == as_settings(folder) == folder
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    assert as_settings("digits") == DataSettings("digits")
+    assert as_settings(Path("digits")) == DataSettings("folder", Path("digits"))
+
+
+@pytest.mark.parametrize("value", ["imagenet", "folder", "", Path("nowhere"), 3])
+def test_data_that_is_neither_a_name_nor_a_folder(value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
+    monkeypatch.chdir(tmp_path)
+    error = message(lambda: as_settings(value))
+    assert error.startswith(f"data = {value!r}: must be a folder or one of digits, cifar10, svhn")
 
 
 @pytest.mark.parametrize("load", [load_search, load_test])

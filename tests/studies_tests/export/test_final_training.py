@@ -16,13 +16,13 @@ from search_tests.tiny import SIZE
 from studies_tests.small import TREE_NETWORK
 from torch import Tensor
 
-from search.data import DataSettings
+from search.data import DataSettings, as_settings
 from search.training.recipes import FAST, recipe_named
 from search.training.train import Training
 from studies.cli.progress import Screen
 from studies.export import final_training as training
 from studies.export.card import ExportResult, ModelInfo, seeds_text
-from studies.export.final_training import Assignment, data_settings, train_network
+from studies.export.final_training import Assignment, train_network
 from studies.export.folder import ExportedModel
 from studies.export.images import ExportImages
 from studies.network import named_network, read_network
@@ -57,7 +57,7 @@ def train(network: Path, tree: Path, tmp_path: Path) -> Train:
         size: int = SIZE,
     ) -> Iterator[str]:
         screen = Screen(Console(file=io.StringIO()), "test")
-        settings = data_settings(str(data))
+        settings = as_settings(str(data))
         resolved = replace(read_network(str(network), 2), input_size=size)
         chosen = replace(recipe_named(recipe), epochs=epochs)
         assignment = Assignment(resolved, settings, chosen, range(seed, seed + seeds))
