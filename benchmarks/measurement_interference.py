@@ -138,7 +138,7 @@ def pauses(workers: Sequence[Worker], study: StudySpec, repeats: int, set_traini
         time.sleep(SETTLE_S)  # a worker records its waiting time when it resumes
         waited.append((_sum(workers, "waited_s") - before) / WORKERS)
         sys.stderr.write(f"waited {waited[-1]:.2f} s\n")
-    return Pauses(tuple(waited), rate, study.recipe.epochs * (study.data.train or 0))
+    return Pauses(tuple(waited), rate, study.recipe.epochs * (study.dataset.train or 0))
 
 
 def _sum(workers: Sequence[Worker], counter: str) -> float:

@@ -121,7 +121,7 @@ def study_keys() -> list[Key]:
         key("space", Space, "granularity", _Words("the base's")),
         *(key("space", Space, name, _Words("the base's")) for name in CHOICES),
         *(key("limits", Limits, each.name, getattr(spec.limits, each.name)) for each in fields(Limits)),
-        *(key("data", DataSettings, each.name, getattr(spec.data, each.name)) for each in fields(DataSettings)),
+        *(key("data", DataSettings, each.name, getattr(spec.dataset, each.name)) for each in fields(DataSettings)),
         key("data", StudySpec, "flip", _Words("as the data set")),
         key("data", StudySpec, "caveat", _Words("the data set's")),
         key("training", Recipe, "name", FAST.name, called="recipe"),

@@ -17,6 +17,7 @@ from threshnet.errors import InputError, require, shown
 from threshnet.strict import OneOf, Range
 
 __all__ = [
+    "Data",
     "DataSettings",
     "Progress",
     "SearchData",
@@ -68,7 +69,11 @@ class DataSettings:
         return self.path or dataset_named(self.name).home or Path()
 
 
-def as_settings(data: DataSettings | str | Path) -> DataSettings:
+Data = DataSettings | str | Path
+"""A data set: its settings, its name, or the path of an ImageFolder tree."""
+
+
+def as_settings(data: Data) -> DataSettings:
     """Return the settings for a data set, given by its name or by the path of an ImageFolder tree.
 
     Settings are returned unchanged. A text that is both a name and a folder is the name. Raises InputError for

@@ -33,8 +33,8 @@ from threshnet.spec import NetworkSpec
 FAILURES = (TrainingFailed, MeasurementError)  # exceptions that fail a trial but do not stop the study
 
 
-class Callbacks(Interface):
-    """Callbacks that report the progress of a study."""
+class Display(Interface):
+    """Shows the progress of a study; every method may raise KeyboardInterrupt."""
 
     def stage(self, number: int, text: str) -> None:
         """Called when trial `number` begins a stage; `text` describes the stage in a few words."""
@@ -49,8 +49,8 @@ class Callbacks(Interface):
         """Called when a trial has ended."""
 
 
-class NoCallbacks:
-    """No-op callbacks."""
+class NoDisplay:
+    """Shows nothing."""
 
     def stage(self, number: int, text: str) -> None:
         """Do nothing."""
@@ -78,7 +78,7 @@ class StudyFolders:
 
 
 def scorer(
-    task: Task, data: SearchData, policy: Policy, folders: StudyFolders, callbacks: Callbacks
+    task: Task, data: SearchData, policy: Policy, folders: StudyFolders, display: Display
 ) -> Callable[[Trial], tuple[float, float]]:
     """Create the objective function of a study, for Study.optimize with `catch=FAILURES`."""
     images = identity(data)
@@ -86,7 +86,7 @@ def scorer(
     def score(trial: Trial) -> tuple[float, float]:
         trial.set_user_attr(records.WORKER, {"host": socket.gethostname(), "pid": os.getpid()})
         try:
-            return Scoring(trial, task, data, policy, folders, callbacks, images).score()
+            return Scoring(trial, task, data, policy, folders, display, images).score()
         except TrialPruned:
             raise
         except ConnectionLost as lost:
@@ -114,12 +114,12 @@ class Scoring:
     data: SearchData
     policy: Policy
     folders: StudyFolders
-    callbacks: Callbacks
+    display: Display
     images: dict[str, Any]
 
     def score(self) -> tuple[float, float]:
         """Return the validation error in percent and the latency in ms; raises TrialPruned if training stops early."""
-        self.callbacks.stage(self.trial.number, "proposing")
+        self.display.stage(self.trial.number, "proposing")
         spec = suggest(self.task.space, self.trial)
         name = spec.fingerprint()
         always = records.NAMED in self.trial.user_attrs  # named networks are trained even if infeasible
@@ -136,7 +136,7 @@ class Scoring:
             self.trial.set_constraint("front", 1.0)
             raise _pruned(self.trial, f"not expected to reach the front at {latency_ms:.3g} ms")
         self._store_drawing(spec)
-        self.callbacks.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
+        self.display.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
         return self._error_percent(spec, always), latency_ms
 
     def _latency_ms(self, spec: NetworkSpec, always: bool, earlier: FrozenTrial | None) -> float:
@@ -158,7 +158,7 @@ class Scoring:
             return latency_ms
         readings: list[Latency] = []
         for runtime in task.runtimes:
-            self.callbacks.stage(trial.number, f"measuring with {runtime}")
+            self.display.stage(trial.number, f"measuring with {runtime}")
             readings.append(measure_on(task.device, spec, task.input_size, runtime, task.protocol))
             trial.set_user_attr(records.LATENCY, {reading.backend: reading.to_json() for reading in readings})
             if len(readings) == 1:
@@ -176,7 +176,7 @@ class Scoring:
         try:
             svg = self.folders.draw(spec, self.task.input_size, title)
         except Exception as fault:  # the network can be trained without a drawing
-            self.callbacks.stage(trial.number, f"drawing failed: {fault}")
+            self.display.stage(trial.number, f"drawing failed: {fault}")
             return
         self._upload("schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
 
@@ -216,7 +216,7 @@ class Scoring:
                 training, file, conditions
             )  # saved after the error, so that the rung is scored again if the process is interrupted here
             trial.set_user_attr(records.IMAGE_PASSES, training.image_passes)
-            self.callbacks.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
+            self.display.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
             return always or self.policy.should_continue(trial.study, spec.fingerprint())
 
         try:
@@ -232,7 +232,7 @@ class Scoring:
                 resume=resume,
                 should_continue=should_continue,
                 shared_lease=partial(shared, task.training_lease),
-                progress=self.callbacks.progress,
+                progress=self.display.progress,
             )
         finally:  # failed and interrupted trainings also count towards the cost
             if started:

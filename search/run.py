@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,12 +14,15 @@ from optuna.trial import FrozenTrial, TrialState
 from search import records
 from search.claims import stopped
 from search.data import SearchData
-from search.objective import FAILURES, Callbacks, NoCallbacks, StudyFolders, scorer
+from search.objective import FAILURES, Display, NoDisplay, StudyFolders, scorer
 from search.samplers.named import sampler_for
 from search.task import Task
 from search.volume import curve, plateau, reference_point
 from space import encode
 from threshnet.spec import NetworkSpec
+
+OptunaCallback = Callable[[Study, FrozenTrial], None]
+"""Called with the study and each trial that has ended."""
 
 MAX_REJECTED = 500  # a run ends after this many consecutive duplicates or infeasible proposals
 PROPOSAL_TIMEOUT = timedelta(minutes=10)  # a trial that takes longer to propose a network is considered lost
@@ -51,15 +54,16 @@ def run(
     budget: float | None = None,
     until_plateau: bool = False,
     timeout_s: float | None = None,
-    callbacks: Callbacks | None = None,
+    callbacks: Sequence[OptunaCallback] = (),
+    display: Display | None = None,
 ) -> Outcome:
     """Continue `study` until it has `trials` trained or failed networks, including named networks.
 
     The run ends earlier if the study has processed as many training images as `budget` full trainings would. With
     `until_plateau`, it also ends if the front has plateaued (search.volume.plateau). If training or measuring fails,
     the trial fails and the study continues. Any other exception ends the run. Duplicates and networks that are pruned
-    before training do not count. `callbacks` report the progress. Ctrl-C ends the run, and the next run retrains the
-    network that was in training.
+    before training do not count. `callbacks` are called after each trial, and `display` shows the progress. Ctrl-C ends
+    the run, and the next run retrains the network that was in training.
     """
     seed = task.seed + len(
         study.get_trials(deepcopy=False)
@@ -67,7 +71,7 @@ def run(
     policy = study.sampler = sampler_for(sampler, task, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
-    callbacks = callbacks or NoCallbacks()
+    display = display or NoDisplay()
     ended = "timeout"
     rejected = unreachable = 0
 
@@ -81,9 +85,9 @@ def run(
 
     def after(study: Study, trial: FrozenTrial) -> None:
         nonlocal ended, rejected, unreachable
-        callbacks.finished(records.record(trial))
+        display.finished(records.record(trial))
         done = counted(study)
-        callbacks.counted(done)
+        display.counted(done)
         rejected = 0 if counts(trial) or stopped(trial) else rejected + 1
         unreachable = unreachable + 1 if _unreachable(trial) else 0
         if unreachable:
@@ -102,10 +106,10 @@ def run(
     done = counted(study)
     if reason := stop_reason(done):
         return Outcome(done, reason)
-    callbacks.counted(done)
-    score = scorer(task, data, policy, folders, callbacks)
+    display.counted(done)
+    score = scorer(task, data, policy, folders, display)
     try:
-        study.optimize(score, timeout=timeout_s, callbacks=[after], catch=FAILURES)
+        study.optimize(score, timeout=timeout_s, callbacks=[after, *callbacks], catch=FAILURES)
     except KeyboardInterrupt:
         ended = "interrupted"
     return Outcome(counted(study), ended)

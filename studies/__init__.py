@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from studies.study import launch, load
+    from studies.library import launch, load
 
 __all__ = ["launch", "load"]
 
@@ -11,7 +11,7 @@ __all__ = ["launch", "load"]
 def __getattr__(name: str) -> object:
     """Import `launch` and `load` on first use, so that `threshnet --help` does not import torch."""
     if name in __all__:
-        from studies import study  # noqa: PLC0415
+        from studies import library  # noqa: PLC0415
 
-        return getattr(study, name)
+        return getattr(library, name)
     raise AttributeError(name)

@@ -7,7 +7,7 @@ import optuna
 
 from studies.fronts.front import front_of
 from studies.storage import open_storage, shown
-from studies.study import LoadedStudy, load, read_study
+from studies.study import LoadedStudy, load_study, read_study
 from threshnet.errors import InputError
 
 
@@ -49,7 +49,7 @@ def copy_study(name: str, source: str, target: str) -> None:
 
     Raises InputError if the study is missing, or if the target already has a study with this name.
     """
-    load(name, source)
+    load_study(name, source)
     into = open_storage(target, create=True)
     if name in optuna.get_all_study_names(into):
         raise InputError(f"storage {shown(target)!r} already has a study named {name!r}")

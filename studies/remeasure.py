@@ -9,7 +9,7 @@ from search.latency.devices.device import Device
 from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, backend
-from search.objective import Callbacks
+from search.objective import Display
 from search.records import REMEASURED, Record, seen_on
 from studies.storage import reason
 from studies.study import LoadedStudy, require_trained
@@ -31,7 +31,7 @@ class Remeasured:
 
 
 def remeasure(
-    loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol, callbacks: Callbacks, *, again: bool = False
+    loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol, display: Display, *, again: bool = False
 ) -> Remeasured:
     """Measure all trained networks of a study on a device and store each reading immediately.
 
@@ -44,23 +44,23 @@ def remeasure(
     networks = networks_of(loaded)
     todo = [(spec, trials) for spec, trials in networks if again or any(place not in trial.latency for trial in trials)]
     taken, before, failed = 0, len(networks) - len(todo), dict[int, str]()
-    callbacks.counted(before)
+    display.counted(before)
     try:
         for spec, trials in todo:
             first = trials[0]
-            callbacks.stage(first.number, f"measuring on {place}")
+            display.stage(first.number, f"measuring on {place}")
             try:
                 latency = measure_on(device, spec, loaded.spec.input_size, runtime, protocol)
             except ConnectionLost:
                 raise
             except MeasurementError as failure:
                 failed[first.number] = str(failure)
-                callbacks.finished(replace(first, state="failed", reason=str(failure)))
+                display.finished(replace(first, state="failed", reason=str(failure)))
                 continue
             _store(loaded, trials, place, latency)
             taken += 1
-            callbacks.counted(before + taken)
-            callbacks.finished(seen_on(replace(first, latency=first.latency | {place: latency}), place))
+            display.counted(before + taken)
+            display.finished(seen_on(replace(first, latency=first.latency | {place: latency}), place))
     except KeyboardInterrupt:
         return Remeasured(taken, before, failed, interrupted=True)
     return Remeasured(taken, before, failed, interrupted=False)

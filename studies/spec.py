@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from search.data import DataSettings
+from search.data import Data, DataSettings, as_settings
 from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
@@ -17,7 +17,7 @@ from space import DEFAULT, SPACES, Limits, Space
 from threshnet import strict
 from threshnet.bounds import MAX_INPUT
 from threshnet.errors import InputError, require
-from threshnet.strict import Key, OneOf, Range
+from threshnet.strict import Converted, Key, OneOf, Range
 
 BUILT_IN = Path(__file__).parent / "builtin"
 # The name is used in folders and commands.
@@ -51,7 +51,8 @@ class StudySpec:
     input_size: Annotated[int, Range(1, MAX_INPUT, unit="pixels")] = 32
     space: Space = DEFAULT
     limits: Limits = field(default_factory=Limits)
-    data: DataSettings = field(default_factory=lambda: DataSettings("digits"))
+    # The images: settings, the name of a data set, or the path of an ImageFolder tree.
+    data: Annotated[Data, Converted(DataSettings)] = field(default_factory=lambda: DataSettings("digits"))
     # Whether training may flip images horizontally. None selects the default of the data set.
     flip: Annotated[bool | None, Key("data.flip")] = None
     # Note shown with every reported number of the study.
@@ -69,6 +70,7 @@ class StudySpec:
     protocol: Protocol = field(default_factory=Protocol)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "data", as_settings(self.data))
         strict.check(self)
         allowed = "at most 80 letters, digits, '-', '_' and '.', not '-' or '.' first"
         require(re.fullmatch(NAME, self.name) is not None, "name", self.name, allowed)
@@ -84,6 +86,12 @@ class StudySpec:
         require(supported, "latency.runtimes", self.runtimes, f"a list of {', '.join(available)}")
         distinct = len(set(self.runtimes)) == len(self.runtimes)
         require(distinct, "latency.runtimes", self.runtimes, "a list that names each runtime once")
+
+    @property
+    def dataset(self) -> DataSettings:
+        """The settings of the images."""
+        assert isinstance(self.data, DataSettings)  # converted on construction
+        return self.data
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as a JSON-serialisable dict with the layout of the TOML file. `parse_spec` is the inverse."""
@@ -101,7 +109,7 @@ class StudySpec:
             "input_size": self.input_size,
             "space": {"base" if name in SPACES else "name": name, **space},
             "limits": _given(strict.plain(self.limits)),
-            "data": _given(strict.plain(self.data) | {"flip": self.flip, "caveat": self.caveat or None}),
+            "data": _given(strict.plain(self.dataset) | {"flip": self.flip, "caveat": self.caveat or None}),
             "training": {"recipe": training.pop("name"), **training, "device": self.trains_on}
             | ({"rungs": list(self.rungs)} if self.rungs else {}),
             "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},

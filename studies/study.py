@@ -2,6 +2,7 @@
 
 import uuid
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
 from search.convergence import StudyProgress, progress
-from search.data import Progress, SearchData, class_names, identity, load_search, no_progress
+from search.data import Data, Progress, SearchData, as_settings, class_names, identity, load_search, no_progress
 from search.datasets.named import dataset_named
 from search.latency.devices.named import device_named
-from search.objective import Callbacks, StudyFolders
+from search.objective import Display, StudyFolders
 from search.records import Record, by_end
-from search.run import Outcome, counted, run
+from search.run import OptunaCallback, Outcome, counted, run
 from search.task import Task
 from search.volume import reference_point
 from space import contains
@@ -34,6 +35,7 @@ from threshnet.errors import InputError, require
 from threshnet.named import NAMED
 from threshnet.spec import NetworkSpec
 
+OTHER_IMAGES = "images from a folder, which may differ from the data set in the study's name"
 OBJECTIVES = ["error (%)", "latency (ms)"]
 
 
@@ -59,7 +61,7 @@ class LoadedStudy:
         return sum(record.trained for record in self.records)
 
 
-def launch(
+def launch_study(
     spec: StudySpec | str | Path,
     storage: str = DEFAULT_STORAGE,
     *,
@@ -68,14 +70,16 @@ def launch(
     until_plateau: bool | None = None,
     timeout_s: float | None = None,
     runs: Path = DEFAULT_RUNS,
-    callbacks: Callbacks | None = None,
+    callbacks: Sequence[OptunaCallback] = (),
+    display: Display | None = None,
     progress: Progress = no_progress,
 ) -> tuple[LoadedStudy, Outcome]:
     """Create or resume a study and run it. `spec` is a spec, a TOML file or the name of a built-in spec.
 
     `trials`, `budget` (in full trainings) and `until_plateau` override the settings in the spec. The run stops after
-    `timeout_s` seconds. `callbacks` report on trials, and `progress` reports on reading images. Raises InputError if
-    the spec, the storage or the data set cannot be used, or if the study was created with different settings.
+    `timeout_s` seconds. `callbacks` are called after each trial, `display` shows the progress of trials, and `progress`
+    that of reading images. Raises InputError if the spec, the storage or the data set cannot be used, or if the study
+    was created with different settings.
     """
     waits = timeout_s is None or (type(timeout_s) in (int, float) and timeout_s >= 0)
     require(waits, "timeout_s", timeout_s, "a number of seconds, at least 0")
@@ -83,7 +87,7 @@ def launch(
     task = _task(spec)
     opened = open_storage(storage, create=True)
     folders = _study_folders(runs, spec.name)
-    data = load_search(spec.data, spec.input_size, progress)
+    data = load_search(spec.dataset, spec.input_size, progress)
     try:
         study = _create(spec, data, opened)
         folders = replace(folders, checkpoints=_folder(folders.checkpoints / study.user_attrs[records.STUDY]))
@@ -101,10 +105,21 @@ def launch(
             until_plateau=spec.until_plateau,
             timeout_s=timeout_s,
             callbacks=callbacks,
+            display=display,
         )
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"storage {shown(storage)!r} cannot be written: {reason(error)}") from None
     return read_study(study, runs), outcome
+
+
+def with_data(spec: StudySpec, data: Data, caveat: str = "") -> StudySpec:
+    """Return the spec with other images. The sizes and the seed of the splits stay, and so does the choice of flips.
+
+    Raises InputError if there is no such data set or folder.
+    """
+    given, before = as_settings(data), spec.dataset
+    settings = replace(given, train=before.train, validation=before.validation, seed=before.seed)
+    return replace(spec, data=settings, flip=flips(spec), caveat=caveat or OTHER_IMAGES)
 
 
 def require_trained(loaded: LoadedStudy, title: str = "") -> None:
@@ -114,7 +129,7 @@ def require_trained(loaded: LoadedStudy, title: str = "") -> None:
         raise InputError(f"study {name!r} has no trained network yet; rerun the launch command to resume it")
 
 
-def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
+def load_study(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     """Load the study called `name`. Raises InputError with a list of all studies if it does not exist."""
     opened = open_storage(storage, create=False)
     names = optuna.get_all_study_names(opened)
@@ -132,7 +147,7 @@ def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
 
 def flips(spec: StudySpec) -> bool:
     """True if training may flip the images horizontally."""
-    return dataset_named(spec.data.name).flip if spec.flip is None else spec.flip
+    return dataset_named(spec.dataset.name).flip if spec.flip is None else spec.flip
 
 
 def _resolved(
@@ -147,8 +162,8 @@ def _resolved(
         trials=found.trials if trials is None else trials,
         budget=found.budget if budget is None else budget,
         until_plateau=found.until_plateau if until_plateau is None else until_plateau,
-        space=replace(found.space, classes=len(class_names(found.data))),
-        caveat=found.caveat or dataset_named(found.data.name).caveat,
+        space=replace(found.space, classes=len(class_names(found.dataset))),
+        caveat=found.caveat or dataset_named(found.dataset.name).caveat,
     )
 
 

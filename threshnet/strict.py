@@ -2,8 +2,9 @@
 
 The annotations of a record state what each field may be: int, float (finite), str, bool, Path, Literal, a dataclass, a
 tuple or Sequence of one of these, any of them or None, Annotated[int, Range(1, 64)] for a number within bounds,
-Annotated[str, OneOf(DICT)] for a key of a dict, and Annotated[tuple[...], Length(64, ...)] for a limited length. Lists
-are converted to tuples, whole numbers to floats and texts to paths; a bool is not a number.
+Annotated[str, OneOf(DICT)] for a key of a dict, Annotated[tuple[...], Length(64, ...)] for a limited length, and
+Annotated[A | B, Converted(A)] for what the record converts to an A. Lists are converted to tuples, whole numbers to
+floats and texts to paths; a bool is not a number.
 """
 
 import dataclasses
@@ -79,6 +80,16 @@ class Key:
     """The key of a field in a file and in messages, if it is not its name: Annotated[str, Key("training.device")]."""
 
     name: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """The type of a field whose constructor accepts more: Annotated[Settings | str, Converted(Settings)].
+
+    The record converts the value before it calls `check`.
+    """
+
+    kind: type
 
 
 class _Wrong(Exception):  # noqa: N818 - turned into an InputError before anyone sees it
@@ -230,6 +241,9 @@ def _reader(kind: Any, mode: _Mode) -> Read:  # noqa: ANN401 - a type or a gener
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         inner, *extras = arguments
+        converted = next((extra for extra in extras if isinstance(extra, Converted)), None)
+        if converted:
+            return _reader(converted.kind, mode)
         for extra in () if mode.stored else extras:
             if isinstance(extra, OneOf):
                 return _literal(extra.names)

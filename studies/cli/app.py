@@ -34,7 +34,6 @@ from threshnet import __version__
 from threshnet.errors import InputError
 from threshnet.units import UNITS
 
-OTHER_IMAGES = "images from a folder, which may differ from the data set in the study's name"
 CHOICES = (
     f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
     f"training recipe ({', '.join(RECIPES)}), block units ({', '.join(UNITS)}) and device ({device_forms()})."
@@ -104,25 +103,21 @@ def launch(
 
     SPEC is a TOML file or the name of a built-in study. Press Ctrl-C to stop, and rerun the command to resume.
     """
-    from dataclasses import replace
-
     from search.convergence import stopped_at
-    from search.data import DataSettings
-    from studies import study
-    from studies.analysis import StudyAnalysis
-    from studies.cli.progress import Screen, closing, failures
+    from studies.cli.progress import closing, failures
+    from studies.library import Study
+    from studies.screen import Screen
     from studies.spec import find_spec
+    from studies.study import launch_study, with_data
 
     found = find_spec(spec)
     if data is not None:
-        given = found.data
-        settings = DataSettings("folder", data, given.train, given.validation, given.seed)
-        found = replace(found, data=settings, flip=study.flips(found), caveat=caveat or OTHER_IMAGES)
+        found = with_data(found, data, caveat or "")
     elif caveat is not None:
         raise InputError("--caveat goes with --data")
     console, ends = ERR if as_json else OUT, budget or found.budget
     with Screen(console, found.name, trials or found.trials, ends) as screen:
-        loaded, outcome = study.launch(
+        loaded, outcome = launch_study(
             found,
             storage,
             trials=trials,
@@ -130,7 +125,7 @@ def launch(
             until_plateau=until_plateau,
             timeout_s=timeout,
             runs=runs,
-            callbacks=screen,
+            display=screen,
             progress=screen.loading,
         )
     if as_json:
@@ -139,7 +134,7 @@ def launch(
         summary |= {"stopped": stopped}
         click.echo(json.dumps(summary, indent=2))
     else:
-        OUT.print(closing(StudyAnalysis(loaded, storage), outcome), highlight=False, soft_wrap=True)
+        OUT.print(closing(Study(loaded, storage), outcome), highlight=False, soft_wrap=True)
     if outcome.ended == "interrupted":
         sys.exit(130)
     if outcome.ended == "unreachable":
@@ -213,16 +208,17 @@ def pareto(
     Also lists the named networks with the networks that dominate them, and shows how the front differs on other
     backends.
     """
-    from studies.analysis import analyse
     from studies.cli.tables import front_table, moves_tables, named_table
     from studies.fronts.moves import moves
+    from studies.library import load
 
     if backend is not None and results is not None:
         raise InputError("--results covers every backend of the study, so it cannot be combined with --backend")
-    analysis = analyse(study, storage, runs=runs, backend=backend)
-    first, *others = analysis.fronts
+    loaded = load(study, storage, runs=runs)
+    fronts = loaded.fronts if backend is None else (loaded.front(backend),)
+    first, *others = (front.points for front in fronts)
     if as_json:
-        click.echo(json.dumps(analysis.to_json(), indent=2))
+        click.echo(json.dumps(loaded.to_json(backend), indent=2))
     else:
         OUT.print(front_table(first))
         if first.named:
@@ -231,11 +227,11 @@ def pareto(
             OUT.print(front_table(front))
             for part in moves_tables(moves(first, front)):
                 OUT.print(part, highlight=False)
-        for sentence in analysis.progress.sentences:
+        for sentence in loaded.progress.sentences:
             OUT.print(sentence, highlight=False)
         if first.caveat:
             OUT.print(f"Note: {first.caveat}.", highlight=False)
-    for line in analysis.write(html=html, png=png, csv=csv, folder=results):
+    for line in loaded.write(html=html, png=png, csv=csv, folder=results, backend=backend):
         ERR.print(line, soft_wrap=True)
 
 

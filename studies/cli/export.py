@@ -125,13 +125,13 @@ def export(
 
     def exported() -> "ExportedModel":
         if study is not None:
-            from studies.analysis import analyse
+            from studies.library import load
 
-            analysis = analyse(study, storage, runs=runs)
-            number = analysis.front.knee.number if trial is None else trial
+            loaded = load(study, storage, runs=runs)
+            number = loaded.front().knee.trial if trial is None else trial
             if chosen is None:
-                return export_trial(analysis.study, number, output, done, target)
-            assignment = trial_assignment(analysis.study, number, chosen, range(seeds or 1), settings)
+                return export_trial(loaded.loaded, number, output, done, target)
+            assignment = trial_assignment(loaded.loaded, number, chosen, range(seeds or 1), settings)
             return _trained(assignment, output, target, tell)
         if named is not None:
             resolved = named_network(named, classes or (len(class_names(settings)) if settings else 10))
@@ -218,17 +218,9 @@ def _trained(
     assignment: "Assignment", output: Path, device: "Device | None", tell: Callable[[str], None]
 ) -> "ExportedModel":
     """Train and export, with a bar per epoch; `tell` receives every line."""
-    from studies.cli.progress import Screen
-    from studies.export.final_training import train_network
+    from studies.library import train_and_export
 
-    with Screen(ERR if tell is _silent else OUT, assignment.network.title) as screen:
-        lines = train_network(assignment, output, screen, device)
-        while True:
-            try:
-                tell(next(lines))
-            except StopIteration as end:
-                model: ExportedModel = end.value
-                return model
+    return train_and_export(assignment, output, device, ERR if tell is _silent else OUT, tell)
 
 
 def _outcome(export: "Callable[[], ExportedModel]", output: Path) -> "ExportedModel":

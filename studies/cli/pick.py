@@ -7,7 +7,6 @@ import click
 
 from studies.cli.options import OUT, as_json_option, backend_option, runs_option, storage_option
 from studies.cli.quantities import Amount, Milliseconds, Percent
-from threshnet.errors import InputError
 
 
 @click.command()
@@ -45,18 +44,19 @@ def pick(
     accurate network within the limit. With an error limit, picks the fastest network within the limit. Otherwise, picks
     the knee of the front. Uses validation errors and latencies only, no test data.
     """
-    from studies.analysis import analyse
-    from studies.fronts.picking import PickRequest
-    from studies.fronts.picking import pick as picked
     from studies.fronts.picking_text import pick_json, pick_text
+    from studies.library import load
     from studies.storage import export_command, place_options
 
-    analysis = analyse(study, storage, runs=runs, backend=backend)
-    request = PickRequest(max_latency, max_error, max_params, max_macs, knee)
-    images = analysis.study.images.get("validation")
-    if images is None:
-        raise InputError(f"study {study!r}: its number of validation images is not recorded")
-    found = picked(analysis.front, request, int(images), training_noise)
+    front = load(study, storage, runs=runs).front(backend)
+    found = front.pick(
+        max_latency_ms=max_latency,
+        max_error=max_error,
+        max_params=max_params,
+        max_macs=max_macs,
+        knee=knee,
+        training_noise=training_noise,
+    ).result
     export = export_command(study, found.record.number, place_options(storage, runs))
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))

@@ -24,16 +24,16 @@ def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Pat
     immediately, so you can interrupt the command and rerun it to resume.
     """
     from search.latency.protocol import ConnectionLost
-    from studies.cli.progress import Screen
     from studies.cli.tables import front_table, moves_tables
     from studies.fronts.as_json import moves_json
     from studies.fronts.front import front_of
     from studies.fronts.moves import moves
     from studies.remeasure import elsewhere, networks_of
     from studies.remeasure import remeasure as measure_networks
-    from studies.study import backends_of, load
+    from studies.screen import Screen
+    from studies.study import backends_of, load_study
 
-    loaded = load(study, storage, runs=runs)
+    loaded = load_study(study, storage, runs=runs)
     device, runtime, protocol = setting.resolved()
     place = elsewhere(loaded, device, runtime, protocol)
     total = len(networks_of(loaded))
@@ -45,7 +45,7 @@ def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Pat
     if done.interrupted:
         ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; rerun the command to resume")
         sys.exit(130)
-    loaded = load(study, storage, runs=runs)
+    loaded = load_study(study, storage, runs=runs)
     fronts = [front_of(loaded, backend) for backend in (None, place) if backend in (None, *backends_of(loaded))]
     if as_json:
         summary = {

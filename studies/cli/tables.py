@@ -9,14 +9,14 @@ from search.latency.compare import SAME_MARGIN, Comparison
 from search.latency.reading import Latency
 from search.volume import Step
 from studies.cli.options import plain_table
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.moves import Moves
 from studies.fronts.wording import agreement_text, change_text, flag, latency_text, title, verdict
 from studies.listing import StudySummary
 from studies.storage import shown
 
 
-def front_table(front: Front) -> Table:
+def front_table(front: ParetoFront) -> Table:
     """The front, fastest first."""
     shares = f"{len(front.front)} of {len(front.trained)} trained networks"
     table = plain_table(f"Pareto front of {front.study} on {front.backend}: {shares}")
@@ -43,7 +43,7 @@ def front_table(front: Front) -> Table:
     return table
 
 
-def named_table(front: Front) -> Table:
+def named_table(front: ParetoFront) -> Table:
     """The named networks and what dominates each."""
     table = plain_table("Named networks")
     table.add_column("network", style="bold", no_wrap=True)

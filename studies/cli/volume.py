@@ -12,7 +12,7 @@ from studies.defaults import DEFAULT_STORAGE
 from threshnet.errors import InputError
 
 if TYPE_CHECKING:
-    from studies.study import LoadedStudy
+    from studies.study import LoadedStudy, load_study
 
 
 @click.command()
@@ -46,7 +46,7 @@ def volume(
     from search.volume import curve, plateau
     from studies.cli.tables import volume_table
     from studies.storage import shown
-    from studies.study import ended, full_training, load, reference_of, require_trained
+    from studies.study import ended, full_training, reference_of, require_trained
 
     if len(storages) not in (1, len(studies)):
         raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once per study")
@@ -56,7 +56,9 @@ def volume(
         raise InputError(f"{', '.join(studies)}: a study is named twice")
     alike = len(set(studies)) < len(studies)  # their names need the storage to tell them apart
     titles = [f"{name} ({place})" if alike else name for name, place in keys]
-    loaded = {each: load(name, place, runs=runs) for each, name, place in zip(titles, studies, places, strict=True)}
+    loaded = {
+        each: load_study(name, place, runs=runs) for each, name, place in zip(titles, studies, places, strict=True)
+    }
     first = next(iter(loaded.values()))
     for title, study in loaded.items():
         require_trained(study, title)

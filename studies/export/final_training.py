@@ -81,7 +81,7 @@ def trial_assignment(
         network=ResolvedNetwork(
             f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size
         ),
-        data=data or replace(spec.data, train=None),
+        data=data or replace(spec.dataset, train=None),
         recipe=recipe,
         seeds=seeds,
         flip=flips(spec) if data is None else None,

@@ -94,7 +94,7 @@ def export_trial(
     """Export the trained network of a trial and score it on the test split. See `export_folder` for the files."""
     record = trial_record(loaded, number)
     model = trial_weights(loaded, record)
-    settings, size = loaded.spec.data, loaded.spec.input_size
+    settings, size = loaded.spec.dataset, loaded.spec.input_size
     name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
     info = ModelInfo(
         title=name,

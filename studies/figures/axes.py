@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.records import reading
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 
 LOG_RANGE = 5.0  # an axis is logarithmic if its values span more than this ratio
 PADDING = 0.07  # room beyond the smallest and largest value, relative to their range
@@ -37,13 +37,13 @@ class Axis:
         return ticks | {"type": "log" if self.log else "linear", "range": ends, "tickformat": "~g"}
 
 
-def latency_axis(front: Front) -> Axis:
+def latency_axis(front: ParetoFront) -> Axis:
     """Return an axis in ms for the latencies of a front's networks and their intervals."""
     values = [x for r in front.trained for x in (r.point[0], reading(r).low_ms, reading(r).high_ms)]
     return axis(values, log=max(values) > LOG_RANGE * min(values))
 
 
-def error_axis(front: Front) -> Axis:
+def error_axis(front: ParetoFront) -> Axis:
     """Return an axis in percent for the errors of a front's networks."""
     values = [record.point[1] for record in front.trained]
     return axis(values, log=0 < LOG_RANGE * min(values) < max(values))

@@ -25,7 +25,7 @@ from studies.figures.front import (
 )
 from studies.figures.labels import CHARACTER
 from studies.figures.panel import INK, SOFT, Panel, annotations, reconstructed, traces
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
 from studies.fronts.wording import agreement_text, conditions
 
@@ -37,13 +37,13 @@ JOINED, LEFT_IT = "triangle-up", "triangle-down"  # a network has the same symbo
 MARKED = {JOINED: "joined the front elsewhere", LEFT_IT: "left the front elsewhere"}
 
 
-def width(fronts: Sequence[Front]) -> int:
+def width(fronts: Sequence[ParetoFront]) -> int:
     """Return the width of the figure of these fronts in pixels."""
     panels = min(len(fronts), MAX_PANELS)
     return LEFT + panels * PANEL + (panels - 1) * GAP + RIGHT
 
 
-def figure(fronts: Sequence[Front]) -> go.Figure:
+def figure(fronts: Sequence[ParetoFront]) -> go.Figure:
     """Plot the first MAX_PANELS fronts side by side. Each has its own latency axis, and all share the error axis."""
     shown, across = fronts[:MAX_PANELS], width(fronts)
     heading = subtitle(shown[0], list(_notes(fronts)), int((across - 2 * INDENT) / (TEXT * CHARACTER)))
@@ -69,7 +69,7 @@ def figure(fronts: Sequence[Front]) -> go.Figure:
     return chart
 
 
-def _notes(fronts: Sequence[Front]) -> Iterator[str]:
+def _notes(fronts: Sequence[ParetoFront]) -> Iterator[str]:
     """Yield further notes for the subtitle."""
     if any(reconstructed(point.record) for point in fronts[0].named):
         yield "* a reconstruction, as its layers were never released"
@@ -77,7 +77,7 @@ def _notes(fronts: Sequence[Front]) -> Iterator[str]:
         yield f"Not shown: {', '.join(front.backend for front in fronts[MAX_PANELS:])}"
 
 
-def _panels(fronts: Sequence[Front], top: float, bottom: float) -> list[Panel]:
+def _panels(fronts: Sequence[ParetoFront], top: float, bottom: float) -> list[Panel]:
     """Return the panels of these fronts from left to right. `top` and `bottom` are their edges in pixels."""
     ys, moved = error_axis(fronts[0]), _moved(fronts)
     lefts = [LEFT + number * (PANEL + GAP) for number in range(len(fronts))]
@@ -87,7 +87,7 @@ def _panels(fronts: Sequence[Front], top: float, bottom: float) -> list[Panel]:
     ]
 
 
-def _moved(fronts: Sequence[Front]) -> dict[int, str]:
+def _moved(fronts: Sequence[ParetoFront]) -> dict[int, str]:
     """Return the symbols of the networks that joined or left the front on another backend. No network can do both."""
     symbols: dict[int, str] = {}
     for front in fronts[1:]:
@@ -97,7 +97,7 @@ def _moved(fronts: Sequence[Front]) -> dict[int, str]:
     return symbols
 
 
-def _above(first: Front, front: Front) -> str:
+def _above(first: ParetoFront, front: ParetoFront) -> str:
     """Return the text above a panel in plotly's HTML: the backend, the measurement conditions, and the changes."""
     latency = reading(front.knee)
     summary = f"the study's objective; on the front: {len(front.front)} of {len(front.trained)}"

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from search.records import reading
 from studies.figures.axes import Axis, error_axis, latency_axis
 from studies.figures.panel import DOT, GRID, INK, SOFT, Panel, annotations, infeasible, traces
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.wording import conditions
 
 WIDTH, HEIGHT = 1120, 720  # pixels
@@ -21,7 +21,7 @@ FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sa
 ERROR, LATENCY = "validation error (%), lower is better", "latency of one run (ms), lower is better"
 
 
-def figure(front: Front) -> go.Figure:
+def figure(front: ParetoFront) -> go.Figure:
     """Plot validation error against latency for all trained networks, with the front as a staircase."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
@@ -41,7 +41,7 @@ def figure(front: Front) -> go.Figure:
     return chart
 
 
-def subtitle(front: Front, more: Sequence[str], line: int) -> str:
+def subtitle(front: ParetoFront, more: Sequence[str], line: int) -> str:
     """Return the subtitle as HTML: study and conditions, then the texts in `more`, wrapped to `line` characters."""
     counted = [
         f"{len(front.trained)} trained network{'s' if len(front.trained) > 1 else ''}, one training each",

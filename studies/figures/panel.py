@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from search.records import Record, reading
 from studies.figures.axes import Axis
 from studies.figures.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.wording import title, verdict, violations
 from threshnet.named import ABOUT
 from threshnet.schedules import describe
@@ -28,7 +28,7 @@ MOVED_EXTRA = 4  # extra size of the symbol of a network that moved, pixels
 class Panel:
     """A front and its place in the figure."""
 
-    front: Front
+    front: ParetoFront
     # The axes: latency in ms, error in percent.
     xs: Axis
     ys: Axis
@@ -87,7 +87,7 @@ def annotations(panel: Panel) -> Iterator[dict[str, Any]]:
             yield {"x": x, "y": y, "text": label.text, "font": label.font, **spot.annotation}
 
 
-def hover(record: Record, front: Front) -> str:
+def hover(record: Record, front: ParetoFront) -> str:
     """Return the hover text of a network in plotly's HTML."""
     latency = reading(record)
     lines = [

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from search.records import Record, reading
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
 from studies.fronts.wording import title
 
 
-def front_json(front: Front) -> dict[str, Any]:
+def front_json(front: ParetoFront) -> dict[str, Any]:
     """Convert one front to JSON-ready values."""
     return {
         "study": front.study,
@@ -58,7 +58,7 @@ def entry(record: Record) -> dict[str, Any]:
     }
 
 
-def study_json(fronts: Sequence[Front]) -> dict[str, Any]:
+def study_json(fronts: Sequence[ParetoFront]) -> dict[str, Any]:
     """Convert a study's fronts to JSON-ready values for `threshnet pareto --json` and front.json.
 
     The first front has the format of front_json. "backends" compares each further front with the first one.
@@ -66,7 +66,7 @@ def study_json(fronts: Sequence[Front]) -> dict[str, Any]:
     return front_json(fronts[0]) | {"backends": {front.backend: moves_json(fronts[0], front) for front in fronts[1:]}}
 
 
-def moves_json(here: Front, there: Front) -> dict[str, Any]:
+def moves_json(here: ParetoFront, there: ParetoFront) -> dict[str, Any]:
     """Compare the second front with the first, as JSON-ready values. Trial numbers identify the networks."""
     compared = moves(here, there)
     return {

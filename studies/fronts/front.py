@@ -23,7 +23,7 @@ class NamedPoint:
 
 
 @dataclass(frozen=True)
-class Front:
+class ParetoFront:
     """The Pareto front of a study on one backend, from validation errors and measured latencies without test errors."""
 
     study: str
@@ -49,12 +49,12 @@ class Front:
         return share_percent(self.hypervolume, self.reference)
 
 
-def fronts_of(loaded: LoadedStudy) -> tuple[Front, ...]:
+def fronts_of(loaded: LoadedStudy) -> tuple[ParetoFront, ...]:
     """Return a study's front on each backend, the objective's first. Raises InputError if no network is trained."""
     return (front_of(loaded), *(front_of(loaded, backend) for backend in backends_of(loaded)[1:]))
 
 
-def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
+def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
     """Return a study's front on the objective's backend, or on `backend` if given.
 
     The latency limit of the study does not apply to other backends. Raises InputError if no network is trained, or if
@@ -73,7 +73,7 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> Front:
     front = nondominated(feasible or trained)
     limit = loaded.spec.limits.latency_ms if backend == backends[0] else None
     reference = reference_point(trained, loaded.spec.space.classes, limit)
-    return Front(
+    return ParetoFront(
         study=loaded.spec.name,
         about=loaded.spec.about,
         caveat=_caveat(loaded.spec.caveat, trained),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scipy.stats import kendalltau
 
 from search.records import Record
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Moves:
     tau: float | None
 
 
-def moves(here: Front, there: Front) -> Moves:
+def moves(here: ParetoFront, there: ParetoFront) -> Moves:
     """Compare two fronts of a study. Kendall's tau-b (Kendall, 1945) is computed with scipy."""
     seen = {record.number: record for record in there.trained}
     pairs = [(record, seen[record.number]) for record in here.trained if record.number in seen]

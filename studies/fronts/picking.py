@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from search.intervals import NORMAL_95
 from search.pareto import Points, knee
 from search.records import Record, reading
-from studies.fronts.front import Front, nondominated
+from studies.fronts.front import ParetoFront, nondominated
 from threshnet import strict
 from threshnet.errors import InputError, require
 from threshnet.strict import Range
@@ -116,7 +116,7 @@ class Confidence:
 
 
 @dataclass(frozen=True)
-class Pick:
+class PickResult:
     """The picked network of a front, with the reason and a confidence estimate."""
 
     study: str
@@ -139,7 +139,9 @@ class Pick:
     training_noise: float | None
 
 
-def pick(front: Front, request: PickRequest, validation_images: int, training_noise: float | None = None) -> Pick:
+def pick(
+    front: ParetoFront, request: PickRequest, validation_images: int, training_noise: float | None = None
+) -> PickResult:
     """Pick the network of a front that satisfies `request`. Only validation errors and latencies are used.
 
     The candidates are the feasible networks within the limits on params and MACs. `training_noise` is the standard
@@ -166,7 +168,7 @@ def pick(front: Front, request: PickRequest, validation_images: int, training_no
     record, line = candidates[chosen], nondominated(candidates)
     noise = noise_of(candidates, validation_images, training_noise or 0.0)
     at = request.latency_ms
-    return Pick(
+    return PickResult(
         study=front.study,
         backend=front.backend,
         caveat=front.caveat,

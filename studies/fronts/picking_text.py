@@ -5,11 +5,11 @@ from typing import Any
 
 from search.records import Record
 from studies.fronts.as_json import entry
-from studies.fronts.picking import SEED, Pick, PickRequest, exceeded
+from studies.fronts.picking import SEED, PickRequest, PickResult, exceeded
 from studies.fronts.wording import latency_text, names_text, title
 
 
-def pick_text(pick: Pick) -> Iterator[str]:
+def pick_text(pick: PickResult) -> Iterator[str]:
     """Yield lines with the picked network, the reason and the confidence."""
     record = pick.record
     yield (
@@ -27,7 +27,7 @@ def pick_text(pick: Pick) -> Iterator[str]:
         yield f"Note: {pick.caveat}."
 
 
-def reason(pick: Pick) -> str:
+def reason(pick: PickResult) -> str:
     """Describe the rule that picked the network."""
     limits = " within the limits" if pick.within < pick.feasible else ""
     if pick.within == 1:
@@ -42,7 +42,7 @@ def reason(pick: Pick) -> str:
             return f"the knee of the front of {networks}, the point farthest below the line between that front's ends"
 
 
-def neighbours(pick: Pick) -> Iterator[str]:
+def neighbours(pick: PickResult) -> Iterator[str]:
     """Yield the trade-offs between the picked network and its two neighbours on the front."""
     (ms, error), request, faster, better = pick.record.point, pick.request, pick.faster, pick.better
     limits = " within the limits on params and MACs" if pick.candidates < pick.feasible else ""
@@ -60,7 +60,7 @@ def neighbours(pick: Pick) -> Iterator[str]:
         yield f"The next more accurate network is {network}: {gain:.2f} points less, {price:.3f} ms more"
 
 
-def confidence_text(pick: Pick) -> str:
+def confidence_text(pick: PickResult) -> str:
     """Describe the confidence: how many resamples pick the same network, and which alternatives the others pick."""
     found = pick.confidence
     others = [f"{_name(record)} in {share:.1%}" for record, share in found.others]
@@ -69,7 +69,7 @@ def confidence_text(pick: Pick) -> str:
     return f"the same rule picks it in {found.share:.1%} of {found.draws:,} resamples of the readings{alternatives}"
 
 
-def noise_text(pick: Pick) -> str:
+def noise_text(pick: PickResult) -> str:
     """Describe the noise model of the resamples and its limitations."""
     model = (
         f"latencies from the interval of one pass; errors binomial over {pick.validation_images:,} validation images, "
@@ -80,7 +80,7 @@ def noise_text(pick: Pick) -> str:
     return f"{model}, plus a standard deviation of {pick.training_noise:g} points between training seeds, as given"
 
 
-def pick_json(pick: Pick, export: str) -> dict[str, Any]:
+def pick_json(pick: PickResult, export: str) -> dict[str, Any]:
     """Convert the pick to JSON-ready values."""
     request, found = pick.request, pick.confidence
     return {

@@ -14,7 +14,7 @@ from studies.defaults import DEFAULT_STORAGE
 from studies.figures.chrome import NoChrome
 from studies.figures.files import write_png
 from studies.fronts.as_json import study_json
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
 from studies.fronts.wording import change_text, flag, latency_text, title, verdict
 from studies.report.page.file import write_report
@@ -27,7 +27,7 @@ MAX_FURTHER = 3  # maximum number of further backends on the results page
 
 def write(
     loaded: LoadedStudy,
-    fronts: Sequence[Front],
+    fronts: Sequence[ParetoFront],
     progress: StudyProgress,
     *,
     storage: str = DEFAULT_STORAGE,
@@ -67,7 +67,7 @@ def write(
         raise InputError(f"{error.filename}: cannot be written ({error.strerror})") from None
 
 
-def results_json(fronts: Sequence[Front], progress: StudyProgress) -> dict[str, Any]:
+def results_json(fronts: Sequence[ParetoFront], progress: StudyProgress) -> dict[str, Any]:
     """Return the fronts and the progress of a study as JSON-ready values."""
     return study_json(fronts) | progress.to_json()
 
@@ -111,7 +111,7 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
     return table.astype(dict.fromkeys(whole, "Int64"))
 
 
-def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress) -> str:
+def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: StudyProgress) -> str:
     """Return the README.md of a results folder: the search, its conditions and its fronts, in at most 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
     plateau, *convergence = progress.sentences
@@ -119,9 +119,9 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyPr
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
     flagged = sum(bool(reading(record).warnings) for record in front.trained)
-    held_out = f"{spec.data.validation:,}" if spec.data.validation else "a fifth of the"
-    trained_on = f"{spec.data.train:,}" if spec.data.train else "all other"
-    source = f' --data DIR --caveat "{spec.caveat}"' if spec.data.name == "folder" else ""
+    held_out = f"{spec.dataset.validation:,}" if spec.dataset.validation else "a fifth of the"
+    trained_on = f"{spec.dataset.train:,}" if spec.dataset.train else "all other"
+    source = f' --data DIR --caveat "{spec.caveat}"' if spec.dataset.name == "folder" else ""
     counted = size(spec.space)
     several = len(loaded.environments) > 1
     launches = [(f", launch {n}" if several else "", one) for n, one in enumerate(loaded.environments, start=1)]
@@ -185,7 +185,7 @@ def _conditions(environment: dict[str, Any]) -> str:
     )
 
 
-def _elsewhere(fronts: Sequence[Front]) -> Iterator[str]:
+def _elsewhere(fronts: Sequence[ParetoFront]) -> Iterator[str]:
     """Yield a line for each front on a further backend."""
     for front in fronts[1 : MAX_FURTHER + 1]:
         latency = reading(front.knee)
@@ -196,7 +196,7 @@ def _elsewhere(fronts: Sequence[Front]) -> Iterator[str]:
         yield f"- Further backends, {len(fronts) - MAX_FURTHER - 1} of them: front.json."
 
 
-def _picture(fronts: Sequence[Front], file: Path) -> str:
+def _picture(fronts: Sequence[ParetoFront], file: Path) -> str:
     try:
         write_png(fronts, file)
     except NoChrome as reason:

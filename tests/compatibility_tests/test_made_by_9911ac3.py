@@ -12,8 +12,8 @@ import pytest
 import torch
 from optuna.storages import RDBStorage
 
-from studies import launch, load
 from studies.cli import main
+from studies.study import launch_study, load_study
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "made_by_9911ac3"
 SQLITE = ("old", "sqlite:///study.sqlite3")
@@ -65,7 +65,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 @pytest.mark.parametrize(("name", "storage"), [SQLITE, JOURNAL])
 def test_a_study_is_loaded_and_its_front_computed(name: str, storage: str, run: Run) -> None:
-    loaded = load(name, storage)
+    loaded = load_study(name, storage)
     assert [record.state for record in loaded.records] == STATES[name]
     trained = [record for record in loaded.records if record.state == "finished"]
     assert all(record.network and record.weights and record.costs["params"] <= 2000 for record in trained)
@@ -83,12 +83,12 @@ def test_a_study_is_loaded_and_its_front_computed(name: str, storage: str, run: 
 
 
 def test_a_stopped_trial_of_a_sqlite_study_is_resumed_from_its_checkpoint(run: Run) -> None:
-    before = load(*SQLITE)
+    before = load_study(*SQLITE)
     stopped = before.records[STOPPED]
     (checkpoint,) = Path("runs/old/checkpoints").glob(f"*/{stopped.fingerprint}.pt")
     before.study.enqueue_trial(before.study.trials[STOPPED].params)
     run("launch", "study.toml", "--storage", SQLITE[1], "--trials", "4")
-    resumed, retried, *_ = load(*SQLITE).records[len(before.records) :]
+    resumed, retried, *_ = load_study(*SQLITE).records[len(before.records) :]
     assert (resumed.state, resumed.continues, resumed.fingerprint) == ("finished", STOPPED, stopped.fingerprint)
     assert resumed.image_passes == TRAINING_IMAGES  # one epoch: the other was trained earlier
     assert resumed.epochs[0] == stopped.epochs[0]
@@ -101,7 +101,7 @@ def test_a_stopped_trial_of_a_sqlite_study_is_resumed_from_its_checkpoint(run: R
 
 
 def test_a_journal_study_is_resumed() -> None:
-    loaded, outcome = launch("journal.toml", JOURNAL[1], trials=3)
+    loaded, outcome = launch_study("journal.toml", JOURNAL[1], trials=3)
     assert (outcome.ended, outcome.trials, loaded.trained) == ("enough", 3, 3)
     last = loaded.records[-1]
     assert last.latency.keys() == loaded.records[0].latency.keys()

@@ -28,7 +28,7 @@ from search import records
 from search.data import SearchData
 from search.latency.devices.named import device_named
 from search.latency.protocol import MeasurementError
-from search.objective import FAILURES, NoCallbacks, StudyFolders, scorer
+from search.objective import FAILURES, NoDisplay, StudyFolders, scorer
 from search.records import record
 from search.samplers.named import sampler_for
 from search.task import Task
@@ -59,7 +59,7 @@ class Scoring:
         """Score one network and return its trial."""
         self.log.clear()
         self.study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: named} if named else None)
-        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.folders, NoCallbacks())
+        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.folders, NoDisplay())
         self.study.optimize(objective, n_trials=1, catch=FAILURES)
         return self.study.trials[-1]
 
@@ -272,9 +272,7 @@ def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch
     task = replace(tiny_task(), flip=False, seed=7)
     data = tiny_data()
     scoring.study.enqueue_trial(encode(SPACE, LARGEST))
-    scoring.study.optimize(
-        scorer(task, data, sampler_for("random", task, 0), scoring.folders, NoCallbacks()), n_trials=1
-    )
+    scoring.study.optimize(scorer(task, data, sampler_for("random", task, 0), scoring.folders, NoDisplay()), n_trials=1)
     assert passed["train"] is data.train
     assert passed["validation"] is data.validation
     assert (passed["recipe"], passed["flip"], passed["seed"]) == (task.recipe, False, 7)
@@ -315,7 +313,7 @@ def test_training_waits_while_a_device_it_uses_is_measured(
 def test_callbacks_are_called_at_every_stage(scoring: Scoring) -> None:
     calls: list[str] = []
 
-    class Recording(NoCallbacks):
+    class Recording(NoDisplay):
         def stage(self, number: int, text: str) -> None:
             calls.append(f"{number} {text}")
 

@@ -33,7 +33,7 @@ from sqlalchemy import event
 from search import records, volume
 from search import run as module
 from search.latency.protocol import ConnectionLost, MeasurementError
-from search.objective import NoCallbacks, StudyFolders
+from search.objective import NoDisplay, StudyFolders
 from search.records import Record
 from search.run import Outcome, counted, counts, fail_abandoned, run
 from search.samplers import distinct as samplers
@@ -46,8 +46,8 @@ from threshnet.spec import NetworkSpec
 NAMED = {"smallest": SMALLEST, "largest": LARGEST}
 
 
-class Listening(NoCallbacks):
-    """Callbacks that record the ended trials and the counts."""
+class Listening(NoDisplay):
+    """A display that records the ended trials and the counts."""
 
     def __init__(self) -> None:
         self.ended: list[Record] = []
@@ -120,7 +120,7 @@ class Running:
             budget=budget,
             until_plateau=until_plateau,
             timeout_s=timeout_s,
-            callbacks=self.listening,
+            display=self.listening,
         )
 
     def records(self) -> list[Record]:

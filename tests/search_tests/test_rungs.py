@@ -31,7 +31,7 @@ from search_tests.workers import work_together
 
 from search import objective, records
 from search import run as module
-from search.objective import FAILURES, Callbacks, NoCallbacks, StudyFolders, scorer
+from search.objective import FAILURES, Display, NoDisplay, StudyFolders, scorer
 from search.records import Record, record
 from search.run import Outcome, run
 from search.samplers import distinct as samplers
@@ -96,17 +96,17 @@ class Searching:
         policy: Policy,
         *,
         named: str | None = None,
-        callbacks: Callbacks | None = None,
+        display: Display | None = None,
     ) -> Record:
         """Score one network."""
         attrs = {records.NAMED: named} if named else None
         self.study.enqueue_trial(encode(task.space, spec), user_attrs=attrs)
-        return self.propose(task, policy, callbacks=callbacks)
+        return self.propose(task, policy, display=display)
 
-    def propose(self, task: Task, policy: Policy, *, callbacks: Callbacks | None = None) -> Record:
+    def propose(self, task: Task, policy: Policy, *, display: Display | None = None) -> Record:
         """Score the next proposal of the study's queue or sampler."""
         self.log.clear()
-        score = scorer(task, tiny_data(), policy, self.folders, callbacks or NoCallbacks())
+        score = scorer(task, tiny_data(), policy, self.folders, display or NoDisplay())
         self.study.optimize(score, n_trials=1, catch=FAILURES)
         return record(self.study.trials[-1])
 
@@ -186,8 +186,8 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(
     assert list(parts.folders.checkpoints.iterdir()) == []
 
 
-class Interrupting(NoCallbacks):
-    """Callbacks that raise KeyboardInterrupt after a number of steps."""
+class Interrupting(NoDisplay):
+    """A display that raises KeyboardInterrupt after a number of steps."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -210,7 +210,7 @@ def test_an_interrupted_training_resumes_from_its_last_rung(
     if stopped_before:
         parts.score(spec, task, Until(1))
     with pytest.raises(KeyboardInterrupt):
-        parts.score(spec, task, Until(), callbacks=Interrupting(step))
+        parts.score(spec, task, Until(), display=Interrupting(step))
     interrupted = record(parts.study.trials[-1])
     assert interrupted.state == "interrupted"
     assert interrupted.image_passes == EPOCH // 5 * (step - 5 * stopped_before)  # its cost counts
@@ -431,7 +431,7 @@ def test_no_network_is_trained_twice_and_only_stopped_ones_have_checkpoints(sear
     searching.monkeypatch.setattr(surrogate, "MIN_VALUES", 10**9)  # fitting the kernel takes most of the time
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("freeze_thaw", task, 0)
-    searching.study.optimize(scorer(task, tiny_data(), policy, searching.folders, NoCallbacks()), n_trials=30)
+    searching.study.optimize(scorer(task, tiny_data(), policy, searching.folders, NoDisplay()), n_trials=30)
     read = records.records(searching.study)
     assert_each_once(read)
     assert {one.state for one in read} == {"stopped", "finished"}
@@ -478,7 +478,7 @@ def propose_with_others(folder: Path, number: int, sampler: str, together: Barri
     task = tiny_task(space=LARGE, rungs=RUNGS)
     policy = worker.study.sampler = sampler_for(sampler, task, number)
     enough = MaxTrialsCallback(PROPOSALS, states=None)
-    worker.study.optimize(scorer(task, tiny_data(), policy, worker.folders, NoCallbacks()), callbacks=[enough])
+    worker.study.optimize(scorer(task, tiny_data(), policy, worker.folders, NoDisplay()), callbacks=[enough])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from search_tests.tiny import steady_latency
 from search import records
 from search.latency.reading import Latency
 from space import Limits
-from studies.fronts.front import Front, front_of
+from studies.fronts.front import ParetoFront, front_of
 from studies.spec import StudySpec
 from studies.storage import open_storage
 from studies.study import LoadedStudy
@@ -65,7 +65,7 @@ def with_stopped(loaded: LoadedStudy, stopped: int = 4, seed: int = 2) -> Loaded
 
 def sample_front(
     discovered: int = 12, named: Sequence[str] = ("threshnet28", "threshnet79"), limits: Limits = LIMITS, seed: int = 0
-) -> Front:
+) -> ParetoFront:
     """Compute the front of the study of sample_loaded."""
     return front_of(sample_loaded(discovered, named, limits, seed))
 

@@ -18,8 +18,7 @@ from playwright.sync_api import sync_playwright
 from search_tests.tiny import LARGEST, SMALLEST
 from studies_tests.small import small_spec
 
-from studies import launch
-from studies.study import OBJECTIVES
+from studies.study import OBJECTIVES, launch_study
 
 pytestmark = pytest.mark.services
 
@@ -45,7 +44,7 @@ def served(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     """A real server, started with the documented command, on a study of three networks."""
     monkeypatch.setattr("studies.study.NAMED", {"smallest": SMALLEST, "largest": LARGEST})
     storage = f"sqlite:///{tmp_path / 'threshnet.db'}"
-    loaded, _ = launch(small_spec(), storage, runs=tmp_path / "runs")
+    loaded, _ = launch_study(small_spec(), storage, runs=tmp_path / "runs")
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         port = listening.getsockname()[1]
     program = Path(sys.executable).with_name("optuna-dashboard")

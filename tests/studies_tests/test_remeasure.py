@@ -14,14 +14,14 @@ from studies_tests.small import small_spec
 
 from search.latency.devices.cpu import Cpu
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
-from search.objective import NoCallbacks
+from search.objective import NoDisplay
 from search.records import REMEASURED, Record
 from space import Limits
-from studies import cli, launch, load
+from studies import cli
 from studies.fronts.front import front_of
 from studies.fronts.moves import moves
 from studies.remeasure import networks_of, remeasure
-from studies.study import LoadedStudy
+from studies.study import LoadedStudy, launch_study, load_study
 from threshnet import InputError
 from threshnet.spec import NetworkSpec
 
@@ -29,8 +29,8 @@ TORCH = "cpu torch"
 
 
 @dataclass
-class Recorder(NoCallbacks):
-    """Callbacks that record their calls, and may raise KeyboardInterrupt at a stage."""
+class Recorder(NoDisplay):
+    """A display that records its calls, and may raise KeyboardInterrupt at a stage."""
 
     stages: list[int] = field(default_factory=list)
     ended: list[Record] = field(default_factory=list)
@@ -55,7 +55,7 @@ def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A storage with the study `small`: two named networks and two discovered ones."""
     monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
     url = f"sqlite:///{tmp_path / 'studies.db'}"
-    launch(small_spec(trials=4), url, runs=tmp_path / "runs")
+    launch_study(small_spec(trials=4), url, runs=tmp_path / "runs")
     log.clear()
     return url
 
@@ -68,10 +68,8 @@ def measuring(log: list[str], monkeypatch: pytest.MonkeyPatch) -> StubMeasuremen
     return measuring
 
 
-def on_torch(
-    loaded: LoadedStudy, callbacks: NoCallbacks | None = None, *, again: bool = False
-) -> tuple[int, int, bool]:
-    done = remeasure(loaded, Cpu(), "torch", QUICK, callbacks or NoCallbacks(), again=again)
+def on_torch(loaded: LoadedStudy, display: NoDisplay | None = None, *, again: bool = False) -> tuple[int, int, bool]:
+    done = remeasure(loaded, Cpu(), "torch", QUICK, display or NoDisplay(), again=again)
     assert done.failed == {}
     return done.taken, done.before, done.interrupted
 
@@ -89,12 +87,12 @@ def fails_for(unlucky: NetworkSpec, error: BaseException) -> Callable[[NetworkSp
 def test_every_trained_network_is_measured_and_none_is_trained(
     storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
-    before = load("small", storage)
+    before = load_study("small", storage)
     recorder = Recorder()
     assert on_torch(before, recorder) == (4, 0, False)
     assert log == [f"measure {record.fingerprint} torch" for record in before.records]
     assert (recorder.stages, recorder.counts) == ([0, 1, 2, 3], [0, 1, 2, 3, 4])
-    after = load("small", storage)
+    after = load_study("small", storage)
     for old, new in zip(before.records, after.records, strict=True):
         assert list(new.latency) == ["cpu onnxruntime", TORCH]
         assert new.latency[TORCH].latency_ms == pytest.approx(2 * old.latency_ms)  # type: ignore[operator]
@@ -106,52 +104,52 @@ def test_every_trained_network_is_measured_and_none_is_trained(
 def test_networks_already_measured_on_the_backend_are_skipped_unless_again_is_set(
     storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
-    assert on_torch(load("small", storage)) == (4, 0, False)
+    assert on_torch(load_study("small", storage)) == (4, 0, False)
     recorder = Recorder()
-    assert on_torch(load("small", storage), recorder) == (0, 4, False)
+    assert on_torch(load_study("small", storage), recorder) == (0, 4, False)
     assert (len(log), recorder.counts, recorder.stages) == (4, [4], [])
-    assert on_torch(load("small", storage), again=True) == (4, 0, False)
+    assert on_torch(load_study("small", storage), again=True) == (4, 0, False)
     assert len(log) == 8
 
 
 def test_ctrl_c_keeps_finished_readings_and_a_rerun_measures_the_rest(
     storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
-    assert on_torch(load("small", storage), Recorder(stop_at=2)) == (2, 0, True)
-    assert [TORCH in record.latency for record in load("small", storage).records] == [True, True, False, False]
-    assert on_torch(load("small", storage)) == (2, 2, False)
+    assert on_torch(load_study("small", storage), Recorder(stop_at=2)) == (2, 0, True)
+    assert [TORCH in record.latency for record in load_study("small", storage).records] == [True, True, False, False]
+    assert on_torch(load_study("small", storage)) == (2, 2, False)
     assert len(set(log)) == len(log) == 4
 
 
 def test_ctrl_c_during_a_measurement_loses_only_that_one(storage: str, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, KeyboardInterrupt())
-    assert on_torch(load("small", storage)) == (1, 0, True)
+    assert on_torch(load_study("small", storage)) == (1, 0, True)
 
 
 def test_a_failed_network_is_reported_and_the_others_are_measured(storage: str, measuring: StubMeasurement) -> None:
     measuring.fail = fails_for(LARGEST, MeasurementError("the probe died"))
     recorder = Recorder()
-    done = remeasure(load("small", storage), Cpu(), "torch", QUICK, recorder)
+    done = remeasure(load_study("small", storage), Cpu(), "torch", QUICK, recorder)
     assert (done.taken, done.before, done.failed, done.interrupted) == (3, 0, {1: "the probe died"}, False)
     assert [(record.number, record.reason) for record in recorder.ended if not record.trained] == [
         (1, "the probe died")
     ]
     measuring.fail = lambda spec: None
-    assert on_torch(load("small", storage)) == (1, 3, False)
+    assert on_torch(load_study("small", storage)) == (1, 3, False)
 
 
 def test_a_lost_connection_ends_the_measurements(storage: str, measuring: StubMeasurement, log: list[str]) -> None:
     measuring.fail = fails_for(LARGEST, ConnectionLost("no route"))
     with pytest.raises(ConnectionLost, match="no route"):
-        on_torch(load("small", storage))
+        on_torch(load_study("small", storage))
     assert len(log) == 2
-    assert TORCH in load("small", storage).records[0].latency
+    assert TORCH in load_study("small", storage).records[0].latency
 
 
 def test_a_network_of_two_trials_is_measured_once_and_stored_for_both(
     storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
-    loaded = load("small", storage)
+    loaded = load_study("small", storage)
     twin = replace(loaded.records[0], number=7)
     untrained = replace(loaded.records[0], number=8, state="duplicate")
     made = replace(loaded, records=[*loaded.records, twin, untrained])
@@ -166,9 +164,9 @@ def test_the_latency_limit_of_the_study_does_not_apply_to_another_backend(
 ) -> None:
     monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
     url = f"journal:{tmp_path / 'limited.log'}"
-    launch(small_spec(trials=2, limits=Limits(latency_ms=1e-6)), url, runs=tmp_path / "runs")
-    assert on_torch(load("small", url)) == (2, 0, False)
-    loaded = load("small", url)
+    launch_study(small_spec(trials=2, limits=Limits(latency_ms=1e-6)), url, runs=tmp_path / "runs")
+    assert on_torch(load_study("small", url)) == (2, 0, False)
+    loaded = load_study("small", url)
     assert [record.state for record in front_of(loaded).trained] == ["infeasible"] * 2
     assert [record.state for record in front_of(loaded, TORCH).trained] == ["finished"] * 2
 
@@ -187,10 +185,10 @@ def test_a_backend_of_the_study_itself_is_rejected(
     runtime: str, protocol: Protocol, rejected: bool, storage: str, measuring: StubMeasurement, log: list[str]
 ) -> None:
     if not rejected:
-        assert remeasure(load("small", storage), Cpu(), runtime, protocol, NoCallbacks()).taken == 4
+        assert remeasure(load_study("small", storage), Cpu(), runtime, protocol, NoDisplay()).taken == 4
         return
     with pytest.raises(InputError, match=r"^study 'small' itself measured on 'cpu onnxruntime'; name another --device"):
-        remeasure(load("small", storage), Cpu(), runtime, protocol, NoCallbacks())
+        remeasure(load_study("small", storage), Cpu(), runtime, protocol, NoDisplay())
     assert log == []
 
 
@@ -198,20 +196,20 @@ def test_a_second_runtime_of_the_study_is_rejected_too(
     log: list[str], measuring: StubMeasurement, tmp_path: Path
 ) -> None:
     url = f"journal:{tmp_path / 'two.log'}"
-    launch(small_spec(trials=1, runtimes=("onnxruntime", "torch")), url, runs=tmp_path / "runs")
+    launch_study(small_spec(trials=1, runtimes=("onnxruntime", "torch")), url, runs=tmp_path / "runs")
     with pytest.raises(InputError, match="itself measured on 'cpu torch'"):
-        on_torch(load("small", url))
+        on_torch(load_study("small", url))
 
 
 def test_a_study_without_trained_networks_is_rejected(storage: str, measuring: StubMeasurement) -> None:
     with pytest.raises(InputError, match="has no trained network yet"):
-        on_torch(replace(load("small", storage), records=[]))
+        on_torch(replace(load_study("small", storage), records=[]))
 
 
 def test_a_storage_that_cannot_be_written_is_reported_in_one_line(
     storage: str, measuring: StubMeasurement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = load("small", storage)
+    loaded = load_study("small", storage)
     broken = failing(OperationalError("update", {}, Exception("attempt to write a readonly database")))
     monkeypatch.setattr(loaded.study, "set_user_attr", lambda key, value: broken(value))
     with pytest.raises(InputError, match=r"^study 'small' cannot be written: attempt to write a readonly database$"):
@@ -257,7 +255,7 @@ def test_the_command_prints_json_for_scripts(run: Run, measuring: StubMeasuremen
     output = json.loads(out)
     assert (output["study"], output["backend"]) == ("small", TORCH)
     assert (output["measured"], output["before"], output["failed"]) == (3, 0, {"0": "the probe died"})
-    loaded = load("small", storage)
+    loaded = load_study("small", storage)
     change = moves(front_of(loaded), front_of(loaded, TORCH))
     assert output["joined"] == [one.here.number for one in change.joined]
     assert (output["unmeasured"], output["tau"]) == ([0], change.tau)
@@ -315,7 +313,7 @@ def test_pareto_shows_only_the_chosen_backend(run: Run, measuring: StubMeasureme
     output = json.loads(run("pareto", "--backend", TORCH, "--json")[1])
     assert (output["backend"], output["backends"]) == (TORCH, {})
     assert [entry["trial"] for entry in output["front"]] == [
-        record.number for record in front_of(load("small", storage), TORCH).front
+        record.number for record in front_of(load_study("small", storage), TORCH).front
     ]
     assert run("pareto", "--backend", "tpu")[2].startswith(
         "error: backend 'tpu': study 'small' was measured on 'cpu onnx"

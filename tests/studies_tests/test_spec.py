@@ -523,7 +523,7 @@ def test_an_invalid_value_has_the_same_error_in_a_file_and_in_python(
     [
         ({"space": "default"}, "space = 'default': must be of type Space"),
         ({"limits": 3}, "limits = 3: must be of type Limits"),
-        ({"data": "digits"}, "data = 'digits': must be of type DataSettings"),
+        ({"data": 3}, "data = 3: must be a folder or one of digits, cifar10, svhn"),
         ({"recipe": "fast"}, "recipe = 'fast': must be of type Recipe"),
         ({"protocol": None}, "protocol = None: must be of type Protocol"),
     ],
@@ -534,7 +534,7 @@ def test_a_record_of_another_type_is_rejected(changes: dict[str, Any], message: 
 
 def test_unambiguous_values_are_converted() -> None:
     converted = spec(rungs=[2, 4], runtimes=["torch"], budget=3, data=data("folder", "odd"))
-    assert (converted.rungs, converted.runtimes, converted.budget, converted.data.path) == (
+    assert (converted.rungs, converted.runtimes, converted.budget, converted.dataset.path) == (
         (2, 4),
         ("torch",),
         3.0,

@@ -14,19 +14,18 @@ from optuna.artifacts import get_all_artifact_meta
 from search_tests.tiny import LARGEST, SMALLEST, SPACE
 from studies_tests.small import small_spec, write_tree
 
-import studies.study
+import studies.library
 from search.data import DataSettings, SearchData, load_search
-from search.objective import NoCallbacks
+from search.objective import NoDisplay
 from search.records import Record
 from search.run import Outcome
 from search.training.recipes import FAST
 from space import Limits
-from studies import launch, load
 from studies.environment import PACKAGES
 from studies.listing import copy_study, list_studies
 from studies.spec import StudySpec
 from studies.storage import open_storage
-from studies.study import named_in
+from studies.study import launch_study, load_study, named_in
 from threshnet import NAMED, InputError
 from threshnet.checkpoint import load_weights
 from threshnet.drawing import schedule_svg
@@ -47,13 +46,13 @@ def start(log: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("studies.study.NAMED", networks)
 
     def start(spec: StudySpec | str, storage: str = url, **options: Any) -> tuple[Any, Outcome]:  # noqa: ANN401
-        return launch(spec, storage, runs=tmp_path / "runs", **options)
+        return launch_study(spec, storage, runs=tmp_path / "runs", **options)
 
     return start
 
 
-class Recorder(NoCallbacks):
-    """Callbacks that record ended trials and counts of trials."""
+class Recorder(NoDisplay):
+    """A display that records ended trials and counts of trials."""
 
     def __init__(self) -> None:
         self.ended: list[Record] = []
@@ -83,19 +82,19 @@ def with_classes(network: NetworkSpec) -> NetworkSpec:
 
 
 def test_named_networks_come_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
-    callbacks = Recorder()
-    loaded, outcome = start(small_spec(), callbacks=callbacks)
+    display = Recorder()
+    loaded, outcome = start(small_spec(), display=display)
     assert outcome == Outcome(3, "enough")
     assert [record.named for record in loaded.records] == ["smallest", "largest", None]
     assert [record.network for record in loaded.records[:2]] == [with_classes(SMALLEST), with_classes(LARGEST)]
-    assert callbacks.ended == loaded.records
-    assert callbacks.trials == [0, 1, 2, 3]
+    assert display.ended == loaded.records
+    assert display.trials == [0, 1, 2, 3]
     assert [entry.split()[0] for entry in log] == ["measure", "train"] * 3
 
 
 def test_load_returns_the_launched_study(start: Launch, url: str, tmp_path: Path) -> None:
     launched, _ = start(small_spec(caveat="A test"))
-    loaded = load("small", url, runs=tmp_path / "runs")
+    loaded = load_study("small", url, runs=tmp_path / "runs")
     assert loaded.records == launched.records
     assert loaded.spec == launched.spec
     assert loaded.classes == tuple("0123456789")
@@ -131,7 +130,7 @@ def test_classes_are_named_after_the_folders_of_images(start: Launch, tree: Path
     loaded, _ = start(small_spec(tree))
     assert loaded.classes == ("bright", "dark")
     assert {record.network.classes for record in loaded.records} == {2}
-    assert loaded.spec.data.path == tree
+    assert loaded.spec.dataset.path == tree
 
 
 def test_launch_accepts_a_file_and_a_name(start: Launch, tmp_path: Path) -> None:
@@ -206,7 +205,7 @@ def test_the_number_of_trials_the_description_and_the_path_of_the_data_may_chang
     moved = write_tree(tmp_path / "moved")
     loaded, outcome = start(small_spec(moved, trials=2, about="The same in other words"))
     assert outcome == Outcome(2, "enough")
-    assert (loaded.spec.about, loaded.spec.data.path) == ("The same in other words", moved)
+    assert (loaded.spec.about, loaded.spec.dataset.path) == ("The same in other words", moved)
 
 
 @pytest.mark.parametrize(
@@ -280,9 +279,13 @@ def test_a_stored_study_is_loaded_even_if_it_violates_rules_added_later(
     copied.add_trials(source.trials)
     for key, value in (source.user_attrs | {"study_spec": changed}).items():
         copied.set_user_attr(key, value)
-    loaded = load("-n 5", target)
+    loaded = load_study("-n 5", target)
     assert (loaded.spec.name, loaded.spec.rungs, loaded.spec.recipe.name) == ("-n 5", (9, 3), "slow")
-    assert (loaded.spec.space.classes, loaded.spec.space.layers, loaded.spec.data.path) == (10, (2, 1), Path("images"))
+    assert (loaded.spec.space.classes, loaded.spec.space.layers, loaded.spec.dataset.path) == (
+        10,
+        (2, 1),
+        Path("images"),
+    )
     assert (loaded.spec.limits.latency_ms, loaded.trained) == (float("inf"), 1)
     assert [(study.name, study.states) for study in list_studies(target)] == [("-n 5", {"finished": 1, "waiting": 1})]
 
@@ -291,13 +294,13 @@ def test_a_damaged_spec_in_a_storage_is_reported(start: Launch, url: str) -> Non
     start(small_spec(trials=1))
     study = optuna.load_study(study_name="small", storage=open_storage(url, create=False))
     study.set_user_attr("study_spec", study.user_attrs["study_spec"] | {"trials": "3"})
-    assert error_of(lambda: load("small", url)) == "study 'small': trials = '3': must be a whole number"
+    assert error_of(lambda: load_study("small", url)) == "study 'small': trials = '3': must be a whole number"
 
 
 def test_a_custom_space_keeps_its_name(start: Launch, url: str) -> None:
     space = replace(SPACE, name="mine")
     launched, _ = start(small_spec(trials=1, space=space))
-    assert load("small", url).spec.space == launched.spec.space == replace(space, classes=10)
+    assert load_study("small", url).spec.space == launched.spec.space == replace(space, classes=10)
     assert start(small_spec(trials=2, space=replace(space, name="other")))[1] == Outcome(2, "enough")
     study = optuna.load_study(study_name="small", storage=open_storage(url, create=False))
     stored = study.user_attrs["study_spec"]
@@ -312,7 +315,7 @@ def test_a_custom_space_keeps_its_name(start: Launch, url: str) -> None:
 def test_loading_an_unknown_study_lists_the_known_ones(start: Launch, url: str) -> None:
     start(small_spec(trials=1))
     start(small_spec(name="another", trials=1))
-    assert error_of(lambda: load("smal", url)) == f"no study is named 'smal' in {url!r}; it has another, small"
+    assert error_of(lambda: load_study("smal", url)) == f"no study is named 'smal' in {url!r}; it has another, small"
 
 
 def test_studies_of_the_same_name_have_separate_checkpoints(start: Launch, url: str, tmp_path: Path) -> None:
@@ -326,9 +329,9 @@ def test_studies_of_the_same_name_have_separate_checkpoints(start: Launch, url: 
 
 
 def test_loading_from_an_empty_or_missing_storage_is_rejected(url: str, tmp_path: Path) -> None:
-    assert "there is no file" in error_of(lambda: load("small", url))
+    assert "there is no file" in error_of(lambda: load_study("small", url))
     (tmp_path / "empty.log").touch()
-    assert error_of(lambda: load("small", f"journal:{tmp_path / 'empty.log'}")).endswith("it has none")
+    assert error_of(lambda: load_study("small", f"journal:{tmp_path / 'empty.log'}")).endswith("it has none")
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "minimize"], ["maximize", "minimize"]])
@@ -337,7 +340,7 @@ def test_a_study_of_plain_optuna_is_rejected(start: Launch, url: str, directions
     plain = optuna.create_study(study_name="small", storage=open_storage(url, create=True), directions=directions)
     for _ in range(trials):
         plain.add_trial(optuna.create_trial(values=[1.0] * len(directions)))
-    assert error_of(lambda: load("small", url)) == "study 'small' was not made by threshnet launch"
+    assert error_of(lambda: load_study("small", url)) == "study 'small' was not made by threshnet launch"
     if trials or directions != ["minimize", "minimize"]:
         assert "'small' was not made by threshnet launch" in error_of(lambda: start(small_spec()))
         assert len(optuna.load_study(study_name="small", storage=open_storage(url, create=True)).trials) == trials
@@ -370,7 +373,7 @@ def test_a_study_copied_to_sqlite_and_back_is_unchanged(start: Launch, url: str,
     copy_study("small", url, sqlite)
     copy_study("small", sqlite, back)
     for storage in (sqlite, back):
-        copied = load("small", storage, runs=tmp_path / "runs")
+        copied = load_study("small", storage, runs=tmp_path / "runs")
         assert copied.records == original.records
         assert copied.spec == original.spec
         assert copied.environments == original.environments
@@ -404,7 +407,7 @@ def test_importing_studies_and_its_command_line_loads_no_torch(tmp_path: Path) -
 def test_launch_and_load_are_functions_after_repeated_imports() -> None:
     for _ in range(2):
         for name in ("launch", "load"):
-            assert getattr(importlib.import_module("studies"), name) is getattr(studies.study, name)
+            assert getattr(importlib.import_module("studies"), name) is getattr(studies.library, name)
     assert not hasattr(studies, "lanch")
 
 
@@ -421,4 +424,4 @@ def test_changed_images_are_rejected(start: Launch, tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="was launched with other images"):
         start(small_spec(), url, trials=5)
     monkeypatch.undo()
-    assert len(load("small", url).records) == 3
+    assert len(load_study("small", url).records) == 3

@@ -11,7 +11,7 @@ from search.intervals import error_interval
 from search.records import Record, reading
 from search.volume import Step
 from studies.defaults import DEFAULT_STORAGE
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
 from studies.fronts.wording import change_text, conditions, title, verdict, violations
 from studies.report.page.importances import importances
@@ -24,7 +24,7 @@ MAX_STEPS = 1000  # maximum number of steps in the hypervolume curve
 
 
 def page_data(
-    loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
+    loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: StudyProgress, storage: str = DEFAULT_STORAGE
 ) -> dict[str, Any]:
     """Return the data of the page: fronts, columns with all trials, progress and parameter importances.
 
@@ -46,7 +46,7 @@ def page_data(
     }
 
 
-def front_data(first: Front, front: Front) -> dict[str, Any]:
+def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
     """Return one front: trial numbers of its networks, fastest first, and the measurement conditions."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
@@ -67,7 +67,7 @@ def front_data(first: Front, front: Front) -> dict[str, Any]:
     }
 
 
-def trials_data(loaded: LoadedStudy, fronts: Sequence[Front]) -> dict[str, list[Any]]:
+def trials_data(loaded: LoadedStudy, fronts: Sequence[ParetoFront]) -> dict[str, list[Any]]:
     """Return all trials as columns of equal length, in the order of the study. Missing values are None.
 
     A value in "error" is [percent, low, high], see error_interval. "latency" has a column for each front, with values

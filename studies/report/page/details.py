@@ -6,7 +6,7 @@ from typing import Any
 
 from search.latency.reading import Latency, State
 from search.records import Record
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.wording import conditions, title
 from studies.report.page.data import number
 from studies.study import LoadedStudy
@@ -19,7 +19,7 @@ MAX_CHARACTERS = 4_000_000
 SAMPLE_DIGITS = 4  # significant digits of a raw sample
 
 
-def details(loaded: LoadedStudy, fronts: Sequence[Front], room: int = MAX_CHARACTERS) -> dict[int, str]:
+def details(loaded: LoadedStudy, fronts: Sequence[ParetoFront], room: int = MAX_CHARACTERS) -> dict[int, str]:
     """Return one line of JSON for each trial by trial number, for as many trials as fit."""
     found: dict[int, str] = {}
     for record in _by_importance(loaded, fronts):
@@ -41,7 +41,7 @@ def detail(record: Record, input_size: int) -> dict[str, Any]:
     }
 
 
-def _by_importance(loaded: LoadedStudy, fronts: Sequence[Front]) -> Iterator[Record]:
+def _by_importance(loaded: LoadedStudy, fronts: Sequence[ParetoFront]) -> Iterator[Record]:
     """Yield each trial with a network once: first the trials on the fronts, then named networks, then latest first."""
     records = {record.number: record for record in loaded.records if record.network}
     first = [record.number for front in fronts for record in front.front]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from search.convergence import StudyProgress
 from studies.defaults import DEFAULT_STORAGE
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.report.page.data import page_data
 from studies.report.page.details import details
 from studies.study import LoadedStudy
@@ -29,14 +29,18 @@ SCRIPTS = (
 
 
 def write_report(
-    loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, path: Path, storage: str = DEFAULT_STORAGE
+    loaded: LoadedStudy,
+    fronts: Sequence[ParetoFront],
+    progress: StudyProgress,
+    path: Path,
+    storage: str = DEFAULT_STORAGE,
 ) -> None:
     """Write the page of a study. `storage` appears in the export commands on the page."""
     path.write_text(report_html(loaded, fronts, progress, storage), encoding="utf-8")
 
 
 def report_html(
-    loaded: LoadedStudy, fronts: Sequence[Front], progress: StudyProgress, storage: str = DEFAULT_STORAGE
+    loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: StudyProgress, storage: str = DEFAULT_STORAGE
 ) -> str:
     """Return the page of a study as self-contained HTML. Its policy allows its own script but no network requests."""
     script = "".join(_asset(name) for name in SCRIPTS)

@@ -17,13 +17,13 @@ from studies_tests.small import TREE_NETWORK, small_spec, write_tree
 
 from search.latency.protocol import MeasurementError
 from search.latency.reading import Latency
-from studies import cli, launch, load
-from studies.analysis import StudyAnalysis
+from studies import cli
 from studies.export.card import ExportResult, ModelInfo
 from studies.export.folder import ExportedModel
 from studies.export.score import Score
 from studies.fronts.front import front_of
-from studies.study import progress_of
+from studies.library import Study
+from studies.study import launch_study, load_study, progress_of
 from threshnet import NAMED
 from threshnet.baselines import BASELINES, build_baseline
 from threshnet.costs import count
@@ -107,7 +107,7 @@ def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A storage with the study `small`: two named networks and two discovered ones, no number is real."""
     monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
     url = f"journal:{tmp_path / 'studies.log'}"
-    launch(small_spec(trials=4, caveat="Made up"), url, runs=tmp_path / "runs")
+    launch_study(small_spec(trials=4, caveat="Made up"), url, runs=tmp_path / "runs")
     return url
 
 
@@ -336,7 +336,7 @@ def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
-    assert (plateau, convergence) == progress_of(load("mine", "journal:x.log")).sentences
+    assert (plateau, convergence) == progress_of(load_study("mine", "journal:x.log")).sentences
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
     assert len(list(Path("runs/mine/weights").iterdir())) == 2 * 3  # the weights and the picture of each
@@ -364,9 +364,9 @@ def test_a_launch_reads_images_from_a_folder(run: Run, log: list[str], tree: Pat
     Path("mine.toml").write_text(TOML)
     output = run("launch", "mine.toml", "--storage", "journal:x.log", "--data", tree, "--caveat", "Noise")
     assert output.status == 0, output.err
-    loaded = load("mine", "journal:x.log")
-    assert (loaded.classes, loaded.spec.caveat, loaded.spec.data.name) == (("bright", "dark"), "Noise", "folder")
-    assert (loaded.spec.data.train, loaded.spec.flip) == (40, False)
+    loaded = load_study("mine", "journal:x.log")
+    assert (loaded.classes, loaded.spec.caveat, loaded.spec.dataset.name) == (("bright", "dark"), "Noise", "folder")
+    assert (loaded.spec.dataset.train, loaded.spec.flip) == (40, False)
 
 
 def test_an_interrupted_launch_can_be_resumed(run: Run, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,38 +386,38 @@ def test_studies_are_listed(run: Run, storage: str) -> None:
     assert "small" in output.out
     (listed,) = json.loads(run("studies", "--storage", storage, "--json").out)
     assert (listed["name"], listed["states"]) == ("small", {"finished": 4})
-    assert listed["hypervolume"] == front_of(load("small", storage)).hypervolume
+    assert listed["hypervolume"] == front_of(load_study("small", storage)).hypervolume
 
 
 def test_a_study_is_copied_there_and_back(run: Run, storage: str) -> None:
     there = run("studies", "copy", "small", storage, "sqlite:///copy.db")
     assert (there.status, there.out) == (0, "copied small to sqlite:///copy.db\n")
     assert run("studies", "copy", "small", "sqlite:///copy.db", "journal:back.log").status == 0
-    assert load("small", "journal:back.log").records == load("small", storage).records
+    assert load_study("small", "journal:back.log").records == load_study("small", storage).records
     assert run("studies", "copy", "small", storage, "journal:back.log").status == 2
 
 
 def test_the_front_is_shown_with_the_named_networks_and_the_progress(run: Run, storage: str) -> None:
     output = run("pareto", "small", "--storage", storage)
     assert (output.status, output.err) == (0, "")
-    front = front_of(load("small", storage))
+    front = front_of(load_study("small", storage))
     for part in ("ThreshNet28", "HarDNet68", "Note: Made up.", f"{len(front.front)} of 4 trained networks"):
         assert part in output.out
     for record in front.trained:
         assert f"{record.error:.2f}" in output.out
     words = " ".join(output.out.split())  # lines are broken at the terminal's width
-    for sentence in progress_of(load("small", storage)).sentences:
+    for sentence in progress_of(load_study("small", storage)).sentences:
         assert sentence in words
     assert f"{front.share_percent:.2f} % of the box below" in words
 
 
 def test_the_front_is_written_in_every_format(run: Run, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.report.results.write_png", lambda front, file: file.write_bytes(b"a picture"))
-    loaded = load("small", storage)
+    loaded = load_study("small", storage)
     options = ["--html", "out/[b]front.html", "--csv", "out/trials.csv", "--results", "out/results"]
     output = run("pareto", "small", "--storage", storage, "--json", *options, "--png", "front.png")
     assert output.status == 0
-    assert json.loads(output.out) == json.loads(json.dumps(StudyAnalysis(loaded).to_json()))
+    assert json.loads(output.out) == json.loads(json.dumps(Study(loaded).to_json()))
     assert "wrote out/[b]front.html\n" in output.err
     assert "Pareto front" in Path("out/[b]front.html").read_text()
     with Path("out/trials.csv").open() as file:

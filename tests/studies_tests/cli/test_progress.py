@@ -8,8 +8,9 @@ from studies_tests.sample import sample_loaded, with_stopped
 
 from search.records import Record
 from search.run import Outcome
-from studies.analysis import StudyAnalysis
-from studies.cli.progress import closing, line
+from studies.cli.progress import closing
+from studies.library import Study
+from studies.screen import line
 from studies.study import progress_of
 
 
@@ -51,19 +52,19 @@ def test_the_summary_counts_networks_by_state() -> None:
     loaded = with_stopped(sample_loaded(10), stopped=4)  # one of which was resumed
     failed = replace(loaded.records[0], number=99, state="failed")
     loaded = replace(loaded, records=[*loaded.records, failed], spec=replace(loaded.spec, trials=40))
-    space, done, *sentences, following = closing(StudyAnalysis(loaded), Outcome(17, "timeout")).splitlines()
+    space, done, *sentences, following = closing(Study(loaded), Outcome(17, "timeout")).splitlines()
     assert space.startswith("space ")
     so_far = "13 networks trained, 3 stopped early, 1 failed, of 40"
     assert done == f"sample: {so_far}: time limit reached; rerun the command to resume."
     assert tuple(sentences) == progress_of(loaded).sentences
     assert len(sentences) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
-    analysis = StudyAnalysis(loaded, "postgresql://me:secret@host/db?sslmode=require")
+    analysis = Study(loaded, "postgresql://me:secret@host/db?sslmode=require")
     elsewhere = closing(analysis, Outcome(17, "timeout"))
     assert elsewhere.endswith("pareto sample --storage 'postgresql://me:***@host/db' --html front.html")
 
 
 def test_the_summary_without_trained_networks_has_no_progress_and_no_next_command() -> None:
     loaded = sample_loaded(0, named=())
-    text = closing(StudyAnalysis(loaded), Outcome(0, "interrupted"))
+    text = closing(Study(loaded), Outcome(0, "interrupted"))
     assert text.splitlines()[1:] == ["sample: 0 networks trained, of 1: stopped; rerun the command to resume."]

@@ -14,7 +14,7 @@ from space import Limits
 from studies import cli
 from studies.figures.chrome import NoChrome
 from studies.figures.front import HEIGHT, WIDTH
-from studies.study import ended, full_training, load, reference_of
+from studies.study import ended, full_training, load_study, reference_of
 
 Run = Callable[..., tuple[int | str | None, str, str]]
 
@@ -44,7 +44,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 def test_one_study_is_shown_relative_to_its_own_reference_point(run: Run) -> None:
     status, out, err = run("a", "--storage", "journal:x.log")
     assert (status, err) == (0, "")
-    loaded = load("a", "journal:x.log")
+    loaded = load_study("a", "journal:x.log")
     steps = curve(ended(loaded), reference_of(loaded))
     words = " ".join(out.split())
     assert "Hypervolume below 3.000 ms and 90.00 %, the reference point of a" in words
@@ -60,11 +60,11 @@ def test_several_studies_share_the_reference_point_of_the_first(run: Run) -> Non
     status, out, err = run(*command, "--json")
     assert (status, err) == (0, "")
     output = json.loads(out)
-    first = load("a", "journal:x.log")
+    first = load_study("a", "journal:x.log")
     assert output["reference"] == {"latency_ms": 3.0, "error_percent": 90.0}
     assert output["full_training"] == full_training(first)
     assert list(output["studies"]) == ["a (journal:x.log)", "b (journal:x.log)", "a (journal:y.log)"]
-    other = load("a", "journal:y.log")
+    other = load_study("a", "journal:y.log")
     last = output["studies"]["a (journal:y.log)"]
     assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
     assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).summary

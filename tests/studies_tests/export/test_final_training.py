@@ -19,13 +19,13 @@ from torch import Tensor
 from search.data import DataSettings, as_settings
 from search.training.recipes import FAST, recipe_named
 from search.training.train import Training
-from studies.cli.progress import Screen
 from studies.export import final_training as training
 from studies.export.card import ExportResult, ModelInfo, seeds_text
 from studies.export.final_training import Assignment, train_network
 from studies.export.folder import ExportedModel
 from studies.export.images import ExportImages
 from studies.network import named_network, read_network
+from studies.screen import Screen
 from threshnet import InputError
 from threshnet.checkpoint import load_weights
 from threshnet.export.folder import Exported

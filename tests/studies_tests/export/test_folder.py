@@ -19,7 +19,6 @@ from search.latency.lease import shared
 from search.latency.reading import Latency
 from search.training.evaluate import error_percent
 from search.training.recipes import FAST
-from studies import launch, load
 from studies.export import folder as export_module
 from studies.export.card import ExportResult, ModelInfo, card, seeds_text
 from studies.export.final_training import trial_assignment
@@ -27,7 +26,7 @@ from studies.export.folder import export_network, export_trial
 from studies.export.latency import Speed, device_for_files
 from studies.export.score import Score
 from studies.network import read_network
-from studies.study import LoadedStudy
+from studies.study import LoadedStudy, launch_study, load_study
 from threshnet import NAMED, InputError, NetworkSpec
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.export.folder import Exported
@@ -54,8 +53,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
     """A study of one network, measured and trained for real."""
     folder = tmp_path_factory.mktemp("study")
     spec = small_spec(write_tree(folder / "tree"), trials=1, caveat=CAVEAT, runtimes=("onnxruntime",))
-    launch(spec, f"journal:{folder / 'study.log'}", runs=folder / "runs")
-    return load("small", f"journal:{folder / 'study.log'}", runs=folder / "runs")
+    launch_study(spec, f"journal:{folder / 'study.log'}", runs=folder / "runs")
+    return load_study("small", f"journal:{folder / 'study.log'}", runs=folder / "runs")
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +136,7 @@ def test_a_trial_is_exported_as_a_folder_of_consistent_files(
     (record,) = study.records
     model = load_weights(folder / "model.safetensors")
     assert equal(model, load_weights(study.weights / str(record.weights)))
-    test = load_test(study.spec.data, SIZE)
+    test = load_test(study.spec.dataset, SIZE)
     expected = model(test.images.float() / 255).detach()
     session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
     (onnx,) = session.run(["logits"], {"images": (test.images.float() / 255).numpy()})
@@ -154,9 +153,9 @@ def test_a_trial_is_exported_as_a_folder_of_consistent_files(
 
 
 def test_the_final_training_of_a_trial_uses_every_training_image(study: LoadedStudy) -> None:
-    fewer = replace(study, spec=replace(study.spec, data=replace(study.spec.data, train=20, validation=10)))
+    fewer = replace(study, spec=replace(study.spec, data=replace(study.spec.dataset, train=20, validation=10)))
     assignment = trial_assignment(fewer, study.records[0].number, FAST, (0,), None)
-    assert assignment.data == replace(study.spec.data, validation=10)
+    assert assignment.data == replace(study.spec.dataset, validation=10)
     assert assignment.network.spec == study.records[0].network
 
 
@@ -169,7 +168,7 @@ def test_the_config_records_the_origin_of_the_network(study: LoadedStudy, export
     assert config["input_size"] == SIZE
     assert config["validation_error_percent"] == record.error
     model = load_weights(exported[0] / "model.safetensors")
-    assert config["test_error_percent"] == error_percent(model, load_test(study.spec.data, SIZE))
+    assert config["test_error_percent"] == error_percent(model, load_test(study.spec.dataset, SIZE))
     (latency,) = config["latency"]
     assert latency["latency_ms"] == record.latency_ms
     assert latency["processor"]
@@ -216,7 +215,7 @@ def test_a_missing_test_error_is_reported_with_the_reason(
             tree.rename(tmp_path / "moved")
         case "one image":
             (tree / "test" / "dark" / "000.png").write_bytes(b"damaged")
-    moved = replace(study, spec=replace(study.spec, data=replace(study.spec.data, path=tree)))
+    moved = replace(study, spec=replace(study.spec, data=replace(study.spec.dataset, path=tree)))
     exported_model = export_trial(moved, 0, tmp_path / "model", ignore)
     assert len(models) == 1
     assert exported_model.test_error is None

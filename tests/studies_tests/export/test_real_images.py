@@ -18,10 +18,9 @@ from search.latency.protocol import Protocol
 from search.training.evaluate import logits
 from search.training.recipes import FAST
 from space import SMALL_IMAGES, Limits
-from studies import launch
 from studies.export.folder import export_trial
 from studies.spec import StudySpec
-from studies.study import LoadedStudy
+from studies.study import LoadedStudy, launch_study
 from threshnet.checkpoint import load_weights
 from threshnet.spec import StemSpec
 
@@ -96,7 +95,7 @@ def study(images: Path, tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy
         recipe=replace(FAST, epochs=6, batch=50, learning_rate=4e-3, mixed=False),
         protocol=Protocol(warmup_s=0.1, min_s=0.0, max_s=0.3),
     )
-    loaded, outcome = launch(spec, f"journal:{folder / 'study.log'}", runs=folder / "runs")
+    loaded, outcome = launch_study(spec, f"journal:{folder / 'study.log'}", runs=folder / "runs")
     assert (outcome.trials, outcome.ended) == (1, "enough")
     return loaded
 

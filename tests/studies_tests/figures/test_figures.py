@@ -16,7 +16,7 @@ from studies.figures.files import SCALE, write_png
 from studies.figures.front import HEIGHT, WIDTH, figure
 from studies.figures.labels import CHARACTER, RIGHT_FIRST, Box, place, shared
 from studies.figures.panel import hover
-from studies.fronts.front import Front, fronts_of
+from studies.fronts.front import ParetoFront, fronts_of
 from studies.fronts.moves import moves
 from studies.fronts.wording import title, verdict
 from threshnet import NAMED
@@ -47,7 +47,7 @@ def hovers(chart: go.Figure) -> list[str]:
 
 
 @each_front
-def test_hover_texts_contain_schedule_and_costs(front: Front) -> None:
+def test_hover_texts_contain_schedule_and_costs(front: ParetoFront) -> None:
     texts = hovers(figure(front))
     for record in front.trained:
         (text, *duplicates) = [text for text in texts if text == hover(record, front).replace("<br>", " ")]
@@ -64,7 +64,7 @@ def test_hover_texts_contain_schedule_and_costs(front: Front) -> None:
 
 
 @each_front
-def test_named_networks_have_a_label_and_a_verdict(front: Front) -> None:
+def test_named_networks_have_a_label_and_a_verdict(front: ParetoFront) -> None:
     chart = figure(front)
     labels = [annotation.text for annotation in chart.layout.annotations]
     for point in front.named:
@@ -85,7 +85,7 @@ def test_labels_of_named_networks_do_not_overlap() -> None:
 
 
 @each_front
-def test_the_front_is_a_descending_staircase(front: Front) -> None:
+def test_the_front_is_a_descending_staircase(front: ParetoFront) -> None:
     line = trace(figure(front), "Pareto front")
     assert (line.line.shape, line.mode) == ("hv", "lines+markers")
     assert list(zip(line.x, line.y, strict=True)) == [record.point for record in front.front]
@@ -94,7 +94,7 @@ def test_the_front_is_a_descending_staircase(front: Front) -> None:
 
 
 @each_front
-def test_intervals_enclose_the_medians(front: Front) -> None:
+def test_intervals_enclose_the_medians(front: ParetoFront) -> None:
     for points in figure(front).data:
         if points.error_x.array:
             assert min(points.error_x.array) >= 0
@@ -120,7 +120,7 @@ def test_conditions_and_caveat_are_shown() -> None:
 
 
 @each_front
-def test_every_point_is_inside_the_axes(front: Front) -> None:
+def test_every_point_is_inside_the_axes(front: ParetoFront) -> None:
     layout = figure(front).layout
     low, high = (10**end if layout.xaxis.type == "log" else end for end in layout.xaxis.range)
     assert low < min(record.point[0] for record in front.trained)
@@ -198,7 +198,9 @@ def labels(chart: go.Figure, number: int) -> list[str]:
 
 
 @each_study
-def test_each_backend_has_a_panel_with_its_own_front_and_all_share_the_error_axis(fronts: tuple[Front, ...]) -> None:
+def test_each_backend_has_a_panel_with_its_own_front_and_all_share_the_error_axis(
+    fronts: tuple[ParetoFront, ...],
+) -> None:
     chart = plots_backends.figure(fronts)
     above = [annotation.text for annotation in chart.layout.annotations if annotation.xref == "paper"]
     for number, front in enumerate(fronts, start=1):
@@ -217,7 +219,7 @@ def test_each_backend_has_a_panel_with_its_own_front_and_all_share_the_error_axi
 
 
 @each_study
-def test_networks_that_moved_have_the_same_symbol_and_a_label_in_every_panel(fronts: tuple[Front, ...]) -> None:
+def test_networks_that_moved_have_the_same_symbol_and_a_label_in_every_panel(fronts: tuple[ParetoFront, ...]) -> None:
     chart = plots_backends.figure(fronts)
     changes = [moves(fronts[0], front) for front in fronts[1:]]
     expected = {one.here.number: "triangle-up" for change in changes for one in change.joined}
@@ -261,7 +263,7 @@ def label_boxes(chart: go.Figure, width: int, number: int) -> list[Box]:
 
 
 @each_study
-def test_labels_neither_overlap_nor_leave_their_panel(fronts: tuple[Front, ...]) -> None:
+def test_labels_neither_overlap_nor_leave_their_panel(fronts: tuple[ParetoFront, ...]) -> None:
     chart = plots_backends.figure(fronts)
     for number, _ in enumerate(fronts, start=1):
         boxes = label_boxes(chart, plots_backends.width(fronts), number)

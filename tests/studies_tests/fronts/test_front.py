@@ -18,7 +18,7 @@ from search.volume import curve
 from space import Limits
 from studies.cli.volume import incomparable
 from studies.fronts.as_json import front_json
-from studies.fronts.front import Front, front_of, fronts_of
+from studies.fronts.front import ParetoFront, front_of, fronts_of
 from studies.fronts.wording import title, verdict
 from studies.spec import StudySpec
 from studies.study import LoadedStudy, ended, full_training, progress_of, reference_of
@@ -73,7 +73,7 @@ def numbers(several: Sequence[Record]) -> list[int]:
     return [record.number for record in several]
 
 
-def placed(front: Front, name: str) -> tuple[bool, list[int], str]:
+def placed(front: ParetoFront, name: str) -> tuple[bool, list[int], str]:
     """Return whether a named network is on the front, the trials that dominate it, and its verdict."""
     (point,) = [point for point in front.named if point.record.named == name]
     return point.on_front, numbers(point.dominated_by), verdict(point)
@@ -315,4 +315,4 @@ def test_no_test_error_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
         with_test_errors.add_trial(trial)
     monkeypatch.setattr("search.data.load_test", None)
     assert front_json(front_of(loaded(with_test_errors))) == front_json(front_of(made))
-    assert not any("test" in field.name for field in (*fields(Record), *fields(Front)))
+    assert not any("test" in field.name for field in (*fields(Record), *fields(ParetoFront)))

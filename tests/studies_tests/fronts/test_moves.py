@@ -19,7 +19,7 @@ from search import records
 from search.records import Record
 from studies.cli.tables import moves_tables
 from studies.fronts.as_json import front_json, study_json
-from studies.fronts.front import Front, front_of, fronts_of
+from studies.fronts.front import ParetoFront, front_of, fronts_of
 from studies.fronts.moves import Moved, moves
 from studies.fronts.wording import change_text, names_text
 from studies.spec import StudySpec
@@ -74,7 +74,7 @@ def trials(moved: Sequence[Moved]) -> list[int]:
     return [one.here.number for one in moved]
 
 
-def both(rows: Sequence[Row]) -> tuple[Front, Front]:
+def both(rows: Sequence[Row]) -> tuple[ParetoFront, ParetoFront]:
     loaded = study_of(rows)
     return front_of(loaded), front_of(loaded, THERE)
 

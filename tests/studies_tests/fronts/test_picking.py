@@ -23,7 +23,7 @@ from search.pareto import dominators
 from search.records import IMAGES, Record
 from studies import cli
 from studies.cli.quantities import Amount, Milliseconds, Percent
-from studies.fronts.front import Front
+from studies.fronts.front import ParetoFront
 from studies.fronts.picking import (
     Noise,
     PickRequest,
@@ -66,7 +66,7 @@ def record_of(number: int, row: Row) -> Record:
     )
 
 
-def front_of(rows: Sequence[Row]) -> Front:
+def front_of(rows: Sequence[Row]) -> ParetoFront:
     """A front to pick from: trial i is row i."""
     return replace(BASE, trained=tuple(record_of(number, row) for number, row in enumerate(rows)))
 

@@ -110,7 +110,7 @@ def test_the_environment_has_versions_and_settings_but_nothing_that_identifies_t
     for host in (socket.gethostname(), platform.node()):
         assert not re.search(rf"\b{re.escape(host)}\b", text)
     assert f'"{getpass.getuser()}"' not in text
-    assert study.spec.data.path is not None  # it exists, and was left out
+    assert study.spec.dataset.path is not None  # it exists, and was left out
 
 
 def test_the_page_describes_the_search_and_its_conditions(results: Path, study: LoadedStudy) -> None:

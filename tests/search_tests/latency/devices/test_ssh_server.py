@@ -28,7 +28,7 @@ from search.latency.probes import probe
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
-from search.objective import FAILURES, NoCallbacks, StudyFolders, scorer
+from search.objective import FAILURES, NoDisplay, StudyFolders, scorer
 from search.samplers.named import sampler_for
 from studies.cli.device import device as device_commands
 from threshnet.spec import NetworkSpec
@@ -399,7 +399,7 @@ def test_a_study_continues_after_a_failed_measurement(
     for folder in (weights := tmp_path / "weights", checkpoints := tmp_path / "checkpoints"):
         folder.mkdir()
     kept = StudyFolders(FileSystemArtifactStore(weights), checkpoints)
-    score = scorer(task, tiny_data(), sampler_for("random", task, 0), kept, NoCallbacks())
+    score = scorer(task, tiny_data(), sampler_for("random", task, 0), kept, NoDisplay())
     study.optimize(score, n_trials=2, catch=FAILURES)
     first, second = study.trials
     assert first.state is TrialState.FAIL

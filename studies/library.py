@@ -1,0 +1,427 @@
+"""Studies, fronts and trained networks as Python objects: what `launch` and `load` return."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, overload
+
+import optuna
+import pandas as pd
+import plotly.graph_objects as go
+from rich.console import Console
+
+from search.convergence import StudyProgress
+from search.data import Data, as_settings
+from search.latency.devices.device import Device
+from search.records import Record, reading
+from search.run import OptunaCallback, Outcome
+from search.training.recipes import recipe_named
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.export.final_training import Assignment, train_network, trial_assignment
+from studies.export.folder import ExportedModel, export_trial, trial_record, trial_weights
+from studies.export.latency import device_for_files
+from studies.figures.files import figure
+from studies.fronts.front import ParetoFront, front_of, fronts_of
+from studies.fronts.picking import PickRequest, PickResult, pick
+from studies.fronts.picking_text import pick_text, reason
+from studies.fronts.wording import title
+from studies.report import results
+from studies.screen import Screen
+from studies.spec import StudySpec, find_spec
+from studies.study import LoadedStudy, launch_study, load_study, progress_of, require_trained, with_data
+from threshnet.drawing import schedule_svg
+from threshnet.errors import InputError
+from threshnet.network import ThreshNet
+from threshnet.spec import NetworkSpec
+
+
+def launch(
+    spec: StudySpec | str | Path,
+    storage: str = DEFAULT_STORAGE,
+    *,
+    data: Data | None = None,
+    caveat: str = "",
+    trials: int | None = None,
+    budget: float | None = None,
+    until_plateau: bool | None = None,
+    timeout_s: float | None = None,
+    runs: Path | str = DEFAULT_RUNS,
+    callbacks: Sequence[OptunaCallback] = (),
+    progress: bool = True,
+) -> "Study":
+    """Create or resume a study, run it, and return it.
+
+    `spec` is a spec, a TOML file or the name of a built-in study. `data` replaces its images, see `StudySpec.data`, and
+    `caveat` is then shown with every number. `trials`, `budget` (in full trainings) and `until_plateau` override the
+    settings of the spec, and no new network starts after `timeout_s` seconds. `runs` is the folder of weights and
+    checkpoints. `callbacks` are called with the `optuna.Study` and each trial that has ended, e.g. Optuna's callbacks
+    for MLflow and Weights & Biases. With `progress`, the progress is shown in the terminal or the notebook.
+
+    An interrupt (Ctrl-C, or the stop button of a notebook) ends the run, and the study is returned as it is; call
+    `launch` again to resume it. Raises InputError if the spec, the storage or the images cannot be used, or if the
+    study was created with different settings or images.
+    """
+    found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
+    if data is not None:
+        found = with_data(found, data, caveat)
+    limit = budget or getattr(found, "budget", None)
+    with Screen(
+        _console(progress), getattr(found, "name", ""), trials or getattr(found, "trials", None), limit
+    ) as screen:
+        loaded, outcome = launch_study(
+            found,
+            storage,
+            trials=trials,
+            budget=budget,
+            until_plateau=until_plateau,
+            timeout_s=timeout_s,
+            runs=Path(runs),
+            callbacks=callbacks,
+            display=screen,
+            progress=screen.loading,
+        )
+    return Study(loaded, storage, outcome)
+
+
+def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path | str = DEFAULT_RUNS) -> "Study":
+    """Load the study called `name`. `runs` is the folder of its weights.
+
+    Raises InputError, which lists the studies of the storage, if there is no such study.
+    """
+    return Study(load_study(name, storage, runs=Path(runs)), storage)
+
+
+class Study:
+    """A study that was launched or loaded: its settings, its trials and its fronts.
+
+    `storage` is the storage of the study; it appears in the commands that reports print. `outcome` is the outcome of
+    the launch that returned the study, None if the study was loaded.
+    """
+
+    def __init__(self, loaded: LoadedStudy, storage: str = DEFAULT_STORAGE, outcome: Outcome | None = None) -> None:
+        self.loaded, self.storage, self.outcome = loaded, storage, outcome
+
+    @property
+    def name(self) -> str:
+        """The name of the study."""
+        return self.loaded.spec.name
+
+    @property
+    def spec(self) -> StudySpec:
+        """The settings of the study."""
+        return self.loaded.spec
+
+    @property
+    def optuna(self) -> optuna.Study:
+        """The Optuna study."""
+        return self.loaded.study
+
+    @property
+    def trials(self) -> list[Record]:
+        """The records of all trials, in order."""
+        return self.loaded.records
+
+    @cached_property
+    def fronts(self) -> tuple["Front", ...]:
+        """The fronts, one per backend, the objective's first. Raises InputError if no network is trained."""
+        return tuple(Front(self, points) for points in fronts_of(self.loaded))
+
+    def front(self, backend: str | None = None) -> "Front":
+        """Return the front on the backend of the objective, or on another one, e.g. "cpu torch".
+
+        Raises InputError if no network is trained, or if no network was measured on the backend.
+        """
+        if backend is None:
+            return self.fronts[0]
+        found = [front for front in self.fronts if front.backend == backend]
+        return found[0] if found else Front(self, front_of(self.loaded, backend))
+
+    @cached_property
+    def progress(self) -> StudyProgress:
+        """Hypervolume over cost and plateau on the objective's backend. Raises InputError if no network is trained."""
+        require_trained(self.loaded)
+        return progress_of(self.loaded)
+
+    def network(self, trial: int) -> "TrainedNetwork":
+        """Return the network of a trained trial. Raises InputError if there is none."""
+        return TrainedNetwork(self, trial_record(self.loaded, trial))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a table with one row per trial, the content of `trials.csv`."""
+        return results.trials_table(self.loaded)
+
+    def to_json(self, backend: str | None = None) -> dict[str, Any]:
+        """Return the fronts and the progress as JSON-ready values, the content of `front.json`."""
+        return results.results_json(self._points(backend), self.progress)
+
+    def write(
+        self,
+        *,
+        html: Path | None = None,
+        png: Path | None = None,
+        csv: Path | None = None,
+        folder: Path | None = None,
+        backend: str | None = None,
+    ) -> list[str]:
+        """Write the requested reports and return a line for each file. See `studies.report.results.write`."""
+        written = results.write(
+            self.loaded,
+            self._points(backend),
+            self.progress,
+            storage=self.storage,
+            html=html,
+            png=png,
+            csv=csv,
+            folder=folder,
+        )
+        return list(written)
+
+    def _points(self, backend: str | None) -> tuple[ParetoFront, ...]:
+        """Return the fronts for a report: all of them, or the one on `backend`."""
+        return tuple(front.points for front in (self.fronts if backend is None else (self.front(backend),)))
+
+    def __repr__(self) -> str:
+        return f"<Study {self.name!r}: {self.loaded.trained} trained networks in {len(self.trials)} trials>"
+
+    def _repr_html_(self) -> str:
+        """The study in a notebook: a summary, and the table of its front."""
+        if not self.loaded.trained:
+            return f"<p>{escape(repr(self))}</p>"
+        lines = [f"{self.loaded.trained} trained networks in {len(self.trials)} trials", *self.progress.sentences]
+        summary = "<br>".join(map(escape, lines))
+        return f"<p><b>Study {escape(self.name)}</b><br>{summary}</p>{self.front()._repr_html_()}"
+
+
+class Front(Sequence["TrainedNetwork"]):
+    """The Pareto front of a study on one backend, as a sequence of networks, fastest first.
+
+    The front has the feasible networks that no other feasible network dominates. `points` has the values behind it.
+    """
+
+    def __init__(self, study: Study, points: ParetoFront) -> None:
+        self.study, self.points = study, points
+
+    @property
+    def backend(self) -> str:
+        """The device and the runtime of the latencies, e.g. "cpu onnxruntime"."""
+        return self.points.backend
+
+    @property
+    def hypervolume(self) -> float:
+        """Hypervolume of the feasible networks below the reference point, in ms x percent."""
+        return self.points.hypervolume
+
+    @property
+    def share_percent(self) -> float:
+        """Hypervolume in percent of the box below the reference point."""
+        return self.points.share_percent
+
+    @property
+    def knee(self) -> "TrainedNetwork":
+        """The knee: the network farthest below the line between the ends of the front."""
+        return TrainedNetwork(self.study, self.points.knee)
+
+    def __len__(self) -> int:
+        return len(self.points.front)
+
+    @overload
+    def __getitem__(self, index: int) -> "TrainedNetwork": ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence["TrainedNetwork"]: ...
+
+    def __getitem__(self, index: int | slice) -> "TrainedNetwork | Sequence[TrainedNetwork]":
+        if isinstance(index, slice):
+            return [TrainedNetwork(self.study, record) for record in self.points.front[index]]
+        return TrainedNetwork(self.study, self.points.front[index])
+
+    def pick(
+        self,
+        *,
+        max_latency_ms: float | None = None,
+        max_error: float | None = None,
+        max_params: float | None = None,
+        max_macs: float | None = None,
+        knee: bool = False,
+        training_noise: float | None = None,
+    ) -> "Pick":
+        """Pick one network within the limits, by validation errors and latencies only.
+
+        With a limit on latency, the most accurate network within it; with a limit on the error (percent), the fastest
+        one; otherwise, or with `knee`, the knee of the front within the limits. `training_noise` is the standard
+        deviation of an error between training seeds, in points, if known. Raises InputError, which names the nearest
+        network, if no network satisfies the limits.
+        """
+        request = PickRequest(max_latency_ms, max_error, max_params, max_macs, knee)
+        images = self.study.loaded.images.get("validation")
+        if images is None:
+            raise InputError(f"study {self.study.name!r}: its number of validation images is not recorded")
+        return Pick(self.study, pick(self.points, request, int(images), training_noise))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return a table with one row per network of the front, fastest first, indexed by its name."""
+        rows = [
+            {"network": one.title + (" (knee)" if one.record is self.points.knee else ""), "trial": one.trial}
+            | one.metrics
+            | {"schedule": one.record.schedule}
+            for one in self
+        ]
+        return pd.DataFrame(rows).set_index("network")
+
+    def figure(self) -> go.Figure:
+        """Return an interactive figure: all trained networks, with the front as a staircase."""
+        return figure([self.points])[0]
+
+    def __repr__(self) -> str:
+        return f"<Front of {self.study.name!r} on {self.backend}: {len(self)} networks>"
+
+    def _repr_html_(self) -> str:
+        """The front in a notebook: its table, and the conditions of the numbers."""
+        table = self.to_dataframe().drop(columns=["latency_low_ms", "latency_high_ms", "memory_bytes"])
+        notes = [f"Latency on {self.backend}.", *([f"Note: {self.points.caveat}."] if self.points.caveat else [])]
+        return f"{table.to_html(float_format='{:.3f}'.format, border=0)}<p>{escape(' '.join(notes))}</p>"
+
+
+class TrainedNetwork:
+    """A network that a study trained. `record` has everything that is stored about its trial."""
+
+    def __init__(self, study: Study, record: Record) -> None:
+        self.study, self.record = study, record
+
+    @property
+    def trial(self) -> int:
+        """The number of its trial."""
+        return self.record.number
+
+    @property
+    def title(self) -> str:
+        """Its published name, or "trial N"."""
+        return title(self.record)
+
+    @property
+    def network(self) -> NetworkSpec:
+        """The network as data."""
+        assert self.record.network is not None  # it was trained
+        return self.record.network
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Validation error in percent, latency with its 95 % interval in ms, and costs."""
+        latency_ms, error = self.record.point
+        latency = reading(self.record)
+        return {
+            "error_percent": error,
+            "latency_ms": latency_ms,
+            "latency_low_ms": latency.low_ms,
+            "latency_high_ms": latency.high_ms,
+        } | {key: self.record.costs[key] for key in ("params", "macs", "memory_bytes")}
+
+    def load(self) -> ThreshNet:
+        """Return the trained module in eval mode, on the CPU: images (n, 3, h, w) in [0, 1] -> logits (n, classes).
+
+        Raises InputError if its weights are missing.
+        """
+        return trial_weights(self.study.loaded, self.record).eval()
+
+    def export(self, folder: Path | str, *, device: str | None = None, progress: bool = True) -> ExportedModel:
+        """Export the trained network as a model folder and score it on the test images.
+
+        `device` also measures the exported files there. Raises InputError if the weights are missing or the folder
+        cannot be written, ExportError if a file does not reproduce the network, and MeasurementError if the measurement
+        fails.
+        """
+        console, folder = _console(progress), Path(folder)
+        measured_on = device_for_files(device) if device else None
+
+        def done(file: str) -> None:
+            console.print(f"{folder / file}", highlight=False, soft_wrap=True)
+
+        return export_trial(self.study.loaded, self.trial, folder, done, measured_on)
+
+    def retrain(
+        self,
+        folder: Path | str,
+        *,
+        recipe: str = "fast",
+        epochs: int | None = None,
+        seeds: int = 1,
+        data: Data | None = None,
+        device: str | None = None,
+        progress: bool = True,
+    ) -> ExportedModel:
+        """Train the network on all training images, export it, and score it on the test images.
+
+        `recipe` names the training recipe, and `epochs` overrides its epochs. With `seeds` above 1, the training is
+        repeated with other seeds, and the first network is exported. `data` replaces the images of the study. An
+        interrupted training resumes when it is called again with the same folder. Raises InputError for invalid values,
+        TrainingFailed if a training gives no score, and the errors of `export`.
+        """
+        measured_on = device_for_files(device) if device else None
+        chosen = recipe_named(recipe)
+        chosen = replace(chosen, epochs=epochs or chosen.epochs)
+        images = None if data is None else as_settings(data)
+        assignment = trial_assignment(self.study.loaded, self.trial, chosen, range(seeds), images)
+        console = _console(progress)
+        return train_and_export(assignment, Path(folder), measured_on, console, _printer(console))
+
+    def __repr__(self) -> str:
+        latency_ms, error = self.record.point
+        return f"<{type(self).__name__} {self.title} of {self.study.name!r}: {error:.2f} %, {latency_ms:.3f} ms>"
+
+    def _repr_html_(self) -> str:
+        """The network in a notebook: its values, and its connection schedule as a picture."""
+        picture = schedule_svg(self.network, self.study.spec.input_size, self.title)
+        return f"<p>{escape(repr(self)[1:-1])}</p>{picture}"
+
+
+class Pick(TrainedNetwork):
+    """A network that was picked from a front, with the reason and a confidence estimate.
+
+    `result` has all values behind the choice, e.g. the neighbors on the front.
+    """
+
+    def __init__(self, study: Study, result: PickResult) -> None:
+        super().__init__(study, result.record)
+        self.result = result
+
+    @property
+    def reason(self) -> str:
+        """The rule that picked the network."""
+        return reason(self.result)
+
+    @property
+    def confidence(self) -> float:
+        """The share of resamples of the noisy readings in which the rule picks the same network, from 0 to 1."""
+        return self.result.confidence.share
+
+    def summary(self) -> str:
+        """Return the choice as text: the network, the reason, its neighbors and the confidence estimate."""
+        return "\n".join(pick_text(self.result))
+
+    def _repr_html_(self) -> str:
+        return f"{super()._repr_html_()}<pre>{escape(self.summary())}</pre>"
+
+
+def train_and_export(
+    assignment: Assignment, folder: Path, device: Device | None, console: Console, tell: Callable[[str], None]
+) -> ExportedModel:
+    """Train and export a network with a progress bar per epoch on `console`; `tell` receives every line."""
+    with Screen(console, assignment.network.title) as screen:
+        lines = train_network(assignment, folder, screen, device)
+        while True:
+            try:
+                tell(next(lines))
+            except StopIteration as end:
+                model: ExportedModel = end.value
+                return model
+
+
+def _console(progress: bool) -> Console:
+    """Return the console of the progress: the terminal or the notebook, or one that prints nothing."""
+    return Console(markup=False, highlight=False, quiet=not progress)
+
+
+def _printer(console: Console) -> Callable[[str], None]:
+    return lambda line: console.print(line, highlight=False, soft_wrap=True)
