@@ -1,22 +1,29 @@
-"""Baseline networks as built by torchvision and timm, each also with a total stride of 8 for small images.
+"""Models of torchvision and timm, and the baseline networks among them, each also with a total stride of 8.
 
 Networks designed for ImageNet halve a 224-pixel image five times. At 32 pixels that leaves a feature map of a single
 pixel, so each network has a variant *NAME_stride8*: the same layers and weights, with the first reductions at stride 1.
 Its total stride is 8, and a 32-pixel image ends as a 4x4 feature map.
 
-The records import no torch; `build_baseline` imports only the library that a network comes from.
+The records import no torch. A model is built with random weights, and only the library that it comes from is imported.
+Pretrained weights are never downloaded.
 """
 
+import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
+from threshnet import strict
+from threshnet.bounds import MAX_PARAMS
 from threshnet.errors import InputError
+from threshnet.strict import Range
 
 if TYPE_CHECKING:
     from torch import nn
 
+Library = Literal["torchvision", "timm"]
 
 IMAGENET_CLASSES = 1000  # head size of these networks in their libraries
 
@@ -30,7 +37,7 @@ class Baseline:
     # Display name.
     title: str
     # Source of the layers: the library, the constructor's name in it, and the paper.
-    library: Literal["torchvision", "timm"]
+    library: Library
     constructor: str
     paper: str
     # The steps that halve the feature map, input first: module names of the strided convolutions and pools of each
@@ -179,13 +186,91 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
+@dataclass(frozen=True)
+class LibraryModel:
+    """A model of torchvision or timm with random weights, e.g. torchvision/resnet18."""
+
+    library: Library
+    # Name of the constructor in its library.
+    constructor: str
+    # Number of classes, at least 2.
+    classes: Annotated[int, Range(2)] = 10
+
+    def __post_init__(self) -> None:
+        strict.check(self)
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        return f"{self.library}/{self.constructor}"
+
+    def to_json(self) -> dict[str, object]:
+        """Return the model as a JSON-serializable dict."""
+        return strict.plain(self)
+
+    @classmethod
+    def from_json(cls, document: object) -> Self:
+        """Parse a model; raises InputError if the document is invalid."""
+        return strict.read(document, cls, "model", complete=True)
+
+
+# Names that timm also accepts, but that refer to a file or to a download, contain ':' or '/'.
+CONSTRUCTOR = r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)?"
+# Constructors of torchvision whose networks otherwise return several logits in training mode.
+SINGLE_OUTPUT: dict[str, dict[str, object]] = {
+    name: {"aux_logits": False, "init_weights": True} for name in ("googlenet", "inception_v3")
+}
+
+
+def library_model(name: str, classes: int = 10) -> LibraryModel | None:
+    """Parse torchvision/NAME or timm/NAME without importing the library; None if the name has another form.
+
+    Raises InputError if NAME cannot be a constructor. `build_library_model` checks whether the constructor exists.
+    """
+    library, slash, constructor = name.partition("/")
+    match library if slash else "":
+        case "torchvision" | "timm" as found:
+            if not re.fullmatch(CONSTRUCTOR, constructor):
+                raise InputError(f"network {name!r}: must be torchvision/NAME or timm/NAME, e.g. torchvision/resnet18")
+            return LibraryModel(found, constructor, classes)
+    return None
+
+
+def build_library_model(model: LibraryModel, input_size: int) -> "nn.Module":
+    """Build a model with random weights: (n, 3, input_size, input_size) images in, (n, classes) logits out.
+
+    Images are scaled to [0, 1]. The weights come from torch's default random generator. Raises InputError if the
+    library is not installed, if it has no such constructor, if the network has more than MAX_PARAMS parameters, or if
+    it cannot process images of this size.
+    """
+    torch = import_module("torch")
+    _check_installed(model.library, model.name)
+    try:
+        options = _size_options(model, input_size)
+        network = _construct(model.library, model.constructor, model.classes, **options)
+        logits = _logits_of_zeros(network, torch.zeros(1, 3, input_size, input_size))
+    except InputError:
+        raise
+    except Exception as error:  # constructors raise exceptions of many types
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"network {model.name!r} cannot process images of {input_size}x{input_size} pixels ({reason})"
+        ) from None
+    if getattr(logits, "shape", None) != (1, model.classes):
+        raise InputError(f"network {model.name!r} does not classify images: its output is not (n, {model.classes})")
+    params = sum(parameter.numel() for parameter in network.parameters())
+    if params > MAX_PARAMS:
+        raise InputError(f"network {model.name!r} has {params:.3g} parameters; at most {MAX_PARAMS:.3g} are allowed")
+    return network
+
+
 def build_baseline(baseline: Baseline, classes: int) -> "nn.Module":
     """Build a baseline with random weights: (n, 3, h, w) images scaled to [0, 1] in, (n, classes) logits out.
 
-    Downloads nothing; the weights come from torch's default random generator. Raises InputError if timm is needed but
-    not installed.
+    The weights come from torch's default random generator. Raises InputError if timm is needed but not installed.
     """
-    model = _library_model(baseline, classes)
+    _check_installed(baseline.library, baseline.key)
+    model = _construct(baseline.library, baseline.constructor, classes)
     for step in baseline.reductions[: baseline.unstrided]:
         for name in step:
             reduction: Any = model.get_submodule(name)
@@ -193,19 +278,56 @@ def build_baseline(baseline: Baseline, classes: int) -> "nn.Module":
     return model
 
 
-def _library_model(baseline: Baseline, classes: int) -> "nn.Module":
-    """The unmodified network from its library."""
-    model: nn.Module
-    match baseline.library:
+def _check_installed(library: Library, name: str) -> None:
+    """Raise InputError if the library of the network called `name` is not installed; torchvision always is."""
+    if library == "timm" and find_spec("timm") is None:
+        raise InputError(
+            f"network {name!r} comes from timm, which is not installed; pip install 'threshnet-nas[baselines]'"
+        )
+
+
+def _construct(library: Library, constructor: str, classes: int, **options: object) -> "nn.Module":
+    """Call the constructor of a model; raises InputError if it does not exist."""
+    network: nn.Module
+    match library:
         case "torchvision":
-            model = getattr(import_module("torchvision.models"), baseline.constructor)(
-                weights=None, num_classes=classes
-            )
+            models = import_module("torchvision.models")
+            _check_constructor(library, constructor, constructor, models.list_models(module=models))
+            options = SINGLE_OUTPUT.get(constructor, {}) | options
+            network = models.get_model(constructor, weights=None, num_classes=classes, **options)
         case "timm":
-            if find_spec("timm") is None:
-                raise InputError(
-                    f"network {baseline.key!r} comes from timm, which is not installed; "
-                    "pip install 'threshnet-nas[baselines]'"
-                )
-            model = import_module("timm").create_model(baseline.constructor, pretrained=False, num_classes=classes)
-    return model
+            timm = import_module("timm")
+            _check_constructor(library, constructor, constructor.partition(".")[0], timm.list_models())
+            network = timm.create_model(constructor, pretrained=False, num_classes=classes, **options)
+    return network
+
+
+def _check_constructor(library: Library, constructor: str, architecture: str, known: list[str]) -> None:
+    if architecture not in known:
+        close = get_close_matches(architecture, known, n=3) or sorted(known)[:3]
+        raise InputError(
+            f"network '{library}/{constructor}': {library} has no such classification model; "
+            f"similar names: {', '.join(close)}"
+        )
+
+
+def _size_options(model: LibraryModel, input_size: int) -> dict[str, object]:
+    """Arguments of a constructor whose network depends on the input size, e.g. that of a vision transformer."""
+    match model.library:
+        case "torchvision" if model.constructor.startswith("vit_"):
+            return {"image_size": input_size}
+        case "torchvision" if model.constructor == "maxvit_t":
+            return {"input_size": (input_size, input_size)}
+        case "timm":
+            config = import_module("timm.models").get_pretrained_cfg(model.constructor.partition(".")[0])
+            return {"img_size": input_size} if config is not None and config.fixed_input_size else {}
+    return {}
+
+
+def _logits_of_zeros(network: "nn.Module", image: Any) -> Any:  # noqa: ANN401 - a tensor, torch is not imported here
+    """Run a network on one image in eval mode, and return to training mode."""
+    inference = import_module("torch").inference_mode()
+    with inference:
+        logits = network.eval()(image)
+    network.train()
+    return logits

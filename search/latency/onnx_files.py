@@ -12,12 +12,14 @@ import torch
 from search.latency.lease import shared
 from search.latency.protocol import MeasurementError
 from search.latency.reference import REFERENCE
+from threshnet.baselines import LibraryModel, build_library_model
+from threshnet.errors import InputError
 from threshnet.export.folder import export_onnx
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-# A network to measure: a spec, or an ONNX file with the input name `threshnet.export.folder.INPUT`.
-Network = NetworkSpec | Path
+# A network to measure: a spec or a model of a library, which is built untrained, or an ONNX file.
+Network = NetworkSpec | LibraryModel | Path
 
 
 @contextlib.contextmanager
@@ -25,7 +27,8 @@ def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iter
     """Export networks to ONNX files with float32 input (batch, 3, size, size) that are deleted after the block.
 
     The file of the reference network is cached. Networks that are already files are used unchanged. Raises
-    MeasurementError if an export fails. The global random state of torch does not change.
+    MeasurementError if an export fails, and InputError if a library has no such model or the model does not take images
+    of this size. The global random state of torch does not change.
     """
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths = []
@@ -46,14 +49,17 @@ def _cached(input_size: int, batch: int) -> Path:
     return folder / f"reference-{REFERENCE.fingerprint()}-{input_size}-{batch}-torch{version('torch')}.onnx"
 
 
-def _export(spec: NetworkSpec, input_size: int, path: Path, batch: int) -> None:
+def _export(network: NetworkSpec | LibraryModel, input_size: int, path: Path, batch: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with shared(), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(dir=path.parent) as folder:
             torch.manual_seed(0)
             part = Path(folder) / path.name
-            export_onnx(build(spec), input_size, part, batch)
+            model = build(network) if isinstance(network, NetworkSpec) else build_library_model(network, input_size)
+            export_onnx(model, input_size, part, batch)
             part.replace(path)
+    except InputError:
+        raise
     except Exception as error:  # memory or disk errors, or errors of torch's exporter, which have no common base class
         first = str(error).strip().splitlines() or [""]
         raise MeasurementError(f"the ONNX export failed: {type(error).__name__}: {first[0]}") from error

@@ -19,7 +19,7 @@ from threshnet.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder that contains the packages `search` and `threshnet`
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-FROM_FILES = ("onnxruntime", "openvino")  # runtimes that load ONNX files; the others build networks from specs
+FROM_FILES = ("onnxruntime", "openvino")  # runtimes that load ONNX files; the others build networks in torch
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,9 @@ def governor_hints(state: State) -> list[str]:
 
 @contextlib.contextmanager
 def local_models(networks: Sequence[Network], input_size: int, runtime: str, batch: int) -> Iterator[Sequence[object]]:
-    """Convert networks to the form that a probe on this machine loads: paths of ONNX files, or specs as JSON.
+    """Convert networks to the form that a probe on this machine loads: paths of ONNX files, or networks as JSON.
 
-    Raises InputError if a network is a file but the runtime builds networks from specs.
+    Raises InputError if a network is a file but the runtime builds networks in torch.
     """
     if runtime not in FROM_FILES:
         yield [_as_json(network, runtime) for network in networks]
@@ -93,7 +93,7 @@ def local_models(networks: Sequence[Network], input_size: int, runtime: str, bat
 
 def _as_json(network: Network, runtime: str) -> dict[str, object]:
     if isinstance(network, Path):
-        raise InputError(f"runtime {runtime!r}: builds networks from specs; {network} needs {' or '.join(FROM_FILES)}")
+        raise InputError(f"runtime {runtime!r}: cannot load {network}; choose --runtime {' or '.join(FROM_FILES)}")
     return network.to_json()
 
 

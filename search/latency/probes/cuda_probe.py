@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from search.latency.devices.cuda import PROVIDER
 from search.latency.probes.probe import (
@@ -31,9 +31,7 @@ from search.latency.probes.probe import (
     serve,
     session_options,
 )
-from search.latency.probes.torch_probe import inference
-from threshnet.network import build
-from threshnet.spec import NetworkSpec
+from search.latency.probes.torch_probe import built, inference
 
 CAPTURE_WARMUP = 3  # number of runs on a side stream before a capture, as in "CUDA semantics" of torch's documentation
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -79,7 +77,7 @@ def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
 
 
 def torch_timers(models: Sequence[Any], settings: Mapping[str, Any]) -> list[Timer]:
-    """Create timers for the untrained networks of specs (as JSON), with weights and activations in the precision.
+    """Create timers for untrained networks (specs or library models, as JSON) in the precision of the settings.
 
     The runtime "torch" is eager, and the runtime "torch-graph" replays a captured CUDA graph.
     """
@@ -93,7 +91,7 @@ def torch_timers(models: Sequence[Any], settings: Mapping[str, Any]) -> list[Tim
     images = images.to("cuda", dtype).contiguous(memory_format=layout)
     timers = []
     for model in models:
-        network: nn.Module = build(NetworkSpec.from_json(model)).eval()
+        network = built(model, settings["input_size"])
         network.to("cuda", dtype, memory_format=layout)  # type: ignore[call-overload]
         run = inference(network, images)
         timers.append(event_timer(captured(run) if settings["runtime"] == "torch-graph" else run))
