@@ -19,6 +19,7 @@ from search.latency.measure import bench, measure_on
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
+from threshnet.baselines import LibraryModel
 from threshnet.errors import InputError
 from threshnet.export.folder import export_onnx
 from threshnet.network import build
@@ -104,6 +105,12 @@ def refuses_before_it_runs(device: Device, runtime: str) -> None:
         refused("channels_last: only with torch", lambda: measure_on(unasked, NETWORK, SIZE, runtime, layout))  # type: ignore[arg-type]
 
 
+def measures_a_library_model(device: Device, runtime: str) -> None:
+    """A model of torchvision is measured with random weights, on every runtime."""
+    model = LibraryModel("torchvision", "shufflenet_v2_x0_5", classes=2)
+    _complete(measure_on(device, model, SIZE, runtime, QUICK), device, runtime, QUICK)
+
+
 def measures_a_file(device: Device, runtime: str) -> None:
     """An ONNX file whose batch is free is measured as it is; a runtime that builds networks refuses it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +119,7 @@ def measures_a_file(device: Device, runtime: str) -> None:
         if runtime in FROM_FILES:
             _complete(measure_on(device, file, SIZE, runtime, QUICK), device, runtime, QUICK)
             return
-        with pytest.raises(InputError, match="builds networks from specs"):
+        with pytest.raises(InputError, match=r"cannot load .*; choose --runtime onnxruntime or openvino"):
             measure_on(device, file, SIZE, runtime, QUICK)
 
 
@@ -139,5 +146,6 @@ CONTRACT = (
     gives_readings,
     takes_the_reference_again,
     runs_elsewhere_and_warns_of_crowds,
+    measures_a_library_model,
     measures_a_file,
 )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from threshnet import InputError, baselines
-from threshnet.baselines import BASELINES, Baseline, build_baseline
+from threshnet.baselines import BASELINES, Baseline, LibraryModel, build_baseline, build_library_model, library_model
 from threshnet.export.agreement import TOLERANCE
 from threshnet.export.folder import export_onnx, run_onnx
 
@@ -112,3 +112,75 @@ def test_without_timm_the_message_says_what_to_install(monkeypatch: pytest.Monke
     with pytest.raises(InputError, match=r"'ghostnet' comes from timm, .*; pip install 'threshnet-nas\[baselines\]'"):
         build_baseline(BASELINES["ghostnet"], 10)
     assert build_baseline(BASELINES["squeezenet"], 10)
+    with pytest.raises(InputError, match=r"'timm/resnet18' comes from timm, .*; pip install"):
+        build_library_model(LibraryModel("timm", "resnet18"), 32)
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "timm/resnet18", "timm/resnet18.a1_in1k"])
+def test_a_name_of_a_library_model_is_parsed_and_survives_json(name: str) -> None:
+    model = library_model(name, 7)
+    assert model is not None
+    assert (model.name, model.classes) == (name, 7)
+    assert LibraryModel.from_json(model.to_json()) == model
+
+
+@pytest.mark.parametrize("name", ["threshnet28", "timm", "other/resnet18", "models/timm/resnet18", "model.onnx"])
+def test_other_names_are_not_of_a_library(name: str) -> None:
+    assert library_model(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["timm/", "timm/hf-hub:timm/resnet18", "timm/../resnet18", "torchvision/", "torchvision/a b", "timm/x.y.z"]
+)
+def test_names_that_no_constructor_has_are_refused(name: str) -> None:
+    """Some would make timm download a model or read a folder."""
+    with pytest.raises(InputError, match="must be torchvision/NAME or timm/NAME"):
+        library_model(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torchvision/shufflenet_v2_x0_5",
+        "torchvision/googlenet",  # several outputs in training by default
+        pytest.param("timm/mobilenetv3_small_050", marks=needs_timm),
+        pytest.param("timm/vit_tiny_patch16_224", marks=needs_timm),  # of a fixed input size
+    ],
+)
+def test_a_library_model_is_built_for_any_classes_without_a_download(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("a connection was opened"))
+    model = library_model(name, 3)
+    assert model is not None
+    network = build_library_model(model, 32)
+    assert network.training
+    for training in (True, False):
+        logits = network.train(training)(torch.rand(4, 3, 32, 32))
+        assert logits.shape == (4, 3)
+        assert bool(logits.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("torchvision/resnet19", 32, "'torchvision/resnet19': torchvision has no .*; similar names: resnet1"),
+        ("torchvision/fasterrcnn_resnet50_fpn", 32, "torchvision has no such classification model"),
+        ("torchvision/alexnet", 32, r"'torchvision/alexnet' cannot process images of 32x32 pixels \(.*too small"),
+        ("torchvision/vit_b_16", 40, "cannot process images of 40x40 pixels .*indivisible"),
+        ("torchvision/list_models", 32, "torchvision has no"),
+        pytest.param("timm/resnet19", 32, "'timm/resnet19': timm has no .*; similar names: resnet1", marks=needs_timm),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_one_line(name: str, size: int, message: str) -> None:
+    model = library_model(name)
+    assert model is not None
+    with pytest.raises(InputError, match=message) as caught:
+        build_library_model(model, size)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_huge_model_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "MAX_PARAMS", 1_000)
+    with pytest.raises(InputError, match=r"'torchvision/shufflenet_v2_x0_5' has .* parameters; at most 1e\+03"):
+        build_library_model(LibraryModel("torchvision", "shufflenet_v2_x0_5"), 32)
