@@ -320,12 +320,19 @@ def pages() -> dict[str, str]:
         "devices.inc": device_table(),
         "layers.inc": layers(),
     }
+    found["program.inc"] = readme_program()
     found |= {f"{file.stem}.inc": file.read_text(encoding="utf-8") for file in sorted(BENCHMARKS.glob("*.md"))}
     found["comparison.inc"] = result(BENCHMARKS / "comparison" / "README.md", "comparison")
     studies = [folder for folder in sorted(STUDIES.iterdir()) if (folder / "trials.csv").is_file()]
     found["studies.inc"] = "\n".join(f"## {each.name}\n{result(each / 'README.md', each.name)}" for each in studies)
     found["shipped.inc"] = result(STUDIES / "shipped" / "README.md", "shipped")
     return found
+
+
+def readme_program() -> str:
+    """The Python program of the README, in its fence."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return text.partition("<!-- PROGRAM -->\n")[2].partition("<!-- /PROGRAM -->")[0]
 
 
 def pictures() -> dict[str, Path]:

@@ -1,7 +1,6 @@
 """Studies, fronts and trained networks as Python objects: what `launch` and `load` return."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -10,31 +9,30 @@ from typing import Any, overload
 import optuna
 import pandas as pd
 import plotly.graph_objects as go
-from rich.console import Console
 
 from search.convergence import StudyProgress
-from search.data import Data, as_settings
-from search.latency.devices.device import Device
-from search.records import Record, reading
+from search.data import Data
+from search.latency.compare import Comparison, compare_on
+from search.latency.devices.named import device_named
+from search.latency.measure import measure_on
+from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
+from search.latency.reading import Latency
+from search.records import Record
 from search.run import OptunaCallback, Outcome
-from search.training.recipes import recipe_named
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
-from studies.export.final_training import Assignment, train_network, trial_assignment
-from studies.export.folder import ExportedModel, export_trial, trial_record, trial_weights
-from studies.export.latency import device_for_files
+from studies.export.folder import trial_record
+from studies.export.trained import Pick, TrainedNetwork
 from studies.figures.files import figure
 from studies.fronts.front import ParetoFront, front_of, fronts_of
-from studies.fronts.picking import PickRequest, PickResult, pick
-from studies.fronts.picking_text import pick_text, reason
-from studies.fronts.wording import title
+from studies.fronts.picking import PickRequest, pick
+from studies.network import read_network
 from studies.report import results
-from studies.screen import Screen
+from studies.screen import Screen, console
 from studies.spec import StudySpec, find_spec
 from studies.study import LoadedStudy, launch_study, load_study, progress_of, require_trained, with_data
-from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError
-from threshnet.network import ThreshNet
 from threshnet.spec import NetworkSpec
+from threshnet.spec_file import INPUT_SIZE
 
 
 def launch(
@@ -67,9 +65,8 @@ def launch(
     if data is not None:
         found = with_data(found, data, caveat)
     limit = budget or getattr(found, "budget", None)
-    with Screen(
-        _console(progress), getattr(found, "name", ""), trials or getattr(found, "trials", None), limit
-    ) as screen:
+    size = trials or getattr(found, "trials", None)
+    with Screen(console(progress), getattr(found, "name", ""), size, limit) as screen:
         loaded, outcome = launch_study(
             found,
             storage,
@@ -144,9 +141,9 @@ class Study:
         require_trained(self.loaded)
         return progress_of(self.loaded)
 
-    def network(self, trial: int) -> "TrainedNetwork":
+    def network(self, trial: int) -> TrainedNetwork:
         """Return the network of a trained trial. Raises InputError if there is none."""
-        return TrainedNetwork(self, trial_record(self.loaded, trial))
+        return TrainedNetwork(self.loaded, trial_record(self.loaded, trial))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a table with one row per trial, the content of `trials.csv`."""
@@ -194,7 +191,7 @@ class Study:
         return f"<p><b>Study {escape(self.name)}</b><br>{summary}</p>{self.front()._repr_html_()}"
 
 
-class Front(Sequence["TrainedNetwork"]):
+class Front(Sequence[TrainedNetwork]):
     """The Pareto front of a study on one backend, as a sequence of networks, fastest first.
 
     The front has the feasible networks that no other feasible network dominates. `points` has the values behind it.
@@ -219,23 +216,23 @@ class Front(Sequence["TrainedNetwork"]):
         return self.points.share_percent
 
     @property
-    def knee(self) -> "TrainedNetwork":
+    def knee(self) -> TrainedNetwork:
         """The knee: the network farthest below the line between the ends of the front."""
-        return TrainedNetwork(self.study, self.points.knee)
+        return TrainedNetwork(self.study.loaded, self.points.knee)
 
     def __len__(self) -> int:
         return len(self.points.front)
 
     @overload
-    def __getitem__(self, index: int) -> "TrainedNetwork": ...
+    def __getitem__(self, index: int) -> TrainedNetwork: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Sequence["TrainedNetwork"]: ...
+    def __getitem__(self, index: slice) -> Sequence[TrainedNetwork]: ...
 
-    def __getitem__(self, index: int | slice) -> "TrainedNetwork | Sequence[TrainedNetwork]":
+    def __getitem__(self, index: int | slice) -> TrainedNetwork | Sequence[TrainedNetwork]:
         if isinstance(index, slice):
-            return [TrainedNetwork(self.study, record) for record in self.points.front[index]]
-        return TrainedNetwork(self.study, self.points.front[index])
+            return [TrainedNetwork(self.study.loaded, record) for record in self.points.front[index]]
+        return TrainedNetwork(self.study.loaded, self.points.front[index])
 
     def pick(
         self,
@@ -246,7 +243,7 @@ class Front(Sequence["TrainedNetwork"]):
         max_macs: float | None = None,
         knee: bool = False,
         training_noise: float | None = None,
-    ) -> "Pick":
+    ) -> Pick:
         """Pick one network within the limits, by validation errors and latencies only.
 
         With a limit on latency, the most accurate network within it; with a limit on the error (percent), the fastest
@@ -258,7 +255,7 @@ class Front(Sequence["TrainedNetwork"]):
         images = self.study.loaded.images.get("validation")
         if images is None:
             raise InputError(f"study {self.study.name!r}: its number of validation images is not recorded")
-        return Pick(self.study, pick(self.points, request, int(images), training_noise))
+        return Pick(self.study.loaded, pick(self.points, request, int(images), training_noise))
 
     def to_dataframe(self) -> pd.DataFrame:
         """Return a table with one row per network of the front, fastest first, indexed by its name."""
@@ -284,144 +281,36 @@ class Front(Sequence["TrainedNetwork"]):
         return f"{table.to_html(float_format='{:.3f}'.format, border=0)}<p>{escape(' '.join(notes))}</p>"
 
 
-class TrainedNetwork:
-    """A network that a study trained. `record` has everything that is stored about its trial."""
+def measure(
+    network: NetworkSpec | Path | str,
+    *,
+    device: str = "cpu",
+    runtime: str | None = None,
+    input_size: int = INPUT_SIZE,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+) -> Latency:
+    """Measure the latency of a network on a device, e.g. "cpu", "cuda" or "ssh://pi@raspberrypi.local".
 
-    def __init__(self, study: Study, record: Record) -> None:
-        self.study, self.record = study, record
-
-    @property
-    def trial(self) -> int:
-        """The number of its trial."""
-        return self.record.number
-
-    @property
-    def title(self) -> str:
-        """Its published name, or "trial N"."""
-        return title(self.record)
-
-    @property
-    def network(self) -> NetworkSpec:
-        """The network as data."""
-        assert self.record.network is not None  # it was trained
-        return self.record.network
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Validation error in percent, latency with its 95 % interval in ms, and costs."""
-        latency_ms, error = self.record.point
-        latency = reading(self.record)
-        return {
-            "error_percent": error,
-            "latency_ms": latency_ms,
-            "latency_low_ms": latency.low_ms,
-            "latency_high_ms": latency.high_ms,
-        } | {key: self.record.costs[key] for key in ("params", "macs", "memory_bytes")}
-
-    def load(self) -> ThreshNet:
-        """Return the trained module in eval mode, on the CPU: images (n, 3, h, w) in [0, 1] -> logits (n, classes).
-
-        Raises InputError if its weights are missing.
-        """
-        return trial_weights(self.study.loaded, self.record).eval()
-
-    def export(self, folder: Path | str, *, device: str | None = None, progress: bool = True) -> ExportedModel:
-        """Export the trained network as a model folder and score it on the test images.
-
-        `device` also measures the exported files there. Raises InputError if the weights are missing or the folder
-        cannot be written, ExportError if a file does not reproduce the network, and MeasurementError if the measurement
-        fails.
-        """
-        console, folder = _console(progress), Path(folder)
-        measured_on = device_for_files(device) if device else None
-
-        def done(file: str) -> None:
-            console.print(f"{folder / file}", highlight=False, soft_wrap=True)
-
-        return export_trial(self.study.loaded, self.trial, folder, done, measured_on)
-
-    def retrain(
-        self,
-        folder: Path | str,
-        *,
-        recipe: str = "fast",
-        epochs: int | None = None,
-        seeds: int = 1,
-        data: Data | None = None,
-        device: str | None = None,
-        progress: bool = True,
-    ) -> ExportedModel:
-        """Train the network on all training images, export it, and score it on the test images.
-
-        `recipe` names the training recipe, and `epochs` overrides its epochs. With `seeds` above 1, the training is
-        repeated with other seeds, and the first network is exported. `data` replaces the images of the study. An
-        interrupted training resumes when it is called again with the same folder. Raises InputError for invalid values,
-        TrainingFailed if a training gives no score, and the errors of `export`.
-        """
-        measured_on = device_for_files(device) if device else None
-        chosen = recipe_named(recipe)
-        chosen = replace(chosen, epochs=epochs or chosen.epochs)
-        images = None if data is None else as_settings(data)
-        assignment = trial_assignment(self.study.loaded, self.trial, chosen, range(seeds), images)
-        console = _console(progress)
-        return train_and_export(assignment, Path(folder), measured_on, console, _printer(console))
-
-    def __repr__(self) -> str:
-        latency_ms, error = self.record.point
-        return f"<{type(self).__name__} {self.title} of {self.study.name!r}: {error:.2f} %, {latency_ms:.3f} ms>"
-
-    def _repr_html_(self) -> str:
-        """The network in a notebook: its values, and its connection schedule as a picture."""
-        picture = schedule_svg(self.network, self.study.spec.input_size, self.title)
-        return f"<p>{escape(repr(self)[1:-1])}</p>{picture}"
-
-
-class Pick(TrainedNetwork):
-    """A network that was picked from a front, with the reason and a confidence estimate.
-
-    `result` has all values behind the choice, e.g. the neighbors on the front.
+    `network` is a spec, the name of a published network or an ONNX file. `runtime` is by default the first one of the
+    device. Raises InputError for invalid values, and MeasurementError if the measurement fails.
     """
-
-    def __init__(self, study: Study, result: PickResult) -> None:
-        super().__init__(study, result.record)
-        self.result = result
-
-    @property
-    def reason(self) -> str:
-        """The rule that picked the network."""
-        return reason(self.result)
-
-    @property
-    def confidence(self) -> float:
-        """The share of resamples of the noisy readings in which the rule picks the same network, from 0 to 1."""
-        return self.result.confidence.share
-
-    def summary(self) -> str:
-        """Return the choice as text: the network, the reason, its neighbors and the confidence estimate."""
-        return "\n".join(pick_text(self.result))
-
-    def _repr_html_(self) -> str:
-        return f"{super()._repr_html_()}<pre>{escape(self.summary())}</pre>"
+    target = device_named(device)
+    return measure_on(target, _network(network), input_size, runtime or target.runtimes[0], protocol)
 
 
-def train_and_export(
-    assignment: Assignment, folder: Path, device: Device | None, console: Console, tell: Callable[[str], None]
-) -> ExportedModel:
-    """Train and export a network with a progress bar per epoch on `console`; `tell` receives every line."""
-    with Screen(console, assignment.network.title) as screen:
-        lines = train_network(assignment, folder, screen, device)
-        while True:
-            try:
-                tell(next(lines))
-            except StopIteration as end:
-                model: ExportedModel = end.value
-                return model
+def compare(
+    networks: Sequence[NetworkSpec | Path | str],
+    *,
+    device: str = "cpu",
+    runtime: str | None = None,
+    input_size: int = INPUT_SIZE,
+    protocol: Protocol = DEFAULT_PROTOCOL,
+) -> Comparison:
+    """Measure several networks in alternating rounds of one run, and compare all pairs. See `measure`."""
+    target = device_named(device)
+    given = [_network(network) for network in networks]
+    return compare_on(target, given, input_size, runtime or target.runtimes[0], protocol)
 
 
-def _console(progress: bool) -> Console:
-    """Return the console of the progress: the terminal or the notebook, or one that prints nothing."""
-    return Console(markup=False, highlight=False, quiet=not progress)
-
-
-def _printer(console: Console) -> Callable[[str], None]:
-    return lambda line: console.print(line, highlight=False, soft_wrap=True)
+def _network(network: NetworkSpec | Path | str) -> NetworkSpec | Path:
+    return read_network(network, classes=10).spec if isinstance(network, str) else network

@@ -123,3 +123,13 @@ def line(record: Record) -> str:
 
 def _params(record: Record) -> str:
     return f"{record.costs['params'] / 1e6:6.2f} M params"
+
+
+def console(progress: bool) -> Console:
+    """Return the console of the terminal or the notebook, or one that prints nothing."""
+    return Console(markup=False, highlight=False, quiet=not progress)
+
+
+def printer(console: Console) -> Callable[[str], None]:
+    """Return a function that prints a line on a console without wrapping it."""
+    return lambda line: console.print(line, highlight=False, soft_wrap=True)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from threshnet.costs import count
 from threshnet.schedules import THRESHOLD_NAMES, describe, strength
-from threshnet.shapes import Row, walk
+from threshnet.shapes import Row, smallest_input, walk
 from threshnet.spec import BlockSpec, NetworkSpec
+from threshnet.spec_file import INPUT_SIZE
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ CHARACTER_WIDTH = 0.62  # mean width of a character in lower-case text, as a mul
 WIDE_CHARACTER_WIDTH = 1.1  # greatest width of a character, as a multiple of the font size
 
 UNPRINTABLE = re.compile("[^\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # not allowed in XML 1.0
+
+
+def schedule_html(spec: NetworkSpec) -> str:
+    """Draw the schedules at the default input size, or at the smallest input that the network accepts."""
+    return schedule_svg(spec, max(INPUT_SIZE, smallest_input(spec)), f"Network {spec.fingerprint()}")
 
 
 def schedule_svg(spec: NetworkSpec, input_size: int, title: str) -> str:

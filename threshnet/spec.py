@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pkgutil import resolve_name
 from typing import Annotated, Any, Literal
 
 from threshnet import strict
@@ -136,6 +137,12 @@ class NetworkSpec:
     def from_json(data: object) -> "NetworkSpec":
         """Restore a spec from `to_json`; raises InputError for an unknown, missing or wrong key."""
         return strict.read(data, NetworkSpec)
+
+    def _repr_html_(self) -> str:
+        """The connection schedule as a picture, for notebooks."""
+        draw = resolve_name("threshnet.drawing:schedule_html")  # by name, as the drawing imports this module
+        picture: str = draw(self)
+        return picture
 
     def fingerprint(self) -> str:
         """A hash of 16 hex digits, equal if and only if layers, links, widths and dropouts are the same.

@@ -218,7 +218,7 @@ def _trained(
     assignment: "Assignment", output: Path, device: "Device | None", tell: Callable[[str], None]
 ) -> "ExportedModel":
     """Train and export, with a bar per epoch; `tell` receives every line."""
-    from studies.library import train_and_export
+    from studies.export.trained import train_and_export
 
     return train_and_export(assignment, output, device, ERR if tell is _silent else OUT, tell)
 
