@@ -1,22 +1,67 @@
 """Device leases across processes and users: a readers-writer lock that allows one measurement or many trainings.
 
 A measurement holds the exclusive lease of its device. All other work on this machine (training steps, exports) holds
-the shared lease of the CPU for short periods. This work therefore pauses while the CPU is measured.
+the shared lease of the CPU for short periods. This work therefore pauses while the CPU is measured. The process that
+measures is recorded next to the lock, so that processes that wait for the device can name it.
 """
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from filelock import ReadWriteLock, Timeout
 
 from search.latency.protocol import MeasurementError
+from threshnet import strict
+from threshnet.strict import Range
 
 CPU = "cpu"
 WAIT_S = 1800.0  # maximum number of seconds that a measurement waits for its device
+REPORT_S = 1.0  # seconds between two reports of a wait; other work releases the shared lease sooner
+MAX_RECORD = 1000  # maximum size of the record of a holder in bytes
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds the exclusive lease of a device."""
+
+    pid: Annotated[int, Range(1, 2**31 - 1)]
+    # Start of the lease, in seconds since the epoch.
+    since: Annotated[float, Range(0)]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """A wait for the lease of a device."""
+
+    # Name of the lease, see Device.lease.
+    device: str
+    # None if the device is held by trainings, or by a process that left no record.
+    holder: Holder | None
+
+
+Report = Callable[[Wait | None], None]
+"""Called every REPORT_S seconds during a wait that takes longer, then with None when the wait is over."""
+
+_report: ContextVar[Report] = ContextVar("report", default=lambda wait: None)
+
+
+@contextlib.contextmanager
+def reporting(report: Report) -> Iterator[None]:
+    """Report all waits for leases within the block, in this thread. The report may raise an exception to give up."""
+    token = _report.set(report)
+    try:
+        yield
+    finally:
+        _report.reset(token)
 
 
 def lease_file(device: str) -> Path:
@@ -37,11 +82,13 @@ def lease_file(device: str) -> Path:
 @contextlib.contextmanager
 def exclusive(device: str, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold the exclusive lease of a device; raises MeasurementError if the lease is not free within wait_s."""
-    try:
-        with ReadWriteLock(lease_file(device)).write_lock(timeout=wait_s):
-            yield
-    except Timeout:
-        raise MeasurementError(f"{device}: still in use by another measurement after {wait_s:g} s") from None
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_held(device, "write", wait_s))
+        except Timeout:
+            raise MeasurementError(f"{device}: still in use by another measurement after {wait_s:g} s") from None
+        held.enter_context(_recorded(device))
+        yield
 
 
 @contextlib.contextmanager
@@ -52,5 +99,79 @@ def shared(*devices: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as held:
         for device in dict.fromkeys((CPU, *devices)):
-            held.enter_context(ReadWriteLock(lease_file(device)).read_lock())
+            held.enter_context(_held(device, "read"))
         yield
+
+
+@contextlib.contextmanager
+def _held(device: str, mode: Literal["read", "write"], wait_s: float = float("inf")) -> Iterator[None]:
+    """Hold a lease and report the wait for it; raises Timeout if the lease is not free within wait_s."""
+    lock, report = ReadWriteLock(lease_file(device)), _report.get()
+    acquire = lock.acquire_write if mode == "write" else lock.acquire_read
+    until, waited = time.monotonic() + wait_s, False
+    with contextlib.ExitStack() as held:
+        while True:
+            left = max(0.0, until - time.monotonic())
+            try:
+                held.enter_context(acquire(timeout=min(REPORT_S, left)))
+                break
+            except Timeout:
+                report(None if left <= REPORT_S else Wait(device, holder(device)))
+                if left <= REPORT_S:
+                    raise
+                waited = True
+        if waited:
+            report(None)
+        yield
+
+
+def holder(device: str) -> Holder | None:
+    """Return the process that was last recorded as the holder of a device, or None if it is unknown or has ended."""
+    try:
+        # Anyone may have created the file: do not follow a link, and do not wait for the writer of a pipe.
+        descriptor = os.open(_record_file(device), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            text = os.read(descriptor, MAX_RECORD)
+        finally:
+            os.close(descriptor)
+        found = strict.read(json.loads(text), Holder, device, complete=True)
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if alive(found.pid) else None
+
+
+@contextlib.contextmanager
+def _recorded(device: str) -> Iterator[None]:
+    """Record this process as the holder of a device; without a record if it cannot be written."""
+    file = _record_file(device)
+    with contextlib.suppress(OSError):
+        descriptor, part = tempfile.mkstemp(dir=file.parent)
+        try:
+            with os.fdopen(descriptor, "w") as content:
+                os.fchmod(descriptor, 0o644)
+                json.dump(asdict(Holder(os.getpid(), time.time())), content)
+            Path(part).replace(file)
+        finally:
+            Path(part).unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        found = holder(device)
+        if found and found.pid == os.getpid():  # false in a forked child, which does not hold the lease
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+
+def _record_file(device: str) -> Path:
+    return lease_file(device).with_suffix(".holder")
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process of this machine is running, of any user."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

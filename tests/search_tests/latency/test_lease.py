@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from search_tests.leases import busy, holding, next_line, running
 
-from search.latency.lease import exclusive, lease_file, shared
+from search.latency.lease import Wait, exclusive, holder, lease_file, reporting, shared
 from search.latency.protocol import MeasurementError
 
 GREEDY = """\
@@ -150,3 +150,140 @@ def test_a_planted_link_makes_no_file_elsewhere(monkeypatch: pytest.MonkeyPatch,
     (folder / "cuda0.lock").symlink_to(tmp_path / "planted")
     lease_file("cuda0")
     assert not (tmp_path / "planted").exists()
+
+
+def waits_of(device: str, other: "subprocess.Popen[str]") -> list[Wait | None]:
+    """Wait for a device until the second report, then let the other process release it; returns all reports."""
+    reports: list[Wait | None] = []
+
+    def report(wait: Wait | None) -> None:
+        reports.append(wait)
+        if len(reports) == 2:
+            other.communicate()
+
+    with reporting(report), exclusive(device, 30.0):
+        pass
+    return reports
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Report waits every 50 ms."""
+    monkeypatch.setattr("search.latency.lease.REPORT_S", 0.05)
+
+
+@pytest.mark.usefixtures("often")
+def test_a_wait_names_the_process_that_measures() -> None:
+    began = time.time()
+    with holding("exclusive", "cpu") as other:
+        first, *_, last = waits_of("cpu", other)
+        assert first is not None
+        assert first.device == "cpu"
+        assert first.holder is not None
+        assert first.holder.pid == other.pid
+        assert began <= first.holder.since <= time.time()
+        assert last is None
+    assert holder("cpu") is None
+
+
+@pytest.mark.usefixtures("often")
+def test_a_wait_for_trainings_names_nobody() -> None:
+    with holding("shared") as other:
+        assert set(waits_of("cpu", other)) == {Wait("cpu", None), None}
+
+
+@pytest.mark.usefixtures("often")
+def test_trainings_report_their_wait() -> None:
+    reports: list[Wait | None] = []
+
+    def give_up(wait: Wait | None) -> None:
+        reports.append(wait)
+        raise KeyboardInterrupt
+
+    with holding("exclusive", "cpu") as other, reporting(give_up), pytest.raises(KeyboardInterrupt), shared():
+        pass
+    (wait,) = reports
+    assert wait is not None
+    assert wait.holder is not None
+    assert wait.holder.pid == other.pid
+
+
+@pytest.mark.usefixtures("often")
+def test_a_wait_that_times_out_ends() -> None:
+    reports: list[Wait | None] = []
+    with holding("exclusive", "cpu"), reporting(reports.append), pytest.raises(MeasurementError), exclusive("cpu", 0.2):
+        pass
+    assert reports[-1] is None
+    assert len(reports) > 1
+
+
+def test_a_short_wait_is_not_reported() -> None:
+    reports: list[Wait | None] = []
+    with holding("exclusive", "cpu") as other, reporting(reports.append):
+        other.communicate()
+        with exclusive("cpu"):
+            pass
+    assert reports == []
+
+
+def test_a_killed_holder_is_not_named() -> None:
+    with holding("exclusive", "cpu") as other:
+        assert holder("cpu") is not None
+        os.kill(other.pid, signal.SIGKILL)
+        other.wait()
+        assert holder("cpu") is None
+        with exclusive("cpu"):
+            found = holder("cpu")
+            assert found is not None
+            assert found.pid == os.getpid()
+
+
+def test_a_forked_child_does_not_remove_the_record() -> None:
+    program = (
+        "import os\n"
+        "with lease.exclusive('cpu'):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        sys.exit()\n"
+        "    os.waitpid(child, 0)\n"
+        "    print(lease.holder('cpu').pid == os.getpid(), flush=True)\n"
+    )
+    with running(program) as other:
+        assert next_line(other) == "True"
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "[" * 1000, "{}", '{"pid": -1, "since": 1.0}', '{"pid": 1e9}', "5"])
+def test_a_malformed_record_names_nobody(folder: Path, text: str) -> None:
+    lease_file("cpu")
+    (folder / "cpu.holder").write_text(text)
+    assert holder("cpu") is None
+
+
+def test_a_planted_pipe_or_link_is_not_read(folder: Path, tmp_path: Path) -> None:
+    lease_file("cpu")
+    os.mkfifo(folder / "cpu.holder")
+    assert holder("cpu") is None
+    (folder / "cpu.holder").unlink()
+    own = tmp_path / "own"
+    own.write_text(f'{{"pid": {os.getpid()}, "since": 1.0}}')
+    (folder / "cpu.holder").symlink_to(own)
+    assert holder("cpu") is None
+    with exclusive("cpu"):
+        assert holder("cpu") is not None
+    assert own.exists()
+
+
+def test_every_user_may_read_the_record(folder: Path) -> None:
+    with exclusive("cpu"):
+        assert stat.S_IMODE((folder / "cpu.holder").stat().st_mode) == 0o644
+    assert sorted(file.name for file in folder.iterdir()) == ["cpu.lock"]
+
+
+def test_a_device_can_be_measured_without_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> tuple[int, str]:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    with exclusive("cpu"):
+        assert holder("cpu") is None
+        assert busy(["cpu"]) == ["cpu"]
