@@ -1,42 +1,11 @@
-"""The comments of the fields of records: what they mean, read from the source.
-
-As an extension of griffe, which mkdocstrings reads code with, it adds them to the docstrings of the records.
-"""
+"""An extension of griffe, which reads code for mkdocstrings: it adds the comments of fields to the docstrings."""
 
 import ast
-import inspect
-import textwrap
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from griffe import Class, Extension, ObjectNode
 
-
-def comments(record: type) -> dict[str, str]:
-    """The comment of each field of a dataclass, by the field's name; '' for a field without one."""
-    source = textwrap.dedent(inspect.getsource(record))
-    (definition,) = ast.parse(source).body
-    assert isinstance(definition, ast.ClassDef)
-    lines = source.splitlines()
-    return {name: comment(lines, field) for name, field in named_fields(definition)}
-
-
-def named_fields(definition: ast.ClassDef) -> Iterator[tuple[str, ast.AnnAssign]]:
-    """The annotated fields of a class by name."""
-    for field in definition.body:
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            yield field.target.id, field
-
-
-def comment(lines: Sequence[str], field: ast.stmt) -> str:
-    """The comment above a field or on its line, given the lines of its source; '' without one."""
-    above: list[str] = []
-    for line in reversed(lines[: field.lineno - 1]):
-        if not line.strip().startswith("#"):
-            break
-        above.insert(0, line.strip().removeprefix("#").strip())
-    end = lines[(field.end_lineno or 0) - 1].encode()[field.end_col_offset or 0 :].decode()
-    return " ".join(filter(None, [*above, end.partition("#")[2].strip()]))
+from studies.start.keys import comment, named_fields
 
 
 class FieldComments(Extension):

@@ -11,28 +11,24 @@ import re
 import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from types import ModuleType, NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from types import ModuleType
 
 import click
 
-from docs.comments import comments
 from search import records
-from search.data import DataSettings
 from search.datasets.named import DATASETS
 from search.latency.devices.named import DEVICES, device_named
-from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
-from search.training.recipes import FAST, RECIPES, Recipe
-from space import SPACES, Limits, Space, size
+from search.training.recipes import RECIPES, Recipe
+from space import SPACES, size
 from space.definition import CHOICES
 from studies.cli import cli
 from studies.cli.options import RenamedOption
 from studies.spec import StudySpec
+from studies.start.keys import Key, sentence, study_keys, toml
 from threshnet.spec import StemSpec
-from threshnet.strict import OneOf
 from threshnet.units import UNITS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,109 +36,15 @@ GENERATED = ROOT / "docs" / "pages" / "generated"
 BENCHMARKS, STUDIES = ROOT / "benchmarks" / "results", ROOT / "studies" / "results"
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key of a study file."""
-
-    # Of which table, "" at the top level.
-    table: str
-    name: str
-    kind: str
-    default: str
-    meaning: str
-
-
-def documented(record: type, name: str) -> str:
-    """The meaning of a field, as a sentence; ValueError if it has no comment."""
-    text = comments(record)[name]
-    if not text:
-        raise ValueError(f"{record.__name__}.{name} has no comment: say what it means")
-    return sentence(text)
-
-
-def sentence(text: str) -> str:
-    """A comment as a sentence of a table."""
-    text = text.replace("|", "\\|")
-    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
-
-
-def kind_of(annotation: Any) -> str:  # noqa: ANN401 - any type annotation
-    """A type as a reader of a TOML file knows it."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        names = next((extra.names for extra in arguments if isinstance(extra, OneOf)), ())
-        return ", ".join(f'`"{name}"`' for name in names) or kind_of(arguments[0])
-    if origin in (Union, UnionType):
-        return kind_of(next(each for each in arguments if each is not NoneType))
-    if origin is Literal:
-        return ", ".join(f'`"{value}"`' if isinstance(value, str) else f"`{value}`" for value in arguments)
-    if origin is tuple:
-        item = kind_of(arguments[0])
-        return f"list of {item if item.startswith('`') or item == 'true or false' else f'{item}s'}"
-    plain = {bool: "true or false", int: "whole number", float: "number", str: "text", Path: "path", StemSpec: "table"}
-    return plain[annotation]
-
-
-def toml(value: object) -> str:
-    """A value as it stands in a TOML file."""
-    match value:
-        case None:
-            return ""
-        case bool():
-            return f"`{str(value).lower()}`"
-        case str() | Path():
-            return f'`"{value}"`'
-        case tuple():
-            return f"`[{', '.join(toml(item).strip('`') for item in value)}]`"
-        case _:
-            return f"`{value}`"
-
-
-def study_keys() -> list[Key]:
-    """Every key of a study file, table by table, in the order of the records that hold them."""
-    spec = StudySpec(name="name", trials=1)
-
-    def key(table: str, record: type, name: str, default: object, called: str = "") -> Key:
-        text = default if isinstance(default, _Words) else toml(default)
-        return Key(
-            table,
-            called or name,
-            kind_of(get_type_hints(record, include_extras=True)[name]),
-            text,
-            documented(record, name),
-        )
-
-    top = ("name", "trials", "budget", "until_plateau", "about", "seed", "sampler", "input_size")
-    missing = {each.name for each in fields(StudySpec) if each.default is MISSING and each.default_factory is MISSING}
-    return [
-        *(key("", StudySpec, name, _Words("required") if name in missing else getattr(spec, name)) for name in top),
-        Key("space", "base", "text", toml(spec.space.name), "Name of the built-in space that the other keys change."),
-        key("space", Space, "name", _Words("the base's")),
-        key("space", Space, "granularity", _Words("the base's")),
-        *(key("space", Space, name, _Words("the base's")) for name in CHOICES),
-        *(key("limits", Limits, each.name, getattr(spec.limits, each.name)) for each in fields(Limits)),
-        *(key("data", DataSettings, each.name, getattr(spec.dataset, each.name)) for each in fields(DataSettings)),
-        key("data", StudySpec, "flip", _Words("as the data set")),
-        key("data", StudySpec, "caveat", _Words("the data set's")),
-        key("training", Recipe, "name", FAST.name, called="recipe"),
-        key("training", StudySpec, "trains_on", spec.trains_on, called="device"),
-        key("training", StudySpec, "rungs", spec.rungs),
-        *(key("training", Recipe, each.name, _Words("the recipe's")) for each in fields(Recipe) if each.name != "name"),
-        key("latency", StudySpec, "device", spec.device),
-        key("latency", StudySpec, "runtimes", _Words("the device's first")),
-        *(key("latency", Protocol, each.name, getattr(spec.protocol, each.name)) for each in fields(Protocol)),
-    ]
-
-
-class _Words(str):
-    """A default in words rather than a value."""
-
-    __slots__ = ()
+def code(value: object) -> str:
+    """A value of a study file as Markdown; nothing for a key without a default."""
+    return "" if value is None else f"`{toml(value)}`"
 
 
 def key_table(keys: Iterable[Key]) -> str:
     """Keys as a table."""
-    return table(("key", "type", "default", "meaning"), [(f"`{k.name}`", k.kind, k.default, k.meaning) for k in keys])
+    rows = [(f"`{k.name}`", k.kind, k.words or code(k.default), k.meaning.replace("|", "\\|")) for k in keys]
+    return table(("key", "type", "default", "meaning"), rows)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -205,7 +107,7 @@ def attribute_rows(module: ModuleType, heading: str) -> list[tuple[str, str]]:
         constant, value, meaning = re.fullmatch(r'([A-Z_]+) = "(.*?)"(?:  # (.*))?', line).groups()  # type: ignore[union-attr]
         if not meaning:
             raise ValueError(f"{module.__name__}.{constant} has no comment: say what it means")
-        rows.append((value, sentence(meaning)))
+        rows.append((value, sentence(meaning).replace("|", "\\|")))
     return rows
 
 
@@ -220,7 +122,7 @@ def attribute_table(rows: Iterable[tuple[str, str]]) -> str:
 def recipe_table() -> str:
     """Every recipe, a column each."""
     names = [each.name for each in fields(Recipe) if each.name != "name"]
-    rows = [(f"`{name}`", *(toml(getattr(recipe, name)) for recipe in RECIPES.values())) for name in names]
+    rows = [(f"`{name}`", *(code(getattr(recipe, name)) for recipe in RECIPES.values())) for name in names]
     return table(("", *(f"`{name}`" for name in RECIPES)), rows)
 
 
@@ -302,7 +204,7 @@ def result(file: Path, pictures: str) -> str:
 
 def pages() -> dict[str, str]:
     """Every generated part by its file name."""
-    keys = study_keys()
+    keys = study_keys(StudySpec(name="name", trials=1))
     found = {
         f"keys_{name or 'top'}.inc": key_table(k for k in keys if k.table == name) for name in {k.table for k in keys}
     }

@@ -9,8 +9,7 @@ from typing import Any, get_args
 import click
 import pytest
 
-from docs.comments import comments
-from docs.generate import ATTRIBUTES, attribute_rows, documented, pages, study_keys, walk_commands
+from docs.generate import ATTRIBUTES, attribute_rows, pages, walk_commands
 from search import records
 from search.datasets.named import DATASETS
 from search.latency.devices.named import DEVICES, device_named
@@ -18,7 +17,8 @@ from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES
 from space import SPACES
 from studies.cli import cli
-from studies.spec import parse_spec
+from studies.spec import StudySpec, parse_spec
+from studies.start.keys import comments, meaning, study_keys
 from threshnet.errors import InputError
 from threshnet.units import UNITS
 
@@ -40,7 +40,7 @@ def allowed(table: str) -> set[str]:
 
 @pytest.mark.parametrize("table", ["", *TABLES])
 def test_every_key_of_a_study_file_is_documented(table: str) -> None:
-    keys = {key.name for key in study_keys() if key.table == table}
+    keys = {key.name for key in study_keys(StudySpec("example", 1)) if key.table == table}
     assert keys == allowed(table) - (set() if table else set(TABLES))
 
 
@@ -99,7 +99,7 @@ def test_comments_above_and_after_fields_are_read() -> None:
         "both": "above and after",
     }
     with pytest.raises(ValueError, match=r"Example\.bare has no comment"):
-        documented(Example, "bare")
+        meaning(Example, "bare")
 
 
 @dataclass

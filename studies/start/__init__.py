@@ -1,0 +1,1 @@
+"""Starting a study: its file, and an estimate of its duration."""
