@@ -29,9 +29,12 @@ def shown(url: str) -> str:
     return parsed.set(query={}).render_as_string(hide_password=True)
 
 
-def place_options(storage: str, runs: Path) -> list[str]:
-    """Return the command-line options for the storage and the weights folder. Defaults are omitted."""
-    options = [] if storage == DEFAULT_STORAGE else ["--storage", shown(storage)]
+def place_options(storage: str, runs: Path, default: str = DEFAULT_STORAGE) -> list[str]:
+    """Return the command-line options for the storage and the weights folder, unless they are the defaults.
+
+    `default` is the storage of commands without --storage: `default_storage()` in the shell that runs this process.
+    """
+    options = [] if storage == default else ["--storage", shown(storage)]
     return options if runs == DEFAULT_RUNS else [*options, "--runs", str(runs)]
 
 

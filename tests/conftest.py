@@ -47,6 +47,7 @@ def own_state(run_folder: Path) -> Iterator[None]:
             folder.mkdir(exist_ok=True)
             patch.setenv(variable, str(folder))
         patch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
+        patch.delenv("OPTUNA_STORAGE", raising=False)
         yield
 
 

@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, STORAGE_VARIABLE
 from threshnet.bounds import MAX_INPUT
 
 # Names and paths may contain brackets, so markup is off. Width in characters, for output that is not a terminal.
@@ -49,10 +49,27 @@ def backend_option(text: str) -> Callable[[Command], Command]:
     return click.option("--backend", FORMER, "backend", cls=RenamedOption, help=text)
 
 
+class StorageUrl(click.ParamType[str]):
+    """The URL of a storage, kept as typed. A list of them has one entry if it comes from the environment."""
+
+    name = "text"
+
+    def split_envvar_value(self, rv: str) -> list[str]:
+        """The only URL."""
+        return [rv]
+
+
 def storage_option(command: Command) -> Command:
     """Add --storage."""
-    text = "Optuna URL or journal:PATH."
-    return click.option("--storage", default=DEFAULT_STORAGE, show_default=True, help=text)(command)
+    return click.option(
+        "--storage",
+        type=StorageUrl(),
+        default=DEFAULT_STORAGE,
+        show_default=True,
+        envvar=STORAGE_VARIABLE,
+        show_envvar=True,
+        help="Optuna URL or journal:PATH.",
+    )(command)
 
 
 def runs_option(command: Command) -> Command:

@@ -44,6 +44,7 @@ def pick(
     accurate network within the limit. With an error limit, picks the fastest network within the limit. Otherwise, picks
     the knee of the front. Uses validation errors and latencies only, no test data.
     """
+    from studies.defaults import default_storage
     from studies.fronts.picking_text import pick_json, pick_text
     from studies.library import load
     from studies.storage import export_command, place_options
@@ -57,7 +58,7 @@ def pick(
         knee=knee,
         training_noise=training_noise,
     ).result
-    export = export_command(study, found.record.number, place_options(storage, runs))
+    export = export_command(study, found.record.number, place_options(storage, runs, default_storage()))
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))
         return

@@ -7,6 +7,7 @@ from search.convergence import stopped_at
 from search.records import Record
 from search.run import MAX_REJECTED, Outcome
 from space import size
+from studies.defaults import default_storage
 from studies.library import Study
 from studies.storage import place_options
 
@@ -27,7 +28,9 @@ def closing(study: Study, outcome: Outcome) -> str:
     so_far = f"{loaded.trained} networks trained" + (f", {stopped} stopped early" if stopped else "")
     so_far += f", {failed} failed" if failed else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
-    pareto = shlex.join(["threshnet", "pareto", spec.name, *place_options(study.storage, loaded.weights.parents[1])])
+    pareto = shlex.join(
+        ["threshnet", "pareto", spec.name, *place_options(study.storage, loaded.weights.parents[1], default_storage())]
+    )
     counted = size(spec.space)
     space = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from studies.cli.options import ERR, OUT, as_json_option, file_option, runs_option
-from studies.defaults import DEFAULT_STORAGE
+from studies.cli.options import ERR, OUT, StorageUrl, as_json_option, file_option, runs_option
+from studies.defaults import DEFAULT_STORAGE, STORAGE_VARIABLE
 from threshnet.errors import InputError
 
 if TYPE_CHECKING:
-    from studies.study import LoadedStudy, load_study
+    from studies.study import LoadedStudy
 
 
 @click.command()
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     "--storage",
     "storages",
     multiple=True,
+    type=StorageUrl(),
     default=(DEFAULT_STORAGE,),
     show_default=True,
+    envvar=STORAGE_VARIABLE,
+    show_envvar=True,
     help="Optuna URL or journal:PATH, for all studies or one per study in the same order.",
 )
 @file_option("--png", "Write the curves as a picture; needs Chrome or Chromium.")
@@ -46,7 +49,7 @@ def volume(
     from search.volume import curve, plateau
     from studies.cli.tables import volume_table
     from studies.storage import shown
-    from studies.study import ended, full_training, reference_of, require_trained
+    from studies.study import ended, full_training, load_study, reference_of, require_trained
 
     if len(storages) not in (1, len(studies)):
         raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once per study")

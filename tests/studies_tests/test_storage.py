@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage, RDBStorage
 
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, default_storage
 from studies.storage import open_storage, place_options, shown
 from threshnet import InputError
 
@@ -138,3 +138,13 @@ def test_printed_commands_contain_the_storage_and_folder_of_a_study_unless_they_
     storage: str, runs: Path, options: list[str]
 ) -> None:
     assert place_options(storage, runs) == options
+
+
+def test_the_environment_replaces_the_default_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert default_storage() == DEFAULT_STORAGE
+    monkeypatch.setenv("OPTUNA_STORAGE", "journal:x")
+    assert default_storage() == "journal:x"
+    assert place_options("journal:x", DEFAULT_RUNS, default_storage()) == []
+    assert place_options(DEFAULT_STORAGE, DEFAULT_RUNS, default_storage()) == ["--storage", DEFAULT_STORAGE]
+    monkeypatch.setenv("OPTUNA_STORAGE", "")
+    assert default_storage() == DEFAULT_STORAGE

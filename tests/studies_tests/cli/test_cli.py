@@ -111,6 +111,20 @@ def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return url
 
 
+# The storage in the environment
+
+
+def test_commands_read_the_storage_from_the_environment(
+    run: Run, storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("pareto", "small").status == 2
+    monkeypatch.setenv("OPTUNA_STORAGE", storage)
+    for command in ("studies", "pareto small", "volume small"):
+        assert run(*command.split()).status == 0
+    help_text = " ".join(run("studies", "--help").out.split())
+    assert "env var: OPTUNA_STORAGE" in help_text
+
+
 # Bad input
 
 BAD: list[tuple[str, list[str]]] = [

@@ -48,7 +48,7 @@ def test_the_line_of_a_duplicate_names_the_other_trial() -> None:
     assert line(record) == "trial   1  duplicate of trial 0"
 
 
-def test_the_summary_counts_networks_by_state() -> None:
+def test_the_summary_counts_networks_by_state(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = with_stopped(sample_loaded(10), stopped=4)  # one of which was resumed
     failed = replace(loaded.records[0], number=99, state="failed")
     loaded = replace(loaded, records=[*loaded.records, failed], spec=replace(loaded.spec, trials=40))
@@ -62,6 +62,8 @@ def test_the_summary_counts_networks_by_state() -> None:
     analysis = Study(loaded, "postgresql://me:secret@host/db?sslmode=require")
     elsewhere = closing(analysis, Outcome(17, "timeout"))
     assert elsewhere.endswith("pareto sample --storage 'postgresql://me:***@host/db' --html front.html")
+    monkeypatch.setenv("OPTUNA_STORAGE", analysis.storage)
+    assert closing(analysis, Outcome(17, "timeout")).endswith("Next: threshnet pareto sample --html front.html")
 
 
 def test_the_summary_without_trained_networks_has_no_progress_and_no_next_command() -> None:
