@@ -22,6 +22,7 @@ from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.latency.reading import Latency
 from search.samplers.sampler import Policy
+from search.standing import Standing
 from search.task import Task
 from search.training.checkpoints import load_training, save_training
 from search.training.train import Training, TrainingFailed, train
@@ -45,6 +46,9 @@ class Display(Interface):
     def counted(self, trials: int) -> None:
         """Called with the number of trials that count towards the size of the study."""
 
+    def standing(self, standing: Standing) -> None:
+        """Called at the start of a run and after each trial with the standing of the study."""
+
     def finished(self, record: records.Record) -> None:
         """Called when a trial has ended."""
 
@@ -59,6 +63,9 @@ class NoDisplay:
         """Do nothing."""
 
     def counted(self, trials: int) -> None:
+        """Do nothing."""
+
+    def standing(self, standing: Standing) -> None:
         """Do nothing."""
 
     def finished(self, record: records.Record) -> None:

@@ -14,8 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 from search import records
 from search.claims import stopped
 from search.data import SearchData
+from search.latency.lease import alive
 from search.objective import FAILURES, Display, NoDisplay, StudyFolders, scorer
 from search.samplers.named import sampler_for
+from search.standing import Standings
 from search.task import Task
 from search.volume import curve, plateau, reference_point
 from space import encode
@@ -71,6 +73,7 @@ def run(
     policy = study.sampler = sampler_for(sampler, task, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
+    standings = Standings(study, trials, task.space.classes, task.limits.latency_ms) if display else None
     display = display or NoDisplay()
     ended = "timeout"
     rejected = unreachable = 0
@@ -83,11 +86,17 @@ def run(
             return "spent"
         return "plateau" if until_plateau and has_plateaued(study, task) else None
 
+    def show(done: int) -> None:
+        display.counted(done)
+        if standings:
+            spent = 0.0 if budget is None else images_processed(study) / (budget * full)
+            display.standing(standings.now(done, spent))
+
     def after(study: Study, trial: FrozenTrial) -> None:
         nonlocal ended, rejected, unreachable
         display.finished(records.record(trial))
         done = counted(study)
-        display.counted(done)
+        show(done)
         rejected = 0 if counts(trial) or stopped(trial) else rejected + 1
         unreachable = unreachable + 1 if _unreachable(trial) else 0
         if unreachable:
@@ -106,7 +115,7 @@ def run(
     done = counted(study)
     if reason := stop_reason(done):
         return Outcome(done, reason)
-    display.counted(done)
+    show(done)
     score = scorer(task, data, policy, folders, display)
     try:
         study.optimize(score, timeout=timeout_s, callbacks=[after, *callbacks], catch=FAILURES)
@@ -149,7 +158,7 @@ def fail_abandoned(study: Study) -> None:
         if worker is None:
             gone = age > PROPOSAL_TIMEOUT
         elif worker["host"] == socket.gethostname():
-            gone = worker["pid"] == os.getpid() or not _alive(worker["pid"])
+            gone = worker["pid"] == os.getpid() or not alive(worker["pid"])
         else:
             gone = age > REMOTE_WORKER_TIMEOUT
         if gone:
@@ -186,13 +195,3 @@ def _losses(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 
 def _unreachable(trial: FrozenTrial) -> bool:
     return str(trial.user_attrs.get(records.REASON, "")).startswith(records.UNREACHABLE)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

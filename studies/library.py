@@ -64,9 +64,7 @@ def launch(
     found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
     if data is not None:
         found = with_data(found, data, caveat)
-    limit = budget or getattr(found, "budget", None)
-    size = trials or getattr(found, "trials", None)
-    with Screen(console(progress), getattr(found, "name", ""), size, limit) as screen:
+    with Screen(console(progress), getattr(found, "name", "")) as screen:
         loaded, outcome = launch_study(
             found,
             storage,

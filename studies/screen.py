@@ -1,128 +1,272 @@
-"""The display of a running launch: a bar for the study, a bar for the current network, a line per ended trial."""
+"""The progress of a running command, in a terminal, in a notebook or as plain lines."""
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from search.records import Record
-from search.volume import plural
+from search.latency.lease import Wait, reporting
 
-Handler = Callable[[int, FrameType | None], Any] | int
+if TYPE_CHECKING:
+    from search.latency.reading import Latency
+    from search.records import Record
+    from search.standing import Standing
 
-REFRESH_S = 0.2  # least time between two updates of a bar
+BAR = 16  # width of a bar in characters
+REFRESHES = 4  # updates of the live lines per second
+PLAIN_WAIT_S = 10.0  # seconds after which a wait is printed, if there are no live lines
+PLAIN_STANDING_S = 60.0  # least seconds between two printed standings, if there are no live lines
+
+
+@dataclass(frozen=True)
+class Activity:
+    """The work of a command at the moment."""
+
+    text: str
+    # Start, in seconds of time.monotonic.
+    since: float
+    done: int = 0
+    # None if the end is unknown.
+    total: int | None = None
 
 
 class Screen:
-    """Shows progress in a terminal or a notebook and handles Ctrl-C; elsewhere, only lines are printed.
+    """Shows the progress of a command and handles Ctrl-C.
 
-    The first Ctrl-C stops at the next safe moment, by KeyboardInterrupt from the next callback; the second one stops
-    at once. `trials` is the size of the study, None if unlimited; `budget`, in full trainings, may end it earlier.
+    In a terminal and in a notebook, live lines show what happens now and for how long, and the standing of the study; a
+    line per trial stays above them. Elsewhere, all of this is printed as lines. `total` is the number of networks, None
+    if it is unknown or if the study reports it. The first Ctrl-C stops at the next safe moment, by KeyboardInterrupt
+    from the next callback; the second one stops at once.
     """
 
-    def __init__(self, console: Console, name: str, trials: int | None = None, budget: float | None = None) -> None:
-        self.console, self.trials, self.budget = console, trials, budget
-        self.bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not (console.is_terminal or console.is_jupyter),
-        )
-        self.study = self.bars.add_task(name, total=trials, visible=trials is not None)
-        self.work = self.bars.add_task("starting", total=None)
-        self.updated = 0.0
+    def __init__(self, console: Console, title: str, total: int | None = None) -> None:
+        self.console, self.title, self.total, self.completed = console, title, total, 0
+        self.began = self.printed = time.monotonic()
+        self.activity = Activity("starting", self.began)
+        # The wait for a device, and its text if it was printed.
+        self.wait: Activity | None = None
+        self.wait_text = ""
+        self.latest: Standing | None = None
+        # Share of the study that was done when this run began.
+        self.first_share: float | None = None
         self.stopping = False
-        self.before: Handler | None = None
-        self.begun = False
+        self.live = _live(console, self._lines)
+        self.opened = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # no other thread can handle signals
-            self.before = signal.signal(signal.SIGINT, self._stop)
-        self.bars.start()
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(self._interruptible())
+            opened.enter_context(reporting(self.waiting))
+            if self.live is not None:
+                opened.enter_context(self.live)
+            self.opened = opened.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bars.stop()
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
+        self.opened.close()
 
     def loading(self, what: str, done: int, total: int) -> None:
         """Show how many images have been read."""
-        self._show(f"reading {what}", done, total)
+        self._does(f"reading {what}", done, total)
 
     def stage(self, number: int, text: str) -> None:
         """Show the current stage of trial `number`."""
-        self.doing = f"trial {number}: {text}"
-        self._show(self.doing, 0, None)
+        self._does(f"trial {number}: {text}")
 
     def progress(self, done: int, total: int) -> None:
         """Show the progress of the current stage."""
-        self._show(self.doing, done, total)
+        self._does(self.activity.text, done, total)
 
     def epoch(self, number: int, done: int, total: int) -> None:
         """Show the progress of an epoch of a single training."""
-        self._show(f"epoch {number}", done, total)
+        self._does(f"epoch {number}", done, total)
 
     def wrote(self, file: str) -> None:
         """Show the last file of an export."""
-        self._show(f"wrote {file}", 0, None)
+        self._does(f"wrote {file}")
 
-    def counted(self, trials: int) -> None:
-        """Show the number of trials that count towards the study, with a line at the start."""
-        if not self.begun:
-            size = f"{self.trials} networks" if self.budget is None else f"at most {self.trials} networks"
-            ends = "" if self.budget is None else f", within the cost of {self.budget:g} full trainings"
-            self.console.print(f"{trials} of {size} so far{ends}; Ctrl-C stops", highlight=False)
-            self.begun = True
-        self.bars.update(self.study, completed=trials)
+    def counted(self, networks: int) -> None:
+        """Show the number of networks that are done, with a line at the start of the run."""
+        self._check()
+        self.completed = networks
+        if self.total and self.first_share is None:
+            self.first_share = self._share()
+            self._print(f"{networks} of {self.total} networks so far; Ctrl-C stops")
 
-    def finished(self, record: Record) -> None:
+    def standing(self, standing: "Standing") -> None:
+        """Show the standing of the study."""
+        self.latest, self.total = standing, standing.trials
+        self.counted(standing.counted)
+        now = time.monotonic()
+        if self.live is None and now - self.printed > PLAIN_STANDING_S:
+            self.printed = now
+            left = self._time_left(now)
+            so_far = f"{self.completed} of {self.total} networks{left and f', {left}'}"
+            self._print("; ".join([so_far, *standing_texts(standing)]))
+
+    def finished(self, record: "Record") -> None:
         """Print the result of a trial."""
-        self.console.print(line(record), highlight=False)
+        self._print(line(record))
 
-    def _show(self, what: str, done: int, total: int | None) -> None:
+    def waiting(self, wait: Wait | None) -> None:
+        """Show which process holds the device that the command waits for; None if the wait is over."""
+        self._check()
+        if wait is None:
+            self.wait, self.wait_text = None, ""
+            return
+        now, text = time.monotonic(), waiting_text(wait)
+        since = self.wait.since if self.wait else now
+        self.wait = Activity(text, since)
+        if self.live is None and now - since >= PLAIN_WAIT_S and text != self.wait_text:
+            self.wait_text = text
+            self._print(text)
+
+    def _does(self, text: str, done: int = 0, total: int | None = None) -> None:
+        self._check()
+        now = time.monotonic()
+        same = text == self.activity.text and done > 0
+        self.activity, self.wait = Activity(text, self.activity.since if same else now, done, total), None
+
+    def _check(self) -> None:
+        """Stop if the user has pressed Ctrl-C."""
         if self.stopping:
             raise KeyboardInterrupt
-        now = time.monotonic()
-        if done in (0, total) or now - self.updated > REFRESH_S:
-            self.bars.update(self.work, description=what, completed=done, total=total)
-            self.updated = now
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=self.live is None)
+
+    def _lines(self) -> RenderableType:
+        """The live lines: the study, what happens now, and the standing."""
+        now, activity = time.monotonic(), self.wait or self.activity
+        title = self.title if self.total is None else f"{self.title}: {self.completed} of {self.total} networks"
+        part = activity.done / activity.total if activity.total else None
+        standing = [] if self.latest is None else standing_texts(self.latest)
+        return Group(
+            _row(title, self._share(), self._time_left(now) or duration_text(now - self.began)),
+            _row(activity.text, part, f"for {duration_text(now - activity.since)}"),
+            *(Text(text, no_wrap=True, overflow="ellipsis") for text in standing),
+        )
+
+    def _share(self) -> float | None:
+        """The share of the work that is done, None if it is unknown."""
+        if self.latest is not None:
+            return self.latest.done
+        return self.completed / self.total if self.total else None
+
+    def _time_left(self, now: float) -> str:
+        """The time left as text, from the share that this run has done; '' if there is too little to judge."""
+        share = self._share()
+        if share is None or self.first_share is None or share - self.first_share <= 0:
+            return ""
+        left = (1 - share) * (now - self.began) / (share - self.first_share)
+        return f"about {duration_text(left)} left"
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Handle Ctrl-C within the block; only the main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self.stopping:
             raise KeyboardInterrupt
         self.stopping = True
-        self.console.print("stopping; press Ctrl-C again to stop at once", highlight=False)
+        self._print("stopping; press Ctrl-C again to stop at once")
 
 
-def line(record: Record) -> str:
-    """One trial in one line."""
-    start = f"trial {record.number:>3}  "
-    name = f"  {record.named}" if record.named else ""
-    if record.trained:
+def _live(console: Console, lines: Callable[[], RenderableType]) -> Live | None:
+    """Live lines on a console; None if it cannot show them."""
+    able = find_spec("ipywidgets") is not None if console.is_jupyter else console.is_terminal
+    if not able or console.is_dumb_terminal or console.quiet:
+        return None
+    return Live(get_renderable=lines, console=console, refresh_per_second=REFRESHES, transient=True)
+
+
+def _row(text: str, share: float | None, time_text: str) -> Table:
+    """One live line: a text, a bar if the share is known, and a time."""
+    row = Table.grid(padding=(0, 1), expand=True)
+    row.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+    bar = [] if share is None else [ProgressBar(total=1.0, completed=share, width=BAR)]
+    row.add_column(no_wrap=True)
+    if bar:
+        row.add_column()
+    row.add_row(text, *bar, time_text)
+    return row
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration in the two largest units, e.g. "42 s", "12 min 5 s" or "3 h 20 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def waiting_text(wait: Wait) -> str:
+    """Describe a wait for a device and the process that holds it."""
+    if wait.holder is None:
+        return f"waiting for {wait.device}, in use by other processes"
+    since = time.strftime("%H:%M:%S", time.localtime(wait.holder.since))
+    return f"waiting for {wait.device}, held by process {wait.holder.pid} since {since}"
+
+
+def standing_texts(standing: "Standing") -> list[str]:
+    """Describe the standing of a study in two parts: its trials, and its front if there is one."""
+    counts = f"{standing.pruned} pruned, {standing.resumed} resumed, {standing.failed} failed"
+    if standing.hypervolume_percent is None:
+        return [counts]
+    best = [
+        f"{'none' if error is None else f'{error:.1f} %'} within {latency_ms:.2g} ms"
+        for latency_ms, error in standing.best
+    ]
+    return [f"{counts}; hypervolume {standing.hypervolume_percent:.1f} %", f"lowest error: {', '.join(best)}"]
+
+
+def line(record: "Record") -> str:
+    """Describe a trial in one line, with the warnings of its latency reading."""
+    latency = next(iter(record.latency.values()), None)
+    warnings = "" if latency is None else warnings_text(latency)
+    start, name = f"trial {record.number:>3}  ", f"  {record.named}" if record.named else ""
+    if latency is not None and record.trained:
         violation = "" if record.state == "finished" else "  infeasible"
-        return f"{start}{record.error:6.2f} %  {record.latency_ms:7.3f} ms  {_params(record)}{name}{violation}"
-    if record.state == "stopped":
-        at, latency = max(record.rungs), next(iter(record.latency.values()))
-        score = f"{record.rungs[at]:6.2f} % after {plural(at, 'epoch')}"
-        return f"{start}{score}  {latency.latency_ms:7.3f} ms  {_params(record)}{name}  stopped"
+        return f"{start}{record.error:6.2f} %{_measured(record, latency)}{name}{violation}{warnings}"
+    if latency is not None and record.state == "stopped":
+        epochs = max(record.rungs)
+        score = f"{record.rungs[epochs]:6.2f} % after {epochs} epoch{'s' if epochs > 1 else ''}"
+        return f"{start}{score}{_measured(record, latency)}{name}  stopped{warnings}"
     if record.state == "duplicate":
         return f"{start}duplicate of trial {record.duplicate_of}"
-    return f"{start}{record.state}: {record.reason}"
+    return f"{start}{record.state}: {record.reason}{warnings}"
 
 
-def _params(record: Record) -> str:
-    return f"{record.costs['params'] / 1e6:6.2f} M params"
+def warnings_text(latency: "Latency") -> str:
+    """Return the warnings of a reading in short, after an exclamation mark; '' if there are none."""
+    short = [warning.partition(":")[0] for warning in latency.warnings]
+    return f"  ! {', '.join(short)}" if short else ""
+
+
+def _measured(record: "Record", latency: "Latency") -> str:
+    flag, ms = "!" if latency.warnings else " ", latency.latency_ms if record.latency_ms is None else record.latency_ms
+    return f"  {ms:7.3f} ms{flag} {record.costs['params'] / 1e6:6.2f} M params"
 
 
 def console(progress: bool) -> Console:

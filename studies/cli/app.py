@@ -115,8 +115,7 @@ def launch(
         found = with_data(found, data, caveat or "")
     elif caveat is not None:
         raise InputError("--caveat goes with --data")
-    console, ends = ERR if as_json else OUT, budget or found.budget
-    with Screen(console, found.name, trials or found.trials, ends) as screen:
+    with Screen(ERR if as_json else OUT, found.name) as screen:
         loaded, outcome = launch_study(
             found,
             storage,
