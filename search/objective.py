@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from optuna import Trial, TrialPruned
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial, TrialState
 
 from search import records
@@ -23,10 +22,11 @@ from search.latency.protocol import ConnectionLost, MeasurementError
 from search.latency.reading import Latency
 from search.samplers.sampler import Policy
 from search.standing import Standing
+from search.storing import set_attributes, upload, upload_samples
 from search.task import Task
 from search.training.checkpoints import load_training, save_training
 from search.training.train import Training, TrainingFailed, train
-from space import suggest
+from space import Space, effective_values, suggest
 from threshnet.checkpoint import save_weights
 from threshnet.network import ThreshNet
 from threshnet.spec import NetworkSpec
@@ -131,7 +131,7 @@ class Scoring:
         name = spec.fingerprint()
         always = records.NAMED in self.trial.user_attrs  # named networks are trained even if infeasible
         earlier = latest_trials(self.trial.study).get(name)
-        record_network(self.trial, spec)
+        record_network(self.trial, self.task.space, spec)
         resumes = earlier is not None and stopped(earlier)
         if earlier and not (resumes or (always and earlier.state is TrialState.PRUNED)):
             return _duplicate(self.trial, earlier)
@@ -158,20 +158,21 @@ class Scoring:
             trial.set_user_attr(records.COSTS, counted)
         _check_constraints(trial, excess, always and costs is not None)
         if earlier and len(earlier.user_attrs.get(records.LATENCY, {})) == len(task.runtimes):
-            for key in (records.LATENCY, records.LATENCY_MS):
-                trial.set_user_attr(key, earlier.user_attrs[key])
+            set_attributes(trial, {key: earlier.user_attrs[key] for key in (records.LATENCY_MS, records.LATENCY)})
             latency_ms = float(earlier.user_attrs[records.LATENCY_MS])
             _check_constraints(trial, task.limits.of_latency(latency_ms), always)
             return latency_ms
         readings: list[Latency] = []
         for runtime in task.runtimes:
             self.display.stage(trial.number, f"measuring with {runtime}")
-            readings.append(measure_on(task.device, spec, task.input_size, runtime, task.protocol))
-            trial.set_user_attr(records.LATENCY, {reading.backend: reading.to_json() for reading in readings})
+            reading = measure_on(task.device, spec, task.input_size, runtime, task.protocol)
+            readings.append(upload_samples(self.folders.weights, trial, reading))
+            latency_ms = readings[0].latency_ms
+            latency = {reading.backend: reading.to_json() for reading in readings}
+            set_attributes(trial, {records.LATENCY_MS: latency_ms, records.LATENCY: latency})
             if len(readings) == 1:
-                trial.set_user_attr(records.LATENCY_MS, readings[0].latency_ms)
-                _check_constraints(trial, task.limits.of_latency(readings[0].latency_ms), always)
-        return readings[0].latency_ms
+                _check_constraints(trial, task.limits.of_latency(latency_ms), always)
+        return latency_ms
 
     def _store_drawing(self, spec: NetworkSpec) -> None:
         """Store a drawing of the network as an artifact, to be shown in optuna-dashboard."""
@@ -185,15 +186,7 @@ class Scoring:
         except Exception as fault:  # the network can be trained without a drawing
             self.display.stage(trial.number, f"drawing failed: {fault}")
             return
-        self._upload("schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
-
-    def _upload(self, name: str, write: Callable[[Path], object]) -> str:
-        """Call `write` to create a file, store the file as an artifact of the trial, and return the artifact id."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / name
-            write(file)
-            store = self.folders.weights
-            return upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=self.trial)
+        upload(self.folders.weights, trial, "schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
 
     def _error_percent(self, spec: NetworkSpec, always: bool) -> float:
         """Train and return the validation error in percent; raises TrialPruned if training is stopped at a rung."""
@@ -214,15 +207,14 @@ class Scoring:
             before = scores(trial.study, spec.fingerprint())
             errors.update({epochs: error for epochs, error in before.items() if int(epochs) <= len(training.epochs)})
             if errors:  # other workers read the errors while the network is in training
-                trial.set_user_attr(records.RUNGS, errors)
+                set_attributes(trial, records.rung_attributes(errors))
 
         def should_continue(training: Training[ThreshNet], error: float) -> bool:
             errors[str(len(training.epochs))] = error
-            trial.set_user_attr(records.RUNGS, errors)
-            save_training(
-                training, file, conditions
-            )  # saved after the error, so that the rung is scored again if the process is interrupted here
-            trial.set_user_attr(records.IMAGE_PASSES, training.image_passes)
+            set_attributes(
+                trial, records.rung_attributes(errors) | {records.IMAGE_PASSES: training.image_passes}
+            )  # before the checkpoint, so that the rung is scored again if the process is interrupted in between
+            save_training(training, file, conditions)
             self.display.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
             return always or self.policy.should_continue(trial.study, spec.fingerprint())
 
@@ -244,21 +236,22 @@ class Scoring:
         finally:  # failed and interrupted trainings also count towards the cost
             if started:
                 trial.set_user_attr(records.IMAGE_PASSES, started[0].image_passes)
-        epochs = len(trained.epochs)
-        trial.set_user_attr(records.EPOCHS, [asdict(epoch) for epoch in trained.epochs])
-        if epochs < task.recipe.epochs:
-            raise _pruned(trial, f"stopped after {epochs} of {task.recipe.epochs} epochs at {trained.error:.2f} %")
-        trial.set_user_attr(records.RUNGS, errors | {str(epochs): trained.error})
-        artifact = self._upload("model.safetensors", partial(save_weights, trained.model))
-        trial.set_user_attr(records.WEIGHTS, artifact)
+        done, end = len(trained.epochs), task.recipe.epochs
+        epochs = [asdict(epoch) for epoch in trained.epochs]
+        if done < end:
+            trial.set_user_attr(records.EPOCHS, epochs)
+            raise _pruned(trial, f"stopped after {done} of {end} epochs at {trained.error:.2f} %")
+        artifact = upload(self.folders.weights, trial, "model.safetensors", partial(save_weights, trained.model))
+        errors[str(end)] = trained.error
+        set_attributes(trial, records.rung_attributes(errors) | {records.WEIGHTS: artifact, records.EPOCHS: epochs})
         file.unlink(missing_ok=True)
         return trained.error
 
 
-def record_network(trial: Trial, spec: NetworkSpec) -> None:
+def record_network(trial: Trial, space: Space, spec: NetworkSpec) -> None:
     """Store the network of a trial in its attributes; the fingerprint is stored by the claim (see claims.py)."""
-    trial.set_user_attr(records.NETWORK, spec.to_json())
-    trial.set_user_attr(records.SCHEDULE, records.schedule_of(spec))
+    described = {records.SCHEDULE: records.schedule_of(spec), records.NETWORK: spec.to_json()}
+    set_attributes(trial, effective_values(space, spec) | described)
 
 
 def _pruned(trial: Trial, reason: str) -> TrialPruned:

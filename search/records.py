@@ -18,10 +18,11 @@ NETWORK = "network"  # the network as JSON, NetworkSpec.to_json()
 SCHEDULE = "schedule"  # the connection schedule of each block, as text
 NAMED = "named"  # name of a named network; absent for a discovered network
 COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
-LATENCY = "latency"  # readings, {backend: Latency.to_json()}; the reading of the first backend is the objective
+LATENCY = "latency"  # readings, {backend: statistics and conditions}; the reading of the first backend is the objective
 LATENCY_MS = "latency_ms"  # latency objective in ms; stored as soon as it is measured
 EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including epochs of the trials that this trial continues
 RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including rungs of earlier trials
+ERROR_AFTER = "error after"  # prefix of "error after N epochs": the error at a rung, as a number that tools can plot
 IMAGE_PASSES = "image_passes"  # number of training images processed in this trial; an image counts once per epoch
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
 REASON = "reason"  # why the trial failed, was stopped or was not trained
@@ -150,6 +151,12 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         duplicate_of=attrs.get(DUPLICATE_OF),
         seconds=trial.duration.total_seconds() if trial.duration else None,
     )
+
+
+def rung_attributes(errors: Mapping[str, float]) -> dict[str, Any]:
+    """Return the attributes for the validation errors in percent at the rungs; the keys are epochs trained."""
+    each = {f"{ERROR_AFTER} {epochs} epoch{'' if epochs == '1' else 's'}": error for epochs, error in errors.items()}
+    return each | {RUNGS: dict(errors)}
 
 
 def unfinished(trial: FrozenTrial) -> bool:

@@ -1,5 +1,6 @@
 """Conversion between networks and parameters (one integer per choice): decode, encode, and suggest for a trial."""
 
+import re
 from collections.abc import Mapping
 from itertools import product
 
@@ -8,10 +9,11 @@ from optuna.trial import BaseTrial
 from space.definition import Choice, Space, Value
 from threshnet.errors import InputError
 from threshnet.schedules import DENSE, HARMONIC, harmonic_links, kept_links, schedule
-from threshnet.spec import BlockSpec, NetworkSpec
+from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 from threshnet.units import unit_named
 
 Links = tuple[tuple[int, ...], ...]
+LINKS = ("threshold", "switch")  # prefixes of the choices of a block that determine its links
 
 
 def suggest(space: Space, trial: BaseTrial) -> NetworkSpec:
@@ -63,6 +65,48 @@ def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
     Choices without effect on the network take their first value. Raises InputError, which names the value, if the space
     or its granularity cannot express the network.
     """
+    values, choices = _values(space, spec), space.choices()
+    for name, value in values.items():
+        if value not in choices[name].values:
+            raise InputError(f"{name} = {value!r}: the space {space.name!r} allows {list(choices[name].values)}")
+    return {
+        name: choice.code(values.get(name, choice.values[0]))
+        for name, choice in choices.items()
+        if len(choice.values) > 1
+    }
+
+
+def effective_values(space: Space, spec: NetworkSpec) -> dict[str, str | float | bool]:
+    """Return the values of the choices that have an effect on a network, e.g. {"blocks": 3, "block1.growth": 32}.
+
+    Choices with one value are omitted. A stem is described by text. A threshold is the largest one that gives the links
+    of the network. Raises InputError if the granularity of the space cannot express the network.
+    """
+    values, choices = _values(space, spec), space.choices()
+    if space.granularity == "network" and len({_links(space, spec, width) for width in space.width_thresholds}) == 1:
+        del values["width_threshold"]
+    for number, _ in enumerate(spec.blocks, start=1):
+        prefix = f"block{number}_"
+        own = {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+        for name in own:
+            allowed = choices[prefix + name].values if name.startswith(LINKS) else ()
+            links = {schedule(_thresholds(space, own | {name: value}, 0)) for value in allowed}
+            if len(links) == 1:
+                del values[prefix + name]
+    chosen = {name: value for name, value in values.items() if len(choices[name].values) > 1}
+    return {re.sub(r"^(block\d+)_", r"\1.", name): _readable(value) for name, value in chosen.items()}
+
+
+def _readable(value: Value) -> Value:
+    """Return text for a stem, and any other value unchanged."""
+    if not isinstance(value, StemSpec):
+        return value
+    first, second = value.widths
+    return f"{first} and {second} channels, stride {value.stride}{', max-pool' if value.pool else ''}"
+
+
+def _values(space: Space, spec: NetworkSpec) -> dict[str, Value]:
+    """Return the values of a network by the names of the choices, without choices that have no effect on its units."""
     if spec.classes != space.classes:
         raise InputError(f"classes = {spec.classes}: the space {space.name!r} has {space.classes}")
     values: dict[str, Value] = {
@@ -84,15 +128,7 @@ def encode(space: Space, spec: NetworkSpec) -> dict[str, int]:
             values[prefix + "bottleneck_width"] = block.bottleneck_width
         if any(harmonic_links(layer, nodes) > 1 for layer, nodes in enumerate(block.links, start=1)):
             values[prefix + "multiplier"] = block.multiplier
-    params: dict[str, int] = {}
-    choices = space.choices()
-    for name, value in values.items():
-        if value not in choices[name].values:
-            raise InputError(f"{name} = {value!r}: the space {space.name!r} allows {list(choices[name].values)}")
-    for name, choice in choices.items():
-        if len(choice.values) > 1:
-            params[name] = choice.code(values.get(name, choice.values[0]))
-    return params
+    return values
 
 
 def contains(space: Space, spec: NetworkSpec) -> bool:
@@ -136,15 +172,20 @@ def _switched(first: int, rest: int, switch: int, depth: int) -> tuple[int, ...]
 
 def _encode_width_threshold(space: Space, spec: NetworkSpec) -> int:
     """The largest width threshold that gives every block its links."""
-    widths = (spec.stem.widths[1], *(block.transition for block in spec.blocks))
+    links = tuple(block.links for block in spec.blocks)
     for threshold in reversed(space.width_thresholds):
-        own = {"width_threshold": threshold}
-        if all(
-            schedule(_thresholds(space, own | {"layers": block.depth}, width)) == block.links
-            for block, width in zip(spec.blocks, widths, strict=False)
-        ):
+        if _links(space, spec, threshold) == links:
             return threshold
     raise InputError(f"no width threshold of the space {space.name!r} gives the links of this network")
+
+
+def _links(space: Space, spec: NetworkSpec, width_threshold: int) -> tuple[Links, ...]:
+    """The links that a width threshold gives the blocks of a network."""
+    widths = (spec.stem.widths[1], *(block.transition for block in spec.blocks))
+    return tuple(
+        schedule(_thresholds(space, {"width_threshold": width_threshold, "layers": block.depth}, width))
+        for block, width in zip(spec.blocks, widths, strict=False)
+    )
 
 
 def _encode_thresholds(space: Space, number: int, links: Links) -> dict[str, int]:

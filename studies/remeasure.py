@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -11,6 +12,7 @@ from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, backend
 from search.objective import Display
 from search.records import REMEASURED, Record, seen_on
+from search.storing import upload_samples
 from studies.storage import reason
 from studies.study import LoadedStudy, require_trained
 from threshnet.errors import InputError
@@ -96,8 +98,10 @@ def networks_of(loaded: LoadedStudy) -> list[tuple[NetworkSpec, list[Record]]]:
 
 
 def _store(loaded: LoadedStudy, trials: list[Record], place: str, latency: Latency) -> None:
+    loaded.weights.mkdir(parents=True, exist_ok=True)  # missing if the study is a copy
     try:
+        stored = upload_samples(FileSystemArtifactStore(loaded.weights), loaded.study, latency).to_json()
         for trial in trials:
-            loaded.study.set_user_attr(f"{REMEASURED} {trial.number} {place}", latency.to_json())
+            loaded.study.set_user_attr(f"{REMEASURED} {trial.number} {place}", stored)
     except (SQLAlchemyError, StorageInternalError) as error:
         raise InputError(f"study {loaded.spec.name!r} cannot be written: {reason(error)}") from None

@@ -6,6 +6,8 @@ known networks, each nested in the one before: DenseNet (arXiv:1608.06993), Log-
 (arXiv:1909.00948) and a plain chain.
 """
 
+from functools import cache
+
 THRESHOLD_NAMES = ("dense", "log-dense", "harmonic", "chain")
 DENSE, LOG_DENSE, HARMONIC, CHAIN = range(4)
 
@@ -21,6 +23,7 @@ def strength(layer: int, distance: int) -> int:
     return 2 if layer % distance == 0 else 1
 
 
+@cache
 def kept_links(layer: int, threshold: int) -> tuple[int, ...]:
     """Nodes, ascending, that `layer` (>= 1) reads under `threshold` (0 to 3); its predecessor is always among them."""
     if not DENSE <= threshold <= CHAIN:

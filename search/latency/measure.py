@@ -14,6 +14,7 @@ from search.latency.probes.probe import ratio_interval, round_medians
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, Rounds, as_rounds, reading_warnings
 from search.latency.reference import REFERENCE, idle_latency
+from search.latency.samples import Samples
 from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.shapes import walk
@@ -164,9 +165,11 @@ def _reading(
 ) -> Latency:
     """Create the record of a reading."""
     crowded = f"{protocol.threads} threads on {facts.processors} processors"
+    reference_rounds_ms, rounds_ms = rounds.rounds_ms
+    samples = Samples(rounds_ms, reference_rounds_ms)
     latency = Latency(
-        rounds_ms=rounds.rounds_ms[1],
-        reference_rounds_ms=rounds.rounds_ms[0],
+        **samples.statistics(reference_ms),
+        samples=samples,
         reference_ms=reference_ms,
         ended=rounds.ended,
         device=device.name,

@@ -1,17 +1,18 @@
-"""The record of a latency reading: raw rounds, conditions and derived statistics."""
+"""The record of a latency reading: its statistics, its conditions and its warnings."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.latency.probes.probe import MIN_CYCLES, least_disturbed_cycles, ratio_interval, round_medians
+from search.latency.probes.probe import MIN_CYCLES, least_disturbed_cycles, round_medians
+from search.latency.samples import RoundsMs, Samples, check_rounds
 from threshnet import strict
-from threshnet.errors import InputError
+from threshnet.errors import InputError, require
 
 # A reading gets a warning if it exceeds one of these thresholds.
 WIDE_SPREAD = 0.10  # relative interquartile range
@@ -21,8 +22,7 @@ HOTTER_C = 10.0  # temperature rise in degrees C
 SLOWER_CLOCK = 0.95  # clock after the reading relative to the clock before the reading
 UNSTEADY = "not steady: the latency was still changing at the end of the warm-up"
 THROTTLED_NOW = 0xF  # vcgencmd bits for under-voltage, capped clock, throttling and soft temperature limit
-
-RoundsMs = tuple[tuple[float, ...], ...]
+ROUNDS = {field.name for field in fields(Samples)}  # keys of the raw samples in readings of earlier versions
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,7 @@ class Rounds:
     after: State
 
     def __post_init__(self) -> None:
-        cycles = {len(network) for network in self.rounds_ms}
-        runs = {len(one) for network in self.rounds_ms for one in network}
-        if len(cycles) != 1 or len(runs) != 1 or 0 in cycles | runs:
-            raise InputError("rounds_ms must have the same number of rounds and runs for each network")
-        if not all(math.isfinite(ms) and ms > 0 for network in self.rounds_ms for one in network for ms in one):
-            raise InputError("rounds_ms must be positive finite milliseconds")
+        check_rounds(self.rounds_ms)
 
     @cached_property
     def counted_medians(self) -> NDArray[np.float64]:
@@ -69,11 +64,16 @@ class Latency:
     latency is this ratio times the latency of the reference network on the idle device. The interval and the spread are
     computed from the least-disturbed cycles of this measurement. They do not include the variation between
     measurements, the selection of the cycles, or the uncertainty of the idle baseline. Raises InputError unless the
-    samples are positive and finite.
+    latencies are positive and finite and the interval contains the latency.
     """
 
-    rounds_ms: RoundsMs  # [cycle][run] of the network, in milliseconds
-    reference_rounds_ms: RoundsMs  # [cycle][run] of the reference network in the same cycles
+    latency_ms: float  # latency on the idle device in milliseconds: the ratio to the reference times reference_ms
+    low_ms: float  # lower end of the 95 % interval of the latency
+    high_ms: float  # upper end of the 95 % interval of the latency
+    relative_iqr: float  # interquartile range of the runs in the least-disturbed cycles, relative to their median
+    slowdown: float  # latency of the reference network in the least-disturbed cycles, relative to reference_ms
+    runs: int  # number of timed runs of the network
+    rounds: int  # number of rounds, into which the runs are divided equally
     reference_ms: float  # latency of the reference network on the idle device
     ended: Literal["precise", "time"]  # "precise": the interval was narrow enough; "time": the time limit was reached
     device: str  # name of the device, e.g. "cpu", "cuda" or "ssh://..."
@@ -88,78 +88,52 @@ class Latency:
     before: State = State()
     after: State = State()
     warnings: tuple[str, ...] = ()  # reasons why the reading may be unreliable, one line each
+    artifact: str | None = None  # id of the artifact with the raw samples; None if they were not stored
+    samples: Samples | None = field(default=None, repr=False, compare=False)  # None if read without the raw samples
 
     def __post_init__(self) -> None:
-        Rounds((self.reference_rounds_ms, self.rounds_ms), self.ended, True, self.before, self.after)
-        if not (math.isfinite(self.reference_ms) and self.reference_ms > 0):
-            raise InputError(f"reference_ms = {self.reference_ms!r}: must be a number above 0")
+        for name in ("reference_ms", "low_ms", "latency_ms", "high_ms"):
+            value = getattr(self, name)
+            require(math.isfinite(value) and value > 0, name, value, "a number above 0")
+        if not self.low_ms <= self.latency_ms <= self.high_ms:
+            raise InputError(
+                f"latency_ms = {self.latency_ms!r}: must be in the interval from {self.low_ms!r} to {self.high_ms!r}"
+            )
 
     @property
     def backend(self) -> str:
         """The device, the runtime, and all settings that differ from batch size 1, fp32 and one thread, as text."""
         return backend(self.device, self.runtime, self.threads, self.batch, self.precision, self.channels_last)
 
-    @cached_property
+    @property
     def ratio(self) -> tuple[float, float, float]:
         """The ratio to the reference latency: the median of the least-disturbed cycles and its 95 % interval."""
-        return ratio_interval(self._medians, 1)
-
-    @property
-    def latency_ms(self) -> float:
-        """The latency on the idle device in milliseconds: the ratio times reference_ms."""
-        return self.ratio[0] * self.reference_ms
-
-    @property
-    def low_ms(self) -> float:
-        """The lower end of the 95 % interval of the latency."""
-        return self.ratio[1] * self.reference_ms
-
-    @property
-    def high_ms(self) -> float:
-        """The upper end of the 95 % interval of the latency."""
-        return self.ratio[2] * self.reference_ms
-
-    @cached_property
-    def counted_cycles(self) -> NDArray[np.int64]:
-        """The indices of the least-disturbed cycles, which determine the reading."""
-        return least_disturbed_cycles(self._medians)
-
-    @cached_property
-    def relative_iqr(self) -> float:
-        """The interquartile range of the runs in the least-disturbed cycles, relative to their median."""
-        runs = np.asarray(self.rounds_ms)[self.counted_cycles]
-        low, middle, high = np.percentile(runs, (25, 50, 75))
-        return float((high - low) / middle)
-
-    @property
-    def slowdown(self) -> float:
-        """The latency of the reference network in the least-disturbed cycles, relative to its idle baseline."""
-        return ratio_interval(self._medians, 0)[0] / self.reference_ms
-
-    @property
-    def runs(self) -> int:
-        """The number of timed runs of the network."""
-        return sum(map(len, self.rounds_ms))
-
-    @cached_property
-    def _medians(self) -> NDArray[np.float64]:
-        return round_medians((self.reference_rounds_ms, self.rounds_ms))
-
-    def to_json(self) -> dict[str, object]:
-        """Return the reading as a JSON-serializable dict."""
-        return strict.plain(self)
-
-    @classmethod
-    def from_json(cls, document: object, source: str = "latency") -> Self:
-        """Parse a reading; unknown keys, missing keys and wrong types raise an InputError that names `source`."""
-        return strict.read(document, cls, source, complete=True)
+        scale = self.reference_ms
+        return self.latency_ms / scale, self.low_ms / scale, self.high_ms / scale
 
     def summary(self) -> dict[str, object]:
         """Return the statistics and conditions as JSON-serializable values, without the raw samples."""
-        raw = ("rounds_ms", "reference_rounds_ms")
-        found = {"latency_ms": self.latency_ms, "low_ms": self.low_ms, "high_ms": self.high_ms, "ratio": self.ratio[0]}
-        found |= {"relative_iqr": self.relative_iqr, "slowdown": self.slowdown, "runs": self.runs}
-        return found | {key: value for key, value in self.to_json().items() if key not in raw}
+        values = strict.plain(replace(self, samples=None))
+        return {"ratio": self.ratio[0]} | {key: values[key] for key in values if key not in ("artifact", "samples")}
+
+    def to_json(self) -> dict[str, object]:
+        """Return the summary and the id of the artifact with the raw samples as a JSON-serializable dict."""
+        return self.summary() | {"artifact": self.artifact}
+
+    @classmethod
+    def from_json(cls, document: object, source: str = "latency") -> Self:
+        """Parse a reading; unknown keys, missing keys and wrong types raise an InputError that names `source`.
+
+        Earlier versions stored the raw samples in place of the statistics.
+        """
+        if not isinstance(document, Mapping):
+            return strict.read(document, cls, source)
+        values = {"artifact": None, "samples": None} | {key: document[key] for key in document if key != "ratio"}
+        if not ROUNDS & {*values}:
+            return strict.read(values, cls, source, complete=True)
+        samples = strict.read({key: values.pop(key) for key in ROUNDS & {*values}}, Samples, source)
+        earlier = strict.read({**values, **samples.statistics(1.0), "samples": samples}, cls, source, complete=True)
+        return replace(earlier, **samples.statistics(earlier.reference_ms))
 
 
 def backend(device: str, runtime: str, threads: int, batch: int, precision: str, channels_last: bool) -> str:

@@ -95,6 +95,7 @@ def measure(network: str, setting: Setting, size: int | None, as_json: bool, cal
     from search.latency.protocol import MeasurementError
     from studies.cli.tables import latency_table
     from studies.network import read_network
+    from threshnet.strict import plain
 
     given = read_network(network, classes=10)
     device, runtime, protocol = setting.resolved()
@@ -103,7 +104,7 @@ def measure(network: str, setting: Setting, size: int | None, as_json: bool, cal
     except MeasurementError as error:
         raise CommandFailed(f"could not measure {given.title}: {error}") from None
     if as_json:
-        click.echo(json.dumps({"network": given.title, **reading.summary(), **reading.to_json()}, indent=2))
+        click.echo(json.dumps({"network": given.title, **reading.summary(), **plain(reading.samples)}, indent=2))
     else:
         OUT.print(latency_table(given.title, reading))
 

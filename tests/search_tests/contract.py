@@ -135,8 +135,9 @@ def _complete(latency: Latency, device: Device, runtime: str, protocol: Protocol
     assert latency.processor.strip() == latency.processor != ""
     assert latency.before.load is not None
     assert latency.ended in ("precise", "time")
-    assert len(latency.rounds_ms) == len(latency.reference_rounds_ms) == 6
-    assert {len(one) for one in latency.rounds_ms} == {protocol.round_runs - protocol.discard}
+    assert latency.samples is not None
+    assert len(latency.samples.rounds_ms) == len(latency.samples.reference_rounds_ms) == latency.rounds == 6
+    assert {len(one) for one in latency.samples.rounds_ms} == {protocol.round_runs - protocol.discard}
     assert 0 < latency.low_ms <= latency.latency_ms <= latency.high_ms
     assert Latency.from_json(json.loads(json.dumps(latency.to_json()))) == latency
 

@@ -28,12 +28,14 @@ from search import records
 from search.data import SearchData
 from search.latency.devices.named import device_named
 from search.latency.protocol import MeasurementError
+from search.latency.samples import Samples
 from search.objective import FAILURES, NoDisplay, StudyFolders, scorer
 from search.records import record
 from search.samplers.named import sampler_for
+from search.storing import samples_of
 from search.task import Task
 from search.training.train import TrainingFailed
-from space import Limits, encode
+from space import Limits, effective_values, encode
 from threshnet.checkpoint import load_weights
 from threshnet.costs import count
 from threshnet.shared_lease import SharedLease
@@ -82,8 +84,10 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     documented = {
         value
         for name, value in vars(records).items()
-        if name.isupper() and name not in ("SPEC", "STUDY", "IMAGES", "CLASSES", "CONDITIONS", "REMEASURED")
+        if name.isupper()
+        and name not in ("SPEC", "STUDY", "IMAGES", "CLASSES", "CONDITIONS", "REMEASURED", "ERROR_AFTER")
     }
+    readable = effective_values(task.space, LARGEST) | {"error after 2 epochs": trial.values[0]}
     absent = {
         records.REASON,
         records.DUPLICATE_OF,
@@ -94,7 +98,9 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
         records.UNREACHABLE,
         records.PROPOSAL,
     }
-    assert trial.user_attrs.keys() == documented - absent
+    assert trial.user_attrs.keys() == documented - absent | readable.keys()
+    assert trial.user_attrs.items() >= readable.items()
+    assert not any("rounds_ms" in reading for reading in trial.user_attrs[records.LATENCY].values())
 
     read = record(trial)
     assert (read.number, read.state, read.trained, read.named) == (0, "finished", True, "largest")
@@ -128,6 +134,20 @@ def test_latency_is_measured_through_every_runtime_before_training(scoring: Scor
     name = LARGEST.fingerprint()
     assert scoring.log == [f"measure {name} torch", f"measure {name} onnxruntime", f"train {name}"]
     assert record(scoring.study.trials[0]).latency_ms == 2 * params_of(LARGEST) / 1000  # the first runtime's
+
+
+def test_raw_latency_samples_are_stored_as_artifacts(scoring: Scoring, tmp_path: Path) -> None:
+    read = record(scoring.score(LARGEST, tiny_task(runtimes=("onnxruntime", "torch"))))
+    for latency in read.latency.values():
+        milliseconds = params_of(LARGEST) / 1000 * (1 if latency.runtime == "onnxruntime" else 2)
+        samples = samples_of(latency, tmp_path)
+        assert samples == Samples(((milliseconds,) * 16,) * 6, ((1.0,) * 16,) * 6)
+        assert latency.samples is None
+        assert latency.artifact is not None
+        (tmp_path / latency.artifact).write_text("half written")
+        assert samples_of(latency, tmp_path) is None
+        assert samples_of(latency, tmp_path / "another") is None
+        assert samples_of(replace(latency, artifact="../model"), tmp_path) is None
 
 
 @pytest.mark.parametrize("limit", ["params", "macs", "memory_bytes"])
@@ -370,9 +390,9 @@ def test_a_failed_drawing_does_not_fail_the_trial(scoring: Scoring) -> None:
     scoring.folders = replace(scoring.folders, draw=draw)
     trial = scoring.score(SMALLEST, tiny_task())
     assert trial.state is TrialState.COMPLETE
-    assert [meta.artifact_id for meta in get_all_artifact_meta(trial, storage=scoring.study._storage)] == [
-        trial.user_attrs[records.WEIGHTS]
-    ]
+    stored = {meta.filename: meta for meta in get_all_artifact_meta(trial, storage=scoring.study._storage)}
+    assert stored.keys() == {"latency-cpu-onnxruntime.csv", "model.safetensors"}
+    assert stored["model.safetensors"].artifact_id == trial.user_attrs[records.WEIGHTS]
 
 
 def test_a_drawing_that_cannot_be_stored_stops_the_study_as_weights_would(
@@ -382,6 +402,6 @@ def test_a_drawing_that_cannot_be_stored_stops_the_study_as_weights_would(
         raise OSError("no space left on device")
 
     scoring.folders = replace(scoring.folders, draw=lambda spec, input_size, title: "<svg/>")
-    monkeypatch.setattr("search.objective.upload_artifact", full)
+    monkeypatch.setattr("search.storing.upload_artifact", full)
     with pytest.raises(OSError, match="no space left"):
         scoring.score(SMALLEST, tiny_task())

@@ -214,7 +214,7 @@ def test_weights_are_stored_and_load_to_their_network(running: Running) -> None:
         download_artifact(artifact_store=running.weights, artifact_id=r.weights, file_path=str(file))
         assert load_weights(file).spec == r.network
         file.unlink()
-    assert len(list((running.folder / "weights").iterdir())) == 3
+    assert len(list((running.folder / "weights").iterdir())) == 6  # the weights and the latency samples
 
 
 def test_duplicates_have_the_earlier_values_and_do_not_count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -474,5 +474,5 @@ def test_a_search_without_stubs(tmp_path: Path) -> None:
         assert r.latency["cpu torch"].input_size == 16
         assert [epoch["number"] for epoch in r.epochs] == [1, 2]
         assert r.image_passes == 80
-    assert len(list((tmp_path / "weights").iterdir())) == 2
+    assert len(list((tmp_path / "weights").iterdir())) == 6  # the weights, and the latency samples of both runtimes
     assert list((tmp_path / "checkpoints").iterdir()) == []

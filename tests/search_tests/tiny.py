@@ -12,6 +12,7 @@ from search.latency.devices.cpu import Cpu
 from search.latency.devices.device import Device
 from search.latency.protocol import Protocol
 from search.latency.reading import Latency
+from search.latency.samples import RoundsMs, Samples, Statistics
 from search.task import Task
 from search.training.recipes import FAST, Recipe
 from search.training.train import Epoch, Trained, Training
@@ -20,6 +21,7 @@ from threshnet.costs import count
 from threshnet.network import ThreshNet, build
 from threshnet.shared_lease import SharedLease
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
+from threshnet.strict import plain
 
 SIZE = 16  # pixels
 STEM = StemSpec((4, 8), stride=2, pool=False)
@@ -95,12 +97,19 @@ def tiny_task(
     )
 
 
-def steady_latency(milliseconds: float, **changes: Any) -> Latency:  # noqa: ANN401 - any field's value
+def steady_latency(
+    milliseconds: float,
+    rounds_ms: RoundsMs | None = None,
+    reference_rounds_ms: RoundsMs = ((1.0,) * 16,) * 6,
+    reference_ms: float = 1.0,
+    **changes: Any,  # noqa: ANN401 - any field's value
+) -> Latency:
     """A reading of runs that all took the same time, on an abacus whose reference network takes a millisecond."""
+    samples = Samples(((milliseconds,) * 16,) * 6 if rounds_ms is None else rounds_ms, reference_rounds_ms)
     latency = Latency(
-        rounds_ms=((milliseconds,) * 16,) * 6,
-        reference_rounds_ms=((1.0,) * 16,) * 6,
-        reference_ms=1.0,
+        **samples.statistics(reference_ms),
+        samples=samples,
+        reference_ms=reference_ms,
         ended="precise",
         device="cpu",
         processor="abacus",
@@ -111,6 +120,14 @@ def steady_latency(milliseconds: float, **changes: Any) -> Latency:  # noqa: ANN
         input_size=SIZE,
     )
     return replace(latency, **changes)
+
+
+def stored_earlier(latency: Latency) -> dict[str, object]:
+    """A reading as earlier versions stored it: the raw samples in place of the statistics."""
+    assert latency.samples is not None
+    derived = {*Statistics.__annotations__, "ratio", "artifact"}
+    conditions = {key: value for key, value in latency.to_json().items() if key not in derived}
+    return {**plain(latency.samples), **conditions}
 
 
 class StubMeasurement:

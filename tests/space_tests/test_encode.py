@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from threshnet_tests.strategies import networks
 
-from space import DEFAULT, SMALL_IMAGES, Space, contains, decode, encode, suggest
+from space import DEFAULT, SMALL_IMAGES, Space, contains, decode, effective_values, encode, suggest
 from space.definition import Granularity
 from threshnet import NAMED, InputError, NetworkSpec, StemSpec
 from threshnet.schedules import CHAIN, DENSE, HARMONIC, kept_links, schedule
@@ -47,6 +47,37 @@ def test_named_networks_are_in_the_spaces(name: str, space: Space, granularity: 
     assert decoded == SPECS[name]
     assert decoded.fingerprint() == SPECS[name].fingerprint()
     assert contains(space, SPECS[name])
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_effective_values_are_those_that_change_the_network(granularity: Granularity, data: st.DataObject) -> None:
+    space = replace(TINY, granularity=granularity)
+    spec = decode(space, data.draw(points(space)))
+    params = encode(space, spec)
+    changing = {
+        name
+        for name, d in space.distributions().items()
+        if any(decode(space, params | {name: value}) != spec for value in range(d.low, d.high + 1))
+    }
+    found = effective_values(space, spec)
+    assert {name.replace(".", "_") for name in found} == changing
+    for name, value in found.items():
+        if name != "stem":
+            choice = space.choices()[name.replace(".", "_")]
+            assert value == choice.value(params[name.replace(".", "_")])
+
+
+def test_effective_values_have_readable_names() -> None:
+    network = replace(SPECS["threshnet28"], blocks=SPECS["threshnet28"].blocks[:4])
+    found = effective_values(replace(SMALL_IMAGES, units=("bottleneck", "conv")), network)
+    assert found["blocks"] == 4
+    assert found["block1.growth"] == network.blocks[0].growth
+    assert found["block4.pool"] is network.blocks[3].pool
+    assert found["stem"] == "32 and 64 channels, stride 2, max-pool"
+    assert not any(name.startswith("block5") for name in found)
+    assert ("block1.bottleneck_width" in found) == (network.blocks[0].unit == "bottleneck")
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.trial import TrialState
-from search_tests.tiny import steady_latency
+from search_tests.tiny import steady_latency, stored_earlier
 
 from search import records
 from search.latency.reading import Latency
@@ -80,7 +80,7 @@ def remeasured(
             latency = sample_latency(1.5 * record.latency_ms * float(rng.uniform(0.5, 1.5)), rng)
             reading = replace(latency, device=device, runtime=runtime, processor="Imaginary Arm @ 1.5 GHz")
             key = f"{records.REMEASURED} {record.number} {reading.backend}"
-            loaded.study.set_user_attr(key, reading.to_json())
+            loaded.study.set_user_attr(key, stored_earlier(reading))
     return replace(loaded, records=records.records(loaded.study))
 
 
@@ -165,7 +165,10 @@ def _add(
     *,
     stopped: bool = False,
 ) -> None:
-    """Add an ended trial with the attributes that search.objective stores; `stopped` ends it after its second epoch."""
+    """Add an ended trial with the attributes that search.objective stores; `stopped` ends it after its second epoch.
+
+    The raw samples are in the attribute, where earlier versions stored them, so that the study needs no folder.
+    """
     costs = count(spec, INPUT_SIZE)
     rng = np.random.default_rng(costs.params)
     latency = sample_latency(0.1 + ms_per_10m * costs.macs / 1e7, rng)
@@ -176,7 +179,7 @@ def _add(
         trial.set_user_attr(records.NAMED, name)
     columns = ("params", "macs", "flops", "madd", "memory_bytes")
     trial.set_user_attr(records.COSTS, {column: getattr(costs, column) for column in columns})
-    trial.set_user_attr(records.LATENCY, {latency.backend: latency.to_json()})
+    trial.set_user_attr(records.LATENCY, {latency.backend: stored_earlier(latency)})
     trial.set_user_attr(records.IMAGE_PASSES, 60_000)
     trial.set_user_attr(records.EPOCHS, [{"number": 1, "loss": 1.5, "seconds": 2.0}])
     for constraint, value in (limits.of_costs(costs) | limits.of_latency(latency.latency_ms)).items():

@@ -74,7 +74,7 @@ def test_the_dashboard_serves_the_picture_and_the_weights_of_every_trained_netwo
     assert len(served.study["trials"]) == 3
     for trial in served.study["trials"]:
         files = {artifact["filename"]: artifact for artifact in trial["artifacts"]}
-        assert files.keys() == {"schedule.svg", "model.safetensors"}
+        assert files.keys() == {"schedule.svg", "model.safetensors", "latency-cpu-onnxruntime.csv"}
         artifacts = f"/artifacts/{served.study['study_id']}/{trial['trial_id']}/"
         kind, picture = served.get(artifacts + files["schedule.svg"]["artifact_id"])
         assert kind == "image/svg+xml"

@@ -112,13 +112,13 @@ def test_the_weights_and_the_drawing_of_every_trained_network_are_stored(start: 
     for record, trial in zip(loaded.records, loaded.study.trials, strict=True):
         assert load_weights(loaded.weights / record.weights).spec == record.network
         artifacts = {meta.filename: meta for meta in get_all_artifact_meta(trial, storage=loaded.study._storage)}
-        assert artifacts.keys() == {"model.safetensors", "schedule.svg"}
+        assert artifacts.keys() == {"model.safetensors", "schedule.svg", "latency-cpu-onnxruntime.csv"}
         assert artifacts["model.safetensors"].artifact_id == record.weights
         assert artifacts["schedule.svg"].mimetype == "image/svg+xml"
         title = f"Trial {trial.number} of small" + (f": {record.named}" if record.named else "")
         picture = (loaded.weights / artifacts["schedule.svg"].artifact_id).read_text(encoding="utf-8")
         assert picture == schedule_svg(record.network, loaded.spec.input_size, title)
-    assert len(list(loaded.weights.iterdir())) == 6
+    assert len(list(loaded.weights.iterdir())) == 9
 
 
 def test_the_caveat_is_that_of_the_data_set_unless_the_spec_has_one(start: Launch) -> None:

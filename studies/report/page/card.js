@@ -72,13 +72,19 @@ function cardParts(page, row, detail) {
     const list = html("ul", { class: "warnings" }, ...reading.warnings.map((text) => html("li", {}, text)));
     parts.push(
       html("h3", {}, `Raw latency, ${reading.backend}`),
-      html("div", { id: `card-samples-${n}` }),
-      html("p", { class: "caption" }, `${reading.rounds.length} rounds of ${reading.rounds[0].length} runs in chronological order; blue: the least-disturbed rounds, from which latency and interval are computed. Line and band: the reported latency, i.e. the ratio to the interleaved reference network times the reference's idle latency.`),
+      ...samplesParts(reading, n),
       html("p", { class: "caption" }, [reading.conditions, ...reading.facts].join("; ")),
       ...(reading.warnings.length ? [html("p", {}, "Warnings:"), list] : []),
     );
   });
   return parts;
+}
+
+/** Build the parts that show the raw samples of a reading: a box for the chart and a caption. */
+function samplesParts({ rounds }, n) {
+  if (!rounds.length) return [html("p", { class: "caption" }, "The raw samples are not shown: they are not in the weights folder of the study.")];
+  const caption = `${rounds.length} rounds of ${rounds[0].length} runs in chronological order; blue: the least-disturbed rounds, from which latency and interval are computed. Line and band: the reported latency, i.e. the ratio to the interleaved reference network times the reference's idle latency.`;
+  return [html("div", { id: `card-samples-${n}` }), html("p", { class: "caption" }, caption)];
 }
 
 /** Build the command that exports a row's network, with a button to copy the command. */
@@ -110,7 +116,9 @@ function drawCard(row, detail) {
   if (!detail) return;
   const training = document.getElementById("card-training");
   if (training) drawTraining(training, detail);
-  detail.readings.forEach((reading, n) => drawSamples(document.getElementById(`card-samples-${n}`), reading));
+  for (const [n, reading] of detail.readings.entries()) {
+    if (reading.rounds.length) drawSamples(document.getElementById(`card-samples-${n}`), reading);
+  }
   const drawing = document.getElementById("card-drawing");
   if (detail.drawing) drawing.replaceChildren(document.importNode(new DOMParser().parseFromString(detail.drawing, "image/svg+xml").documentElement, true));
 }

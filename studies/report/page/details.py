@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from search.latency.reading import Latency, State
+from search.latency.samples import Samples
 from search.records import Record
+from search.storing import samples_of
 from studies.fronts.front import ParetoFront
 from studies.fronts.wording import conditions, title
 from studies.report.page.data import number
@@ -23,7 +26,7 @@ def details(loaded: LoadedStudy, fronts: Sequence[ParetoFront], room: int = MAX_
     """Return one line of JSON for each trial by trial number, for as many trials as fit."""
     found: dict[int, str] = {}
     for record in _by_importance(loaded, fronts):
-        text = json.dumps(detail(record, loaded.spec.input_size), separators=(",", ":"))
+        text = json.dumps(detail(record, loaded.spec.input_size, loaded.weights), separators=(",", ":"))
         if len(text) > room:
             continue  # a smaller card may still fit
         room -= len(text)
@@ -31,13 +34,16 @@ def details(loaded: LoadedStudy, fronts: Sequence[ParetoFront], room: int = MAX_
     return found
 
 
-def detail(record: Record, input_size: int) -> dict[str, Any]:
-    """Return the card of one trial. The drawing shows the feature maps at `input_size`, in pixels."""
+def detail(record: Record, input_size: int, weights: Path) -> dict[str, Any]:
+    """Return the card of one trial. The drawing shows the feature maps at `input_size`, in pixels.
+
+    The raw latency samples are read from the artifacts in the folder `weights`.
+    """
     return {
         "drawing": schedule_svg(record.network, input_size, title(record)) if record.network else "",
         "losses": [[epoch["number"], number(epoch["loss"])] for epoch in record.epochs],
         "rungs": [[epochs, number(error)] for epochs, error in record.rungs.items()],
-        "readings": [_reading(name, latency) for name, latency in record.latency.items()],
+        "readings": [_reading(name, latency, samples_of(latency, weights)) for name, latency in record.latency.items()],
     }
 
 
@@ -49,13 +55,18 @@ def _by_importance(loaded: LoadedStudy, fronts: Sequence[ParetoFront]) -> Iterat
     yield from (records[at] for at in dict.fromkeys([*first, *named, *reversed(records)]))
 
 
-def _reading(name: str, latency: Latency) -> dict[str, Any]:
-    """Return one latency reading with its raw samples, i.e. milliseconds by cycle and run, and the counted cycles."""
+def _reading(name: str, latency: Latency, samples: Samples | None) -> dict[str, Any]:
+    """Return one latency reading with its raw samples, i.e. milliseconds by cycle and run, and the counted cycles.
+
+    Without raw samples, both lists are empty.
+    """
     return {
         "backend": name,
         "ms": [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)],
-        "rounds": [[float(f"{ms:.{SAMPLE_DIGITS}g}") for ms in cycle] for cycle in latency.rounds_ms],
-        "counted": latency.counted_cycles.tolist(),
+        "rounds": [
+            [float(f"{ms:.{SAMPLE_DIGITS}g}") for ms in cycle] for cycle in (samples.rounds_ms if samples else ())
+        ],
+        "counted": samples.counted_cycles.tolist() if samples else [],
         "conditions": conditions(latency, latency.processor or latency.device),
         "facts": [
             f"ratio to the reference network {latency.ratio[0]:.3f}",

@@ -3,15 +3,17 @@
 import dataclasses
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from search_tests.tiny import steady_latency
+from search_tests.tiny import steady_latency, stored_earlier
 
-from search.latency.reading import Latency, Rounds, RoundsMs, State, as_rounds, backend, reading_warnings
+from search.latency.reading import Latency, Rounds, State, as_rounds, backend, reading_warnings
+from search.latency.samples import RoundsMs, Samples
 from threshnet.errors import InputError
 
 QUIET = State(temperature_c=50.0, clock_mhz=1500.0, governor="performance", throttled=0, load=0.1)
@@ -75,7 +77,7 @@ def test_a_latency_is_the_ratio_times_the_idle_baseline() -> None:
         reference_rounds_ms=cycles(2, 2, 2, 2, 2, 2),
         reference_ms=1.6,
     )
-    assert latency.ratio == (4.0, 3.0, 5.0)
+    assert latency.ratio == pytest.approx((4.0, 3.0, 5.0))
     assert (latency.latency_ms, latency.low_ms, latency.high_ms) == pytest.approx((6.4, 4.8, 8.0))
     assert latency.slowdown == 1.25
     assert latency.runs == 6 * 16
@@ -120,16 +122,7 @@ def test_a_backend_is_named_by_what_differs(setting: tuple[Any, ...], expected: 
 def test_a_summary_has_all_but_the_raw_samples() -> None:
     latency = steady_latency(3.0, warnings=("a",), before=QUIET)
     summary = json.loads(json.dumps(latency.summary()))
-    fields = {field.name for field in dataclasses.fields(Latency)} - {"rounds_ms", "reference_rounds_ms"}
-    assert summary.keys() == fields | {
-        "latency_ms",
-        "low_ms",
-        "high_ms",
-        "ratio",
-        "relative_iqr",
-        "slowdown",
-        "runs",
-    }
+    assert summary.keys() == {field.name for field in dataclasses.fields(Latency)} - {"artifact", "samples"} | {"ratio"}
     assert (summary["latency_ms"], summary["ratio"], summary["runs"]) == (3.0, 3.0, 96)
     assert (summary["warnings"], summary["before"]["clock_mhz"]) == (["a"], 1500.0)
 
@@ -257,12 +250,65 @@ BAD_ROUNDS: list[tuple[Any, str]] = [
 ]
 
 
+@given(readings())
+def test_a_reading_that_an_earlier_version_stored_is_read_with_its_samples(latency: Latency) -> None:
+    read = Latency.from_json(stored_earlier(latency))
+    assert read == latency
+    assert read.samples == latency.samples
+
+
 @pytest.mark.parametrize(("bad", "reason"), BAD_ROUNDS)
 @pytest.mark.parametrize("key", ["rounds_ms", "reference_rounds_ms"])
 def test_what_are_no_times_is_no_reading(bad: list[list[Any]], reason: str, key: str) -> None:
     fine = steady_latency(1.0, rounds_ms=((1.0, 2.0),) * 6, reference_rounds_ms=((1.0, 2.0),) * 6)
-    with pytest.raises(InputError, match=reason):
-        Latency.from_json(fine.to_json() | {key: bad}, "trial 3")
+    with pytest.raises(InputError, match=f"^trial 3: .*{reason}"):
+        Latency.from_json(stored_earlier(fine) | {key: bad}, "trial 3")
+
+
+def test_samples_of_one_network_only_are_refused() -> None:
+    document = stored_earlier(steady_latency(1.0))
+    del document["reference_rounds_ms"]
+    with pytest.raises(InputError, match="trial 3: key 'reference_rounds_ms' is missing"):
+        Latency.from_json(document, "trial 3")
+
+
+@given(readings())
+def test_samples_survive_their_csv_file(latency: Latency) -> None:
+    assert latency.samples is not None
+    assert Samples.from_csv(latency.samples.to_csv(), "samples.csv") == latency.samples
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda text: "", "the columns are "),
+        (lambda text: text.replace("reference_ms", "reference"), "the columns are round, run, ms, reference"),
+        (lambda text: text.partition("\n")[0], "the same number of rounds and runs"),
+        (lambda text: text + "7,1,1.0,1.0\n", "the same number of rounds and runs"),
+        (lambda text: text + "7,1,1.0\n", "not enough values"),
+        (lambda text: text.replace("1,1,1.0", "1,1,-1.0"), "positive finite"),
+        (lambda text: text.replace("1,1,1.0", "1,1,fast"), "could not convert string to float: 'fast'"),
+    ],
+)
+def test_a_csv_file_of_something_else_is_refused(change: Callable[[str], str], reason: str) -> None:
+    samples = steady_latency(1.0).samples
+    assert samples is not None
+    with pytest.raises(InputError, match=rf"^weights/x: no latency samples \(.*{reason}"):
+        Samples.from_csv(change(samples.to_csv()), "weights/x")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"latency_ms": -1.0}, "latency_ms = -1.0: must be a number above 0"),
+        ({"low_ms": float("nan")}, "low_ms = nan: must be a number above 0"),
+        ({"low_ms": 1.5}, "latency_ms = 1.0: must be in the interval from 1.5 to 1.0"),
+        ({"high_ms": 0.5}, "latency_ms = 1.0: must be in the interval from 1.0 to 0.5"),
+    ],
+)
+def test_the_interval_contains_the_latency(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError, match=re.escape(reason)):
+        dataclasses.replace(steady_latency(1.0), **change)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
@@ -274,8 +320,8 @@ def test_a_reference_takes_some_time(bad: float) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"surprise": 1}, "unknown key 'surprise'; allowed are rounds_ms, "),
-        ({"b": 1, "a": 1}, "unknown key 'b'; allowed are rounds_ms, "),
+        ({"surprise": 1}, "unknown key 'surprise'; allowed are latency_ms, "),
+        ({"b": 1, "a": 1}, "unknown key 'b'; allowed are latency_ms, "),
         ({"threads": "1"}, "threads = '1': must be a whole number"),
         ({"threads": True}, "threads = True: must be a whole number"),
         ({"batch": 1.0}, "batch = 1.0: must be a whole number"),
@@ -298,7 +344,7 @@ def test_json_is_read_strictly(change: dict[str, object], named: str) -> None:
         Latency.from_json(steady_latency(1.0).to_json() | change, "trial 3")
 
 
-@pytest.mark.parametrize("key", [field.name for field in dataclasses.fields(Latency)])
+@pytest.mark.parametrize("key", sorted(steady_latency(1.0).summary().keys() - {"ratio"}))
 def test_a_missing_key_is_named(key: str) -> None:
     document = steady_latency(1.0).to_json()
     del document[key]

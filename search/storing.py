@@ -1,0 +1,76 @@
+"""Write to the storage of a study: several attributes in one transaction, and artifacts."""
+
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from optuna import Study, Trial
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import JournalStorage, RDBStorage
+from optuna.storages._cached_storage import _CachedStorage
+from optuna.storages._rdb.models import TrialUserAttributeModel
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.storages.journal._storage import JournalOperation
+
+from search.latency.reading import Latency
+from search.latency.samples import Samples
+
+
+def set_attributes(trial: Trial, attributes: Mapping[str, Any]) -> None:
+    """Set user attributes of a running trial in one transaction.
+
+    `Trial.set_user_attr` writes each attribute in a transaction of its own, which waits for the disk or the server. A
+    storage that is neither a database nor a journal gets one call for each attribute.
+    """
+    storage, number = trial.storage, trial._trial_id
+    if isinstance(storage, _CachedStorage):
+        database: RDBStorage = storage._backend
+        with _create_scoped_session(database.scoped_session, ignore_integrity_error=True) as session:
+            for key, value in attributes.items():
+                database._set_trial_attr_without_commit(session, TrialUserAttributeModel, number, key, value)
+    elif isinstance(storage, JournalStorage):
+        with storage._thread_lock:
+            entry = {"op_code": JournalOperation.SET_TRIAL_USER_ATTR, "worker_id": storage._replay_result.worker_id}
+            entries = [{**entry, "trial_id": number, "user_attr": {key: value}} for key, value in attributes.items()]
+            storage._backend.append_logs(entries)
+            storage._sync_with_backend()
+    else:
+        for key, value in attributes.items():
+            storage.set_trial_user_attr(number, key, value)
+    trial._cached_frozen_trial.user_attrs.update(attributes)
+
+
+def upload(store: FileSystemArtifactStore, owner: Trial | Study, name: str, write: Callable[[Path], object]) -> str:
+    """Call `write` to create a file, store the file as an artifact of its owner, and return the artifact id."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        write(file)
+        return upload_artifact(artifact_store=store, file_path=str(file), study_or_trial=owner)
+
+
+def upload_samples(store: FileSystemArtifactStore, owner: Trial | Study, latency: Latency) -> Latency:
+    """Store the raw samples of a reading as an artifact, and return the reading with the artifact id."""
+    if latency.samples is None:
+        return latency
+    name = f"latency-{re.sub(r'[^A-Za-z0-9.]+', '-', latency.backend)}.csv"
+    artifact = upload(store, owner, name, partial(Path.write_text, data=latency.samples.to_csv()))
+    return replace(latency, artifact=artifact)
+
+
+def samples_of(latency: Latency, weights: Path) -> Samples | None:
+    """Return the raw samples of a reading from the artifact in the folder `weights`, or None if it is not there.
+
+    Earlier versions stored the samples with the reading. A copy of a study has no artifacts.
+    """
+    if latency.samples is not None or latency.artifact is None:
+        return latency.samples
+    try:
+        with FileSystemArtifactStore(weights).open_reader(latency.artifact) as file:
+            return Samples.from_csv(file.read().decode(), latency.artifact)
+    except (ArtifactNotFound, OSError, ValueError):
+        return None
