@@ -9,7 +9,7 @@ from search.records import Record
 REFERENCE_MARGIN = 1.1  # ratio of the reference latency to the latency of the slowest network that determines it
 FIRST_TRAINED = 5  # number of trained networks that determine the reference latency if there are no named networks
 PLATEAU_GROWTH = 0.5  # percent; a front has plateaued if its hypervolume grew by less over the last third of the cost
-PLATEAU_TRAININGS = 10  # minimum number of trainings in the last third for judging convergence
+PLATEAU_TRAININGS = 10  # minimum number of trainings in the last third for judging if a front has plateaued
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plateau:
-    """Convergence of a front, judged by the last third of the training images processed by the study."""
+    """The growth of a front, judged by the last third of the training images processed by the study."""
 
     # Whether the front has plateaued.
     reached: bool
@@ -43,18 +43,18 @@ class Plateau:
 
     @property
     def summary(self) -> str:
-        """Describe the convergence in a sentence."""
+        """Describe the growth in a sentence."""
         last = f"the last {plural(self.over_networks, 'training')}"
         last += f" ({self.over_passes:,} of {self.image_passes:,} training images processed)"
         if self.growth_percent is None:
-            return f"Too early to judge convergence: the front was empty before {last}."
+            return f"Too early to judge whether the front has plateaued: it was empty before {last}."
         growth = f"hypervolume grew by {self.growth_percent:.2f} % over {last}"
         if self.reached:
             return f"The front has plateaued: {growth}."
         if self.growth_percent >= PLATEAU_GROWTH:
             return f"The front is still improving: {growth}."
         recent = plural(self.over_networks, "recent training")
-        return f"Too early to judge convergence: {recent}, {PLATEAU_TRAININGS} needed."
+        return f"Too early to judge whether the front has plateaued: {recent}, {PLATEAU_TRAININGS} needed."
 
 
 def reference_point(records: Sequence[Record], classes: int, limit_ms: float | None = None) -> tuple[float, float]:

@@ -1,14 +1,19 @@
 """List the studies in a storage, with a summary of each."""
 
-from collections import Counter
+import re
 from dataclasses import dataclass
 
 import optuna
 
+from search.progress import tally
+from search.records import State
 from studies.fronts.front import front_of
 from studies.storage import open_storage, shown
 from studies.study import LoadedStudy, load_study, read_study
 from threshnet.errors import InputError
+
+# Start of the keys under which optuna-dashboard stores notes and artifacts of trials in the attributes of their study.
+TRIAL_KEY = re.compile(r"^(dashboard:(?:artifacts:)?)(\d+):")
 
 
 @dataclass(frozen=True)
@@ -16,8 +21,8 @@ class StudySummary:
     """Summary of one study."""
 
     name: str
-    # Number of trials in each state, see search.records.State.
-    states: dict[str, int]
+    # Number of trials in each state, see search.progress.tally.
+    states: dict[State, int]
     # In ms x percent, relative to the study's fixed reference point. None if no network is trained yet.
     hypervolume: float | None
     # Local time at which a trial last started or ended.
@@ -36,7 +41,7 @@ def list_studies(url: str) -> list[StudySummary]:
         listed.append(
             StudySummary(
                 name=name,
-                states=dict(Counter(record.state for record in loaded.records)) if loaded else {},
+                states=dict(tally(loaded.records)) if loaded else {},
                 hypervolume=front_of(loaded).hypervolume if loaded and loaded.trained else None,
                 last_activity=f"{max(times):%Y-%m-%d %H:%M}" if times else None,
             )
@@ -45,7 +50,7 @@ def list_studies(url: str) -> list[StudySummary]:
 
 
 def copy_study(name: str, source: str, target: str) -> None:
-    """Copy a study with all its trials to another storage.
+    """Copy a study with all its trials to another storage, including the figures and notes of optuna-dashboard.
 
     Raises InputError if the study is missing, or if the target already has a study with this name.
     """
@@ -53,7 +58,18 @@ def copy_study(name: str, source: str, target: str) -> None:
     into = open_storage(target, create=True)
     if name in optuna.get_all_study_names(into):
         raise InputError(f"storage {shown(target)!r} already has a study named {name!r}")
-    optuna.copy_study(from_study_name=name, from_storage=open_storage(source, create=False), to_storage=into)
+    study = optuna.load_study(study_name=name, storage=open_storage(source, create=False))
+    copy = optuna.create_study(study_name=name, storage=into, directions=study.directions)
+    trials = study.get_trials(deepcopy=False)
+    copy.add_trials(trials)
+    for key, value in study.user_attrs.items():
+        copy.set_user_attr(key, value)
+    # optuna.copy_study copies the notes of trials under the ids that the trials have in the old storage.
+    pairs = zip(trials, copy.get_trials(deepcopy=False), strict=True)
+    ids = {str(one._trial_id): str(other._trial_id) for one, other in pairs}
+    for key, value in study._storage.get_study_system_attrs(study._study_id).items():
+        own = TRIAL_KEY.sub(lambda match: f"{match[1]}{ids.get(match[2], match[2])}:", key)
+        copy._storage.set_study_system_attr(copy._study_id, own, value)
 
 
 def _readable(study: optuna.Study) -> LoadedStudy | None:

@@ -16,11 +16,11 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
-from search.convergence import StudyProgress, progress
 from search.data import Data, Progress, SearchData, as_settings, class_names, identity, load_search, no_progress
 from search.datasets.named import dataset_named
 from search.latency.devices.named import device_named
 from search.objective import Display, StudyFolders
+from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
 from search.task import Task

@@ -8,12 +8,12 @@ from threshnet_nas import shadow
 
 shadow.check()  # before the imports below, which would fail with a misleading error
 
-from search.convergence import StudyProgress
 from search.data import DataSettings
 from search.datasets.named import DATASETS
 from search.latency.compare import Comparison
 from search.latency.protocol import MeasurementError, Protocol
 from search.latency.reading import Latency
+from search.progress import StudyProgress
 from search.records import Record, reading
 from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES, Recipe

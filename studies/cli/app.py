@@ -103,9 +103,10 @@ def launch(
 
     SPEC is a TOML file or the name of a built-in study. Press Ctrl-C to stop, and rerun the command to resume.
     """
-    from search.convergence import stopped_at
-    from studies.cli.progress import closing, failures
+    from search.progress import tally
+    from studies.cli.progress import closing
     from studies.library import Study
+    from studies.report.dashboard import annotate
     from studies.screen import Screen
     from studies.spec import find_spec
     from studies.study import launch_study, with_data
@@ -127,10 +128,11 @@ def launch(
             display=screen,
             progress=screen.loading,
         )
+        annotate(loaded, storage)
     if as_json:
-        failed, stopped = failures(loaded.records), sum(stopped_at(loaded.records).values())
-        summary = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained, "failed": failed}
-        summary |= {"stopped": stopped}
+        summary = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained}
+        states = tally(loaded.records)
+        summary |= {state: states[state] for state in ("failed", "stopped")}
         click.echo(json.dumps(summary, indent=2))
     else:
         OUT.print(closing(Study(loaded, storage), outcome), highlight=False, soft_wrap=True)

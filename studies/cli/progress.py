@@ -1,10 +1,8 @@
 """The closing lines of a launch."""
 
 import shlex
-from collections.abc import Sequence
 
-from search.convergence import stopped_at
-from search.records import Record
+from search.progress import tally
 from search.run import MAX_REJECTED, Outcome
 from space import size
 from studies.defaults import default_storage
@@ -24,9 +22,10 @@ def closing(study: Study, outcome: Outcome) -> str:
         "unreachable": "stopped, its device cannot be reached; rerun the command to resume.",
         "fruitless": f"gave up: {MAX_REJECTED} consecutive duplicates or infeasible proposals.",
     }[outcome.ended]
-    stopped, failed = sum(stopped_at(loaded.records).values()), failures(loaded.records)
-    so_far = f"{loaded.trained} networks trained" + (f", {stopped} stopped early" if stopped else "")
-    so_far += f", {failed} failed" if failed else ""
+    states = tally(loaded.records)
+    so_far = f"{loaded.trained} networks trained"
+    so_far += f", {states['stopped']} stopped early" if states["stopped"] else ""
+    so_far += f", {states['failed']} failed" if states["failed"] else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
     pareto = shlex.join(
         ["threshnet", "pareto", spec.name, *place_options(study.storage, loaded.weights.parents[1], default_storage())]
@@ -36,8 +35,3 @@ def closing(study: Study, outcome: Outcome) -> str:
     following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
     summary = "".join(f"\n{sentence}" for sentence in study.progress.sentences) if loaded.trained else ""
     return f"{space}{spec.name}: {so_far}: {ended}{summary}{following}"
-
-
-def failures(records: Sequence[Record]) -> int:
-    """The number of networks that failed to be measured or trained."""
-    return sum(record.state == "failed" for record in records)

@@ -67,7 +67,7 @@ def latency_table(name: str, latency: Latency) -> Table:
         ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
         ("the reference", f"{latency.reference_ms:.3f} ms on the idle device, now {latency.slowdown:.2f} times that"),
         ("interquartile range", f"{100 * latency.relative_iqr:.1f} % of the median"),
-        ("runs", f"{latency.runs} in {len(latency.rounds_ms)} rounds, of which the least-disturbed third counts"),
+        ("runs", f"{latency.runs} in {latency.rounds} rounds, of which the least-disturbed third counts"),
         ("device", f"{latency.device}: {latency.processor}, {latency.threads} thread(s)"),
         ("runtime", f"{latency.runtime} {latency.runtime_version}, {latency.precision}"),
         ("images", f"batch {latency.batch} of {latency.input_size}x{latency.input_size}"),
@@ -129,7 +129,7 @@ def studies_table(storage: str, listed: Sequence[StudySummary]) -> Table:
             study.last_activity or "-",
         )
     table.caption = (
-        "stopped: trainings ended at a rung; open: interrupted, running or waiting; "
+        "stopped: networks whose training ended at a rung; open: interrupted, running or waiting; "
         "volume: hypervolume in ms x percent, below the chance-level error and the latency limit "
         f"(without one: {volume.REFERENCE_MARGIN} x the slowest named network, "
         f"else of the first {volume.FIRST_TRAINED})"

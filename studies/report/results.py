@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from search.convergence import StudyProgress
+from search.progress import StudyProgress, tally
 from search.records import reading
 from space import size
 from studies.defaults import DEFAULT_STORAGE
@@ -114,8 +114,7 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
 def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: StudyProgress) -> str:
     """Return the README.md of a results folder: the search, its conditions and its fronts, in at most 60 lines."""
     front, spec, recipe = fronts[0], loaded.spec, loaded.spec.recipe
-    plateau, *convergence = progress.sentences
-    states = pd.Series([record.state for record in loaded.records]).value_counts()
+    plateau, *others = progress.sentences
     discovered = [record for record in front.trained if not record.named]
     example = reading(front.trained[0])
     flagged = sum(bool(reading(record).warnings) for record in front.trained)
@@ -137,7 +136,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
         f"- Space: {counted.points:.1e} parameter points, {counted.networks:.1e} distinct networks, granularity "
         f"{spec.space.granularity}; sampler {spec.sampler}, seed {spec.seed}.",
         f"- Networks: {len(front.trained)} trained, {len(discovered)} of them discovered; "
-        + ", ".join(f"{count} {state}" for state, count in states.items())
+        + ", ".join(f"{count} {state}" for state, count in tally(loaded.records).most_common())
         + ".",
         f"- Error: on {held_out} images held out of the training split; n = 1 training per network, seed {spec.seed}, "
         f"so differences of a point or so are within noise. No test image was used.",
@@ -150,7 +149,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
         *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %, "
         f"{front.share_percent:.2f} % of that box. {plateau}",
-        f"- {' '.join(convergence)}",
+        f"- {' '.join(others)}",
         *_elsewhere(fronts),
         "",
         "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",

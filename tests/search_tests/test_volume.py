@@ -178,7 +178,7 @@ def test_a_front_that_grows_is_still_improving() -> None:
 def test_few_recent_trainings_are_too_few_to_judge() -> None:
     found = plateau(steps(*[10.0] * 27))
     assert (found.reached, found.growth_percent, found.over_networks) == (False, 0.0, 9)
-    assert found.summary == "Too early to judge convergence: 9 recent trainings, 10 needed."
+    assert found.summary == "Too early to judge whether the front has plateaued: 9 recent trainings, 10 needed."
 
 
 def test_few_trainings_are_enough_to_see_improvement() -> None:
@@ -190,7 +190,7 @@ def test_few_trainings_are_enough_to_see_improvement() -> None:
 def test_growth_from_an_empty_front_is_undefined(volumes: tuple[float, ...]) -> None:
     found = plateau(steps(*volumes))
     assert (found.reached, found.growth_percent) == (False, None)
-    assert found.summary.startswith("Too early to judge convergence: the front was empty before the last ")
+    assert found.summary.startswith("Too early to judge whether the front has plateaued: it was empty before the last ")
 
 
 def test_a_study_without_cost_is_not_judged() -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from search.convergence import StudyProgress
+from search.progress import StudyProgress
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import ParetoFront
 from studies.report.page.data import page_data

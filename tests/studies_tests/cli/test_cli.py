@@ -346,11 +346,11 @@ def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str
     Path("mine.toml").write_text(TOML)
     output = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
     assert (output.status, output.err) == (0, "")
-    opening, *trials, space, done, plateau, convergence, following = output.out.splitlines()
+    opening, *trials, space, done, plateau, correlation, following = output.out.splitlines()
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
-    assert (plateau, convergence) == progress_of(load_study("mine", "journal:x.log")).sentences
+    assert (plateau, correlation) == progress_of(load_study("mine", "journal:x.log")).sentences
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
     assert len(list(Path("runs/mine/weights").iterdir())) == 2 * 3  # the weights and the picture of each

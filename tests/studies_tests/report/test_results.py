@@ -132,7 +132,7 @@ def test_the_page_describes_the_search_and_its_conditions(results: Path, study: 
         "32x32",
         f"{front.hypervolume:.2f} ms x % below 3.000 ms, 90.00 %, {front.share_percent:.2f} % of that box. The front",
         progress_of(study).plateau.summary,
-        progress_of(study).convergence.summary,
+        progress_of(study).correlation.summary,
     ):
         assert part in page
     for record in front.front[: report.MAX_LISTED]:

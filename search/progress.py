@@ -1,4 +1,4 @@
-"""The progress of a study: convergence of the front, and rank correlation of early errors with final errors."""
+"""The progress of a study: whether its front has plateaued, and rank correlations of early errors with final errors."""
 
 import math
 from collections import Counter
@@ -8,14 +8,14 @@ from typing import Any
 
 from scipy.stats import kendalltau
 
-from search.records import Record
+from search.records import Record, State
 from search.volume import Plateau, Step, curve, plateau, plural
 
 MIN_NETWORKS = 3  # minimum number of networks for computing tau
 
 
 @dataclass(frozen=True)
-class Convergence:
+class RankCorrelation:
     """Rank correlations (Kendall's tau-b) between early predictors and the final error.
 
     Each tau is between -1 and 1, and a perfect predictor has 1. A tau is None if there are fewer than MIN_NETWORKS
@@ -56,14 +56,14 @@ class Convergence:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """The progress of a study: hypervolume over cost, convergence and rank correlations."""
+    """The progress of a study: hypervolume over cost, plateau and rank correlations."""
 
     # The fixed reference point of the hypervolume: (latency in ms, error in percent).
     reference: tuple[float, float]
     # The hypervolume after each training, in the order in which the trainings ended.
     curve: tuple[Step, ...]
     plateau: Plateau
-    convergence: Convergence
+    correlation: RankCorrelation
     # Number of networks that were stopped early and never trained to the end, by epochs trained.
     stopped: dict[int, int]
 
@@ -72,13 +72,13 @@ class StudyProgress:
         """Return sentences about the plateau, the rank correlations and the networks stopped early, if any."""
         parts = [f"{plural(count, 'network')} after {plural(at, 'epoch')}" for at, count in self.stopped.items()]
         stopped = (f"Stopped early: {', '.join(parts)}.",) if parts else ()
-        return (self.plateau.summary, self.convergence.summary, *stopped)
+        return (self.plateau.summary, self.correlation.summary, *stopped)
 
     def to_json(self) -> dict[str, Any]:
         """Return the progress, including the sentences, as JSON-serializable values."""
         return {
             "plateau": asdict(self.plateau) | {"told": self.plateau.summary},
-            "audit": asdict(self.convergence) | {"told": self.convergence.summary},
+            "audit": asdict(self.correlation) | {"told": self.correlation.summary},
             "stopped": {str(epochs): count for epochs, count in self.stopped.items()},
         }
 
@@ -86,10 +86,10 @@ class StudyProgress:
 def progress(records: Sequence[Record], reference: tuple[float, float]) -> StudyProgress:
     """Compute the progress of a study from its records, sorted by their end, and its reference point."""
     steps = tuple(curve(records, reference))
-    return StudyProgress(reference, steps, plateau(steps), convergence(records), stopped_at(records))
+    return StudyProgress(reference, steps, plateau(steps), rank_correlation(records), stopped_at(records))
 
 
-def convergence(records: Sequence[Record]) -> Convergence:
+def rank_correlation(records: Sequence[Record]) -> RankCorrelation:
     """Compute the rank correlations of early predictors with the final error, using Kendall's tau-b of scipy."""
     trained = [record for record in records if record.trained]
     rungs = {epochs for record in records if len(record.rungs) > 1 or not record.trained for epochs in record.rungs}
@@ -97,7 +97,7 @@ def convergence(records: Sequence[Record]) -> Convergence:
     if lowest is not None:
         trained = [record for record in trained if lowest in record.rungs and len(record.rungs) > 1]
     errors = [record.point[1] for record in trained]
-    return Convergence(
+    return RankCorrelation(
         rung=lowest,
         top=max((max(record.rungs) for record in trained), default=None) if lowest is not None else None,
         networks=len(trained),
@@ -116,6 +116,13 @@ def stopped_at(records: Sequence[Record]) -> dict[int, int]:
         if record.state == "stopped" and record.fingerprint not in done:
             last[record.fingerprint] = max(*record.rungs, last.get(record.fingerprint, 0))
     return dict(sorted(Counter(last.values()).items()))
+
+
+def tally(records: Sequence[Record]) -> Counter[State]:
+    """Return the number of trials in each state; "stopped" counts networks, without those that were finished later."""
+    counts = Counter(record.state for record in records)
+    counts["stopped"] = sum(stopped_at(records).values())
+    return +counts
 
 
 def tau(predictor: Sequence[float], errors: Sequence[float]) -> float | None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_tests.test_volume import record
 
-from search.convergence import chance, convergence, progress, stopped_at, tau
+from search.progress import chance, progress, rank_correlation, stopped_at, tally, tau
 from search.records import Record
 
 VALUES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20)
@@ -29,7 +29,7 @@ PERFECT = [trained(n, 60.0 - n, 30.0 - n, 100 + n) for n in range(5)]
 
 
 def test_a_perfect_predictor_has_tau_1_and_its_opposite_minus_1() -> None:
-    found = convergence(PERFECT)
+    found = rank_correlation(PERFECT)
     assert (found.rung, found.top, found.networks, found.missing) == (1, 4, 5, 0)
     assert found.rung_tau == pytest.approx(1)  # lower early errors, lower final errors
     assert found.params_tau == pytest.approx(1)  # more params, lower errors
@@ -68,14 +68,14 @@ def test_only_networks_with_both_errors_are_correlated() -> None:
     failed = replace(record(6, "failed", 1.0, 1.0), rungs={1: 10.0})
     copy = replace(trained(7, 0.0, 99.0, 1), state="duplicate")
     over = replace(trained(8, 55.0, 25.5, 104), state="infeasible")
-    assert convergence([*PERFECT, unscored, failed, copy]) == convergence(PERFECT)
-    assert convergence([*PERFECT, over]).networks == 6
+    assert rank_correlation([*PERFECT, unscored, failed, copy]) == rank_correlation(PERFECT)
+    assert rank_correlation([*PERFECT, over]).networks == 6
 
 
 def test_without_rungs_only_costs_are_correlated() -> None:
     plain = [replace(one, rungs={4: one.rungs[4]}) for one in PERFECT[:3]]
     plain += [replace(one, rungs={}) for one in PERFECT[3:]]
-    found = convergence(plain)
+    found = rank_correlation(plain)
     assert (found.rung, found.top, found.rung_tau, found.networks) == (None, None, None, 5)
     assert found.params_tau == pytest.approx(1)
     assert found.summary == (
@@ -85,23 +85,34 @@ def test_without_rungs_only_costs_are_correlated() -> None:
 
 
 def test_the_summary_reports_rungs_and_missing_networks() -> None:
-    summary = convergence([*PERFECT, stopped(7, 1), stopped(8, 1, 2)]).summary
+    summary = rank_correlation([*PERFECT, stopped(7, 1), stopped(8, 1, 2)]).summary
     assert "error after 1 of 4 epochs 1.00, params 1.00, MACs -1.00" in summary
     assert summary.endswith("; 2 networks stopped early are not included.")
 
 
 def test_two_networks_are_too_few() -> None:
-    found = convergence([*PERFECT[:2], stopped(7, 1)])
+    found = rank_correlation([*PERFECT[:2], stopped(7, 1)])
     assert (found.networks, found.rung_tau, found.params_tau, found.macs_tau) == (2, None, None, None)
     assert found.summary == (
         "Rank correlation with the final error: available after 3 fully trained networks (2 so far); "
         "1 network stopped early is not included."
     )
-    assert convergence([]).networks == 0
+    assert rank_correlation([]).networks == 0
+
+
+def test_a_network_that_was_stopped_and_finished_later_counts_once() -> None:
+    twice = [stopped(7, 1), stopped(8, 1), stopped(9, 1, 2)]
+    twice = [replace(one, fingerprint="same") for one in twice]
+    resumed = replace(stopped(10, 1), fingerprint=PERFECT[0].fingerprint)
+    assert tally([*PERFECT, *twice, resumed]) == {"finished": len(PERFECT), "stopped": 1}
+    assert tally([*PERFECT, resumed]) == {"finished": len(PERFECT)}
 
 
 def test_tau_of_equal_values_is_reported_as_undefined() -> None:
-    assert "params undefined" in convergence([replace(one, costs={"params": 1, "macs": 1}) for one in PERFECT]).summary
+    assert (
+        "params undefined"
+        in rank_correlation([replace(one, costs={"params": 1, "macs": 1}) for one in PERFECT]).summary
+    )
 
 
 def test_a_network_is_counted_at_the_last_rung_at_which_it_was_stopped() -> None:
@@ -115,17 +126,17 @@ def test_a_network_is_counted_at_the_last_rung_at_which_it_was_stopped() -> None
         done,
     ]
     assert stopped_at(several) == {1: 2, 2: 1}
-    assert convergence(several).missing == 3
+    assert rank_correlation(several).missing == 3
 
 
 def test_progress_is_reported_as_sentences_and_as_json() -> None:
     found = progress([*PERFECT, stopped(7, 1), stopped(8, 1, 2)], (10.0, 90.0))
     assert found.sentences == (
         found.plateau.summary,
-        found.convergence.summary,
+        found.correlation.summary,
         "Stopped early: 1 network after 1 epoch, 1 network after 2 epochs.",
     )
     document = found.to_json()
     assert (document["stopped"], document["plateau"]["reached"]) == ({"1": 1, "2": 1}, False)
-    assert (document["audit"]["rung_tau"], document["audit"]["told"]) == (pytest.approx(1), found.convergence.summary)
+    assert (document["audit"]["rung_tau"], document["audit"]["told"]) == (pytest.approx(1), found.correlation.summary)
     assert len(progress(PERFECT, (10.0, 90.0)).sentences) == 2
