@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.intervals import NORMAL_95
-from search.pareto import Points, knee
+from search.pareto import Points, knee, non_dominated
 from search.records import Record, reading
 from studies.fronts.front import ParetoFront, nondominated
 from threshnet import strict
@@ -128,6 +128,8 @@ class PickResult:
     feasible: int
     candidates: int
     within: int
+    # Number of networks on the front of those within all limits.
+    on_front: int
     # The neighbours on the front of the candidates, even if they exceed the limits on latency and error.
     faster: Record | None
     better: Record | None
@@ -166,6 +168,7 @@ def pick(
     if chosen is None:
         raise InputError(f"study {front.study!r} on {front.backend}: {excluded(limits_on(feasible, request))}")
     record, line = candidates[chosen], nondominated(candidates)
+    inside = within_limits(points, request)
     noise = noise_of(candidates, validation_images, training_noise or 0.0)
     at = request.latency_ms
     return PickResult(
@@ -176,7 +179,8 @@ def pick(
         record=record,
         feasible=len(feasible),
         candidates=len(candidates),
-        within=int(within_limits(points, request).sum()),
+        within=int(inside.sum()),
+        on_front=int(non_dominated(points[inside]).sum()),
         faster=next((one for one in reversed(line) if one.point[0] < record.point[0]), None),
         better=next((one for one in line if one.point[1] < record.point[1]), None),
         edge=tuple(one for one in line if at is not None and reading(one).low_ms < at < reading(one).high_ms),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from search.records import Record
+from search.records import Record, reading
 from studies.fronts.as_json import entry
 from studies.fronts.picking import SEED, PickRequest, PickResult, exceeded
 from studies.fronts.wording import latency_text, names_text, title
@@ -16,6 +16,8 @@ def pick_text(pick: PickResult) -> Iterator[str]:
         f"{pick.study}: {_name(record)}, {record.error:.2f} % validation error, {latency_text(record)} ms on "
         f"{pick.backend}, {record.costs['params'] / 1e6:.3f}M params, {record.costs['macs'] / 1e6:.1f}M MACs"
     )
+    for warning in reading(record).warnings:
+        yield f"  ! unreliable latency: {warning}"
     yield f"Reason: {reason(pick)}."
     for sentence in neighbours(pick):
         yield f"  {sentence}."
@@ -38,6 +40,10 @@ def reason(pick: PickResult) -> str:
             return f"the lowest error of {networks}"
         case "fastest":
             return f"the fastest of {networks}"
+        case "knee" if pick.on_front == 1:
+            return f"the fastest and the most accurate of {networks}"
+        case "knee" if pick.on_front == 2:
+            return f"the faster of the two networks on the front of {networks}; a front of two has no knee"
         case "knee":
             return f"the knee of the front of {networks}, the point farthest below the line between that front's ends"
 

@@ -35,7 +35,7 @@ from studies.fronts.picking import (
     points_of,
     within_limits,
 )
-from studies.fronts.picking_text import pick_text
+from studies.fronts.picking_text import pick_text, reason
 from studies.storage import open_storage
 from threshnet import InputError
 
@@ -205,6 +205,35 @@ def test_limits_that_exclude_networks_are_reported(wanted: PickRequest, why: str
     words = list(pick_text(pick(front_of(STAIRS), wanted, 1000)))
     assert words[1].startswith(f"Reason: {why}")
     assert words[2].startswith(f"  {faster}")
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([Row(1, 10), Row(2, 20)], "the fastest and the most accurate of 2 feasible networks"),
+        (
+            [Row(1, 20), Row(2, 10), Row(3, 30)],
+            "the faster of the two networks on the front of 3 feasible networks; a front of two has no knee",
+        ),
+        (
+            [Row(1, 20), Row(2, 10), Row(3, 9)],
+            "the knee of the front of 3 feasible networks, the point farthest below the line between that front's ends",
+        ),
+    ],
+)
+def test_only_a_front_with_a_knee_is_picked_from_for_its_knee(rows: list[Row], why: str) -> None:
+    assert reason(pick(front_of(rows), PickRequest(), 1000)) == why
+
+
+def test_the_mark_of_an_unreliable_latency_is_explained() -> None:
+    front = front_of([Row(1, 10)])
+    (record,) = front.trained
+    assert " ! " not in "\n".join(pick_text(pick(front, PickRequest(), 1000)))
+    marked = replace(steady_latency(1), warnings=("wide spread", "busy device"))
+    front = replace(front, trained=(replace(record, latency={"cpu onnxruntime": marked}),))
+    first, *others = pick_text(pick(front, PickRequest(), 1000))
+    assert " ! ms on cpu onnxruntime" in first
+    assert others[:2] == ["  ! unreliable latency: wide spread", "  ! unreliable latency: busy device"]
 
 
 def test_networks_whose_interval_contains_the_limit_are_reported() -> None:
