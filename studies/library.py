@@ -10,13 +10,13 @@ import optuna
 import pandas as pd
 import plotly.graph_objects as go
 
-from search.convergence import StudyProgress
 from search.data import Data
 from search.latency.compare import Comparison, compare_on
 from search.latency.devices.named import device_named
 from search.latency.measure import measure_on
 from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
 from search.latency.reading import Latency
+from search.progress import StudyProgress
 from search.records import Record
 from search.run import OptunaCallback, Outcome
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
@@ -27,6 +27,7 @@ from studies.fronts.front import ParetoFront, front_of, fronts_of
 from studies.fronts.picking import PickRequest, pick
 from studies.network import read_network
 from studies.report import results
+from studies.report.dashboard import annotate
 from studies.screen import Screen, console
 from studies.spec import StudySpec, find_spec
 from studies.study import LoadedStudy, launch_study, load_study, progress_of, require_trained, with_data
@@ -77,6 +78,7 @@ def launch(
             display=screen,
             progress=screen.loading,
         )
+        annotate(loaded, storage)
     return Study(loaded, storage, outcome)
 
 

@@ -31,9 +31,9 @@ function drawVolume(page, box) {
   caption.replaceChildren(...lines.map((line) => html("p", {}, line)));
 }
 
-/** Draw latency on the objective's backend against MACs for all measured networks. */
+/** Draw latency on the objective's backend against MACs, one point for each measured network. */
 function drawMacs(page, box) {
-  const measured = page.rows.filter((row) => row.latency[0] && row.macs);
+  const measured = page.data.macs.trials.map((number) => page.byNumber.get(number));
   const made = chart(box, {
     height: 260,
     xs: extent(measured.map((row) => row.macs / 1e6)),
@@ -63,15 +63,15 @@ function drawMacs(page, box) {
 }
 
 /** Build the caption of the chart of latency against MACs. */
-function macsCaption({ networks, tau, rho }) {
-  if (tau === null) return `${networks} measured network${networks === 1 ? "" : "s"}: too few or too similar to rank.`;
+function macsCaption({ trials, tau, rho }) {
+  if (tau === null) return `${trials.length} measured network${trials.length === 1 ? "" : "s"}: too few or too similar to rank.`;
   return (
-    `${networks} measured networks. If MACs predicted latency, both would rank networks alike: Kendall's tau is ${tau.toFixed(2)} ` +
+    `${trials.length} measured networks. If MACs predicted latency, both would rank networks alike: Kendall's tau is ${tau.toFixed(2)} ` +
     `and Spearman's rho ${rho.toFixed(2)}, where 1 is the same order. Blue: the front; orange: named networks.`
   );
 }
 
-/** Draw the most important parameters for each objective as bars. */
+/** Draw the most important choices for each objective as bars. */
 function drawImportances(importances, box, caption) {
   if (importances.reason) {
     caption.textContent = `${importances.reason}.`;
@@ -80,14 +80,15 @@ function drawImportances(importances, box, caption) {
   const largest = Math.max(...importances.objectives.flatMap(({ shares }) => shares.map((share) => share[1])));
   for (const { name, shares } of importances.objectives) {
     const list = html("ol", { class: "bars" });
-    for (const [parameter, share] of shares) {
+    for (const [choice, share] of shares) {
       const bar = html("span", { class: "bar" });
       bar.style.width = `${(100 * share) / largest}%`;
-      list.append(html("li", {}, html("span", {}, parameter.replaceAll("_", " ")), html("span", { class: "track" }, bar), html("span", {}, `${(100 * share).toFixed(1)} %`)));
+      list.append(html("li", {}, html("span", {}, choice.replaceAll("_", " ")), html("span", { class: "track" }, bar), html("span", {}, `${(100 * share).toFixed(1)} %`)));
     }
     box.append(html("h3", {}, name), list);
   }
   caption.textContent =
-    `Share of the variance that a random forest explains by splitting on each parameter (mean decrease in impurity), over ` +
-    `${importances.networks} networks trained to the end and ${importances.parameters} parameters. With few networks per parameter, this is only a rough guide.`;
+    `Share of the variance that a random forest explains by splitting on each choice (mean decrease in impurity), over ` +
+    `${importances.networks} networks trained to the end and ${importances.parameters} choices. A choice without effect in a network, e.g. ` +
+    `the growth of a block that it lacks, counts as its most frequent value. With few networks per choice, this is only a rough guide.`;
 }

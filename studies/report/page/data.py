@@ -6,15 +6,15 @@ from typing import Any
 
 from scipy.stats import kendalltau, spearmanr
 
-from search.convergence import StudyProgress
 from search.intervals import error_interval
+from search.progress import StudyProgress
 from search.records import Record, reading
 from search.volume import Step
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
 from studies.fronts.wording import change_text, conditions, title, verdict, violations
-from studies.report.page.importances import importances
+from studies.report.importances import importances
 from studies.storage import export_parts, place_options
 from studies.study import LoadedStudy, full_training
 from threshnet.named import ABOUT
@@ -133,13 +133,18 @@ def corners(steps: Sequence[Step]) -> list[Step]:
 
 
 def macs_data(loaded: LoadedStudy, backend: str) -> dict[str, Any]:
-    """Return the rank correlation of latency and MACs over the measured networks. It is None if undefined."""
-    measured = {r.fingerprint: r for r in loaded.records if backend in r.latency and "macs" in r.costs}
+    """Return one trial of each measured network, and the rank correlation of their latencies and MACs.
+
+    A trained network is shown by its trained trial, another one by its last trial. The correlation is None if it is
+    undefined.
+    """
+    trained_last = sorted(loaded.records, key=lambda record: record.trained)
+    measured = {r.fingerprint: r for r in trained_last if backend in r.latency and "macs" in r.costs}
     macs = [record.costs["macs"] for record in measured.values()]
     latencies = [record.latency[backend].latency_ms for record in measured.values()]
     defined = len(set(macs)) > 1 and len(set(latencies)) > 1 and len(macs) > 2
     return {
-        "networks": len(macs),
+        "trials": sorted(record.number for record in measured.values()),
         "tau": number(float(kendalltau(macs, latencies).statistic)) if defined else None,
         "rho": number(float(spearmanr(macs, latencies).statistic)) if defined else None,
     }

@@ -9,11 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import BaseDistribution
 from studies_tests.sample import CAVEAT, remeasured, sample_loaded, with_stopped
 
 from search.intervals import error_interval
@@ -26,7 +24,6 @@ from studies.fronts.wording import title, verdict
 from studies.report.page.data import MAX_STEPS, corners, page_data
 from studies.report.page.details import details
 from studies.report.page.file import report_html, write_report
-from studies.report.page.importances import MAX_PARAMETERS, MIN_NETWORKS, importances
 from studies.spec import stored_spec
 from studies.storage import export_command, place_options
 from studies.study import LoadedStudy, ended, progress_of, reference_of
@@ -163,9 +160,10 @@ def test_a_card_contains_the_raw_samples_the_training_and_the_drawing() -> None:
         assert dict(one["rungs"]) == pytest.approx(record.rungs, rel=1e-5)
         assert [each["backend"] for each in one["readings"]] == list(record.latency)
         for each, latency in zip(one["readings"], record.latency.values(), strict=True):
-            runs = [run for cycle in latency.rounds_ms for run in cycle]
+            assert latency.samples is not None
+            runs = [run for cycle in latency.samples.rounds_ms for run in cycle]
             assert [run for cycle in each["rounds"] for run in cycle] == pytest.approx(runs, rel=1e-3)
-            assert 6 <= len(each["counted"]) < len(latency.rounds_ms)
+            assert 6 <= len(each["counted"]) < latency.rounds
             assert each["warnings"] == list(latency.warnings)
             assert each["conditions"].startswith(latency.processor)
 
@@ -203,30 +201,18 @@ def test_the_export_command_is_quoted_for_a_shell_whatever_the_study_is_called(s
     ]
 
 
-def test_importances_are_computed_but_not_for_few_networks() -> None:
-    assert importances(ONE) == {"reason": f"Available after {MIN_NETWORKS} fully trained networks (1 so far)"}
-    assert importances(TWO) == {"reason": "Not available: no parameter varies, or no objective depends on one"}
-    distribution: BaseDistribution = optuna.distributions.IntDistribution(0, 15)
-    names = ["depth", "width", *(f"idle{n}" for n in range(MAX_PARAMETERS))]
-    study = optuna.create_study(directions=["minimize", "minimize"])
-    for number in range(64):
-        params = {name: (number * (at + 3) + number // 7 * at) % 16 for at, name in enumerate(names)}
-        values = (float(params["depth"]), float(params["width"]))
-        distributions = dict.fromkeys(names, distribution)
-        study.add_trial(optuna.create_trial(values=values, params=params, distributions=distributions))
-    page_json = importances(replace(ONE, study=study))
-    assert (page_json["networks"], page_json["parameters"]) == (64, len(names))
-    for objective, most in zip(page_json["objectives"], ("depth", "width"), strict=True):
-        (first, share), *_ = objective["shares"]
-        assert (first, len(objective["shares"])) == (most, MAX_PARAMETERS)
-        assert 0.5 < share <= 1
-
-
 def test_latency_and_macs_are_compared_by_rank_correlation() -> None:
     page_json = data_of(TWO)["macs"]
-    assert page_json["networks"] == len({record.fingerprint for record in TWO.records})
+    assert len(page_json["trials"]) == len({record.fingerprint for record in TWO.records})
     assert 0.5 < page_json["tau"] < page_json["rho"] <= 1
-    assert data_of(ONE)["macs"] == {"networks": 1, "tau": None, "rho": None}
+    assert data_of(ONE)["macs"] == {"trials": [0], "tau": None, "rho": None}
+
+
+def test_an_interrupted_trial_is_not_a_second_point_of_its_network() -> None:
+    one = TWO.records[-1]
+    interrupted = replace(one, number=len(TWO.records), state="interrupted", error=None, latency_ms=None)
+    again = replace(TWO, records=[*TWO.records, interrupted])
+    assert data_of(again)["macs"] == data_of(TWO)["macs"]
 
 
 def test_the_caveat_and_the_progress_are_shown() -> None:
