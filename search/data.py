@@ -2,27 +2,35 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, from_numpy
+from torch import Tensor, bincount, from_numpy
+from torch.utils.data import Dataset
 
 from search.datasets.images import Progress, Source, decode, folder_classes, no_progress, shuffled, stratified
-from search.datasets.named import DATASETS, dataset_named, without_path
+from search.datasets.memory import Contents, ImageData, ImageSet, hold, read_memory
+from search.datasets.named import DATASETS, MEMORY, dataset_named, without_path
 from threshnet import strict
 from threshnet.errors import InputError, require, shown
 from threshnet.strict import OneOf, Range
 
 __all__ = [
+    "Contents",
     "Data",
     "DataSettings",
+    "ImageData",
+    "ImageSet",
     "Progress",
     "SearchData",
     "Split",
     "as_settings",
+    "class_counts",
+    "class_counts_text",
     "class_names",
     "identity",
     "load_calibration",
@@ -33,6 +41,7 @@ __all__ = [
 
 MAX_SEED = 2**32 - 1  # maximum seed of NumPy's RandomState
 Images = Annotated[int, Range(1, unit="images")]
+MAX_LISTED = 5  # number of classes whose counts are listed one by one
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")  # memory limit of the container in bytes, or "max"
 
 
@@ -51,41 +60,53 @@ class DataSettings:
     validation: Images | None = None
     # Seed of the stratified split and subset, from 0 to 2**32 - 1.
     seed: Annotated[int, Range(0, MAX_SEED)] = 0
+    # The identity of the images of the data set "memory". Set by `as_settings`.
+    memory: Contents | None = None
 
     def __post_init__(self) -> None:
         strict.check(self, "data")
-        given = self.path is not None or dataset_named(self.name).home is not None
+        in_memory = self.name == MEMORY
+        passed = "another data set: images in memory are passed in Python, launch(..., data=...)"
+        require(in_memory is (self.memory is not None), "data.name", self.name, passed if in_memory else repr(MEMORY))
+        given = in_memory or self.path is not None or dataset_named(self.name).home is not None
         require(given, "data.path", self.path, f"the folder of images, which the data set {self.name!r} needs")
 
     @property
     def title(self) -> str:
         """The name of the data set in sentences; for a folder, the folder name without its path."""
         dataset = dataset_named(self.name)
-        return f"the {dataset.title} {self.root.name}" if dataset.home is None else dataset.title
+        return f"the {dataset.title} {self.path.name}" if dataset.home is None and self.path else dataset.title
 
     @property
     def root(self) -> Path:
-        """The folder of the images: `path`, or the default folder of the data set."""
-        return self.path or dataset_named(self.name).home or Path()
+        """The folder of the images: `path`, or the default folder of the data set; for images in memory, their hash."""
+        return Path(self.memory.hash) if self.memory else self.path or dataset_named(self.name).home or Path()
 
 
-Data = DataSettings | str | Path
-"""A data set: its settings, its name, or the path of an ImageFolder tree."""
+Data = DataSettings | str | Path | ImageData | ImageSet
+"""A data set: its settings, its name, the path of an ImageFolder tree, or images in memory."""
 
 
 def as_settings(data: Data) -> DataSettings:
-    """Return the settings for a data set, given by its name or by the path of an ImageFolder tree.
+    """Return the settings for a data set: a name, the path of an ImageFolder tree, or images in memory.
 
-    Settings are returned unchanged. A text that is both a name and a folder is the name. Raises InputError for
-    anything else.
+    Images in memory are an ImageData, a tuple (images, labels) or a map-style torch Dataset. They are kept until the
+    process ends. Settings are returned unchanged. A text that is both a name and a folder is the name. Raises
+    InputError for anything else and for invalid images.
     """
     if isinstance(data, DataSettings):
         return data
     if isinstance(data, str) and data in without_path():
         return DataSettings(data)
-    if data != "" and isinstance(data, str | Path) and Path(data).is_dir():
+    if isinstance(data, str | Path) and data != "" and Path(data).is_dir():
         return DataSettings("folder", Path(data))
-    raise InputError(f"data = {shown(data)}: must be a folder or one of {', '.join(without_path())}")
+    if isinstance(data, tuple | Dataset):
+        data = ImageData(data)
+    if isinstance(data, ImageData):
+        return DataSettings(MEMORY, memory=hold(data, available_memory_bytes() // 2))
+    named = f"a folder or one of {', '.join(without_path())}"
+    allowed = named if isinstance(data, str | Path) else f"(images, labels), a torch Dataset, ImageData, {named}"
+    raise InputError(f"data = {shown(data)}: must be {allowed}")
 
 
 @dataclass(frozen=True)
@@ -123,12 +144,30 @@ def identity(data: SearchData) -> dict[str, Any]:
     return {"train": len(data.train), "validation": len(data.validation), "hash": digest.hexdigest()}
 
 
+def class_counts(data: SearchData) -> dict[str, list[int]]:
+    """Return the number of images of each class in both splits, in the order of the labels."""
+    splits = {"train": data.train, "validation": data.validation}
+    return {key: bincount(split.labels, minlength=len(data.classes)).tolist() for key, split in splits.items()}
+
+
+def class_counts_text(classes: Sequence[str], counts: Sequence[int]) -> str:
+    """Describe the number of training images of each class in one line."""
+    images = f"{sum(counts):,} training images"
+    if len(classes) <= MAX_LISTED:
+        return f"{images}: {', '.join(f'{count:,} {name}' for name, count in zip(classes, counts, strict=True))}"
+    least, most = min(counts), max(counts)
+    if least == most:
+        return f"{images} in {len(classes)} classes, {most:,} in each"
+    small, large = classes[counts.index(least)], classes[counts.index(most)]
+    return f"{images} in {len(classes)} classes, from {least:,} ({small}) to {most:,} ({large})"
+
+
 def class_names(settings: DataSettings) -> tuple[str, ...]:
     """Return the class names in the order of their labels, without opening any image.
 
     Raises InputError if a folder tree has no classes.
     """
-    classes = dataset_named(settings.name).classes
+    classes = settings.memory.classes if settings.memory else dataset_named(settings.name).classes
     return folder_classes(settings.root) if classes is None else classes
 
 
@@ -143,14 +182,13 @@ def load_search(
     """
     _check_size(input_size)
     dataset = dataset_named(settings.name)
-    source = dataset.read(settings.root, "train")
-    train, validation = split_indices(source, settings)
-    _check_memory(source, len(train) + len(validation), input_size, memory_limit_bytes)
+    train, validation = _chosen(settings)
+    _check_memory(train.source, len(train.indices) + len(validation.indices), input_size, memory_limit_bytes)
     return SearchData(
         name=settings.name,
         classes=class_names(settings),
-        train=_decode_split(source, train, input_size, "training images", progress),
-        validation=_decode_split(source, validation, input_size, "validation images", progress),
+        train=_decode_split(*train, input_size, "training images", progress),
+        validation=_decode_split(*validation, input_size, "validation images", progress),
         flip=dataset.flip,
         caveat=dataset.caveat,
     )
@@ -162,10 +200,9 @@ def load_calibration(settings: DataSettings, input_size: int, count: int, progre
     Raises InputError in the same cases as `load_search`.
     """
     _check_size(input_size)
-    source = dataset_named(settings.name).read(settings.root, "train")
-    chosen = split_indices(source, settings)[1][:count]
-    _check_memory(source, len(chosen), input_size, None)
-    return _decode_split(source, chosen, input_size, "calibration images", progress)
+    source, indices = _chosen(settings)[1]
+    _check_memory(source, len(indices[:count]), input_size, None)
+    return _decode_split(source, indices[:count], input_size, "calibration images", progress)
 
 
 def load_test(
@@ -183,7 +220,32 @@ def load_test(
     return _decode_split(source, every, input_size, "test images", progress)
 
 
-def split_indices(source: Source, settings: DataSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+class _Chosen(NamedTuple):
+    """The images of a split."""
+
+    source: Source
+    indices: NDArray[np.int64]  # (n,) in stratified order
+
+
+def _chosen(settings: DataSettings) -> tuple[_Chosen, _Chosen]:
+    """Return the train and validation images. Validation images that were given are used as they are."""
+    source = dataset_named(settings.name).read(settings.root, "train")
+    if settings.memory is None or not settings.memory.validation:
+        train, validation = _split(source, settings)
+        return _Chosen(source, train), _Chosen(source, validation)
+    held_out = read_memory(settings.root, "validation")
+    return _subset(source, settings, "train"), _subset(held_out, settings, "validation")
+
+
+def _subset(source: Source, settings: DataSettings, key: Literal["train", "validation"]) -> _Chosen:
+    """Choose a stratified subset of a part, of the size data.`key`, by default the whole part."""
+    count, classes = getattr(settings, key), len(class_names(settings))
+    allowed = f"at least {classes}, the number of classes, and at most the {len(source.labels)} {key} images"
+    require(count is None or classes <= count <= len(source.labels), f"data.{key}", count, allowed)
+    return _Chosen(source, shuffled(source.labels, settings.seed)[:count])
+
+
+def _split(source: Source, settings: DataSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Choose disjoint, stratified indices into `source` for the train (t,) and validation (v,) splits.
 
     Raises InputError if there are too few images or if a class would be missing from a split.

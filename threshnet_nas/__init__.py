@@ -8,7 +8,7 @@ from threshnet_nas import shadow
 
 shadow.check()  # before the imports below, which would fail with a misleading error
 
-from search.data import DataSettings
+from search.data import DataSettings, ImageData
 from search.datasets.named import DATASETS
 from search.latency.compare import Comparison
 from search.latency.protocol import MeasurementError, Protocol
@@ -50,6 +50,7 @@ __all__ = [
     "ExportedModel",
     "FolderCheck",
     "Front",
+    "ImageData",
     "InputError",
     "Latency",
     "Limits",

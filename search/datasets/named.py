@@ -20,6 +20,7 @@ Part = Literal["train", "test"]
 # In the order of the labels in batches.meta of https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 DIGIT_CLASSES = tuple("0123456789")
+MEMORY = "memory"  # name of the data set of images in memory
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,15 @@ DATASETS: dict[str, Dataset] = {
         flip=False,
         caveat="8x8 grey digits of scikit-learn, enlarged: a smoke test, not a benchmark",
     ),
+    "noisy_digits": Dataset(
+        title="noisy digits",
+        about="1,797 grey 32x32 images, made from the digits of scikit-learn: shifted, cluttered, occluded and noisy",
+        reader="search.datasets.noisy_digits:read_noisy_digits",
+        classes=DIGIT_CLASSES,
+        home=Path(),
+        flip=False,
+        caveat="digits of scikit-learn with clutter and noise: for demonstrations, not a benchmark",
+    ),
     "cifar10": Dataset(
         title="CIFAR-10",
         about="60,000 colour photographs of 32x32 pixels, downloaded on first use",
@@ -78,6 +88,14 @@ DATASETS: dict[str, Dataset] = {
         title="folder",
         about="your own images, an ImageFolder tree: train/CLASS/* and test/CLASS/*",
         reader="search.datasets.images:read_folder",
+        classes=None,
+        home=None,
+        flip=True,
+    ),
+    MEMORY: Dataset(
+        title="a data set in memory",
+        about="tensors or a torch Dataset, passed to `launch` in Python as `data`",
+        reader="search.datasets.memory:read_memory",
         classes=None,
         home=None,
         flip=True,

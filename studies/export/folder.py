@@ -12,6 +12,7 @@ from search.data import DataSettings, class_names
 from search.latency.devices.device import Device
 from search.latency.lease import shared
 from search.records import Record
+from search.training.metrics import METRICS
 from studies.environment import environment
 from studies.export.card import ExportResult, ModelInfo, card, seeds_text
 from studies.export.images import ExportImages, images_of_study, noise
@@ -56,15 +57,22 @@ class ExportedModel:
         score = self.result.scores.get(WEIGHTS)
         return None if score is None else score.percent
 
+    @property
+    def balanced_test_error(self) -> float | None:
+        """Balanced test error of the trained weights in percent, or None if unknown or not the study's metric."""
+        score = self.result.scores.get(WEIGHTS)
+        return None if score is None else score.balanced_percent
+
     def text(self) -> str:
         """Format the result: a summary, then lines about int8, seeds and latency, or why there is no test error."""
         info, exported = self.info, self.result.exported
         largest = max(exported.differences.values(), default=0.0)
-        errors = [
-            f"{kind} error {value:.2f} %"
-            for kind, value in (("validation", info.validation_error), ("test", self.test_error))
-            if value is not None
-        ]
+        values = {
+            f"{METRICS[info.metric].prefix}validation": info.validation_error,
+            "test": self.test_error,
+            "balanced test": self.balanced_test_error,
+        }
+        errors = [f"{kind} error {value:.2f} %" for kind, value in values.items() if value is not None]
         summary = (", ".join(errors) or info.trained_on) if info.trained_on else "untrained, random weights"
         lines = [f"{info.title}: {summary}; all fp32 files consistent within {largest:.1g}"]
         if INT8 in self.result.scores:
@@ -104,6 +112,7 @@ def export_trial(
         recipe=loaded.spec.recipe,
         trained_on=f"{loaded.images['train']:,} images of {settings.title}",
         validation_error=record.error,
+        metric=loaded.spec.metric,
         latency=tuple(record.latency.values()),
         caveat=loaded.spec.caveat,
     )
@@ -128,7 +137,7 @@ def export_network(
     if weights and settings:
         classes = class_names(settings)
         if len(classes) != given.spec.classes:
-            raise InputError(f"{given.title} has {given.spec.classes} classes, {settings.root} has {len(classes)}")
+            raise InputError(f"{given.title} has {given.spec.classes} classes, {settings.title} has {len(classes)}")
         images = images_of_study(settings, size)
     trained_on = f"as in {weights.name}" if weights else ""
     info = ModelInfo(title=given.title, origin=given.origin, input_size=size, classes=classes, trained_on=trained_on)
@@ -168,8 +177,8 @@ def export_model(
         scores = dict[str, Score]()
         if images.test is not None:
             known = next(iter(info.seeds.values()), None)  # the weights of the first seed are exported
-            scores[WEIGHTS] = known or score_model(model, images.test)
-            scores |= {file: score_onnx(folder / file, images.test) for file in exported.onnx_files}
+            scores[WEIGHTS] = known or score_model(model, images.test, info.metric)
+            scores |= {file: score_onnx(folder / file, images.test, info.metric) for file in exported.onnx_files}
         found = ExportResult(exported, scores, images.calibrated_on)
         write(found)
         done(CARD)
@@ -187,6 +196,7 @@ def _result_json(info: ModelInfo, result: ExportResult) -> dict[str, Any]:
     fp32, int8 = (scores[file].percent if file in scores else None for file in (WEIGHTS, INT8))
     pairs = speed.int8.pairs if speed and speed.int8 else ()
     return {
+        "metric": info.metric,
         "validation_error_percent": info.validation_error,
         "test_error_percent": fp32,
         "int8_test_error_percent": int8,

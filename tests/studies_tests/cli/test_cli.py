@@ -199,7 +199,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("costs empty", ["empty/config.json: no such file"]),
     ("costs threshnet79 --input 8", ["input size 8 is too small", "larger input"]),
     ("costs --classes 1", ["--classes", "1", "x>=2"]),
-    ("train tree.json --data gone -o model", ["'gone'", "digits, cifar10, svhn"]),
+    ("train tree.json --data gone -o model", ["'gone'", "digits, noisy_digits, cifar10, svhn"]),
     ("train tree.json --data empty -o model", ["data path empty", "no folder train/"]),
     ("train tree.json --data digits -o model", ["tree has 2 classes", "digits has 10"]),
     ("train threshnet28 --data digits --recipe slow -o model", ["'slow'", "published, fast"]),
