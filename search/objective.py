@@ -197,6 +197,7 @@ class Scoring:
             "images": self.images,
             "flip": task.flip,
         }
+        conditions |= {"metric": task.metric} if task.metric != "error" else {}  # earlier checkpoints have no metric
         errors: dict[str, float] = {}
         started: list[Training[ThreshNet]] = []
 
@@ -227,6 +228,7 @@ class Scoring:
                 flip=task.flip,
                 seed=task.seed,
                 device=task.trains_on,
+                metric=task.metric,
                 rungs=task.rungs,
                 resume=resume,
                 should_continue=should_continue,
@@ -243,7 +245,10 @@ class Scoring:
             raise _pruned(trial, f"stopped after {done} of {end} epochs at {trained.error:.2f} %")
         artifact = upload(self.folders.weights, trial, "model.safetensors", partial(save_weights, trained.model))
         errors[str(end)] = trained.error
-        set_attributes(trial, records.rung_attributes(errors) | {records.WEIGHTS: artifact, records.EPOCHS: epochs})
+        found = records.rung_attributes(errors) | {records.WEIGHTS: artifact, records.EPOCHS: epochs}
+        if task.metric != "error":
+            found[records.CLASS_ERRORS] = list(zip(trained.counts.wrong, trained.counts.images, strict=True))
+        set_attributes(trial, found)
         file.unlink(missing_ok=True)
         return trained.error
 

@@ -9,6 +9,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search.latency.reading import Latency
+from search.training.metrics import ErrorCounts
 from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
 
@@ -23,6 +24,7 @@ LATENCY_MS = "latency_ms"  # latency objective in ms; stored as soon as it is me
 EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including epochs of the trials that this trial continues
 RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including rungs of earlier trials
 ERROR_AFTER = "error after"  # prefix of "error after N epochs": the error at a rung, as a number that tools can plot
+CLASS_ERRORS = "class_errors"  # [[misclassified, validation images]] by class; only with metric = "balanced_error"
 IMAGE_PASSES = "image_passes"  # number of training images processed in this trial; an image counts once per epoch
 WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
 REASON = "reason"  # why the trial failed, was stopped or was not trained
@@ -42,6 +44,7 @@ SPEC = "study_spec"  # the study file as JSON
 STUDY = "study_id"  # unique id of the study, also the name of the folder of its checkpoints
 IMAGES = "images"  # {"train": number, "validation": number, "hash": hash of the images of both splits}
 CLASSES = "classes"  # names of the classes, in the order of the logits
+CLASS_COUNTS = "class_counts"  # {"train": [images of each class], "validation": [images of each class]}
 CONDITIONS = "environment"  # processor, threads and versions of all launches, without repetitions
 REMEASURED = "remeasured"  # prefix of "remeasured NUMBER BACKEND": a reading of a trial's network taken after the study
 
@@ -83,6 +86,8 @@ class Record:
     duplicate_of: int | None
     # Wall-clock seconds from start to end. None while the trial is running.
     seconds: float | None
+    # Misclassified validation images by class. None if the metric of the study is the plain error.
+    class_errors: ErrorCounts | None = None
 
     @property
     def trained(self) -> bool:
@@ -150,6 +155,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         fingerprint=attrs.get(FINGERPRINT),
         duplicate_of=attrs.get(DUPLICATE_OF),
         seconds=trial.duration.total_seconds() if trial.duration else None,
+        class_errors=ErrorCounts(*zip(*attrs[CLASS_ERRORS], strict=True)) if CLASS_ERRORS in attrs else None,
     )
 
 

@@ -35,6 +35,8 @@ class Task:
     device: Device
     runtimes: tuple[str, ...]
     protocol: Protocol
+    # The error that is minimized, see METRICS.
+    metric: str = "error"
 
     def counted(self, spec: NetworkSpec) -> tuple[Costs | None, dict[str, float]]:
         """Return the costs of a network and the constraints on costs that can be counted without measuring.

@@ -12,6 +12,7 @@ from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
 from search.samplers.successive_halving import check_rungs
+from search.training.metrics import METRICS
 from search.training.recipes import FAST, RECIPES, Recipe
 from space import DEFAULT, SPACES, Limits, Space
 from threshnet import strict
@@ -57,6 +58,10 @@ class StudySpec:
     flip: Annotated[bool | None, Key("data.flip")] = None
     # Note shown with every reported number of the study.
     caveat: Annotated[str, Key("data.caveat")] = ""
+    # The error that the study minimizes. "error": the share of misclassified images. "balanced_error": the mean of this
+    # share over all classes, with a training loss that weights all classes equally, for classes of very different
+    # sizes.
+    metric: Annotated[str, OneOf(METRICS), Key("objective.metric")] = "error"
     recipe: Recipe = FAST
     # Numbers of epochs, increasing and below `epochs`, after which a training is scored and may be stopped. If empty,
     # all networks are fully trained.
@@ -94,7 +99,7 @@ class StudySpec:
         return self.data
 
     def to_json(self) -> dict[str, Any]:
-        """Return the spec as a JSON-serialisable dict with the layout of the TOML file. `parse_spec` is the inverse."""
+        """Return the spec as a JSON-ready dict with the layout of the TOML file. `stored_spec` is the inverse."""
         space, training = strict.plain(self.space), strict.plain(self.recipe)
         del space["classes"]
         name = space.pop("name")
@@ -110,6 +115,7 @@ class StudySpec:
             "space": {"base" if name in SPACES else "name": name, **space},
             "limits": _given(strict.plain(self.limits)),
             "data": _given(strict.plain(self.dataset) | {"flip": self.flip, "caveat": self.caveat or None}),
+            **({} if self.metric == "error" else {"objective": {"metric": self.metric}}),
             "training": {"recipe": training.pop("name"), **training, "device": self.trains_on}
             | ({"rungs": list(self.rungs)} if self.rungs else {}),
             "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},
@@ -160,14 +166,14 @@ def stored_spec(document: Mapping[str, Any], classes: int) -> StudySpec:
 def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> StudySpec:
     """Parse a document. Each table contains the fields of one record and a few fields of StudySpec."""
     top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size")
-    strict.known(document, (*top, "space", "limits", "data", "training", "latency"))
+    strict.known(document, (*top, "space", "limits", "data", "objective", "training", "latency"))
     values = {key: document[key] for key in top if key in document}
 
     def table(key: str, record: type, *others: str) -> dict[str, Any]:
         """Return one table of the document. Valid keys are the fields of `record` and the keys in `others`."""
         found = document.get(key, {})
         require(isinstance(found, Mapping), key, found, f"a table, [{key}]")
-        hidden = {Space: ("classes",), Recipe: ("name",)}.get(record, ())
+        hidden = {Space: ("classes",), Recipe: ("name",), DataSettings: () if stored else ("memory",)}.get(record, ())
         allowed = (*others, *(each.name for each in fields(record) if each.name not in hidden))
         strict.known(found, allowed, key)
         return dict(found)
@@ -183,6 +189,11 @@ def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> Study
     data = table("data", DataSettings, "flip", "caveat")
     values |= {key: data.pop(key) for key in ("flip", "caveat") if key in data}
     values["data"] = strict.read({"name": "digits"} | data, DataSettings, path="data", stored=stored)
+
+    objective = document.get("objective", {})
+    require(isinstance(objective, Mapping), "objective", objective, "a table, [objective]")
+    strict.known(objective, ("metric",), "objective")
+    values |= objective
 
     training = table("training", Recipe, "recipe", "device", "rungs")
     values |= {

@@ -16,8 +16,18 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
-from search.data import Data, Progress, SearchData, as_settings, class_names, identity, load_search, no_progress
-from search.datasets.named import dataset_named
+from search.data import (
+    Data,
+    Progress,
+    SearchData,
+    as_settings,
+    class_counts,
+    class_names,
+    identity,
+    load_search,
+    no_progress,
+)
+from search.datasets.named import MEMORY, dataset_named
 from search.latency.devices.named import device_named
 from search.objective import Display, StudyFolders
 from search.progress import StudyProgress, progress
@@ -115,10 +125,12 @@ def launch_study(
 def with_data(spec: StudySpec, data: Data, caveat: str = "") -> StudySpec:
     """Return the spec with other images. The sizes and the seed of the splits stay, and so does the choice of flips.
 
-    Raises InputError if there is no such data set or folder.
+    If images in memory have validation images, all of them are used. Raises InputError if there is no such data set or
+    folder, or if images in memory are invalid.
     """
     given, before = as_settings(data), spec.dataset
-    settings = replace(given, train=before.train, validation=before.validation, seed=before.seed)
+    validation = None if given.memory and given.memory.validation else before.validation
+    settings = replace(given, train=before.train, validation=validation, seed=before.seed)
     return replace(spec, data=settings, flip=flips(spec), caveat=caveat or OTHER_IMAGES)
 
 
@@ -185,6 +197,7 @@ def _task(spec: StudySpec) -> Task:
         device=device,
         runtimes=spec.runtimes,
         protocol=spec.protocol,
+        metric=spec.metric,
     )
 
 
@@ -213,16 +226,18 @@ def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStor
     else:
         difference = _difference(stored, spec.to_json())
         if difference:
+            in_memory = stored["data"].get("name") == MEMORY and difference.startswith("data.")
+            again = "pass the images of the study again with data=..., or " if in_memory else ""
             raise InputError(
                 f"study {spec.name!r} was launched with other settings: {difference}; "
-                f"give the changed study another name"
+                f"{again}give the changed study another name"
             )
     if records.STUDY not in study.user_attrs:
         study.set_user_attr(records.STUDY, uuid.uuid4().hex)
     attrs = {records.CLASSES: list(data.classes), records.IMAGES: identity(data)}
     if any(study.user_attrs.get(key, value) != value for key, value in attrs.items()):
         raise InputError(f"study {spec.name!r} was launched with other images; give the changed study another name")
-    for key, value in {records.SPEC: spec.to_json(), **attrs}.items():
+    for key, value in {records.SPEC: spec.to_json(), **attrs, records.CLASS_COUNTS: class_counts(data)}.items():
         study.set_user_attr(key, value)
     return study
 

@@ -1,4 +1,4 @@
-"""Predictions and error rate of a network."""
+"""Predictions and errors of a network."""
 
 from contextlib import nullcontext
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from search.data import Split
+from search.training.metrics import ErrorCounts
 from threshnet.shared_lease import SharedLease
 
 BATCH = 100  # images per forward pass; larger batches do not fit into CPU caches
@@ -34,7 +35,18 @@ def logits(model: nn.Module, images: Tensor, shared_lease: SharedLease = nullcon
         model.train(training)
 
 
+def count_errors(model: nn.Module, split: Split, shared_lease: SharedLease = nullcontext) -> ErrorCounts:
+    """Count the misclassified images of each class in a split; each batch runs inside a `shared_lease`."""
+    scores = logits(model, split.images, shared_lease)
+    return errors_by_class(scores.argmax(dim=1) != split.labels, split.labels, scores.shape[1])
+
+
+def errors_by_class(wrong: Tensor, labels: Tensor, classes: int) -> ErrorCounts:
+    """Count misclassified images by class, from a mask `wrong` (n,) and labels (n,)."""
+    counts = (torch.bincount(chosen, minlength=classes).tolist() for chosen in (labels[wrong], labels))
+    return ErrorCounts(*map(tuple, counts))
+
+
 def error_percent(model: nn.Module, split: Split, shared_lease: SharedLease = nullcontext) -> float:
     """Return the percentage of misclassified images in a split; each batch runs inside a `shared_lease`."""
-    wrong = logits(model, split.images, shared_lease).argmax(dim=1) != split.labels
-    return 100 * float(wrong.double().mean())
+    return count_errors(model, split, shared_lease).percent()

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search.data import Split
-from search.training.evaluate import BATCH, error_percent, scaled
+from search.training.evaluate import BATCH, count_errors, scaled
+from search.training.metrics import ErrorCounts
 from search.training.recipes import Recipe, learning_rate
 from search.training.small_maps import SmallMaps
 from threshnet.network import ThreshNet, build
@@ -49,18 +50,28 @@ class Epoch:
 class Training(Generic[Model]):
     """Trains the network that `make` returns: call `step_epoch` until `finished` is True, then call `result`.
 
+    If the `metric` is "balanced_error", the loss weights each image with the inverse of the size of its class.
     The order of the images, their augmentation and dropout depend only on (seed, epoch). On the same device and with
     the same number of threads, a training restored by `load_state_dict` therefore gives exactly the same result as an
     uninterrupted training.
     """
 
     def __init__(
-        self, make: Callable[[], Model], split: Split, recipe: Recipe, *, flip: bool, seed: int, device: str = "cpu"
+        self,
+        make: Callable[[], Model],
+        split: Split,
+        recipe: Recipe,
+        *,
+        flip: bool,
+        seed: int,
+        device: str = "cpu",
+        metric: str = "error",
     ) -> None:
         recipe = replace(recipe, batch=min(recipe.batch, len(split)))
         self.recipe, self.seed, self.device = recipe, seed, torch.device(device)
         self.flip = flip or recipe.flip == "always"
         self.images, self.labels = split.images.to(self.device), split.labels.to(self.device)
+        self.class_weights = class_weights(self.labels) if metric == "balanced_error" else None
         self.mixed = recipe.mixed and computes_bf16(self.device)
         self.layout = torch.channels_last if recipe.mixed else torch.contiguous_format
         # On a CPU, the memory layout of the images determines the layout of all activations, and Adam copies weights
@@ -141,7 +152,9 @@ class Training(Generic[Model]):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed), self.convolving():
             logits = self.model(images)
         self.logits = logits.shape[1]
-        loss = functional.cross_entropy(logits.float(), self.labels[chosen], label_smoothing=recipe.label_smoothing)
+        loss = functional.cross_entropy(
+            logits.float(), self.labels[chosen], self.class_weights, label_smoothing=recipe.label_smoothing
+        )
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
@@ -199,9 +212,11 @@ class Trained:
     # The network, on the CPU and in eval mode.
     model: ThreshNet
     epochs: tuple[Epoch, ...]
-    # Validation errors in percent, computed in fp32, for every rung passed and the end of training. The keys are the
-    # numbers of epochs trained.
+    # Validation errors in percent by the chosen metric, computed in fp32, for every rung passed and the end of
+    # training. The keys are the numbers of epochs trained.
     errors: dict[int, float]
+    # The misclassified validation images of the model by class.
+    counts: ErrorCounts
     # Number of training images processed. An image counts once per epoch. Images processed before a resumed checkpoint
     # are not included.
     image_passes: int
@@ -229,6 +244,7 @@ def train(
     flip: bool,
     seed: int,
     device: str = "cpu",
+    metric: str = "error",
     rungs: Collection[int] = (),
     resume: Callable[[Training[ThreshNet]], None] = lambda training: None,
     should_continue: Callable[[Training[ThreshNet], float], bool] = lambda training, error: True,
@@ -237,14 +253,14 @@ def train(
 ) -> Trained:
     """Train a network until the end of the recipe or until it is stopped at a rung, and score it on validation images.
 
-    `flip` allows horizontal flips. The network is scored after each of the `rungs`, which are numbers of epochs.
-    `should_continue` is then called with the training and the error in percent, and training continues if it returns
-    True. `resume` may restore a stopped training. All work runs inside a `shared_lease`, which is held only for short
-    periods. `progress` is called with (steps done, total steps). Raises TrainingFailed with the reason if the loss
-    diverges or the device runs out of memory.
+    `flip` allows horizontal flips. `metric` is the error by which the network is scored (see METRICS), after each of
+    the `rungs`, which are numbers of epochs, and at the end. At a rung, `should_continue` is called with the training
+    and the error in percent, and training continues if it returns True. `resume` may restore a stopped training. All
+    work runs inside a `shared_lease`, which is held only for short periods. `progress` is called with (steps done,
+    total steps). Raises TrainingFailed with the reason if the loss diverges or the device runs out of memory.
     """
     with memory_errors():
-        training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed, device=device)
+        training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed, device=device, metric=metric)
         resume(training)
         errors, total = dict[int, float](), recipe.epochs * training.steps
         while True:
@@ -257,13 +273,15 @@ def train(
             if not training.finished and epochs not in rungs:
                 continue
             model = training.current(shared_lease)
-            errors[epochs] = error_percent(model, validation, shared_lease)
+            counts = count_errors(model, validation, shared_lease)
+            errors[epochs] = counts.percent(metric)
             if training.finished or not should_continue(training, errors[epochs]):
                 break
         trained = Trained(
             model=on_cpu(model),
             epochs=tuple(training.epochs),
             errors=errors,
+            counts=counts,
             image_passes=training.image_passes,
         )
         if training.device.type == "cuda":
@@ -321,6 +339,15 @@ def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
             return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
         case "adamw":
             return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+
+
+def class_weights(labels: Tensor) -> Tensor:
+    """Return the weight (k,) of each class in the loss: inversely proportional to its number of images, 1 on average.
+
+    The average is over the images with `labels` (n,), so the loss has the scale of an unweighted loss.
+    """
+    counts = torch.bincount(labels)
+    return len(labels) / (len(counts) * counts)
 
 
 def _placed(model: Model, device: torch.device, layout: torch.memory_format) -> Model:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from search.latency.reading import Latency
+from search.training.metrics import METRICS
 from search.training.recipes import Recipe
 from studies.export.latency import Speed, verdict
 from studies.export.score import Score
@@ -28,8 +29,10 @@ class ModelInfo:
     recipe: Recipe | None = None
     # Description of the training images; empty if the weights are untrained.
     trained_on: str = ""
-    # In percent; None if unknown.
+    # In percent, by the metric; None if unknown.
     validation_error: float | None = None
+    # The error that the study minimized, see METRICS. Test errors are always plain errors, with balanced errors added.
+    metric: str = "error"
     # Latency readings taken before the export, with any weights, since weights do not affect latency.
     latency: Sequence[Latency] = ()
     # Test errors by seed if there were several trainings. The exported weights are those of the first seed.
@@ -101,10 +104,11 @@ def _weights(info: ModelInfo) -> str:
 
 def _errors(info: ModelInfo, result: ExportResult) -> Iterator[str]:
     """Yield a table row for each error, with its conditions."""
+    validation = f"{METRICS[info.metric].prefix}validation error"
     if info.validation_error is None:
-        yield "| validation error | unknown |"
+        yield f"| {validation} | unknown |"
     else:
-        yield f"| validation error | {info.validation_error:.2f} % (one training, one seed) |"
+        yield f"| {validation} | {info.validation_error:.2f} % (one training, one seed) |"
     if not result.scores:
         yield "| test error | unknown |"
     for file, score in result.scores.items():
@@ -120,10 +124,17 @@ def _errors(info: ModelInfo, result: ExportResult) -> Iterator[str]:
 
 def seeds_text(seeds: Mapping[int, Score]) -> str:
     """Format the mean and standard deviation of the test errors of several trainings."""
-    percents = [score.percent for score in seeds.values()]
-    each = ", ".join(f"seed {seed}: {score.percent:.2f}" for seed, score in seeds.items())
-    spread = f"standard deviation {stdev(percents):.2f}, n = {len(percents)} ({each})"
-    return f"mean {fmean(percents):.2f} %, {spread}; the first seed is exported"
+    plain = _spread({seed: score.percent for seed, score in seeds.items()})
+    balanced = {seed: score.balanced_percent for seed, score in seeds.items() if score.balanced_percent is not None}
+    also = f"; balanced error: {_spread(balanced)}" if balanced else ""
+    return f"{plain}{also}; the first seed is exported"
+
+
+def _spread(percents: Mapping[int, float]) -> str:
+    """Format the mean and standard deviation of errors in percent by seed."""
+    each = ", ".join(f"seed {seed}: {percent:.2f}" for seed, percent in percents.items())
+    mean, deviation = fmean(percents.values()), stdev(percents.values())
+    return f"mean {mean:.2f} %, standard deviation {deviation:.2f}, n = {len(percents)} ({each})"
 
 
 def _latencies(info: ModelInfo, result: ExportResult) -> Iterator[str]:

@@ -15,6 +15,7 @@ from search.latency.lease import shared
 from search.latency.reading import Latency
 from search.records import Record
 from search.training.checkpoints import load_training, save_training
+from search.training.metrics import METRICS
 from search.training.recipes import RECIPES, Recipe
 from search.training.train import Training, memory_errors
 from studies.export.card import ModelInfo
@@ -28,7 +29,7 @@ from threshnet.export.folder import WEIGHTS
 from threshnet.network import ThreshNet, build
 from threshnet.shapes import walk
 from threshnet.spec_file import ResolvedNetwork
-from threshnet.strict import Range
+from threshnet.strict import OneOf, Range
 
 HISTORY = "history.json"
 
@@ -57,6 +58,8 @@ class Assignment:
     seeds: Sequence[Annotated[int, Range(0, 2**32 - 1)]] = (0,)
     # Whether images may be flipped horizontally. None selects the default of the data set.
     flip: bool | None = None
+    # The error of a study, see METRICS. With "balanced_error", the loss weights all classes equally.
+    metric: Annotated[str, OneOf(METRICS)] = "error"
     # Latency readings of the network from a study.
     study_latency: tuple[Latency, ...] = ()
     caveat: str = ""
@@ -85,6 +88,7 @@ def trial_assignment(
         recipe=recipe,
         seeds=seeds,
         flip=flips(spec) if data is None else None,
+        metric=spec.metric,
         study_latency=tuple(record.latency.values()),
         caveat=spec.caveat if data is None else "",
     )
@@ -128,11 +132,12 @@ def train_network(
             "input size": network.input_size,
             "data": {**identity(images), "classes": list(classes), "flip": flip},
         }
+        conditions |= {"metric": assignment.metric} if assignment.metric != "error" else {}
         training = yield from _train(assignment, whole, flip, seed, file, conditions, callbacks)
         model = training.result(shared)
         first = first or (training, model)
         if len(files) > 1:
-            scores[seed] = score_model(model, test)
+            scores[seed] = score_model(model, test, assignment.metric)
             yield f"seed {seed}: test error {scores[seed].text()}"
     assert first is not None
     training, model = first
@@ -145,6 +150,7 @@ def train_network(
         trained_on=f"{len(whole):,} images of {assignment.data.title}",
         latency=assignment.study_latency,
         seeds=scores,
+        metric=assignment.metric,
         caveat="; ".join(filter(None, dict.fromkeys((assignment.caveat, images.caveat)))),
     )
     exported_model = export_model(
@@ -175,7 +181,8 @@ def _train(
     epochs = assignment.recipe.epochs
     several = f"seed {seed}, " if len(assignment.seeds) > 1 else ""
     with memory_errors():
-        training = Training(partial(build, assignment.network.spec), whole, assignment.recipe, flip=flip, seed=seed)
+        make = partial(build, assignment.network.spec)
+        training = Training(make, whole, assignment.recipe, flip=flip, seed=seed, metric=assignment.metric)
         if file.exists():
             load_training(training, file, conditions)
             yield f"{several}resuming after epoch {len(training.epochs)}"
@@ -196,5 +203,5 @@ def _whole(images: SearchData) -> Split:
 def _searched(loaded: LoadedStudy, record: Record) -> str:
     """Describe the origin of a trial's network."""
     seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
-    error = f"to a validation error of {record.error:.2f} %"
+    error = f"to a {METRICS[loaded.spec.metric].prefix}validation error of {record.error:.2f} %"
     return f"Trial {record.number} of the study {loaded.spec.name}, which trained it for {seen} {error}"

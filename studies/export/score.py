@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from search.data import Split
 from search.intervals import error_interval
 from search.latency.lease import shared
-from search.training.evaluate import BATCH, scaled
+from search.training.evaluate import BATCH, errors_by_class, scaled
+from search.training.metrics import ErrorCounts
 from threshnet.export.folder import INPUT, OUTPUT
 
 
@@ -22,6 +23,8 @@ class Score:
 
     wrong: int
     images: int
+    # The same by class if the balanced error is to be reported, too.
+    by_class: ErrorCounts | None = None
 
     @property
     def percent(self) -> float:
@@ -33,39 +36,54 @@ class Score:
         """The binomial 95 % interval of the error, in percent."""
         return error_interval(self.percent, self.images)
 
+    @property
+    def balanced_percent(self) -> float | None:
+        """The balanced error in percent; None if it is not reported."""
+        return self.by_class.percent("balanced_error") if self.by_class else None
+
     def text(self) -> str:
-        """Format the error with its interval."""
+        """Format the error, and the balanced error if it is reported, with their intervals."""
         low, high = self.interval
-        return (
+        plain = (
             f"{self.percent:.2f} % ({self.wrong:,} of {self.images:,} images, 95 % interval {low:.2f} to {high:.2f} %)"
         )
+        if self.by_class is None:
+            return plain
+        low, high = self.by_class.interval("balanced_error")
+        return f"{plain}; balanced error {self.balanced_percent:.2f} % (95 % interval {low:.2f} to {high:.2f} %)"
 
     def to_json(self) -> dict[str, Any]:
         """Convert the score to JSON-ready values."""
-        return {"percent": self.percent, "wrong": self.wrong, "images": self.images, "interval": list(self.interval)}
+        found = {"percent": self.percent, "wrong": self.wrong, "images": self.images, "interval": list(self.interval)}
+        if self.by_class is None:
+            return found
+        interval = list(self.by_class.interval("balanced_error"))
+        return found | {"balanced_percent": self.balanced_percent, "balanced_interval": interval}
 
 
-def score_model(model: nn.Module, split: Split) -> Score:
-    """Score a torch network in eval mode on the CPU."""
+def score_model(model: nn.Module, split: Split, metric: str = "error") -> Score:
+    """Score a torch network in eval mode on the CPU; with the `metric` "balanced_error", report this error as well."""
 
     def answer(images: Tensor) -> Tensor:
         with torch.inference_mode():
             logits: Tensor = model(images)
         return logits
 
-    return _score(answer, split)
+    return _score(answer, split, metric)
 
 
-def score_onnx(path: Path, split: Split) -> Score:
-    """Score an ONNX file with onnxruntime on the CPU."""
+def score_onnx(path: Path, split: Split, metric: str = "error") -> Score:
+    """Score an ONNX file with onnxruntime on the CPU; see `score_model` for the `metric`."""
     with shared():
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return _score(lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0]), split)
+    return _score(lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0]), split, metric)
 
 
-def _score(answer: Callable[[Tensor], Tensor], split: Split) -> Score:
-    wrong = 0
-    for images, labels in zip(split.images.split(BATCH), split.labels.split(BATCH), strict=True):
+def _score(answer: Callable[[Tensor], Tensor], split: Split, metric: str) -> Score:
+    scores = []
+    for images in split.images.split(BATCH):
         with shared():
-            wrong += int((answer(scaled(images)).argmax(dim=1) != labels).sum())
-    return Score(wrong, len(split))
+            scores.append(answer(scaled(images)))
+    logits = torch.cat(scores)
+    counts = errors_by_class(logits.argmax(dim=1) != split.labels, split.labels, logits.shape[1])
+    return Score(sum(counts.wrong), len(split), counts if metric == "balanced_error" else None)

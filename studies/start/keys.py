@@ -63,6 +63,7 @@ def study_keys(spec: StudySpec) -> list[Key]:
         *of_table("data", DataSettings, spec.dataset),
         key("data", StudySpec, "flip", spec.flip, "as the data set"),
         key("data", StudySpec, "caveat", spec.caveat, "the data set's"),
+        key("objective", StudySpec, "metric", spec.metric),
         key("training", Recipe, "name", spec.recipe.name, called="recipe"),
         key("training", StudySpec, "trains_on", spec.trains_on, called="device"),
         key("training", StudySpec, "rungs", spec.rungs),

@@ -24,7 +24,7 @@ from threshnet.units import UNITS
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "pages" / "reference"
-TABLES = ("space", "limits", "data", "training", "latency")
+TABLES = ("space", "limits", "data", "objective", "training", "latency")
 GENERATED = pages()
 COMMANDS = [each for each in walk_commands(cli, "threshnet") if each[0] != "threshnet"]
 

@@ -14,6 +14,7 @@ from search.latency.protocol import Protocol
 from search.latency.reading import Latency
 from search.latency.samples import RoundsMs, Samples, Statistics
 from search.task import Task
+from search.training.metrics import ErrorCounts
 from search.training.recipes import FAST, Recipe
 from search.training.train import Epoch, Trained, Training
 from space import Limits, Space, decode
@@ -185,6 +186,7 @@ class StubTraining:
         flip: bool,
         seed: int,
         device: str,
+        metric: str,
         rungs: Collection[int],
         resume: Callable[[Training[ThreshNet]], None],
         should_continue: Callable[[Training[ThreshNet], float], bool],
@@ -204,7 +206,8 @@ class StubTraining:
                 errors[number] = 1e5 / params_of(spec) * recipe.epochs / number
                 if training.finished or not should_continue(training, errors[number]):
                     break
-        return Trained(training.result(), tuple(training.epochs), errors, training.image_passes)
+        counts = ErrorCounts((0,), (len(split),))
+        return Trained(training.result(), tuple(training.epochs), errors, counts, training.image_passes)
 
 
 def failing(error: BaseException) -> Callable[[NetworkSpec], None]:

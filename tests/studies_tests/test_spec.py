@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.data import DataSettings
-from search.datasets.named import DATASETS
+from search.data import Contents, DataSettings
+from search.datasets.named import DATASETS, MEMORY
 from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
+from search.training.metrics import METRICS
 from search.training.recipes import FAST, RECIPES, Recipe
 from space import DEFAULT, SPACES, Limits, Space
 from space.definition import Granularity
@@ -65,7 +66,9 @@ def test_built_in_specs_equal_their_files(file: Path) -> None:
 def test_built_in_specs_survive_a_round_trip_through_json(file: Path) -> None:
     spec = read_spec(file)
     written = json.loads(json.dumps(spec.to_json()))
-    assert parse_spec(written) == stored_spec(written, 10) == spec
+    assert stored_spec(written, 10) == spec
+    if spec.dataset.memory is None:  # images in memory cannot stand in a study file
+        assert parse_spec(written) == spec
     assert parse_spec(written).to_json() == spec.to_json()
 
 
@@ -92,12 +95,14 @@ SPECS = st.builds(
     limits=st.builds(Limits, params=st.none() | st.integers(1, 10**8), latency_ms=st.none() | st.floats(0.1, 100.0)),
     data=st.builds(
         DataSettings,
-        name=st.sampled_from(sorted(DATASETS)),
+        name=st.sampled_from(sorted({*DATASETS} - {MEMORY})),
         path=st.sampled_from(["images", "/srv/images"]).map(Path),
         train=st.none() | st.integers(1, 50_000),
         validation=st.none() | st.integers(1, 50_000),
         seed=st.integers(0, 2**32 - 1),
-    ),
+    )
+    | st.builds(DataSettings, name=st.just(MEMORY), memory=st.just(Contents(("a", "b"), (3, 8, 9), 9, 0, 4, "c0ffee"))),
+    metric=st.sampled_from(sorted(METRICS)),
     flip=st.none() | st.booleans(),
     caveat=st.text(),
     recipe=st.builds(
@@ -121,7 +126,9 @@ SPECS = st.builds(
 @given(SPECS)
 def test_every_spec_survives_a_round_trip_through_json(spec: StudySpec) -> None:
     written = json.loads(json.dumps(spec.to_json()))
-    assert parse_spec(written) == stored_spec(written, 10) == spec
+    assert stored_spec(written, 10) == spec
+    if spec.dataset.memory is None:  # images in memory cannot stand in a study file
+        assert parse_spec(written) == spec
 
 
 def test_a_table_overrides_values_of_its_base(toml: Callable[[str], Path]) -> None:
@@ -523,7 +530,11 @@ def test_an_invalid_value_has_the_same_error_in_a_file_and_in_python(
     [
         ({"space": "default"}, "space = 'default': must be of type Space"),
         ({"limits": 3}, "limits = 3: must be of type Limits"),
-        ({"data": 3}, "data = 3: must be a folder or one of digits, cifar10, svhn"),
+        (
+            {"data": 3},
+            "data = 3: must be (images, labels), a torch Dataset, ImageData, a folder or one of digits, noisy_digits, "
+            "cifar10, svhn",
+        ),
         ({"recipe": "fast"}, "recipe = 'fast': must be of type Recipe"),
         ({"protocol": None}, "protocol = None: must be of type Protocol"),
     ],
@@ -574,3 +585,14 @@ def test_parsing_does_not_change_the_document() -> None:
     before = json.dumps(document)
     parse_spec(document)
     assert json.dumps(document) == before
+
+
+def test_the_metric_is_a_key_of_the_objective(toml: Callable[[str], Path]) -> None:
+    text = 'name = "test"\ntrials = 1\n[objective]\n'
+    assert read_spec(toml(text + 'metric = "balanced_error"')).metric == "balanced_error"
+    assert read_spec(toml(text)).metric == "error"
+    assert "objective" not in read_spec(toml(text)).to_json()  # as in studies of earlier versions
+    with pytest.raises(InputError, match=r"objective.metric = 'f1': must be one of error, balanced_error"):
+        read_spec(toml(text + 'metric = "f1"'))
+    with pytest.raises(InputError, match=r"unknown key 'objective.metrics'; allowed are metric"):
+        read_spec(toml(text + 'metrics = "error"'))

@@ -378,7 +378,7 @@ def test_a_training_that_diverges_fails() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"),
     ],
 )
-@pytest.mark.parametrize("where", ["build", "augment", "error_percent"])
+@pytest.mark.parametrize("where", ["build", "augment", "count_errors"])
 def test_out_of_memory_fails_the_training(monkeypatch: pytest.MonkeyPatch, error: Exception, where: str) -> None:
     def too_much(*_args: object, **_kwargs: object) -> None:
         raise error
