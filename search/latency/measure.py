@@ -1,9 +1,11 @@
 """Measure the latency of one network on a device, or run several networks interleaved on a bench."""
 
+import base64
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TypeVar
 
 from search.latency import lease
@@ -86,20 +88,42 @@ def measure_on(
     *,
     recalibrate: bool = False,
 ) -> Latency:
-    """Measure the untrained network of a spec, or an ONNX file, relative to the reference network.
+    """Measure a network relative to the reference network. See `measure_all`."""
+    (latency,) = measure_all(device, (network,), input_size, runtime, protocol, recalibrate=recalibrate)
+    return latency
+
+
+def measure_all(
+    device: Device,
+    networks: Sequence[Network],
+    input_size: int,
+    runtime: str,
+    protocol: Protocol,
+    *,
+    recalibrate: bool = False,
+    jpeg: bytes = b"",
+    from_jpeg: Sequence[int] = (),
+) -> tuple[Latency, ...]:
+    """Measure networks relative to the reference network, interleaved, each for the time of the protocol.
 
     The input has the shape (batch, 3, size, size). `recalibrate` re-measures the idle baseline of the reference
-    network. Raises InputError if the runtime is unknown, or if the input is so small that pooling leaves no pixels.
-    Raises MeasurementError if the measurement fails. The global random state and the number of threads of torch do not
-    change.
+    network. The networks with the indices in `from_jpeg` also decode and resize the image in `jpeg`, the content of a
+    JPEG file, in every run; this needs batch size 1 and, on the device, Pillow. Raises InputError if the runtime is
+    unknown, or if the input is so small that pooling leaves no pixels. Raises MeasurementError if the measurement
+    fails. The global random state and the number of threads of torch do not change.
     """
+    share = replace(protocol, min_s=protocol.min_s * len(networks), max_s=protocol.max_s * len(networks))
+    decode = {"jpeg": base64.b64encode(jpeg).decode(), "from_jpeg": [1 + index for index in from_jpeg]}
 
-    def once(device: Device) -> Latency:
-        with bench(device, (REFERENCE, network), input_size, runtime, protocol) as ready:
+    def once(device: Device) -> tuple[Latency, ...]:
+        with bench(device, (REFERENCE, *networks), input_size, runtime, protocol, decode if jpeg else {}) as ready:
             facts = ready.load()
             reference_ms = _idle_ms(ready, facts, input_size, runtime, protocol, recalibrate)
-            rounds = ready.rounds((0, 1), protocol)
-        return _reading(device, facts, rounds, reference_ms, input_size, runtime, protocol)
+            rounds = ready.rounds(range(1 + len(networks)), share)
+        return tuple(
+            _reading(device, facts, rounds, 1 + index, reference_ms, input_size, runtime, protocol)
+            for index in range(len(networks))
+        )
 
     return retried(device, once)
 
@@ -118,15 +142,23 @@ def retried(device: Device, work: Callable[[Device], Answer]) -> Answer:
 
 @contextlib.contextmanager
 def bench(
-    device: Device, networks: Sequence[Network], input_size: int, runtime: str, protocol: Protocol
+    device: Device,
+    networks: Sequence[Network],
+    input_size: int,
+    runtime: str,
+    protocol: Protocol,
+    decode: Mapping[str, object] = MappingProxyType({}),
 ) -> Iterator[Bench]:
-    """Start a probe that can load these networks on the device; the probe ends with the block."""
+    """Start a probe that can load these networks on the device; the probe ends with the block.
+
+    `decode` contains a JPEG file (base64) as "jpeg", and as "from_jpeg" the indices of the networks that decode it.
+    """
     check_runtime(device, runtime, protocol)
     for network in networks:
         if isinstance(network, NetworkSpec):
             walk(network, input_size)  # raises InputError if the input is too small
     settings = {name: getattr(protocol, name) for name in ("threads", "batch", "precision", "channels_last")}
-    settings |= {"input_size": input_size, "runtime": runtime}
+    settings |= {"input_size": input_size, "runtime": runtime, **decode}
     with (
         device.probe(runtime, protocol) as talk,
         device.models(talk, networks, input_size, runtime, protocol) as models,
@@ -158,15 +190,15 @@ def _reading(
     device: Device,
     facts: Facts,
     rounds: Rounds,
+    network: int,
     reference_ms: float,
     input_size: int,
     runtime: str,
     protocol: Protocol,
 ) -> Latency:
-    """Create the record of a reading."""
+    """Create the record of the reading of one network, an index into the rounds."""
     crowded = f"{protocol.threads} threads on {facts.processors} processors"
-    reference_rounds_ms, rounds_ms = rounds.rounds_ms
-    samples = Samples(rounds_ms, reference_rounds_ms)
+    samples = Samples(rounds.rounds_ms[network], rounds.rounds_ms[0])
     latency = Latency(
         **samples.statistics(reference_ms),
         samples=samples,

@@ -1,4 +1,7 @@
-"""ONNX files for measuring networks, with a fixed batch size and untrained, as weights do not change fp32 latency."""
+"""ONNX files for measuring networks: exported with a fixed batch size and untrained, or files of the user.
+
+Weights do not change fp32 latency.
+"""
 
 import contextlib
 import os
@@ -7,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import onnx
 import torch
 
 from search.latency.lease import shared
@@ -15,10 +19,12 @@ from search.latency.reference import REFERENCE
 from threshnet.baselines import LibraryModel, build_library_model
 from threshnet.errors import InputError
 from threshnet.export.folder import export_onnx
+from threshnet.inspect_onnx import external_files
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 
-# A network to measure: a spec or a model of a library, which is built untrained, or an ONNX file.
+# A network to measure: a spec or a model of a library, which is built untrained, or an ONNX file. The runtimes of torch
+# on this machine load .safetensors files of this project and trusted .pt2 files instead.
 Network = NetworkSpec | LibraryModel | Path
 
 
@@ -26,15 +32,16 @@ Network = NetworkSpec | LibraryModel | Path
 def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iterator[list[Path]]:
     """Export networks to ONNX files with float32 input (batch, 3, size, size) that are deleted after the block.
 
-    The file of the reference network is cached. Networks that are already files are used unchanged. Raises
-    MeasurementError if an export fails, and InputError if a library has no such model or the model does not take images
-    of this size. The global random state of torch does not change.
+    The file of the reference network is cached. Networks that are already files are used unchanged, except that weights
+    in other files are included, as a device receives one file. Raises MeasurementError if an export fails, and
+    InputError if a library has no such model or the model does not take images of this size. The global random state of
+    torch does not change.
     """
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths = []
         for number, network in enumerate(networks):
             if isinstance(network, Path):
-                paths.append(network)
+                paths.append(_self_contained(network, Path(folder) / f"{number}.onnx"))
                 continue
             path = _cached(input_size, batch) if network == REFERENCE else Path(folder) / f"{number}.onnx"
             if not path.exists():
@@ -47,6 +54,18 @@ def _cached(input_size: int, batch: int) -> Path:
     """Return the cached file of the reference network (XDG base directories)."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "threshnet"
     return folder / f"reference-{REFERENCE.fingerprint()}-{input_size}-{batch}-torch{version('torch')}.onnx"
+
+
+def _self_contained(file: Path, path: Path) -> Path:
+    """Return the file, or its copy at `path` if its weights are in other files."""
+    try:
+        if not external_files(onnx.load(file, load_external_data=False)):
+            return file
+        onnx.save(onnx.load(file), path)
+    except Exception as error:  # memory or disk errors, or those of protobuf, e.g. for more than 2 GB of weights
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MeasurementError(f"{file}: cannot be read with its weights ({first})") from None
+    return path
 
 
 def _export(network: NetworkSpec | LibraryModel, input_size: int, path: Path, batch: int) -> None:

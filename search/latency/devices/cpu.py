@@ -19,7 +19,8 @@ from threshnet.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder that contains the packages `search` and `threshnet`
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-FROM_FILES = ("onnxruntime", "openvino")  # runtimes that load ONNX files; the others build networks in torch
+FROM_FILES = ("onnxruntime", "openvino")  # runtimes that load ONNX files; the others build or load networks in torch
+TORCH_FILES = (".safetensors", ".pt2")  # suffixes of the files that torch loads
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,19 @@ def governor_hints(state: State) -> list[str]:
 
 @contextlib.contextmanager
 def local_models(networks: Sequence[Network], input_size: int, runtime: str, batch: int) -> Iterator[Sequence[object]]:
-    """Convert networks to the form that a probe on this machine loads: paths of ONNX files, or networks as JSON.
+    """Convert networks to the form that a probe on this machine loads: networks as JSON, or paths of files.
 
-    Raises InputError if a network is a file but the runtime builds networks in torch.
+    Raises InputError if a network is a file that the runtime cannot load.
     """
+    for network in networks:
+        if isinstance(network, Path) and (network.suffix in TORCH_FILES) == (runtime in FROM_FILES):
+            fitting = " or ".join(FROM_FILES) if runtime not in FROM_FILES else "torch"
+            raise InputError(f"runtime {runtime!r}: cannot load {network}; choose --runtime {fitting}")
     if runtime not in FROM_FILES:
-        yield [_as_json(network, runtime) for network in networks]
+        yield [str(network) if isinstance(network, Path) else network.to_json() for network in networks]
         return
     with onnx_files(networks, input_size, batch) as paths:
         yield [str(path) for path in paths]
-
-
-def _as_json(network: Network, runtime: str) -> dict[str, object]:
-    if isinstance(network, Path):
-        raise InputError(f"runtime {runtime!r}: cannot load {network}; choose --runtime {' or '.join(FROM_FILES)}")
-    return network.to_json()
 
 
 def child(

@@ -12,6 +12,7 @@ power-limited GPU may use a higher clock than for trained networks.
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,12 @@ from search.latency.probes.probe import (
     Loaded,
     Timer,
     about,
+    from_jpeg,
     host_timer,
     input_of,
     machine_state,
     output_of,
+    run_session,
     serve,
     session_options,
 )
@@ -131,11 +134,14 @@ def event_timer(run: Callable[[], object]) -> Timer:
 
 
 def onnx_timers(paths: Sequence[str], settings: Mapping[str, Any]) -> list[Timer]:
-    """Create timers for ONNX files with one float32 input (batch, 3, size, size), using the CUDA provider."""
+    """Create timers for ONNX files with one float32 input (batch, 3, size, size), using the CUDA provider.
+
+    The files whose indices are in settings["from_jpeg"] decode a JPEG on the CPU in every run, see `from_jpeg`.
+    """
     onnxruntime.preload_dlls()  # CUDA and cuDNN from wheels, unless torch has already loaded them
     options = {"device_id": "0", "use_tf32": "0", "cudnn_conv_algo_search": "EXHAUSTIVE"}
-    timers = []
-    for path in paths:
+    runs: list[Callable[[], object]] = []
+    for number, path in enumerate(paths):
         session = onnxruntime.InferenceSession(
             path, session_options(settings["threads"]), [(PROVIDER, options), "CPUExecutionProvider"]
         )
@@ -144,8 +150,11 @@ def onnx_timers(paths: Sequence[str], settings: Mapping[str, Any]) -> list[Timer
                 f"onnxruntime {onnxruntime.__version__} could not load its {PROVIDER}, "
                 "which needs the CUDA and cuDNN that it was built for: pip install 'onnxruntime-gpu[cuda,cudnn]'"
             )
-        timers.append(host_timer(bound(path, session, settings, "cuda")))
-    return timers
+        if number in settings.get("from_jpeg", ()):
+            runs.append(from_jpeg(settings, partial(run_session, session, session.get_inputs()[0].name)))
+        else:
+            runs.append(bound(path, session, settings, "cuda"))
+    return list(map(host_timer, runs))
 
 
 def bound(path: str, session: Any, settings: Mapping[str, Any], place: str) -> Callable[[], None]:  # noqa: ANN401

@@ -1,19 +1,21 @@
 """The probe: a program that loads networks, times them in rounds and reports the machine's state.
 
-It needs Python 3.9, numpy and, for ONNX files, onnxruntime. It does not import other modules of this project, because
-only this file is copied to the measured machine. It reads one JSON command per line and replies with one line per
-command. The replies start with a token that is passed as an argument, so that other output is not mistaken for a reply.
-Probes for other runtimes import this module and pass their own loader to `serve`.
+It needs Python 3.9, numpy, onnxruntime for ONNX files, and Pillow to decode a JPEG. It does not import other modules of
+this project, because only this file is copied to the measured machine. It reads one JSON command per line and replies
+with one line per command. The replies start with a token that is passed as an argument, so that other output is not
+mistaken for a reply. Probes for other runtimes import this module and pass their own loader to `serve`.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import functools
 import gc
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -334,19 +336,47 @@ def session_options(threads: int) -> Any:  # noqa: ANN401 - an onnxruntime.Sessi
 
 
 def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
-    """Load ONNX files with one float32 input (batch, 3, size, size); raises ValueError for other inputs."""
+    """Load ONNX files with one float32 input (batch, 3, size, size); raises ValueError for other inputs.
+
+    The networks whose indices are in settings["from_jpeg"] decode a JPEG in every run, see `from_jpeg`.
+    """
     import onnxruntime
 
     shape = (settings["batch"], 3, settings["input_size"], settings["input_size"])
-    timers, notes = [], []
-    for path in paths:
+    runs, notes = [], []
+    for number, path in enumerate(paths):
         session = onnxruntime.InferenceSession(path, session_options(settings["threads"]), [PROVIDER])
         name, dynamic = input_of(path, session, shape)
         if dynamic:
             notes.append(f"dynamic shape: {Path(path).name} has a dynamic batch size, a static one may be faster")
         feed = {name: np.random.default_rng(0).random(shape, dtype=np.float32)}
-        timers.append(host_timer(functools.partial(session.run, None, feed)))
-    return Loaded(timers, onnxruntime.__version__, notes=notes)
+        if number in settings.get("from_jpeg", ()):
+            runs.append(from_jpeg(settings, functools.partial(run_session, session, name)))
+        else:
+            runs.append(functools.partial(session.run, None, feed))
+    return Loaded(map(host_timer, runs), onnxruntime.__version__, notes=notes)
+
+
+def run_session(session: Any, name: str, images: NDArray[np.float32]) -> Any:  # noqa: ANN401 - arrays of onnxruntime
+    """Run an ONNX session on images (batch, 3, size, size) of its input `name`."""
+    return session.run(None, {name: images})
+
+
+def from_jpeg(settings: Mapping[str, Any], infer: Callable[[NDArray[np.float32]], object]) -> Callable[[], object]:
+    """Return a function that decodes and resizes the JPEG (base64) of the settings and runs a network on the image.
+
+    The image is prepared as in predict.py of an exported folder: centre crop, bilinear resize, division by 255.
+    """
+    from PIL import Image, ImageOps
+
+    content, size = base64.b64decode(settings["jpeg"]), settings["input_size"]
+
+    def run() -> object:
+        with Image.open(io.BytesIO(content)) as image:
+            fitted = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+        return infer(np.stack([np.asarray(fitted).transpose(2, 0, 1)]).astype(np.float32) / np.float32(255))
+
+    return run
 
 
 def input_of(path: str, session: Any, shape: tuple[int, ...]) -> tuple[str, bool]:  # noqa: ANN401
