@@ -14,6 +14,7 @@ from studies.cli.options import (
     ERR,
     FORMER,
     MAX_SEED,
+    NETWORK,
     OUT,
     Command,
     CommandFailed,
@@ -85,13 +86,19 @@ def export(
 ) -> None:
     """Export a network as a self-contained model folder.
 
-    Export a trial of STUDY (--trial or --knee), a named network (--named) or a network in a JSON file (--config). Each
-    exported file is loaded in a separate process and compared with the network. With --recipe, the network is trained
-    first; an interrupted training resumes when you rerun the command.
+    Export a trial of STUDY (--trial or --knee, or STUDY:TRIAL or STUDY:knee), a named network (--named) or a network in
+    a JSON file (--config). Each exported file is loaded in a separate process and compared with the network. With
+    --recipe, the network is trained first; an interrupted training resumes when you rerun the command.
     """
+    from studies.network import named_network, trial_name
+
+    if study is not None and trial is None and not knee and (chosen_trial := trial_name(study)) is not None:
+        study, trial, knee = chosen_trial.study, chosen_trial.trial, chosen_trial.trial is None
     ways = [study is not None, named is not None, config is not None]
     if sum(ways) != 1 or (trial is not None) + knee != (study is not None):
-        raise InputError("name what to export: STUDY with --trial or --knee, --named NAME or --config FILE")
+        raise InputError(
+            "name what to export: STUDY:TRIAL, STUDY with --trial or --knee, --named NAME or --config FILE"
+        )
     if study is not None and (weights or size or classes):
         raise InputError("--weights, --input and --classes need --named or --config, not a study")
     if config is not None and classes:
@@ -111,7 +118,6 @@ def export(
     from studies.export.final_training import Assignment, trial_assignment
     from studies.export.folder import export_network, export_trial
     from studies.export.latency import device_for_files
-    from studies.network import named_network
     from threshnet.spec_file import read_spec_file
 
     target = device_for_files(device) if device else None
@@ -145,9 +151,9 @@ def export(
     _closing(_outcome(exported, output), output, as_json)
 
 
-@click.command()
+@click.command(epilog=f"NETWORK is {NETWORK}.")
 @click.argument("network")
-@click.option("--data", required=True, help=DATA)
+@click.option("--data", help=f"Training images [those of the study in STUDY:TRIAL]: {DATA}")
 @click.option("--recipe", default="fast", show_default=True, help=f"{recipes_text()}.")
 @click.option("--epochs", type=click.IntRange(min=1), help=EPOCHS)
 @click.option(
@@ -155,36 +161,47 @@ def export(
 )
 @click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help=SEEDS)
 @device_option
-@input_option(32)
+@input_option(None, "Image size, pixels [the network's, or 32].")
 @output_option
+@storage_option
 def train(
     network: str,
-    data: str,
+    data: str | None,
     recipe: str,
     epochs: int | None,
     seed: int,
     seeds: int,
     device: str | None,
-    size: int,
+    size: int | None,
     output: Path,
+    storage: str,
 ) -> None:
     """Train one network and export it.
 
-    NETWORK is a name or a JSON file. The network is trained on the whole training split, and its test error is
-    reported. An interrupted training resumes when you rerun the command.
+    The network is trained on the whole training split, and its test error is reported. The weights of a trial are not
+    used. An interrupted training resumes when you rerun the command.
     """
     from dataclasses import replace
 
     from search.data import as_settings, class_names
-    from studies.export.final_training import Assignment
+    from studies.export.final_training import Assignment, trial_assignment
     from studies.export.latency import device_for_files
-    from studies.network import read_network
+    from studies.network import read_network, trial_name, trial_of
+    from studies.study import load_study
 
     target = device_for_files(device) if device else None
-    settings, chosen = as_settings(data), recipe_named(recipe)
-    resolved = replace(read_network(network, len(class_names(settings))), input_size=size)
-    chosen = replace(chosen, epochs=epochs or chosen.epochs)
-    assignment = Assignment(resolved, settings, chosen, range(seed, seed + seeds))
+    settings, chosen = as_settings(data) if data else None, recipe_named(recipe)
+    chosen, every_seed = replace(chosen, epochs=epochs or chosen.epochs), range(seed, seed + seeds)
+    if (trial := trial_name(network)) is not None:
+        loaded = load_study(trial.study, storage)
+        assignment = trial_assignment(loaded, trial_of(loaded, trial.trial).number, chosen, every_seed, settings)
+    elif settings is not None:
+        resolved = read_network(network, len(class_names(settings)))
+        assignment = Assignment(resolved, settings, chosen, every_seed)
+    else:
+        raise InputError(f"network {network!r} needs --data: {DATA}")
+    pixels = size or assignment.network.input_size
+    assignment = replace(assignment, network=replace(assignment.network, input_size=pixels))
     _closing(_outcome(lambda: _trained(assignment, output, target, _print), output), output, as_json=False)
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from search.latency.devices.named import device_forms, device_named
-from studies.cli.options import OUT, Command, CommandFailed, as_json_option, input_option
+from studies.cli.options import (
+    MEASURABLE,
+    OUT,
+    Command,
+    CommandFailed,
+    as_json_option,
+    input_option,
+    storage_option,
+)
 from threshnet.errors import InputError
 
 if TYPE_CHECKING:
@@ -80,27 +88,30 @@ def measuring_options(command: Command) -> Command:
     return wrapped
 
 
-@click.command()
+@click.command(epilog=f"NETWORK is {MEASURABLE}.")
 @click.argument("network")
 @measuring_options
-@input_option(None, "Image size, pixels [the file's, or 32].")
+@input_option(None, "Image size, pixels [the network's, or 32].")
+@storage_option
 @as_json_option
 @click.option("--calibrate", is_flag=True, help="Re-measure the idle latency of the reference network.")
-def measure(network: str, setting: Setting, size: int | None, as_json: bool, calibrate: bool) -> None:
+def measure(network: str, setting: Setting, size: int | None, storage: str, as_json: bool, calibrate: bool) -> None:
     """Measure the latency of a network.
 
-    NETWORK is a name or a JSON file. Its latency is measured relative to a reference network.
+    The latency is measured relative to a reference network. Weights do not change it, so a network that is not a file
+    is measured untrained. An ONNX file needs the runtime onnxruntime or openvino.
     """
     from search.latency.measure import measure_on
     from search.latency.protocol import MeasurementError
     from studies.cli.tables import latency_table
-    from studies.network import read_network
+    from studies.network import measurable_network, measured_size
     from threshnet.strict import plain
 
-    given = read_network(network, classes=10)
+    given = measurable_network(network, storage)
     device, runtime, protocol = setting.resolved()
+    pixels = measured_size([given], size, protocol.batch)
     try:
-        reading = measure_on(device, given.spec, size or given.input_size, runtime, protocol, recalibrate=calibrate)
+        reading = measure_on(device, given.network, pixels, runtime, protocol, recalibrate=calibrate)
     except MeasurementError as error:
         raise CommandFailed(f"could not measure {given.title}: {error}") from None
     if as_json:
@@ -109,32 +120,30 @@ def measure(network: str, setting: Setting, size: int | None, as_json: bool, cal
         OUT.print(latency_table(given.title, reading))
 
 
-@click.command()
+@click.command(epilog=f"Each of NETWORKS is {MEASURABLE}.")
 @click.argument("networks", nargs=-1, required=True)
 @measuring_options
-@input_option(None, "Image size, pixels [the files', or 32].")
+@input_option(None, "Image size, pixels [the networks', or 32].")
+@storage_option
 @as_json_option
-def compare(networks: tuple[str, ...], setting: Setting, size: int | None, as_json: bool) -> None:
+def compare(networks: tuple[str, ...], setting: Setting, size: int | None, storage: str, as_json: bool) -> None:
     """Compare the latencies of networks, pair by pair.
 
-    NETWORKS are names or JSON files. All networks are measured in one run, in alternating rounds. The verdict is SAME
-    if the 95 % interval of the latency ratio is within 2 % of 1, FASTER or SLOWER if it is entirely outside that range,
-    and UNDECIDED otherwise.
+    All networks are measured in one run, in alternating rounds. The verdict is SAME if the 95 % interval of the latency
+    ratio is within 2 % of 1, FASTER or SLOWER if it is entirely outside that range, and UNDECIDED otherwise.
     """
     from search.latency.compare import compare_on
     from search.latency.protocol import MeasurementError
     from studies.cli.tables import comparison_table
-    from studies.network import read_network
+    from studies.network import measurable_network, measured_size
 
     if len(networks) < 2:
         raise InputError("name at least two networks to compare")
-    given = [read_network(network, classes=10) for network in networks]
-    sizes = {one.input_size for one in given}
-    if size is None and len(sizes) > 1:
-        raise InputError(f"the networks are for images of {', '.join(map(str, sorted(sizes)))} pixels; choose --input")
+    given = [measurable_network(network, storage) for network in networks]
     device, runtime, protocol = setting.resolved()
+    pixels = measured_size(given, size, protocol.batch)
     try:
-        found = compare_on(device, [one.spec for one in given], size or sizes.pop(), runtime, protocol)
+        found = compare_on(device, [one.network for one in given], pixels, runtime, protocol)
     except MeasurementError as error:
         raise CommandFailed(f"could not compare: {error}") from None
     titles = [one.title for one in given]
@@ -144,7 +153,7 @@ def compare(networks: tuple[str, ...], setting: Setting, size: int | None, as_js
             | {"ratio": pair.ratio, "low": pair.low, "high": pair.high}
             for pair in found.pairs
         ]
-        conditions = {"device": device.name, "processor": found.processor, "input_size": size or given[0].input_size}
+        conditions = {"device": device.name, "processor": found.processor, "input_size": pixels}
         conditions |= {"runtime": runtime, "runtime_version": found.runtime_version, **protocol.to_json()}
         click.echo(json.dumps({"pairs": pairs, "conditions": conditions, "warnings": found.warnings}, indent=2))
     else:

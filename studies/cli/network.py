@@ -9,39 +9,48 @@ from typing import Any
 import click
 from rich.table import Table
 
-from studies.cli.options import OUT, as_json_option, input_option, plain_table
+from studies.cli.options import NETWORK, OUT, as_json_option, input_option, plain_table, storage_option
 from threshnet.costs import Costs, count
 from threshnet.errors import InputError
 from threshnet.published import INPUT_SIZE, PUBLISHED, UNITS, Discrepancy, PublishedRow, discrepancies
 from threshnet.spec_file import ResolvedNetwork
 
 
-@click.command()
+@click.command(epilog=f"Each of NETWORKS is {NETWORK}.")
 @click.argument("networks", nargs=-1)
-@input_option(224)
+@input_option(None, "Image size, pixels [that of the study in STUDY:TRIAL, or 224].")
 @click.option("--classes", type=click.IntRange(min=2), help="Number of classes (overrides each network's own).")
+@storage_option
 @as_json_option
-def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bool) -> None:
+def costs(networks: tuple[str, ...], size: int | None, classes: int | None, storage: str, as_json: bool) -> None:
     """Count parameters, MACs and memory of networks.
 
-    Prints the same columns as torchstat, and the figures that were published for each network. NETWORKS are names or
-    JSON files. By default, all named ThreshNets and HarDNets are listed; "all" adds the comparison networks.
+    Prints the same columns as torchstat, and the figures that were published for each network. By default, all named
+    ThreshNets and HarDNets are listed; "all" adds the comparison networks.
     """
     from functools import partial
 
-    from studies.network import read_network
+    from studies.network import read_network, trial_name
     from threshnet.baselines import BASELINES, IMAGENET_CLASSES
     from threshnet.named import NAMED
 
+    names = (*NAMED, *BASELINES) if networks == ("all",) else networks or tuple(NAMED)
+    specs = {
+        name: read_network(name, also=BASELINES, storage=storage) for name in names if name.lower() not in BASELINES
+    }
+    sizes = {spec.input_size for name, spec in specs.items() if trial_name(name)}
+    if size is None and len(sizes) > 1:
+        raise InputError(f"the networks are for images of {', '.join(map(str, sorted(sizes)))} pixels; choose --input")
+    pixels = size or next(iter(sizes), INPUT_SIZE)
     rows = []
-    for network in (*NAMED, *BASELINES) if networks == ("all",) else networks or tuple(NAMED):
-        baseline = BASELINES.get(network.lower())
-        if baseline is None:
-            rows.append(costed_spec(network.lower(), read_network(network, also=BASELINES), classes, size))
+    for name in names:
+        if name in specs:
+            rows.append(costed_spec(name.lower(), specs[name], classes, pixels))
         else:
             from threshnet.counting import count_baseline  # loads torch
 
-            count = partial(count_baseline, baseline, size)
+            baseline = BASELINES[name.lower()]
+            count = partial(count_baseline, baseline, pixels)
             rows.append(costed(baseline.title, baseline.key, classes or IMAGENET_CLASSES, count))
     if as_json:
         click.echo(json.dumps([row.to_json() for row in rows], indent=2))
@@ -52,7 +61,7 @@ def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bo
                 OUT.print(line, highlight=False, soft_wrap=True)
 
 
-@click.command()
+@click.command(epilog=f"NETWORK is {NETWORK}.")
 @click.argument("network")
 @click.option(
     "-o",
@@ -61,18 +70,19 @@ def costs(networks: tuple[str, ...], size: int, classes: int | None, as_json: bo
     required=True,
     help="SVG file to write.",
 )
-@input_option(None, "Image size, pixels [the file's, or 32].")
-def draw(network: str, output: Path, size: int | None) -> None:
+@input_option(None, "Image size, pixels [the network's, or 32].")
+@storage_option
+def draw(network: str, output: Path, size: int | None, storage: str) -> None:
     """Draw the connection schedule of a network.
 
-    NETWORK is a name or a JSON file. The picture shows each link of each block as an arc.
+    The picture shows each link of each block as an arc.
     """
     from studies.network import read_network
     from threshnet.drawing import schedule_svg
 
     if output.suffix.lower() != ".svg":
         raise InputError(f"--output {output}: must end in .svg")
-    given = read_network(network)
+    given = read_network(network, storage=storage)
     svg = schedule_svg(given.spec, size or given.input_size, given.title)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,9 @@ from threshnet.bounds import MAX_INPUT
 OUT = Console(width=None if sys.stdout.isatty() else 110, markup=False)
 ERR = Console(stderr=True, highlight=False, markup=False)
 
+# Forms of NETWORK in help texts.
+NETWORK = "a name, a JSON file, STUDY:TRIAL or STUDY:knee"
+MEASURABLE = "a name, a JSON or ONNX file, STUDY:TRIAL, STUDY:knee, torchvision/NAME or timm/NAME"
 MAX_SEED = 2**31 - 1
 FORMER = "--on"  # the spelling of --backend and of export's --device before version 0.5
 
