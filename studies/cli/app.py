@@ -11,6 +11,7 @@ from search.datasets.named import DATASETS
 from search.latency.devices.named import device_forms
 from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES
+from studies.cli.benchmark import benchmark
 from studies.cli.device import device
 from studies.cli.export import check, export, train
 from studies.cli.measure import compare, measure
@@ -236,5 +237,19 @@ def pareto(
         ERR.print(line, soft_wrap=True)
 
 
-for command in (export, measure, compare, remeasure, volume, pick, device, costs, draw, recover, train, check):
+for command in (
+    export,
+    measure,
+    compare,
+    remeasure,
+    volume,
+    pick,
+    device,
+    costs,
+    draw,
+    recover,
+    train,
+    check,
+    benchmark,
+):
     cli.add_command(command)

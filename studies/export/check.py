@@ -43,6 +43,10 @@ class FolderCheck:
     # None if the file was not checked.
     ok: bool | None
     message: str
+    # Largest difference of a logit from those of the network, for a file that runs in fp32.
+    difference: float | None = None
+    # Percentage of the random images in the class of fp32, for the int8 file.
+    same_class_percent: float | None = None
 
     def text(self) -> str:
         """Format the result as one line."""
@@ -78,9 +82,9 @@ def check_folder(folder: Path) -> Iterator[FolderCheck]:
         yield FolderCheck(WEIGHTS, False, "its network gives non-finite logits")
         return
     yield FolderCheck(WEIGHTS, True, "fits the network")
-    checks: dict[str, Callable[[Path], tuple[bool | None, str]]] = {
-        ONNX: lambda path: _agrees(_run_onnx(path, given, images), expected),
-        INT8: lambda path: _resembles(_run_onnx(path, given, images), expected),
+    checks: dict[str, Callable[[Path], FolderCheck]] = {
+        ONNX: lambda path: _agrees(ONNX, _run_onnx(path, given, images), expected),
+        INT8: lambda path: _resembles(INT8, _run_onnx(path, given, images), expected),
         PT2: lambda path: _pt2(path, 8 * costs.params + MAX_TEXT_BYTES, images, expected),
         MODEL: lambda path: _known_program(path, lambda source: model_version(source, given.spec)),
         PREDICT: lambda path: _known_program(path, predict_version),
@@ -88,7 +92,7 @@ def check_folder(folder: Path) -> Iterator[FolderCheck]:
     for file in sorted(path.name for path in folder.iterdir()):
         if file in checks:
             try:
-                yield FolderCheck(file, *checks[file](folder / file))
+                yield checks[file](folder / file)
             except InputError as error:
                 yield _bad(folder, file, error)
         elif file not in (CONFIG, WEIGHTS):
@@ -119,43 +123,43 @@ def _run_onnx(path: Path, given: ResolvedNetwork, images: Tensor) -> NDArray[np.
         raise InputError(f"{path}: does not run ({clean(str(error))})") from None
 
 
-def _agrees(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
+def _agrees(file: str, logits: NDArray[np.float32], expected: NDArray[np.float32]) -> FolderCheck:
     """Test whether logits equal those of the network, except for rounding errors."""
     if logits.shape != expected.shape:
-        return False, f"gives logits {logits.shape}, not {expected.shape}"
+        return FolderCheck(file, False, f"gives logits {logits.shape}, not {expected.shape}")
     found = agreement(logits, expected)
-    return (
-        found.ok,
-        f"its logits differ from those of {WEIGHTS} by up to {found.difference:.1g} on {RANDOM_IMAGES} random images",
-    )
+    largest = f"up to {found.difference:.1g} on {RANDOM_IMAGES} random images"
+    message = f"its logits differ from those of {WEIGHTS} by {largest}"
+    return FolderCheck(file, found.ok, message, difference=found.difference)
 
 
-def _resembles(logits: NDArray[np.float32], expected: NDArray[np.float32]) -> tuple[bool, str]:
+def _resembles(file: str, logits: NDArray[np.float32], expected: NDArray[np.float32]) -> FolderCheck:
     """Test whether logits equal those of the network, except for errors due to 8-bit quantisation."""
     if logits.shape != expected.shape:
-        return False, f"gives logits {logits.shape}, not {expected.shape}"
+        return FolderCheck(file, False, f"gives logits {logits.shape}, not {expected.shape}")
     if not np.isfinite(logits).all():
-        return False, "gives non-finite logits"
+        return FolderCheck(file, False, "gives non-finite logits")
     follows = correlation(logits, expected)
     same = 100 * float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
     message = (
         f"{same:.0f} % of {RANDOM_IMAGES} random images in the class of fp32, correlation of the logits {follows:.3f}"
     )
-    return follows >= INT8_CORRELATION, message
+    return FolderCheck(file, follows >= INT8_CORRELATION, message, same_class_percent=same)
 
 
-def _pt2(path: Path, limit: int, images: Tensor, expected: NDArray[np.float32]) -> tuple[bool | None, str]:
+def _pt2(path: Path, limit: int, images: Tensor, expected: NDArray[np.float32]) -> FolderCheck:
     content = read_bytes(path, limit, follow=False)
     if not is_trusted(content):
-        return None, "not opened, as it was not made on this machine: loading it can run code"
+        return FolderCheck(PT2, None, "not opened, as it was not made on this machine: loading it can run code")
     with shared(), torch.inference_mode():
         program = torch.export.load(io.BytesIO(content)).module()
-        return _agrees(torch.cat([program(image) for image in images.split(1)]).numpy(), expected)
+        return _agrees(PT2, torch.cat([program(image) for image in images.split(1)]).numpy(), expected)
 
 
-def _known_program(path: Path, version_of: Callable[[str], Version | None]) -> tuple[bool, str]:
+def _known_program(path: Path, version_of: Callable[[str], Version | None]) -> FolderCheck:
     """Check that a program is identical to the export of this network by this or an earlier version."""
     version = version_of(read_bytes(path, MAX_TEXT_BYTES, follow=False).decode(errors="replace"))
     if version:
-        return True, f"identical to what {version} writes for this network"
-    return False, "differs from what any known version writes for this network; read it before you run it"
+        return FolderCheck(path.name, True, f"identical to what {version} writes for this network")
+    problem = "differs from what any known version writes for this network; read it before you run it"
+    return FolderCheck(path.name, False, problem)

@@ -26,6 +26,11 @@ class ExportImages:
     missing: str = ""
 
 
+def scoring_images(settings: DataSettings, size: int, progress: Progress = no_progress) -> Split:
+    """Load the test split of a data set, to score the files of a network. Raises InputError if it is missing."""
+    return load_test(settings, size, progress)
+
+
 def images_of_study(settings: DataSettings, size: int, progress: Progress = no_progress) -> ExportImages:
     """Load the images of a data set for an export. If some are missing, the result contains the reason."""
     try:

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from search_tests.tiny import SIZE, SMALLEST, steady_latency
-from studies_tests.small import TREE_NETWORK, small_spec, write_tree
+from studies_tests.small import TREE_NETWORK, write_tree
 
 from search.data import DataSettings, load_test
 from search.latency.compare import Comparison, Pair
@@ -26,7 +26,7 @@ from studies.export.folder import export_network, export_trial
 from studies.export.latency import Speed, device_for_files
 from studies.export.score import Score
 from studies.network import read_network
-from studies.study import LoadedStudy, launch_study, load_study
+from studies.study import LoadedStudy
 from threshnet import NAMED, InputError, NetworkSpec
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.export.folder import Exported
@@ -34,8 +34,9 @@ from threshnet.network import ThreshNet, build
 from threshnet.shared_lease import SharedLease
 from threshnet.spec_file import ResolvedNetwork
 
+pytestmark = pytest.mark.xdist_group("exported")  # the worker that has made the folder
+
 EMPTY = Exported(Path(), {}, 0.0)
-CAVEAT = "Noise: bright and dark"
 FILES = [
     "README.md",
     "config.json",
@@ -46,24 +47,6 @@ FILES = [
     "model_int8.onnx",
     "predict.py",
 ]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> LoadedStudy:
-    """A study of one network, measured and trained for real."""
-    folder = tmp_path_factory.mktemp("study")
-    spec = small_spec(write_tree(folder / "tree"), trials=1, caveat=CAVEAT, runtimes=("onnxruntime",))
-    launch_study(spec, f"journal:{folder / 'study.log'}", runs=folder / "runs")
-    return load_study("small", f"journal:{folder / 'study.log'}", runs=folder / "runs")
-
-
-@pytest.fixture(scope="module")
-def exported(study: LoadedStudy, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """The folder of the exported trial, and the files that the export reported."""
-    folder = tmp_path_factory.mktemp("model") / "new"
-    reported: list[str] = []
-    export_trial(study, 0, folder, reported.append)
-    return folder, reported
 
 
 @pytest.fixture
@@ -183,7 +166,7 @@ def test_the_card_reports_errors_latency_and_caveat(study: LoadedStudy, exported
     config = json.loads((exported[0] / "config.json").read_text())
     for part in (
         "# small, trial 0",
-        f"> {CAVEAT}.",
+        f"> {study.spec.caveat}.",
         f"| validation error | {record.error:.2f} % (one training, one seed) |",
         *(
             f"| test error, {file} | {config['test_error_percent']:.2f} % ("

@@ -1,0 +1,97 @@
+"""The command that runs the files of a model folder: benchmark."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from search.datasets.named import without_path
+from search.latency.devices.named import device_forms
+from studies.cli.options import ERR, OUT, as_json_option, plain_table
+
+if TYPE_CHECKING:
+    from search.latency.reading import Latency
+    from studies.export.benchmark import FileBenchmark
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--device", default="cpu", show_default=True, help=f"Run the ONNX files on this device: {device_forms()}."
+)
+@click.option(
+    "--data", help=f"Also report the test error on {', '.join(without_path())}, or the path of an ImageFolder tree."
+)
+@as_json_option
+def benchmark(folder: Path, device: str, data: str | None, as_json: bool) -> None:
+    """Run the files of a model folder and compare them.
+
+    Reports for each file the latency, the time from a JPEG to the class (decode, resize, infer), the size, the
+    agreement with the trained network and, with --data, the test error. The ONNX files run on the device, the other
+    files in torch on this CPU. Nothing is run if `threshnet check` finds a bad file in FOLDER.
+    """
+    from search.data import as_settings
+    from studies.export.benchmark import benchmark_folder
+    from studies.export.latency import device_for_files
+
+    settings, target = as_settings(data) if data else None, device_for_files(device)
+    with ERR.status(f"running the files of {folder}"):
+        found = benchmark_folder(folder, target, settings)
+    if as_json:
+        click.echo(json.dumps([file.to_json() for file in found], indent=2))
+    else:
+        OUT.print(benchmark_table(folder, found))
+
+
+def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
+    """The files of a model folder, one per row, with the conditions and problems below."""
+    from studies.export.benchmark import JPEG_SIZE
+    from threshnet.export.folder import WEIGHTS
+
+    table = plain_table(f"Files of {folder}")
+    scored = any(file.score for file in files)
+    for name in ("file", "runtime"):
+        table.add_column(name, no_wrap=True)
+    for name in ("latency ms", "from JPEG ms", "MiB", "agreement", *(["test error %"] if scored else [])):
+        table.add_column(name, justify="right")
+    for file in files:
+        score = _with_interval(file.score.percent, *file.score.interval, 1) if file.score else "-"
+        table.add_row(
+            file.file,
+            f"{file.runtime} {file.precision}",
+            _milliseconds(file.times.latency, 3),
+            _milliseconds(file.times.from_jpeg, 2),
+            f"{file.size_bytes / 2**20:.2f}",
+            _agreement(file),
+            *([score] if scored else []),
+        )
+    readings = [one for file in files for one in (file.times.latency, file.times.from_jpeg) if one]
+    measured = (f"{one.runtime} {one.runtime_version} on {one.device}, {one.processor}" for one in readings)
+    warnings = (f"warning: {warning}" for one in readings for warning in one.warnings)
+    lines = [
+        *dict.fromkeys(measured),
+        "latencies: batch 1, one thread, 95 % intervals",
+        "from JPEG: decode an image of {}x{} pixels, resize it, infer".format(*JPEG_SIZE),
+        f"agreement with {WEIGHTS}: largest difference of a logit; in int8, images of the same class",
+        *(f"{file.file}: {problem}" for file in files for problem in file.times.problems),
+        *dict.fromkeys(warnings),
+    ]
+    table.caption = "\n".join(lines)
+    return table
+
+
+def _milliseconds(latency: "Latency | None", digits: int) -> str:
+    return _with_interval(latency.latency_ms, latency.low_ms, latency.high_ms, digits) if latency else "-"
+
+
+def _with_interval(value: float, low: float, high: float, digits: int) -> str:
+    return f"{value:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def _agreement(file: "FileBenchmark") -> str:
+    if file.same_class_percent is not None:
+        return f"{file.same_class_percent:.0f} %"
+    return "-" if file.difference is None else f"{file.difference:.1g}"
