@@ -43,6 +43,7 @@ LOST = "lost"  # prefix of the reason of a trial that ended because its process 
 SPEC = "study_spec"  # the study file as JSON
 STUDY = "study_id"  # unique id of the study, also the name of the folder of its checkpoints
 IMAGES = "images"  # {"train": number, "validation": number, "hash": hash of the images of both splits}
+GIVEN = "given_data"  # folder or data set that was given at the launch instead of the study file's; otherwise absent
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CLASS_COUNTS = "class_counts"  # {"train": [images of each class], "validation": [images of each class]}
 CONDITIONS = "environment"  # processor, threads and versions of all launches, without repetitions

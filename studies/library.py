@@ -30,7 +30,7 @@ from studies.report import results
 from studies.report.dashboard import annotate
 from studies.screen import Screen, console
 from studies.spec import StudySpec, find_spec
-from studies.study import LoadedStudy, launch_study, load_study, progress_of, require_trained, with_data
+from studies.study import LoadedStudy, launch_study, load_study, progress_of, require_trained
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
 from threshnet.spec_file import INPUT_SIZE
@@ -63,12 +63,12 @@ def launch(
     study was created with different settings or images.
     """
     found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
-    if data is not None:
-        found = with_data(found, data, caveat)
     with Screen(console(progress), getattr(found, "name", "")) as screen:
         loaded, outcome = launch_study(
             found,
             storage,
+            data=data,
+            caveat=caveat,
             trials=trials,
             budget=budget,
             until_plateau=until_plateau,

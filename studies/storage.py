@@ -5,8 +5,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from optuna import Study, load_study
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.study import get_all_study_names
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -78,6 +80,15 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
         raise InputError(
             f"storage {shown(url)!r} cannot be used: its lines are not those of an Optuna journal"
         ) from None
+
+
+def find_study(url: str, name: str) -> Study | None:
+    """Return a study, or None if the storage or the study does not exist. Raises InputError for an unusable storage."""
+    file = _file(url) if isinstance(url, str) else None
+    if file is not None and not file.exists():
+        return None
+    storage = open_storage(url, create=False)
+    return load_study(study_name=name, storage=storage) if name in get_all_study_names(storage) else None
 
 
 def reason(error: BaseException) -> str:

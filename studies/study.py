@@ -22,6 +22,7 @@ from search.data import (
     SearchData,
     as_settings,
     class_counts,
+    class_counts_text,
     class_names,
     identity,
     load_search,
@@ -29,7 +30,7 @@ from search.data import (
 )
 from search.datasets.named import MEMORY, dataset_named
 from search.latency.devices.named import device_named
-from search.objective import Display, StudyFolders
+from search.objective import Display, NoDisplay, StudyFolders
 from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
@@ -39,7 +40,8 @@ from space import contains
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, stored_spec
-from studies.storage import open_storage, reason, shown
+from studies.start.given import as_launched, given_before, record_of, stored_data
+from studies.storage import find_study, open_storage, reason, shown
 from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError, require
 from threshnet.named import NAMED
@@ -75,6 +77,8 @@ def launch_study(
     spec: StudySpec | str | Path,
     storage: str = DEFAULT_STORAGE,
     *,
+    data: Data | None = None,
+    caveat: str = "",
     trials: int | None = None,
     budget: float | None = None,
     until_plateau: bool | None = None,
@@ -86,27 +90,32 @@ def launch_study(
 ) -> tuple[LoadedStudy, Outcome]:
     """Create or resume a study and run it. `spec` is a spec, a TOML file or the name of a built-in spec.
 
-    `trials`, `budget` (in full trainings) and `until_plateau` override the settings in the spec. The run stops after
-    `timeout_s` seconds. `callbacks` are called after each trial, `display` shows the progress of trials, and `progress`
-    that of reading images. Raises InputError if the spec, the storage or the data set cannot be used, or if the study
-    was created with different settings.
+    `data`, with its `caveat`, replaces the images of the spec; later launches use the same images without it. `trials`,
+    `budget` (in full trainings) and `until_plateau` override the settings in the spec. The run stops after `timeout_s`
+    seconds. `callbacks` are called after each trial, `display` shows the progress of trials, and `progress` that of
+    reading images. Raises InputError if the spec, the storage or the data set cannot be used, or if the study was
+    created with different settings.
     """
     waits = timeout_s is None or (type(timeout_s) in (int, float) and timeout_s >= 0)
     require(waits, "timeout_s", timeout_s, "a number of seconds, at least 0")
-    spec, runs = _resolved(spec, trials, budget, until_plateau), Path(runs)
-    task = _task(spec)
+    prepared = prepare(
+        spec, storage, data=data, caveat=caveat, trials=trials, budget=budget, until_plateau=until_plateau
+    )
+    spec, task, runs = prepared.spec, prepared.task, Path(runs)
     opened = open_storage(storage, create=True)
     folders = _study_folders(runs, spec.name)
-    data = load_search(spec.dataset, spec.input_size, progress)
+    images = load_search(spec.dataset, spec.input_size, progress)
+    display = display or NoDisplay()
     try:
-        study = _create(spec, data, opened)
+        study = _create(prepared, images, opened)
+        display.print(class_counts_text(images.classes, class_counts(images)["train"]))
         folders = replace(folders, checkpoints=_folder(folders.checkpoints / study.user_attrs[records.STUDY]))
         if counted(study) < spec.trials:
             _note_conditions(study, task.trains_on)
         outcome = run(
             study,
             task,
-            data,
+            images,
             named_in(spec),
             spec.sampler,
             folders,
@@ -162,14 +171,41 @@ def flips(spec: StudySpec) -> bool:
     return dataset_named(spec.dataset.name).flip if spec.flip is None else spec.flip
 
 
-def _resolved(
-    spec: StudySpec | str | Path, trials: int | None, budget: float | None, until_plateau: bool | None
-) -> StudySpec:
-    """Return the spec with the overrides, and with the number of classes and the caveat of the data set."""
+@dataclass(frozen=True)
+class Prepared:
+    """A study that can be launched on this machine."""
+
+    spec: StudySpec
+    task: Task
+    # What to record about images that were given, see studies.start.given.
+    given: str | None
+
+
+def prepare(
+    spec: StudySpec | str | Path,
+    storage: str = DEFAULT_STORAGE,
+    *,
+    data: Data | None = None,
+    caveat: str = "",
+    trials: int | None = None,
+    budget: float | None = None,
+    until_plateau: bool | None = None,
+) -> Prepared:
+    """Apply the overrides of launch_study to a spec and check it, without creating anything.
+
+    The spec gets the number of classes and the caveat of its data set. Raises InputError in the same cases as
+    launch_study.
+    """
     found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
     allowed = "a StudySpec, a TOML file or the name of a built-in spec"
     require(isinstance(found, StudySpec), "spec", found, allowed)
-    return replace(
+    existing = find_study(storage, found.name)
+    attrs = existing.user_attrs if existing else {}
+    given = given_before(found, attrs) if data is None else data
+    if given is not None:
+        changed = with_data(found, given, caveat)
+        found = as_launched(changed, found, caveat, attrs) if stored_data(attrs) else changed
+    resolved = replace(
         found,
         trials=found.trials if trials is None else trials,
         budget=found.budget if budget is None else budget,
@@ -177,6 +213,7 @@ def _resolved(
         space=replace(found.space, classes=len(class_names(found.dataset))),
         caveat=found.caveat or dataset_named(found.dataset.name).caveat,
     )
+    return Prepared(resolved, _task(resolved), None if given is None else record_of(resolved.dataset))
 
 
 def _task(spec: StudySpec) -> Task:
@@ -212,7 +249,8 @@ def _trainer(name: str) -> str:
     return name if name == "cpu" else f"cuda:{number}"
 
 
-def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStorage) -> Study:
+def _create(prepared: Prepared, data: SearchData, storage: optuna.storages.BaseStorage) -> Study:
+    spec = prepared.spec
     study = optuna.create_study(
         storage=storage, study_name=spec.name, directions=["minimize", "minimize"], load_if_exists=True
     )
@@ -237,7 +275,9 @@ def _create(spec: StudySpec, data: SearchData, storage: optuna.storages.BaseStor
     attrs = {records.CLASSES: list(data.classes), records.IMAGES: identity(data)}
     if any(study.user_attrs.get(key, value) != value for key, value in attrs.items()):
         raise InputError(f"study {spec.name!r} was launched with other images; give the changed study another name")
-    for key, value in {records.SPEC: spec.to_json(), **attrs, records.CLASS_COUNTS: class_counts(data)}.items():
+    attrs |= {records.SPEC: spec.to_json(), records.CLASS_COUNTS: class_counts(data)}
+    attrs |= {} if prepared.given is None else {records.GIVEN: prepared.given}
+    for key, value in attrs.items():
         study.set_user_attr(key, value)
     return study
 

@@ -15,6 +15,7 @@ from search_tests.tiny import LARGEST, SMALLEST, SPACE
 from studies_tests.small import small_spec, write_tree
 
 import studies.library
+from search import records
 from search.data import DataSettings, SearchData, load_search
 from search.objective import NoDisplay
 from search.records import Record
@@ -252,6 +253,58 @@ def test_an_invalid_spec_is_rejected_before_anything_is_written(
 @pytest.mark.parametrize("spec", [None, 3, {"name": "small"}])
 def test_a_value_that_is_not_a_spec_is_rejected(start: Launch, spec: Any) -> None:  # noqa: ANN401 - any value
     assert "must be a StudySpec, a TOML file or the name of a built-in spec" in error_of(lambda: start(spec))
+
+
+# Images that were given at a launch
+
+
+def test_given_images_are_used_again_by_later_launches(
+    start: Launch, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, _ = start(small_spec(trials=1), data=Path("tree"), caveat="Noise")
+    monkeypatch.chdir("/")
+    loaded, outcome = start(small_spec(trials=2))
+    assert outcome == Outcome(2, "enough")
+    assert (loaded.spec.dataset.path, loaded.spec.caveat) == (tree, "Noise")
+    assert (loaded.classes, loaded.spec.flip) == (first.classes, first.spec.flip)
+
+
+def test_given_images_that_were_moved_can_be_given_again(start: Launch, tree: Path, tmp_path: Path) -> None:
+    start(small_spec(trials=1), data=tree, caveat="Noise")
+    moved = tree.rename(tmp_path / "moved")
+    error = error_of(lambda: start(small_spec(trials=2)))
+    assert error.startswith(f"study 'small' was launched with the images in {tree}, which is not a folder now; ")
+    assert error.endswith("launch the study with --data and the new folder")
+    loaded, outcome = start(small_spec(trials=2), data=moved)
+    assert (outcome, loaded.spec.caveat) == (Outcome(2, "enough"), "Noise")
+    assert start(small_spec(trials=3))[1] == Outcome(3, "enough")
+
+
+def test_the_moved_folder_of_a_spec_can_be_given(start: Launch, tree: Path, tmp_path: Path) -> None:
+    start(small_spec(tree, trials=1))
+    moved = tree.rename(tmp_path / "moved")
+    loaded, outcome = start(small_spec(tree, trials=2), data=moved)
+    assert (outcome, loaded.spec.dataset.path, loaded.spec.caveat) == (Outcome(2, "enough"), moved, "")
+    assert start(small_spec(tree, trials=3))[1] == Outcome(3, "enough")
+
+
+def test_other_images_cannot_be_given_to_a_study(start: Launch, tree: Path, tmp_path: Path) -> None:
+    start(small_spec(trials=1), data=tree)
+    other = write_tree(tmp_path / "other", train=31)
+    assert "launched with other images" in error_of(lambda: start(small_spec(trials=2), data=other))
+
+
+def test_the_name_of_a_data_set_can_be_given(start: Launch, tree: Path) -> None:
+    start(small_spec(tree, trials=1), data="digits")
+    loaded, outcome = start(small_spec(tree, trials=2))
+    assert (outcome, loaded.spec.dataset.name) == (Outcome(2, "enough"), "digits")
+
+
+def test_images_that_an_earlier_version_was_given_are_used_again(start: Launch, tree: Path) -> None:
+    loaded, _ = start(small_spec(trials=1), data=tree)
+    loaded.study._storage.set_study_user_attr(loaded.study._study_id, records.GIVEN, None)
+    assert start(small_spec(trials=2))[1] == Outcome(2, "enough")
 
 
 # Studies of earlier versions
