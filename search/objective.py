@@ -37,6 +37,9 @@ FAILURES = (TrainingFailed, MeasurementError)  # exceptions that fail a trial bu
 class Display(Interface):
     """Shows the progress of a study; every method may raise KeyboardInterrupt."""
 
+    def print(self, text: str) -> None:
+        """Called with a sentence about the study."""
+
     def stage(self, number: int, text: str) -> None:
         """Called when trial `number` begins a stage; `text` describes the stage in a few words."""
 
@@ -55,6 +58,9 @@ class Display(Interface):
 
 class NoDisplay:
     """Shows nothing."""
+
+    def print(self, text: str) -> None:
+        """Do nothing."""
 
     def stage(self, number: int, text: str) -> None:
         """Do nothing."""

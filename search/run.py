@@ -73,8 +73,9 @@ def run(
     policy = study.sampler = sampler_for(sampler, task, seed)
     fail_abandoned(study)
     enqueue(study, task, named)
-    standings = Standings(study, trials, task.space.classes, task.limits.latency_ms) if display else None
     display = display or NoDisplay()
+    silent = type(display) is NoDisplay
+    standings = None if silent else Standings(study, trials, task.space.classes, task.limits.latency_ms)
     ended = "timeout"
     rejected = unreachable = 0
 

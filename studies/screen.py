@@ -82,6 +82,10 @@ class Screen:
         """Show how many images have been read."""
         self._does(f"reading {what}", done, total)
 
+    def doing(self, text: str) -> None:
+        """Show what the command does now."""
+        self._does(text)
+
     def stage(self, number: int, text: str) -> None:
         """Show the current stage of trial `number`."""
         self._does(f"trial {number}: {text}")
@@ -104,7 +108,7 @@ class Screen:
         self.completed = networks
         if self.total and self.first_share is None:
             self.first_share = self._share()
-            self._print(f"{networks} of {self.total} networks so far; Ctrl-C stops")
+            self.print(f"{networks} of {self.total} networks so far; Ctrl-C stops")
 
     def standing(self, standing: "Standing") -> None:
         """Show the standing of the study."""
@@ -115,11 +119,11 @@ class Screen:
             self.printed = now
             left = self._time_left(now)
             so_far = f"{self.completed} of {self.total} networks{left and f', {left}'}"
-            self._print("; ".join([so_far, *standing_texts(standing)]))
+            self.print("; ".join([so_far, *standing_texts(standing)]))
 
     def finished(self, record: "Record") -> None:
         """Print the result of a trial."""
-        self._print(line(record))
+        self.print(line(record))
 
     def waiting(self, wait: Wait | None) -> None:
         """Show which process holds the device that the command waits for; None if the wait is over."""
@@ -132,7 +136,7 @@ class Screen:
         self.wait = Activity(text, since)
         if self.live is None and now - since >= PLAIN_WAIT_S and text != self.wait_text:
             self.wait_text = text
-            self._print(text)
+            self.print(text)
 
     def _does(self, text: str, done: int = 0, total: int | None = None) -> None:
         self._check()
@@ -145,7 +149,8 @@ class Screen:
         if self.stopping:
             raise KeyboardInterrupt
 
-    def _print(self, text: str) -> None:
+    def print(self, text: str) -> None:
+        """Print a line above the live lines."""
         self.console.print(text, highlight=False, soft_wrap=self.live is None)
 
     def _lines(self) -> RenderableType:
@@ -190,7 +195,7 @@ class Screen:
         if self.stopping:
             raise KeyboardInterrupt
         self.stopping = True
-        self._print("stopping; press Ctrl-C again to stop at once")
+        self.print("stopping; press Ctrl-C again to stop at once")
 
 
 def _live(console: Console, lines: Callable[[], RenderableType]) -> Live | None:
@@ -265,8 +270,8 @@ def warnings_text(latency: "Latency") -> str:
 
 
 def _measured(record: "Record", latency: "Latency") -> str:
-    flag, ms = "!" if latency.warnings else " ", latency.latency_ms if record.latency_ms is None else record.latency_ms
-    return f"  {ms:7.3f} ms{flag} {record.costs['params'] / 1e6:6.2f} M params"
+    flag = "!" if latency.warnings else " "
+    return f"  {latency.latency_ms:7.3f} ms{flag} {record.costs['params'] / 1e6:6.2f} M params"
 
 
 def console(progress: bool) -> Console:

@@ -7,20 +7,16 @@ from pathlib import Path
 
 import click
 
-from search.datasets.named import DATASETS
-from search.latency.devices.named import device_forms
-from search.samplers.named import SAMPLERS
-from search.training.recipes import RECIPES
 from studies.cli.benchmark import benchmark
 from studies.cli.device import device
 from studies.cli.export import check, export, train
+from studies.cli.launch import launch
 from studies.cli.measure import compare, measure
 from studies.cli.network import costs, draw
 from studies.cli.options import (
     ERR,
     OUT,
     CommandFailed,
-    Duration,
     as_json_option,
     backend_option,
     file_option,
@@ -33,12 +29,6 @@ from studies.cli.remeasure import remeasure
 from studies.cli.volume import volume
 from threshnet import __version__
 from threshnet.errors import InputError
-from threshnet.units import UNITS
-
-CHOICES = (
-    f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
-    f"training recipe ({', '.join(RECIPES)}), block units ({', '.join(UNITS)}) and device ({device_forms()})."
-)
 
 
 def main() -> None:
@@ -71,78 +61,6 @@ def cli() -> None:
 
     Launch a study, look at its Pareto front, export one of its networks as a model.
     """
-
-
-@cli.command(epilog=CHOICES)
-@click.argument("spec")
-@storage_option
-@click.option("--trials", type=click.IntRange(min=1), help="Stop after this many trained or failed networks.")
-@click.option("--budget", type=float, help="Stop when the search cost reaches this many full trainings.")
-@click.option("--until-plateau", is_flag=True, default=None, help="Stop once the front has plateaued.")
-@click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    help="Train on this ImageFolder tree instead of the data set of SPEC.",
-)
-@click.option("--caveat", help="Note shown with every reported number (needs --data).")
-@runs_option
-@as_json_option
-def launch(
-    spec: str,
-    storage: str,
-    trials: int | None,
-    budget: float | None,
-    until_plateau: bool | None,
-    timeout: float | None,
-    data: Path | None,
-    caveat: str | None,
-    runs: Path,
-    as_json: bool,
-) -> None:
-    """Create or resume a study.
-
-    SPEC is a TOML file or the name of a built-in study. Press Ctrl-C to stop, and rerun the command to resume.
-    """
-    from search.progress import tally
-    from studies.cli.progress import closing
-    from studies.library import Study
-    from studies.report.dashboard import annotate
-    from studies.screen import Screen
-    from studies.spec import find_spec
-    from studies.study import launch_study, with_data
-
-    found = find_spec(spec)
-    if data is not None:
-        found = with_data(found, data, caveat or "")
-    elif caveat is not None:
-        raise InputError("--caveat goes with --data")
-    with Screen(ERR if as_json else OUT, found.name) as screen:
-        loaded, outcome = launch_study(
-            found,
-            storage,
-            trials=trials,
-            budget=budget,
-            until_plateau=until_plateau,
-            timeout_s=timeout,
-            runs=runs,
-            display=screen,
-            progress=screen.loading,
-        )
-        annotate(loaded, storage)
-    if as_json:
-        summary = {"study": found.name, "ended": outcome.ended, "trained": loaded.trained}
-        states = tally(loaded.records)
-        summary |= {state: states[state] for state in ("failed", "stopped")}
-        click.echo(json.dumps(summary, indent=2))
-    else:
-        OUT.print(closing(Study(loaded, storage), outcome), highlight=False, soft_wrap=True)
-    if outcome.ended == "interrupted":
-        sys.exit(130)
-    if outcome.ended == "unreachable":
-        raise CommandFailed(f"study {found.name!r}: {found.device} cannot be reached; see the reasons above")
-    if outcome.ended != "timeout" and not loaded.trained:
-        raise CommandFailed(f"study {found.name!r}: no network was trained; see the reasons above")
 
 
 @cli.group(invoke_without_command=True)
@@ -238,6 +156,7 @@ def pareto(
 
 
 for command in (
+    launch,
     export,
     measure,
     compare,

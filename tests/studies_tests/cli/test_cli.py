@@ -93,7 +93,8 @@ def error_of(run: Run) -> Callable[..., str]:
 
     def error_of(*arguments: str | Path) -> str:
         output = run(*arguments)
-        assert (output.status, output.out) == (2, "")
+        assert output.status == 2
+        assert output.out in ("", f"launching {' '.join(map(str, arguments[1:2]))}\n")
         assert output.err.startswith("error: ")
         assert output.err.count("\n") == 1
         assert output.err.endswith("\n")
@@ -142,7 +143,7 @@ BAD: list[tuple[str, list[str]]] = [
     ("launch digits --timeout -2h", ["--timeout", "'-2h'"]),
     ("launch digits --timeout h", ["--timeout", "'h'"]),
     ("launch digits --caveat Mine", ["--caveat goes with --data"]),
-    ("launch digits --data gone", ["data path gone", "train/CLASS/*"]),
+    ("launch digits --data gone", ["'gone'", "must be a folder or one of digits"]),
     ("launch digits --data empty", ["data path empty", "no folder train/"]),
     ("launch digits --storage nonsense", ["storage = 'nonsense'", "sqlite:///threshnet.db", "journal:PATH"]),
     ("launch digits --storage sqlite:///gone/x.db", ["storage 'sqlite:///gone/x.db'", "no folder gone"]),
@@ -346,14 +347,16 @@ def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str
     Path("mine.toml").write_text(TOML)
     output = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
     assert (output.status, output.err) == (0, "")
-    opening, *trials, space, done, plateau, correlation, following = output.out.splitlines()
+    first, images, opening, *trials, space, done, plateau, correlation, following = output.out.splitlines()
+    assert first == "launching mine.toml"
+    assert images == "40 training images in 10 classes, 4 in each"
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert done == "mine: 3 networks trained: done."
     assert (plateau, correlation) == progress_of(load_study("mine", "journal:x.log")).sentences
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)
     assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
-    assert len(list(Path("runs/mine/weights").iterdir())) == 2 * 3  # the weights and the picture of each
+    assert len(list(Path("runs/mine/weights").iterdir())) == 3 * 3  # the weights, the picture and the samples of each
     assert "mine: 3 networks trained: done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
     assert (
         "mine: 5 networks trained: done."
@@ -371,7 +374,7 @@ def test_a_launch_prints_json_for_scripts(run: Run, log: list[str]) -> None:
         "failed": 0,
         "stopped": 0,
     }
-    assert [line.split()[0] for line in output.err.splitlines()] == ["0", "trial", "trial", "trial"]
+    assert [line.split()[0] for line in output.err.splitlines()] == ["launching", "40", "0", "trial", "trial", "trial"]
 
 
 def test_a_launch_reads_images_from_a_folder(run: Run, log: list[str], tree: Path) -> None:
@@ -381,6 +384,9 @@ def test_a_launch_reads_images_from_a_folder(run: Run, log: list[str], tree: Pat
     loaded = load_study("mine", "journal:x.log")
     assert (loaded.classes, loaded.spec.caveat, loaded.spec.dataset.name) == (("bright", "dark"), "Noise", "folder")
     assert (loaded.spec.dataset.train, loaded.spec.flip) == (40, False)
+    again = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
+    assert again.status == 0, again.err
+    assert "mine: 3 networks trained: done." in again.out
 
 
 def test_an_interrupted_launch_can_be_resumed(run: Run, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

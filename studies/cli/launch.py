@@ -1,0 +1,212 @@
+"""The command that creates and resumes studies: launch."""
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from search.datasets.named import DATASETS
+from search.latency.devices.named import device_forms
+from search.samplers.named import SAMPLERS
+from search.training.recipes import RECIPES
+from studies.cli.options import (
+    ERR,
+    OUT,
+    CommandFailed,
+    Duration,
+    as_json_option,
+    file_option,
+    runs_option,
+    storage_option,
+)
+from studies.defaults import default_storage
+from studies.screen import Screen, duration_text
+from threshnet.errors import InputError
+from threshnet.units import UNITS
+
+if TYPE_CHECKING:
+    from search.run import Outcome
+    from studies.library import Study
+    from studies.start.dry_run import Plan
+
+CHOICES = (
+    f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
+    f"training recipe ({', '.join(RECIPES)}), block units ({', '.join(UNITS)}) and device ({device_forms()})."
+)
+
+
+@click.command(epilog=CHOICES)
+@click.argument("spec")
+@storage_option
+@click.option("--trials", type=click.IntRange(min=1), help="Stop after this many trained or failed networks.")
+@click.option("--budget", type=float, help="Stop when the search cost reaches this many full trainings.")
+@click.option("--until-plateau", is_flag=True, default=None, help="Stop once the front has plateaued.")
+@click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Train on this ImageFolder tree instead of the data set of SPEC; later launches of the study use it again.",
+)
+@click.option("--caveat", help="Note shown with every reported number (needs --data).")
+@file_option("--page", "Keep the page of the front current as trials end.")
+@click.option("--dry-run", is_flag=True, help="Only estimate the duration, from readings and one short training.")
+@runs_option
+@as_json_option
+def launch(
+    spec: str,
+    storage: str,
+    trials: int | None,
+    budget: float | None,
+    until_plateau: bool | None,
+    timeout: float | None,
+    data: Path | None,
+    caveat: str | None,
+    page: Path | None,
+    dry_run: bool,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Create or resume a study.
+
+    SPEC is a TOML file or the name of a built-in study. Press Ctrl-C to stop, and rerun the command to resume.
+    """
+    if caveat is not None and data is None:
+        raise InputError("--caveat goes with --data")
+    console = ERR if as_json else OUT
+    changes: dict[str, Any] = {"data": data, "caveat": caveat or "", "trials": trials, "budget": budget}
+    changes |= {"until_plateau": until_plateau}
+    console.print(f"launching {spec}", highlight=False)  # before the imports, which take seconds
+    with Screen(console, spec) as screen:
+        if dry_run:
+            plan = _plan(spec, storage, changes, screen)
+        else:
+            study, outcome = _run(spec, storage, changes, timeout, runs, page, screen)
+    if dry_run:
+        _report(plan.to_json() if as_json else plan_text(plan))
+        return
+    _report(_summary(study, outcome) if as_json else closing(study, outcome))
+    if outcome.ended == "interrupted":
+        sys.exit(130)
+    if outcome.ended == "unreachable":
+        raise CommandFailed(f"study {study.name!r}: {study.spec.device} cannot be reached; see the reasons above")
+    if outcome.ended != "timeout" and not study.loaded.trained:
+        raise CommandFailed(f"study {study.name!r}: no network was trained; see the reasons above")
+
+
+def _run(
+    spec: str,
+    storage: str,
+    changes: dict[str, Any],
+    timeout_s: float | None,
+    runs: Path,
+    page: Path | None,
+    screen: Screen,
+) -> "tuple[Study, Outcome]":
+    """Launch a study and keep its page current."""
+    from studies.library import Study
+    from studies.report.dashboard import annotate
+    from studies.report.page.live import LivePage
+    from studies.study import launch_study
+
+    live = LivePage(page, storage, runs, screen.print) if page else None
+    loaded, outcome = launch_study(
+        spec,
+        storage,
+        **changes,
+        timeout_s=timeout_s,
+        runs=runs,
+        callbacks=[live] if live else [],
+        display=screen,
+        progress=screen.loading,
+    )
+    annotate(loaded, storage)
+    if live:
+        live.write(loaded.study)
+    return Study(loaded, storage), outcome
+
+
+def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "Plan":
+    """Estimate the duration of a study. Raises CommandFailed if nothing can be measured or trained."""
+    from search.data import load_search
+    from search.latency.protocol import MeasurementError
+    from search.run import counted
+    from search.training.train import TrainingFailed
+    from studies.start.dry_run import plan
+    from studies.storage import find_study
+    from studies.study import prepare
+
+    prepared = prepare(spec, storage, **changes)
+    images = load_search(prepared.spec.dataset, prepared.spec.input_size, screen.loading)
+    existing = find_study(storage, prepared.spec.name)
+    try:
+        return plan(prepared.spec, prepared.task, images, counted(existing) if existing else 0, screen.doing)
+    except (MeasurementError, TrainingFailed) as failure:
+        raise CommandFailed(f"dry run of {prepared.spec.name!r}: {failure}") from None
+
+
+def _report(result: dict[str, Any] | str) -> None:
+    """Print a result: JSON, or lines."""
+    if isinstance(result, str):
+        OUT.print(result, highlight=False, soft_wrap=True)
+    else:
+        click.echo(json.dumps(result, indent=2))
+
+
+def plan_text(plan: "Plan") -> str:
+    """The size of a space, the cost of a network, and the time to the end of the study."""
+    network, rungs = plan.cost, plan.cost.rungs
+    times = [f"{duration_text(network.reading_s)} to measure it", f"{duration_text(network.training_s)} to train it"]
+    if len(rungs) > 1:
+        times.append(f"{duration_text(network.first_rung_s)} to the first rung ({rungs[0]} of {rungs[-1]} epochs)")
+    least, most = duration_text(plan.least_s), duration_text(plan.most_s)
+    left = most if len(rungs) == 1 else f"{least} (all stopped at the first rung) to {most} (all trained to the end)"
+    return "\n".join(
+        [
+            f"space {plan.space}: {plan.size.points:.1e} points, {plan.size.networks:.1e} distinct networks",
+            f"a random network, {network.macs / 1e6:.1f} M MACs, {network.latency_ms:.3g} ms: {', '.join(times)}",
+            f"{plan.left} of {plan.trials} networks left: {left}",
+        ]
+    )
+
+
+def closing(study: "Study", outcome: "Outcome") -> str:
+    """The closing lines of a launch: its result and the next command."""
+    from search.progress import tally
+    from search.run import MAX_REJECTED
+    from space import size
+    from studies.storage import place_options
+
+    loaded, spec = study.loaded, study.spec
+    ended = {
+        "enough": "done.",
+        "spent": "its training budget is spent.",
+        "plateau": "its front has plateaued.",
+        "timeout": "time limit reached; rerun the command to resume.",
+        "interrupted": "stopped; rerun the command to resume.",
+        "unreachable": "stopped, its device cannot be reached; rerun the command to resume.",
+        "fruitless": f"gave up: {MAX_REJECTED} consecutive duplicates or infeasible proposals.",
+    }[outcome.ended]
+    states = tally(loaded.records)
+    so_far = f"{loaded.trained} networks trained"
+    so_far += f", {states['stopped']} stopped early" if states["stopped"] else ""
+    so_far += f", {states['failed']} failed" if states["failed"] else ""
+    so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
+    place = place_options(study.storage, loaded.weights.parents[1], default_storage())
+    pareto = shlex.join(["threshnet", "pareto", spec.name, *place])
+    counted = size(spec.space)
+    space = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
+    following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
+    summary = "".join(f"\n{sentence}" for sentence in study.progress.sentences) if loaded.trained else ""
+    return f"{space}{spec.name}: {so_far}: {ended}{summary}{following}"
+
+
+def _summary(study: "Study", outcome: "Outcome") -> dict[str, Any]:
+    """The result of a launch as JSON data."""
+    from search.progress import tally
+
+    states = tally(study.trials)
+    counts = {state: states[state] for state in ("failed", "stopped")}
+    return {"study": study.name, "ended": outcome.ended, "trained": study.loaded.trained, **counts}
