@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class Outcome:
     # Number of trained or failed trials of the study, over all runs.
     trials: int
     # The reason why the run ended: "enough" (trials), "spent" (budget), "plateau", "timeout", "interrupted",
-    # "fruitless" (MAX_REJECTED proposals) or "unreachable" (MAX_UNREACHABLE trials).
+    # "fruitless" (MAX_REJECTED proposals), "unreachable" (MAX_UNREACHABLE trials) or
+    # "stopped" (by one of the caller's callbacks).
     ended: str
 
 
@@ -76,7 +78,7 @@ def run(
     display = display or NoDisplay()
     silent = type(display) is NoDisplay
     standings = None if silent else Standings(study, trials, task.space.classes, task.limits.latency_ms)
-    ended = "timeout"
+    ended, began = "stopped", time.monotonic()
     rejected = unreachable = 0
 
     def stop_reason(done: int) -> str | None:
@@ -122,6 +124,8 @@ def run(
         study.optimize(score, timeout=timeout_s, callbacks=[after, *callbacks], catch=FAILURES)
     except KeyboardInterrupt:
         ended = "interrupted"
+    if ended == "stopped" and timeout_s is not None and time.monotonic() - began >= timeout_s:
+        ended = "timeout"
     return Outcome(counted(study), ended)
 
 

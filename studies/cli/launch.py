@@ -185,6 +185,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
         "spent": "its training budget is spent.",
         "plateau": "its front has plateaued.",
         "timeout": "time limit reached; rerun the command to resume.",
+        "stopped": "stopped by a callback; launch it again to resume.",
         "interrupted": "stopped; rerun the command to resume.",
         "unreachable": "stopped, its device cannot be reached; rerun the command to resume.",
         "fruitless": f"gave up: {MAX_REJECTED} consecutive duplicates or infeasible proposals.",

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore, download_artifact
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from search_tests.tiny import (
     FEW,
     LARGEST,
@@ -35,7 +35,7 @@ from search import run as module
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.objective import NoDisplay, StudyFolders
 from search.records import Record
-from search.run import Outcome, counted, counts, fail_abandoned, run
+from search.run import OptunaCallback, Outcome, counted, counts, fail_abandoned, run
 from search.samplers import distinct as samplers
 from search.task import Task
 from search.training.train import TrainingFailed
@@ -107,6 +107,7 @@ class Running:
         sampler: str = "random",
         budget: float | None = None,
         until_plateau: bool = False,
+        callbacks: Sequence[OptunaCallback] = (),
     ) -> Outcome:
         """Run the study as a new process would."""
         return run(
@@ -120,6 +121,7 @@ class Running:
             budget=budget,
             until_plateau=until_plateau,
             timeout_s=timeout_s,
+            callbacks=callbacks,
             display=self.listening,
         )
 
@@ -322,6 +324,19 @@ def test_with_until_plateau_a_run_ends_once_the_front_has_plateaued(
     assert ended == Outcome(4, "plateau")  # four is the first number of which two end in the last third of the cost
     assert running.run(12, until_plateau=True) == ended
     assert running.run(8) == Outcome(8, "enough")
+
+
+def test_a_callback_sees_every_trial_and_can_stop_the_study(running: Running) -> None:
+    seen: list[int] = []
+
+    def stop_after_two(study: Study, trial: FrozenTrial) -> None:
+        seen.append(trial.number)
+        if len(seen) == 2:
+            study.stop()
+
+    assert running.run(5, callbacks=[stop_after_two], timeout_s=600.0) == Outcome(2, "stopped")
+    assert seen == [0, 1]
+    assert running.run(3) == Outcome(3, "enough")
 
 
 def test_a_study_that_timed_out_can_be_resumed(running: Running) -> None:
