@@ -16,13 +16,13 @@ SCALE = 3  # a digit of 8x8 pixels is enlarged to 24x24
 TEST_SHARE = 3  # every third image is a test image
 
 # The strengths of the changes, chosen so that the errors of small and large networks differ by more than 10 points.
-SHIFT = 6  # maximum distance of a digit from the center along each axis, in pixels
-CONTRAST = (60, 140)  # brightness of the brightest pixel of a digit, 0 to 255
-CLUTTER = 2  # number of pieces of other digits in an image
-PIECE = 10  # height and width of these pieces, in pixels
-OCCLUSION = 10  # height and width of a grey square, in pixels
-NOISE = 35  # a pixel's noise is the sum of four uniform numbers from -NOISE to NOISE
-BACKGROUND = 64  # brightness of the background, 0 to 255
+SHIFT = 4  # maximum distance of a digit from the center along each axis, in pixels
+CONTRAST = (80, 161)  # brightness of the brightest pixel of a digit, from the first value to below the second
+CLUTTER = 1  # number of pieces of other digits in an image
+PIECE = 8  # height and width of these pieces, in pixels
+OCCLUSION = 8  # height and width of a grey square, in pixels
+NOISE = 12  # a pixel's noise is the sum of four uniform numbers from -NOISE to NOISE
+BACKGROUND = 48  # brightness of the background, 0 to 255
 
 Pixels = NDArray[np.int64]
 
