@@ -1,14 +1,13 @@
 """The progress of a study: whether its front has plateaued, and rank correlations of early errors with final errors."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from scipy.stats import kendalltau
 
-from search.records import Record, State
+from search.records import Record, stopped_at
 from search.volume import Plateau, Step, curve, plateau, plural
 
 MIN_NETWORKS = 3  # minimum number of networks for computing tau
@@ -106,23 +105,6 @@ def rank_correlation(records: Sequence[Record]) -> RankCorrelation:
         macs_tau=tau([-record.costs["macs"] for record in trained], errors),
         missing=sum(stopped_at(records).values()),
     )
-
-
-def stopped_at(records: Sequence[Record]) -> dict[int, int]:
-    """Return the number of networks that were stopped early and never finished, by epochs trained (ascending)."""
-    done = {record.fingerprint for record in records if record.trained}
-    last: dict[str | None, int] = {}
-    for record in records:
-        if record.state == "stopped" and record.fingerprint not in done:
-            last[record.fingerprint] = max(*record.rungs, last.get(record.fingerprint, 0))
-    return dict(sorted(Counter(last.values()).items()))
-
-
-def tally(records: Sequence[Record]) -> Counter[State]:
-    """Return the number of trials in each state; "stopped" counts networks, without those that were finished later."""
-    counts = Counter(record.state for record in records)
-    counts["stopped"] = sum(stopped_at(records).values())
-    return +counts
 
 
 def tau(predictor: Sequence[float], errors: Sequence[float]) -> float | None:

@@ -1,5 +1,6 @@
 """Records of trials: the names of the user attributes of a study, and trials parsed from these attributes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -121,6 +122,23 @@ def records(study: Study) -> list[Record]:
             _, number, backend = key.split(" ", 2)
             remeasured.setdefault(int(number), {})[backend] = value
     return [record(trial, remeasured.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
+
+
+def stopped_at(records: Sequence[Record]) -> dict[int, int]:
+    """Return the number of networks that were stopped early and never finished, by epochs trained (ascending)."""
+    done = {record.fingerprint for record in records if record.trained}
+    last: dict[str | None, int] = {}
+    for record in records:
+        if record.state == "stopped" and record.fingerprint not in done:
+            last[record.fingerprint] = max(*record.rungs, last.get(record.fingerprint, 0))
+    return dict(sorted(Counter(last.values()).items()))
+
+
+def tally(records: Sequence[Record]) -> Counter[State]:
+    """Return the number of trials in each state; "stopped" counts networks, without those that were finished later."""
+    counts = Counter(record.state for record in records)
+    counts["stopped"] = sum(stopped_at(records).values())
+    return +counts
 
 
 def by_end(study: Study, read: Sequence[Record]) -> list[Record]:

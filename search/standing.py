@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from optuna import Study
 
-from search.pareto import hypervolume
 from search.records import Record, record
-from search.volume import reference_point, share_percent
+from search.volume import feasible_hypervolume, reference_point, share_percent
 
 SHARES = (0.25, 0.5, 1.0)  # of the reference latency, for the lowest errors so far
 
@@ -53,7 +52,7 @@ class Standings:
         if any(each.trained for each in records):
             reference = reference_point(records, self.classes, self.limit_ms)
             limits_ms = tuple(share * reference[0] for share in SHARES)
-            volume = share_percent(hypervolume(points, reference), reference) if points else 0.0
+            volume = share_percent(feasible_hypervolume(records, reference), reference)
         return Standing(
             counted=counted,
             trials=self.trials,

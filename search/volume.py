@@ -76,6 +76,12 @@ def reference_point(records: Sequence[Record], classes: int, limit_ms: float | N
     return REFERENCE_MARGIN * max(record.point[0] for record in setting), error
 
 
+def feasible_hypervolume(records: Sequence[Record], reference: tuple[float, float]) -> float:
+    """Return the hypervolume of the trained feasible networks, in ms x percent."""
+    points = [record.point for record in records if record.state == "finished"]
+    return hypervolume(points, reference) if points else 0.0
+
+
 def share_percent(volume: float, reference: tuple[float, float]) -> float:
     """Return a hypervolume as a percentage of the box between the origin and the reference point, 0 to 100."""
     return 100 * volume / (reference[0] * reference[1])

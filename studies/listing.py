@@ -1,15 +1,16 @@
 """List the studies in a storage, with a summary of each."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import optuna
 
-from search.progress import tally
+from search import records
 from search.records import State
-from studies.fronts.front import front_of
-from studies.storage import open_storage, shown
-from studies.study import LoadedStudy, load_study, read_study
+from search.volume import feasible_hypervolume, reference_point
+from studies.storage import open_storage, open_study, shown
 from threshnet.errors import InputError
 
 # Start of the keys under which optuna-dashboard stores notes and artifacts of trials in the attributes of their study.
@@ -21,7 +22,7 @@ class StudySummary:
     """Summary of one study."""
 
     name: str
-    # Number of trials in each state, see search.progress.tally.
+    # Number of trials in each state, see search.records.tally.
     states: dict[State, int]
     # In ms x percent, relative to the study's fixed reference point. None if no network is trained yet.
     hypervolume: float | None
@@ -32,21 +33,37 @@ class StudySummary:
 def list_studies(url: str) -> list[StudySummary]:
     """Summarise all studies in a storage, sorted by name. Studies of other projects have no states or hypervolume."""
     storage = open_storage(url, create=False)
-    listed = []
-    for name in sorted(optuna.get_all_study_names(storage)):
-        study = optuna.load_study(study_name=name, storage=storage)
-        trials = study.get_trials(deepcopy=False)
-        times = [time for trial in trials for time in (trial.datetime_start, trial.datetime_complete) if time]
-        loaded = _readable(study)
-        listed.append(
-            StudySummary(
-                name=name,
-                states=dict(tally(loaded.records)) if loaded else {},
-                hypervolume=front_of(loaded).hypervolume if loaded and loaded.trained else None,
-                last_activity=f"{max(times):%Y-%m-%d %H:%M}" if times else None,
-            )
-        )
-    return listed
+    names = sorted(optuna.get_all_study_names(storage))
+    return [summary(optuna.load_study(study_name=name, storage=storage)) for name in names]
+
+
+def summary(study: optuna.Study) -> StudySummary:
+    """Summarise a study."""
+    trials = study.get_trials(deepcopy=False)
+    times = [time for trial in trials for time in (trial.datetime_start, trial.datetime_complete) if time]
+    read = _records(study)
+    return StudySummary(
+        name=study.study_name,
+        states=dict(records.tally(read)),
+        hypervolume=_hypervolume(read, study.user_attrs),
+        last_activity=f"{max(times):%Y-%m-%d %H:%M}" if times else None,
+    )
+
+
+def _records(study: optuna.Study) -> list[records.Record]:
+    """Return the records of a study, none if it cannot be read, so that the other studies can still be listed."""
+    try:
+        return records.records(study) if records.SPEC in study.user_attrs else []
+    except InputError:
+        return []
+
+
+def _hypervolume(read: Sequence[records.Record], attrs: Mapping[str, Any]) -> float | None:
+    """Return the hypervolume of a study as in its front. The spec is not parsed, since that would import torch."""
+    if not any(record.trained for record in read):
+        return None
+    limit = attrs[records.SPEC].get("limits", {}).get("latency_ms")
+    return feasible_hypervolume(read, reference_point(read, len(attrs[records.CLASSES]), limit))
 
 
 def copy_study(name: str, source: str, target: str) -> None:
@@ -54,11 +71,12 @@ def copy_study(name: str, source: str, target: str) -> None:
 
     Raises InputError if the study is missing, or if the target already has a study with this name.
     """
-    load_study(name, source)
+    study = open_study(source, name)
+    if records.SPEC not in study.user_attrs:
+        raise InputError(f"study {name!r} was not made by threshnet launch")
     into = open_storage(target, create=True)
     if name in optuna.get_all_study_names(into):
         raise InputError(f"storage {shown(target)!r} already has a study named {name!r}")
-    study = optuna.load_study(study_name=name, storage=open_storage(source, create=False))
     copy = optuna.create_study(study_name=name, storage=into, directions=study.directions)
     trials = study.get_trials(deepcopy=False)
     copy.add_trials(trials)
@@ -70,11 +88,3 @@ def copy_study(name: str, source: str, target: str) -> None:
     for key, value in study._storage.get_study_system_attrs(study._study_id).items():
         own = TRIAL_KEY.sub(lambda match: f"{match[1]}{ids.get(match[2], match[2])}:", key)
         copy._storage.set_study_system_attr(copy._study_id, own, value)
-
-
-def _readable(study: optuna.Study) -> LoadedStudy | None:
-    """Load a study. Returns None if this project did not launch it, so that the other studies can still be listed."""
-    try:
-        return read_study(study)
-    except InputError:
-        return None

@@ -91,6 +91,16 @@ def find_study(url: str, name: str) -> Study | None:
     return load_study(study_name=name, storage=storage) if name in get_all_study_names(storage) else None
 
 
+def open_study(url: str, name: str) -> Study:
+    """Return a study. Raises InputError, which lists all studies, if it does not exist."""
+    storage = open_storage(url, create=False)
+    names = get_all_study_names(storage)
+    if name not in names:
+        there = f"it has {', '.join(sorted(names))}" if names else "it has none"
+        raise InputError(f"no study is named {name!r} in {shown(url)!r}; {there}")
+    return load_study(study_name=name, storage=storage)
+
+
 def reason(error: BaseException) -> str:
     """Return the first line of an error message, or the type of the error if the message is empty."""
     original = getattr(error, "orig", None) or error.__cause__ or error

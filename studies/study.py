@@ -41,7 +41,7 @@ from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, stored_spec
 from studies.start.given import as_launched, given_before, record_of, stored_data
-from studies.storage import find_study, open_storage, reason, shown
+from studies.storage import find_study, open_storage, open_study, reason, shown
 from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError, require
 from threshnet.named import NAMED
@@ -152,12 +152,7 @@ def require_trained(loaded: LoadedStudy, title: str = "") -> None:
 
 def load_study(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     """Load the study called `name`. Raises InputError with a list of all studies if it does not exist."""
-    opened = open_storage(storage, create=False)
-    names = optuna.get_all_study_names(opened)
-    if name not in names:
-        there = f"it has {', '.join(sorted(names))}" if names else "it has none"
-        raise InputError(f"no study is named {name!r} in {shown(storage)!r}; {there}")
-    return read_study(optuna.load_study(study_name=name, storage=opened), runs)
+    return read_study(open_study(storage, name), runs)
 
 
 def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:

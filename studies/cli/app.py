@@ -3,9 +3,12 @@
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table
 
 from studies.cli.benchmark import benchmark
 from studies.cli.device import device
@@ -20,6 +23,7 @@ from studies.cli.options import (
     as_json_option,
     backend_option,
     file_option,
+    plain_table,
     runs_option,
     storage_option,
 )
@@ -29,6 +33,9 @@ from studies.cli.remeasure import remeasure
 from studies.cli.volume import volume
 from threshnet import __version__
 from threshnet.errors import InputError
+
+if TYPE_CHECKING:
+    from studies.listing import StudySummary
 
 
 def main() -> None:
@@ -76,7 +83,6 @@ def studies(context: click.Context, storage: str, as_json: bool) -> None:
         return
     from dataclasses import asdict
 
-    from studies.cli.tables import studies_table
     from studies.listing import list_studies
 
     listed = list_studies(storage)
@@ -84,6 +90,35 @@ def studies(context: click.Context, storage: str, as_json: bool) -> None:
         click.echo(json.dumps([asdict(study) for study in listed], indent=2))
     else:
         OUT.print(studies_table(storage, listed))
+
+
+def studies_table(storage: str, listed: "Sequence[StudySummary]") -> Table:
+    """The studies of a storage."""
+    from search import volume
+    from studies.storage import shown
+
+    table = plain_table(f"Studies in {shown(storage)}")
+    table.add_column("study", style="bold", no_wrap=True)
+    for name in ("trained", "stopped", "untrained", "failed", "repeated", "open", "volume"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last activity", no_wrap=True)
+    for study in listed:
+        states = study.states
+        table.add_row(
+            study.name,
+            str(states.get("finished", 0) + states.get("infeasible", 0)),
+            *(str(states.get(state, 0)) for state in ("stopped", "not trained", "failed", "duplicate")),
+            str(sum(states.get(state, 0) for state in ("interrupted", "running", "waiting"))),
+            "-" if study.hypervolume is None else f"{study.hypervolume:.2f}",
+            study.last_activity or "-",
+        )
+    table.caption = (
+        "stopped: networks whose training ended at a rung; open: interrupted, running or waiting; "
+        "volume: hypervolume in ms x percent, below the chance-level error and the latency limit "
+        f"(without one: {volume.REFERENCE_MARGIN} x the slowest named network, "
+        f"else of the first {volume.FIRST_TRAINED})"
+    )
+    return table
 
 
 @studies.command("copy")

@@ -174,7 +174,7 @@ def plan_text(plan: "Plan") -> str:
 
 def closing(study: "Study", outcome: "Outcome") -> str:
     """The closing lines of a launch: its result and the next command."""
-    from search.progress import tally
+    from search.records import tally
     from search.run import MAX_REJECTED
     from space import size
     from studies.storage import place_options
@@ -206,7 +206,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
 
 def _summary(study: "Study", outcome: "Outcome") -> dict[str, Any]:
     """The result of a launch as JSON data."""
-    from search.progress import tally
+    from search.records import tally
 
     states = tally(study.trials)
     counts = {state: states[state] for state in ("failed", "stopped")}

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 
-from search import volume
 from search.latency.compare import SAME_MARGIN, Comparison
 from search.latency.reading import Latency
 from search.volume import Step
@@ -12,8 +11,6 @@ from studies.cli.options import plain_table
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import Moves
 from studies.fronts.wording import agreement_text, change_text, flag, latency_text, title, verdict
-from studies.listing import StudySummary
-from studies.storage import shown
 
 
 def front_table(front: ParetoFront) -> Table:
@@ -109,32 +106,6 @@ def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
         if before is not None:
             shown = f"{before:g}, {after:g} after" if isinstance(before, float) else before
             yield name.partition("_")[0], f"{shown} {unit}".strip()
-
-
-def studies_table(storage: str, listed: Sequence[StudySummary]) -> Table:
-    """The studies of a storage."""
-    table = plain_table(f"Studies in {shown(storage)}")
-    table.add_column("study", style="bold", no_wrap=True)
-    for name in ("trained", "stopped", "untrained", "failed", "repeated", "open", "volume"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last activity", no_wrap=True)
-    for study in listed:
-        states = study.states
-        table.add_row(
-            study.name,
-            str(states.get("finished", 0) + states.get("infeasible", 0)),
-            *(str(states.get(state, 0)) for state in ("stopped", "not trained", "failed", "duplicate")),
-            str(sum(states.get(state, 0) for state in ("interrupted", "running", "waiting"))),
-            "-" if study.hypervolume is None else f"{study.hypervolume:.2f}",
-            study.last_activity or "-",
-        )
-    table.caption = (
-        "stopped: networks whose training ended at a rung; open: interrupted, running or waiting; "
-        "volume: hypervolume in ms x percent, below the chance-level error and the latency limit "
-        f"(without one: {volume.REFERENCE_MARGIN} x the slowest named network, "
-        f"else of the first {volume.FIRST_TRAINED})"
-    )
-    return table
 
 
 def volume_table(curves: Mapping[str, Sequence[Step]], full_training: int, box: str) -> Table:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.pareto import dominators, hypervolume, knee, non_dominated
+from search.pareto import dominators, knee, non_dominated
 from search.records import Record, reading, seen_on
-from search.volume import reference_point, share_percent
+from search.volume import feasible_hypervolume, reference_point, share_percent
 from studies.study import LoadedStudy, backends_of, require_trained
 from threshnet.errors import InputError
 
@@ -83,7 +83,7 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
         named=tuple(_named_point(record, front, feasible) for record in trained if record.named),
         knee=front[knee([record.point for record in front])],
         reference=reference,
-        hypervolume=hypervolume([record.point for record in feasible], reference),
+        hypervolume=feasible_hypervolume(trained, reference),
     )
 
 

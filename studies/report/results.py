@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from search.progress import StudyProgress, tally
-from search.records import reading
+from search.progress import StudyProgress
+from search.records import reading, tally
 from space import size
 from studies.defaults import DEFAULT_STORAGE
 from studies.figures.chrome import NoChrome

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from search_tests.test_volume import record
 
-from search.progress import chance, progress, rank_correlation, stopped_at, tally, tau
-from search.records import Record
+from search.progress import chance, progress, rank_correlation, tau
+from search.records import Record, stopped_at, tally
 
 VALUES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=20)
 

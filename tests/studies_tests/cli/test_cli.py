@@ -547,3 +547,20 @@ def test_a_network_is_trained(run: Run, tree: Path, monkeypatch: pytest.MonkeyPa
     assert summary.startswith("tree: test error 12.50 %")
     assert folder == "files in model"
     assert not list(Path("model").glob("checkpoint*"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["launch", "--help"], ["studies", "--storage", "journal:studies.log"]]
+)
+def test_help_and_the_list_of_studies_load_no_torch(arguments: list[str], storage: str, tmp_path: Path) -> None:
+    heavy = ("torch", "scipy", "pandas", "plotly", "onnxruntime")
+    program = (
+        f"import sys; from studies.cli import cli; cli({arguments}, standalone_mode=False); "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    )
+    assert output.stdout.splitlines()[-1] == "[]"
+    assert len(output.stdout.splitlines()) > 5
