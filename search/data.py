@@ -37,6 +37,7 @@ __all__ = [
     "load_search",
     "load_test",
     "no_progress",
+    "training_part",
 ]
 
 MAX_SEED = 2**32 - 1  # maximum seed of NumPy's RandomState
@@ -160,6 +161,15 @@ def class_counts_text(classes: Sequence[str], counts: Sequence[int]) -> str:
         return f"{images} in {len(classes)} classes, {most:,} in each"
     small, large = classes[counts.index(least)], classes[counts.index(most)]
     return f"{images} in {len(classes)} classes, from {least:,} ({small}) to {most:,} ({large})"
+
+
+def training_part(settings: DataSettings) -> tuple[Source, list[int]]:
+    """Return the train part of a data set, and the number of images of each class that a search would train on.
+
+    No image is decoded. Raises InputError in the same cases as `load_search`, unless an image is damaged.
+    """
+    source, indices = _chosen(settings)[0]
+    return source, np.bincount(source.labels[indices], minlength=len(class_names(settings))).tolist()
 
 
 def class_names(settings: DataSettings) -> tuple[str, ...]:

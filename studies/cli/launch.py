@@ -1,4 +1,4 @@
-"""The command that creates and resumes studies: launch."""
+"""The commands that start studies: init, launch."""
 
 import json
 import shlex
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.datasets.named import DATASETS
+from search.datasets.named import DATASETS, without_path
 from search.latency.devices.named import device_forms
 from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES
@@ -32,10 +32,58 @@ if TYPE_CHECKING:
     from studies.library import Study
     from studies.start.dry_run import Plan
 
+DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
 CHOICES = (
     f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
     f"training recipe ({', '.join(RECIPES)}), block units ({', '.join(UNITS)}) and device ({device_forms()})."
 )
+
+
+@click.command(epilog=CHOICES)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--device", default="cpu", show_default=True, help=f"Device to measure on: {device_forms()}.")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    help=f"{', '.join(without_path())}, or the path of an ImageFolder tree.",
+)
+def init(file: Path, device: str, data: str) -> None:
+    """Write a study file that explains every key.
+
+    FILE must end in .toml and must not exist. The study has the same name. Its latency limit comes from a reading of a
+    published network on the device.
+    """
+    if file.suffix != ".toml":
+        raise InputError(f"{file}: must end in .toml")
+    if file.exists():
+        raise InputError(f"{file}: already exists; choose another name")
+
+    from dataclasses import replace
+
+    from search.data import as_settings
+    from search.latency.devices.named import device_named
+    from search.latency.protocol import MeasurementError
+    from space import Limits
+    from studies.start.study_file import FITS, find_images, latency_limit, study_file, suggested
+
+    measured_on, settings = device_named(device), as_settings(data)
+    images = find_images(settings)
+    spec = suggested(file.stem, settings, images, measured_on)
+    try:
+        with Screen(OUT, str(file)) as screen:
+            screen.doing(f"measuring {FITS} on {device}")
+            limit_ms = latency_limit(spec, measured_on)
+    except MeasurementError as failure:
+        raise CommandFailed(f"{file} not written: {failure}") from None
+    try:
+        with file.open("x", encoding="utf-8") as content:
+            content.write(study_file(replace(spec, limits=Limits(latency_ms=limit_ms))))
+    except OSError as error:
+        raise InputError(f"{file}: cannot be written ({error.strerror})") from None
+    command = shlex.join(["threshnet", "launch", str(file)])
+    about = f"{images.text}; latency limit {limit_ms:g} ms, which {FITS} satisfies on {device}"
+    _report(f"wrote {file}: {about}\nNext: {command} --dry-run\nNext: {command}")
 
 
 @click.command(epilog=CHOICES)
