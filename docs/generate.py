@@ -204,7 +204,7 @@ def result(file: Path, pictures: str) -> str:
 
 def pages() -> dict[str, str]:
     """Every generated part by its file name."""
-    keys = study_keys(StudySpec(name="name", trials=1))
+    keys = study_keys(StudySpec(name="name"))
     found = {
         f"keys_{name or 'top'}.inc": key_table(k for k in keys if k.table == name) for name in {k.table for k in keys}
     }

@@ -12,6 +12,7 @@ from typing import Protocol as Interface
 from optuna import Trial, TrialPruned
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial, TrialState
+from torch import nn
 
 from search import records
 from search.claims import claim, latest_trials, scores, stopped
@@ -26,9 +27,11 @@ from search.storing import set_attributes, upload, upload_samples
 from search.task import Task
 from search.training.checkpoints import load_training, save_training
 from search.training.train import Training, TrainingFailed, train
-from space import Space, effective_values, suggest
-from threshnet.checkpoint import save_weights
-from threshnet.network import ThreshNet
+from space import Space, contains, effective_values, suggest
+from threshnet.baselines import Architecture, LibraryModel
+from threshnet.checkpoint import save_architecture
+from threshnet.costs import Costs
+from threshnet.counting import count_library_model
 from threshnet.spec import NetworkSpec
 
 FAILURES = (TrainingFailed, MeasurementError)  # exceptions that fail a trial but do not stop the study
@@ -133,18 +136,21 @@ class Scoring:
     def score(self) -> tuple[float, float]:
         """Return the validation error in percent and the latency in ms; raises TrialPruned if training stops early."""
         self.display.stage(self.trial.number, "proposing")
-        spec = suggest(self.task.space, self.trial)
+        spec = network_of(self.trial, self.task)
         name = spec.fingerprint()
         always = records.NAMED in self.trial.user_attrs  # named networks are trained even if infeasible
+        measures = records.MEASURES in self.trial.user_attrs
         earlier = latest_trials(self.trial.study).get(name)
         record_network(self.trial, self.task.space, spec)
         resumes = earlier is not None and stopped(earlier)
-        if earlier and not (resumes or (always and earlier.state is TrialState.PRUNED)):
+        if earlier and (measures or not (resumes or (always and earlier.state is TrialState.PRUNED))):
             return _duplicate(self.trial, earlier)
         rival = claim(self.trial, name, earlier)
         if rival:
             return _duplicate(self.trial, rival)
         latency_ms = self._latency_ms(spec, always, earlier)
+        if measures:
+            raise _pruned(self.trial, f"measured, {latency_ms:.3f} ms; its training comes later")
         if not (always or resumes or self.policy.can_reach(self.trial.study, name)):
             self.trial.set_constraint("front", 1.0)
             raise _pruned(self.trial, f"not expected to reach the front at {latency_ms:.3g} ms")
@@ -152,13 +158,13 @@ class Scoring:
         self.display.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
         return self._error_percent(spec, always), latency_ms
 
-    def _latency_ms(self, spec: NetworkSpec, always: bool, earlier: FrozenTrial | None) -> float:
+    def _latency_ms(self, spec: Architecture, always: bool, earlier: FrozenTrial | None) -> float:
         """Return the latency in ms, from the earlier trial if its measurements are complete; otherwise measure it.
 
         Raises TrialPruned if a constraint is violated, unless `always` is set.
         """
         trial, task = self.trial, self.task
-        costs, excess = task.counted(spec)
+        costs, excess = task.counted(spec) if isinstance(spec, NetworkSpec) else counted_model(task, spec)
         if costs is not None:
             counted = {key: value for key, value in asdict(costs).items() if key != "input_size"}
             trial.set_user_attr(records.COSTS, counted)
@@ -180,9 +186,9 @@ class Scoring:
                 _check_constraints(trial, task.limits.of_latency(latency_ms), always)
         return latency_ms
 
-    def _store_drawing(self, spec: NetworkSpec) -> None:
-        """Store a drawing of the network as an artifact, to be shown in optuna-dashboard."""
-        if self.folders.draw is None:
+    def _store_drawing(self, spec: Architecture) -> None:
+        """Store a drawing of the network as an artifact, to be shown in optuna-dashboard; a library model has none."""
+        if self.folders.draw is None or not isinstance(spec, NetworkSpec):
             return
         trial = self.trial
         name = trial.user_attrs.get(records.NAMED)
@@ -194,7 +200,7 @@ class Scoring:
             return
         upload(self.folders.weights, trial, "schedule.svg", lambda file: file.write_text(svg, encoding="utf-8"))
 
-    def _error_percent(self, spec: NetworkSpec, always: bool) -> float:
+    def _error_percent(self, spec: Architecture, always: bool) -> float:
         """Train and return the validation error in percent; raises TrialPruned if training is stopped at a rung."""
         trial, task = self.trial, self.task
         file = self.folders.checkpoints / f"{spec.fingerprint()}.pt"
@@ -205,9 +211,9 @@ class Scoring:
         }
         conditions |= {"metric": task.metric} if task.metric != "error" else {}  # earlier checkpoints have no metric
         errors: dict[str, float] = {}
-        started: list[Training[ThreshNet]] = []
+        started: list[Training[nn.Module]] = []
 
-        def resume(training: Training[ThreshNet]) -> None:
+        def resume(training: Training[nn.Module]) -> None:
             started.append(training)
             if file.exists():
                 load_training(training, file, conditions)
@@ -216,7 +222,7 @@ class Scoring:
             if errors:  # other workers read the errors while the network is in training
                 set_attributes(trial, records.rung_attributes(errors))
 
-        def should_continue(training: Training[ThreshNet], error: float) -> bool:
+        def should_continue(training: Training[nn.Module], error: float) -> bool:
             errors[str(len(training.epochs))] = error
             set_attributes(
                 trial, records.rung_attributes(errors) | {records.IMAGE_PASSES: training.image_passes}
@@ -249,7 +255,12 @@ class Scoring:
         if done < end:
             trial.set_user_attr(records.EPOCHS, epochs)
             raise _pruned(trial, f"stopped after {done} of {end} epochs at {trained.error:.2f} %")
-        artifact = upload(self.folders.weights, trial, "model.safetensors", partial(save_weights, trained.model))
+        artifact = upload(
+            self.folders.weights,
+            trial,
+            "model.safetensors",
+            partial(save_architecture, trained.model, spec, task.input_size),
+        )
         errors[str(end)] = trained.error
         found = records.rung_attributes(errors) | {records.WEIGHTS: artifact, records.EPOCHS: epochs}
         if task.metric != "error":
@@ -259,10 +270,26 @@ class Scoring:
         return trained.error
 
 
-def record_network(trial: Trial, space: Space, spec: NetworkSpec) -> None:
+def network_of(trial: Trial, task: Task) -> Architecture:
+    """Return the network that a trial was queued with or, if there is none, the one that its parameters give."""
+    attrs = trial.user_attrs
+    if records.MODEL in attrs:
+        return LibraryModel.from_json(attrs[records.MODEL])
+    return NetworkSpec.from_json(attrs[records.NETWORK]) if records.NETWORK in attrs else suggest(task.space, trial)
+
+
+def record_network(trial: Trial, space: Space, network: Architecture) -> None:
     """Store the network of a trial in its attributes; the fingerprint is stored by the claim (see claims.py)."""
-    described = {records.SCHEDULE: records.schedule_of(spec), records.NETWORK: spec.to_json()}
-    set_attributes(trial, effective_values(space, spec) | described)
+    if isinstance(network, NetworkSpec):
+        described = {records.SCHEDULE: records.schedule_of(network), records.NETWORK: network.to_json()}
+        values = effective_values(space, network) if contains(space, network) else {}
+        set_attributes(trial, values | described)
+
+
+def counted_model(task: Task, model: LibraryModel) -> tuple[Costs, dict[str, float]]:
+    """Return the costs of a library model and its constraints on costs, as Task.counted does for networks."""
+    costs = count_library_model(model, task.input_size)
+    return costs, task.limits.of_costs(costs)
 
 
 def _pruned(trial: Trial, reason: str) -> TrialPruned:

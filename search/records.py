@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.latency.reading import Latency
 from search.training.metrics import ErrorCounts
+from threshnet.baselines import Architecture, LibraryModel
 from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
 
@@ -19,6 +20,8 @@ FINGERPRINT = "fingerprint"  # hash of the network; equal networks share it
 NETWORK = "network"  # the network as JSON, NetworkSpec.to_json()
 SCHEDULE = "schedule"  # the connection schedule of each block, as text
 NAMED = "named"  # name of a named network; absent for a discovered network
+MEASURES = "measures"  # true if the trial only measures a named network; a later trial trains it
+MODEL = "model"  # a named network of torchvision or timm, {"library", "constructor", "classes"}; it has no "network"
 COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
 LATENCY = "latency"  # readings, {backend: statistics and conditions}; the reading of the first backend is the objective
 LATENCY_MS = "latency_ms"  # latency objective in ms; stored as soon as it is measured
@@ -31,7 +34,7 @@ WEIGHTS = "weights"  # artifact id of the trained weights (safetensors)
 REASON = "reason"  # why the trial failed, was stopped or was not trained
 DUPLICATE_OF = "duplicate_of"  # number of the earlier trial with the same network
 WORKER = "worker"  # {"host", "pid"} of the process that runs the trial
-CONTINUES = "continues"  # number of the stopped trial that this trial resumes
+CONTINUES = "continues"  # number of the stopped trial that this trial resumes, or that measured its named network
 OWNER = "owner"  # true if the trial owns the claim on its network; otherwise absent
 RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this trial repeats
 PROPOSAL = "proposal"  # {"by": sampler, "draws": n, or "among": candidates}; absent for a queued trial
@@ -63,7 +66,7 @@ class Record:
     # "infeasible": trained although it violates a constraint; "not trained": pruned before training because it violates
     # a constraint or cannot reach the front; "stopped": pruned at a rung below the last rung.
     state: State
-    # None if the trial has not proposed a network yet.
+    # None if the trial has not proposed a network yet, or if it has a model.
     network: NetworkSpec | None
     named: str | None
     # Validation error in percent and latency in milliseconds. None if the network was not trained.
@@ -78,7 +81,7 @@ class Record:
     rungs: dict[int, float]
     # Number of training images processed in this trial. An image counts once per epoch.
     image_passes: int
-    # Number of the stopped trial that this trial continues.
+    # Number of the trial that this trial continues: it was stopped at a rung, or it measured the named network.
     continues: int | None
     # Relative excess over each limit. The network is feasible if no excess is above 0.
     constraints: dict[str, float]
@@ -90,11 +93,23 @@ class Record:
     seconds: float | None
     # Misclassified validation images by class. None if the metric of the study is the plain error.
     class_errors: ErrorCounts | None = None
+    # A named network of torchvision or timm: a point to compare, which is not in the space and never on the front.
+    model: LibraryModel | None = None
+
+    @property
+    def architecture(self) -> Architecture | None:
+        """The network or the model of the trial."""
+        return self.network or self.model
 
     @property
     def trained(self) -> bool:
         """True if the trial has its own values for both objectives."""
         return self.state in ("finished", "infeasible")
+
+    @property
+    def competes(self) -> bool:
+        """True if the network can be on the front: trained, feasible and not a model to compare."""
+        return self.state == "finished" and self.model is None
 
     @property
     def point(self) -> tuple[float, float]:
@@ -121,7 +136,10 @@ def records(study: Study) -> list[Record]:
         if key.startswith(f"{REMEASURED} "):
             _, number, backend = key.split(" ", 2)
             remeasured.setdefault(int(number), {})[backend] = value
-    return [record(trial, remeasured.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
+    read = [record(trial, remeasured.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
+    # If the search found a named network before it was named, the trial that trained it gets the name.
+    names = {one.duplicate_of: one.named for one in read if one.duplicate_of is not None and one.named}
+    return [replace(one, named=one.named or names.get(one.number)) for one in read] if names else read
 
 
 def stopped_at(records: Sequence[Record]) -> dict[int, int]:
@@ -175,6 +193,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         duplicate_of=attrs.get(DUPLICATE_OF),
         seconds=trial.duration.total_seconds() if trial.duration else None,
         class_errors=ErrorCounts(*zip(*attrs[CLASS_ERRORS], strict=True)) if CLASS_ERRORS in attrs else None,
+        model=LibraryModel.from_json(attrs[MODEL]) if MODEL in attrs else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The loop of a study: it trains the named networks, then networks proposed by the sampler, until there are enough."""
+"""The loop of a study: it trains networks proposed by the sampler, and the named networks in turn, to its end."""
 
 import os
 import socket
@@ -16,13 +16,22 @@ from search import records
 from search.claims import stopped
 from search.data import SearchData
 from search.latency.lease import alive
+from search.named import (
+    MAX_SHARE,
+    any_waiting,
+    carried,
+    due,
+    outside_space,
+    queue_measurements,
+    queue_trainings,
+    to_train,
+)
 from search.objective import FAILURES, Display, NoDisplay, StudyFolders, scorer
 from search.samplers.named import sampler_for
 from search.standing import Standings
 from search.task import Task
 from search.volume import curve, plateau, reference_point
-from space import encode
-from threshnet.spec import NetworkSpec
+from threshnet.baselines import Architecture
 
 OptunaCallback = Callable[[Study, FrozenTrial], None]
 """Called with the study and each trial that has ended."""
@@ -38,7 +47,7 @@ MAX_UNREACHABLE = 3  # a run ends after this many consecutive trials with an unr
 class Outcome:
     """The outcome of a run."""
 
-    # Number of trained or failed trials of the study, over all runs.
+    # Size of the study over all runs, see `counted`.
     trials: int
     # The reason why the run ended: "enough" (trials), "spent" (budget), "plateau", "timeout", "interrupted",
     # "fruitless" (MAX_REJECTED proposals), "unreachable" (MAX_UNREACHABLE trials) or
@@ -50,7 +59,7 @@ def run(
     study: Study,
     task: Task,
     data: SearchData,
-    named: Mapping[str, NetworkSpec],
+    named: Mapping[str, Architecture],
     sampler: str,
     folders: StudyFolders,
     *,
@@ -61,33 +70,49 @@ def run(
     callbacks: Sequence[OptunaCallback] = (),
     display: Display | None = None,
 ) -> Outcome:
-    """Continue `study` until it has `trials` trained or failed networks, including named networks.
+    """Continue `study` until `trials` networks, named ones included, were scored at a rung or at the end, or failed.
 
     The run ends earlier if the study has processed as many training images as `budget` full trainings would. With
-    `until_plateau`, it also ends if the front has plateaued (search.volume.plateau). If training or measuring fails,
-    the trial fails and the study continues. Any other exception ends the run. Duplicates and networks that are pruned
-    before training do not count. `callbacks` are called after each trial, and `display` shows the progress. Ctrl-C ends
-    the run, and the next run retrains the network that was in training.
+    `until_plateau`, it also ends if the front has plateaued (search.volume.plateau). The search ends early enough to
+    train the named networks, but they take at most MAX_SHARE of the study. A study only has enough networks once one of
+    its networks is trained to the end. If training or measuring fails, the trial fails and the study continues. Any
+    other exception ends the run. Duplicates and networks that are pruned before training do not count. `callbacks` are
+    called after each trial, and `display` shows the progress. Ctrl-C ends the run, and the next run retrains the
+    network that was in training.
     """
     seed = task.seed + len(
         study.get_trials(deepcopy=False)
     )  # so that a resumed sampler does not repeat its first draws
     policy = study.sampler = sampler_for(sampler, task, seed)
-    fail_abandoned(study)
-    enqueue(study, task, named)
     display = display or NoDisplay()
     silent = type(display) is NoDisplay
     standings = None if silent else Standings(study, trials, task.space.classes, task.limits.latency_ms)
-    ended, began = "stopped", time.monotonic()
+    full = task.recipe.image_passes(len(data.train))
+    most = int(MAX_SHARE * min(trials, trials if budget is None else budget))
+    outcome, began = "stopped", time.monotonic()
     rejected = unreachable = 0
 
-    def stop_reason(done: int) -> str | None:
-        """Return the reason to stop now, or None."""
-        if done >= trials:
+    def reached(seen: Sequence[FrozenTrial], named_trainings: int) -> str | None:
+        """Return the limit of the study that is reached once this many more named networks are trained, or None."""
+        if counted(study) + named_trainings >= trials and not only_stopped(seen):
             return "enough"
-        if budget is not None and images_processed(study) >= budget * full:
-            return "spent"
-        return "plateau" if until_plateau and has_plateaued(study, task) else None
+        spent = budget is not None and images_processed(study) + named_trainings * full >= budget * full
+        return "spent" if spent else None
+
+    def stop_reason() -> str | None:
+        """Queue the named networks whose turn it is, and return the reason to stop now, or None."""
+        seen = study.get_trials(deepcopy=False)
+        if reason := reached(seen, 0):
+            return reason
+        searched = sum(ended(trial) for trial in seen if records.NAMED not in trial.user_attrs)
+        at_end = min(most, searched)
+        reason = reached(seen, to_train(seen, at_end))
+        if reason is None and rejected >= MAX_REJECTED:
+            reason = "fruitless"
+        if reason is None and until_plateau and has_plateaued(study, task):
+            reason = "plateau"
+        queue_trainings(study, at_end if reason else min(most, due(searched)))
+        return None if any_waiting(study.get_trials(deepcopy=False)) else reason
 
     def show(done: int) -> None:
         display.counted(done)
@@ -96,49 +121,58 @@ def run(
             display.standing(standings.now(done, spent))
 
     def after(study: Study, trial: FrozenTrial) -> None:
-        nonlocal ended, rejected, unreachable
+        nonlocal outcome, rejected, unreachable
         display.finished(records.record(trial))
-        done = counted(study)
-        show(done)
-        rejected = 0 if counts(trial) or stopped(trial) else rejected + 1
+        show(counted(study))
+        if records.NAMED not in trial.user_attrs:
+            rejected = 0 if counts(trial) else rejected + 1
         unreachable = unreachable + 1 if _unreachable(trial) else 0
         if unreachable:
             enqueue(study, task, named)  # queues the trial again
-        if reason := stop_reason(done):
-            ended = reason
-            study.stop()
-        elif rejected >= MAX_REJECTED:
-            ended = "fruitless"
-            study.stop()
-        elif unreachable >= MAX_UNREACHABLE:
-            ended = "unreachable"
+        if reason := "unreachable" if unreachable >= MAX_UNREACHABLE else stop_reason():
+            outcome = reason
             study.stop()
 
-    full = task.recipe.image_passes(len(data.train))
-    done = counted(study)
-    if reason := stop_reason(done):
-        return Outcome(done, reason)
-    show(done)
+    fail_abandoned(study)
+    if reason := stop_reason():
+        return Outcome(counted(study), reason)
+    enqueue(study, task, named)
+    show(counted(study))
     score = scorer(task, data, policy, folders, display)
     try:
         study.optimize(score, timeout=timeout_s, callbacks=[after, *callbacks], catch=FAILURES)
     except KeyboardInterrupt:
-        ended = "interrupted"
-    if ended == "stopped" and timeout_s is not None and time.monotonic() - began >= timeout_s:
-        ended = "timeout"
-    return Outcome(counted(study), ended)
+        outcome = "interrupted"
+    if outcome == "stopped" and timeout_s is not None and time.monotonic() - began >= timeout_s:
+        outcome = "timeout"
+    return Outcome(counted(study), outcome)
+
+
+def ended(trial: FrozenTrial) -> bool:
+    """Return whether the network of a trial was trained to the end or failed."""
+    final = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+    return final and records.DUPLICATE_OF not in trial.user_attrs and not records.unfinished(trial)
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Return whether a trial counts towards the size of a study, because its network was trained or failed."""
-    attrs = trial.user_attrs
-    ended = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
-    return ended and records.DUPLICATE_OF not in attrs and not records.unfinished(trial)
+    """Return whether a trial counts towards the size of a study, because its network was scored or failed."""
+    return ended(trial) or stopped(trial)
 
 
 def counted(study: Study) -> int:
-    """Return the number of trials that count towards the size of the study."""
-    return sum(counts(trial) for trial in study.get_trials(deepcopy=False))
+    """Return the size of a study: the number of networks that were scored, perhaps at a rung, or failed.
+
+    A network that was stopped at a rung and resumed counts once.
+    """
+    resumed = {trial.user_attrs.get(records.CONTINUES) for trial in study.get_trials(deepcopy=False) if counts(trial)}
+    return sum(counts(trial) and trial.number not in resumed for trial in study.get_trials(deepcopy=False))
+
+
+def only_stopped(trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether networks of the search were stopped at rungs and none was trained to the end."""
+    searched = [trial for trial in trials if records.NAMED not in trial.user_attrs]
+    complete = any(trial.state is TrialState.COMPLETE for trial in searched)
+    return not complete and any(stopped(trial) for trial in searched)
 
 
 def images_processed(study: Study) -> int:
@@ -173,22 +207,19 @@ def fail_abandoned(study: Study) -> None:
                 study.tell(trial.number, state=TrialState.FAIL)
 
 
-def enqueue(study: Study, task: Task, named: Mapping[str, NetworkSpec]) -> None:
-    """Queue the named networks that are missing from the study, and retry interrupted and lost trials."""
+def enqueue(study: Study, task: Task, named: Mapping[str, Architecture]) -> None:
+    """Queue the measurements of named networks that the study does not have, and retry interrupted and lost trials."""
+    queue_measurements(study, task.space, named)
     trials = study.get_trials(deepcopy=False)
-    names = {trial.user_attrs.get(records.NAMED) for trial in trials}
-    for name, spec in named.items():
-        if name not in names:
-            study.enqueue_trial(encode(task.space, spec), user_attrs={records.NAMED: name})
     retried = {trial.user_attrs.get(records.RETRY_OF) for trial in trials}
     for trial in trials:
         # A trial that ended while proposing may lack parameters. A queued trial still has all of its parameters; other
         # trials have none.
         params = trial.params if records.FINGERPRINT in trial.user_attrs else trial.system_attrs.get("fixed_params")
         again = records.unfinished(trial) and trial.number not in retried and _losses(trial, trials) <= MAX_RETRIES
-        if again and params:
-            attrs = {key: trial.user_attrs[key] for key in (records.NAMED,) if key in trial.user_attrs}
-            study.enqueue_trial(params, user_attrs=attrs | {records.RETRY_OF: trial.number})
+        if again and (params or outside_space(trial)):
+            attrs = carried(trial, records.NAMED, records.MEASURES)
+            study.enqueue_trial(params or {}, user_attrs=attrs | {records.RETRY_OF: trial.number})
 
 
 def _losses(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:

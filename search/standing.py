@@ -21,7 +21,7 @@ class Standing:
     done: float
     # Trials that continued the training of a network that was stopped at a rung.
     resumed: int
-    # Trials whose network was pruned before training or stopped at a rung.
+    # Trials whose network was pruned before training or stopped at a rung, without the measurements of named networks.
     pruned: int
     failed: int
     # Lowest error in percent of the feasible networks within each latency in ms; None if there is no such network.
@@ -46,7 +46,7 @@ class Standings:
             if trial.state.is_finished() and trial.number not in self.ended:
                 self.ended[trial.number] = record(trial)
         records = [self.ended[number] for number in sorted(self.ended)]
-        points = [each.point for each in records if each.state == "finished"]
+        points = [each.point for each in records if each.competes]
         limits_ms: tuple[float, ...] = ()
         volume = None
         if any(each.trained for each in records):
@@ -57,8 +57,8 @@ class Standings:
             counted=counted,
             trials=self.trials,
             done=min(1.0, max(counted / self.trials, spent)),
-            resumed=sum(each.continues is not None for each in records),
-            pruned=sum(each.state in ("stopped", "not trained") for each in records),
+            resumed=sum(each.continues is not None and not each.named for each in records),
+            pruned=sum(each.state in ("stopped", "not trained") and not each.named for each in records),
             failed=sum(each.state == "failed" for each in records),
             best=tuple((most, min((error for ms, error in points if ms <= most), default=None)) for most in limits_ms),
             hypervolume_percent=volume,

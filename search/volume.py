@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.pareto import hypervolume, non_dominated
-from search.records import Record
+from search.records import Record, reading
 
 REFERENCE_MARGIN = 1.1  # ratio of the reference latency to the latency of the slowest network that determines it
 FIRST_TRAINED = 5  # number of trained networks that determine the reference latency if there are no named networks
@@ -61,19 +61,21 @@ def reference_point(records: Sequence[Record], classes: int, limit_ms: float | N
     """Return the reference point (latency in ms, error in percent) for the hypervolume of a study.
 
     The reference latency is the latency limit of the study. If there is no limit, it is REFERENCE_MARGIN times the
-    latency of the slowest trained named network. If there are no named networks, the slowest of the first FIRST_TRAINED
-    trained networks is used instead, with `records` in trial order. The reference error is chance level. The point is
-    therefore fixed once these networks are trained. Raises ValueError if there is neither a limit nor a trained
-    network.
+    latency of the slowest named network, without models of other libraries. If there are no named networks, the slowest
+    of the first FIRST_TRAINED trained networks is used instead, with `records` in trial order. The reference error is
+    chance level. The point is therefore fixed once these networks are measured. Raises ValueError if there is neither a
+    limit nor a measured named network nor a trained network.
     """
     error = 100 * (1 - 1 / classes)
     if limit_ms is not None:
         return float(limit_ms), error
-    trained = [record for record in records if record.trained]
-    setting = [record for record in trained if record.named] or trained[:FIRST_TRAINED]
+    ours = [record for record in records if record.model is None]
+    named = [reading(record).latency_ms for record in ours if record.named and record.latency]
+    trained = [record.point[0] for record in ours if record.trained]
+    setting = named or trained[:FIRST_TRAINED]
     if not setting:
         raise ValueError("no latency limit and no trained network, so no reference point")
-    return REFERENCE_MARGIN * max(record.point[0] for record in setting), error
+    return REFERENCE_MARGIN * max(setting), error
 
 
 def feasible_hypervolume(records: Sequence[Record], reference: tuple[float, float]) -> float:
@@ -100,13 +102,13 @@ def curve(records: Sequence[Record], reference: tuple[float, float]) -> tuple[St
         if record.state in ("duplicate", "running", "waiting"):
             continue
         passes += record.image_passes
-        if record.state == "finished":
+        if record.competes:
             points.append(record.point)
             points = [point for point, keep in zip(points, non_dominated(points), strict=True) if keep]
             volume = max(
                 volume, hypervolume(points, reference)
             )  # so that rounding errors do not decrease the hypervolume
-        elif record.state not in ("infeasible", "stopped"):
+        elif record.state not in ("finished", "infeasible", "stopped"):
             continue
         steps.append(Step(record.number, passes, volume, share_percent(volume, reference)))
     return tuple(steps)

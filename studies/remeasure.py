@@ -15,8 +15,8 @@ from search.records import REMEASURED, Record, seen_on
 from search.storing import upload_samples
 from studies.storage import reason
 from studies.study import LoadedStudy, require_trained
+from threshnet.baselines import Architecture
 from threshnet.errors import InputError
-from threshnet.spec import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Proto
     return place
 
 
-def networks_of(loaded: LoadedStudy) -> list[tuple[NetworkSpec, list[Record]]]:
+def networks_of(loaded: LoadedStudy) -> list[tuple[Architecture, list[Record]]]:
     """Group trials by trained network. A network has several trials if several workers trained it at the same time."""
-    found: dict[str, tuple[NetworkSpec, list[Record]]] = {}
+    found: dict[str, tuple[Architecture, list[Record]]] = {}
     for record in loaded.records:
-        if record.trained and record.network:
-            found.setdefault(record.network.fingerprint(), (record.network, []))[1].append(record)
+        if record.trained and record.architecture:
+            found.setdefault(record.architecture.fingerprint(), (record.architecture, []))[1].append(record)
     return list(found.values())
 
 

@@ -11,7 +11,7 @@ from search.data import Data, DataSettings, as_settings
 from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
 from search.samplers.named import SAMPLERS
-from search.samplers.successive_halving import check_rungs
+from search.samplers.successive_halving import check_rungs, derived_rungs
 from search.training.metrics import METRICS
 from search.training.recipes import FAST, RECIPES, Recipe
 from space import DEFAULT, SPACES, Limits, Space
@@ -35,8 +35,9 @@ class StudySpec:
 
     # Name of the study in its storage: at most 80 letters, digits, '-', '_' and '.', not starting with '-' or '.'.
     name: str
-    # The study ends after this number of trained or failed networks, including named networks.
-    trials: Annotated[int, Range(1, 1_000_000)]
+    # The study ends when this number of networks, named ones included, was scored at a rung or at the end of training,
+    # or failed, and at least one of them is trained to the end.
+    trials: Annotated[int, Range(1, 1_000_000)] = 30
     # The study ends at this search cost, in full trainings: when it has processed as many training images as this
     # number of full trainings would. None means no limit.
     budget: Annotated[float, Range(above=0, unit="full trainings")] | None = None
@@ -47,9 +48,13 @@ class StudySpec:
     # Seed of the sampler, the initial weights and the order of the images.
     seed: Annotated[int, Range(0, 2**31 - 1)] = 0
     # Name of the sampler that proposes networks.
-    sampler: Annotated[str, OneOf(SAMPLERS)] = "tpe"
+    sampler: Annotated[str, OneOf(SAMPLERS)] = "freeze_thaw"
     # Height and width of the images in pixels.
     input_size: Annotated[int, Range(1, MAX_INPUT, unit="pixels")] = 32
+    # Networks to compare with the networks found: names of networks, JSON files, `torchvision/NAME` and `timm/NAME`.
+    # All are measured at the start and trained in turn with the networks of the search. None selects the published
+    # ThreshNets that the space contains and that take images of this size.
+    named: tuple[str, ...] | None = None
     space: Space = DEFAULT
     limits: Limits = field(default_factory=Limits)
     # The images: settings, the name of a data set, or the path of an ImageFolder tree.
@@ -64,8 +69,9 @@ class StudySpec:
     metric: Annotated[str, OneOf(METRICS), Key("objective.metric")] = "error"
     recipe: Recipe = FAST
     # Numbers of epochs, increasing and below `epochs`, after which a training is scored and may be stopped. If empty,
-    # all networks are fully trained.
-    rungs: Annotated[tuple[int, ...], Key("training.rungs")] = ()
+    # all networks are fully trained. None selects the powers of two below `epochs` with the sampler `freeze_thaw`, and
+    # no rungs with any other sampler.
+    rungs: Annotated[tuple[int, ...] | None, Key("training.rungs")] = None
     # Device for training: "cpu", "cuda", "cuda:N", or "auto" to use a GPU if there is one.
     trains_on: Annotated[str, Key("training.device")] = "auto"
     # Device for measuring latency.
@@ -83,7 +89,7 @@ class StudySpec:
         large = f"at least {least}, as every network of the space pools a smaller input to nothing"
         require(self.input_size >= least, "input_size", self.input_size, large)
         require(self.recipe.name in RECIPES, "training.recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
-        check_rungs(self.rungs, self.recipe.epochs)
+        check_rungs(self.rungs or (), self.recipe.epochs)
         trainable = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.trains_on) is not None
         require(trainable, "training.device", self.trains_on, "'auto', 'cpu', 'cuda' or 'cuda:N'")
         available = _runtimes_of(self.device)
@@ -97,6 +103,13 @@ class StudySpec:
         """The settings of the images."""
         assert isinstance(self.data, DataSettings)  # converted on construction
         return self.data
+
+    @property
+    def rungs_in_use(self) -> tuple[int, ...]:
+        """The rungs that are given or, if none are, those that the sampler uses by default."""
+        if self.rungs is not None:
+            return self.rungs
+        return derived_rungs(self.recipe.epochs) if SAMPLERS[self.sampler].default_rungs else ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as a JSON-ready dict with the layout of the TOML file. `stored_spec` is the inverse."""
@@ -112,12 +125,17 @@ class StudySpec:
             "seed": self.seed,
             "sampler": self.sampler,
             "input_size": self.input_size,
+            **({} if self.named is None else {"named": list(self.named)}),
             "space": {"base" if name in SPACES else "name": name, **space},
             "limits": _given(strict.plain(self.limits)),
             "data": _given(strict.plain(self.dataset) | {"flip": self.flip, "caveat": self.caveat or None}),
             **({} if self.metric == "error" else {"objective": {"metric": self.metric}}),
-            "training": {"recipe": training.pop("name"), **training, "device": self.trains_on}
-            | ({"rungs": list(self.rungs)} if self.rungs else {}),
+            "training": {
+                "recipe": training.pop("name"),
+                **training,
+                "device": self.trains_on,
+                "rungs": list(self.rungs_in_use),
+            },
             "latency": {"device": self.device, "runtimes": list(self.runtimes), **self.protocol.to_json()},
         }
 
@@ -158,14 +176,16 @@ def parse_spec(document: Mapping[str, Any]) -> StudySpec:
 def stored_spec(document: Mapping[str, Any], classes: int) -> StudySpec:
     """Parse the spec that is stored in a study. `classes` is the number of classes of its images.
 
-    Only keys and types are checked, so that a study can still be read if later versions have stricter rules.
+    Only keys and types are checked, so that a study can still be read if later versions have stricter rules. A study
+    without the key `training.rungs` has no rungs: earlier versions stored rungs only if there were any.
     """
-    return _parsed(document, classes, stored=True)
+    training = {"rungs": [], **document.get("training", {})}
+    return _parsed({**document, "training": training}, classes, stored=True)
 
 
 def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> StudySpec:
     """Parse a document. Each table contains the fields of one record and a few fields of StudySpec."""
-    top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size")
+    top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size", "named")
     strict.known(document, (*top, "space", "limits", "data", "objective", "training", "latency"))
     values = {key: document[key] for key in top if key in document}
 

@@ -1,5 +1,6 @@
 """Launch and load studies."""
 
+import json
 import uuid
 import warnings
 from collections.abc import Sequence
@@ -30,13 +31,13 @@ from search.data import (
 )
 from search.datasets.named import MEMORY, dataset_named
 from search.latency.devices.named import device_named
+from search.named import named_networks
 from search.objective import Display, NoDisplay, StudyFolders
 from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
 from search.task import Task
 from search.volume import reference_point
-from space import contains
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
 from studies.spec import StudySpec, find_spec, stored_spec
@@ -44,8 +45,6 @@ from studies.start.given import as_launched, given_before, record_of, stored_dat
 from studies.storage import find_study, open_storage, open_study, reason, shown
 from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError, require
-from threshnet.named import NAMED
-from threshnet.spec import NetworkSpec
 
 OTHER_IMAGES = "images from a folder, which may differ from the data set in the study's name"
 OBJECTIVES = ["error (%)", "latency (ms)"]
@@ -102,6 +101,7 @@ def launch_study(
         spec, storage, data=data, caveat=caveat, trials=trials, budget=budget, until_plateau=until_plateau
     )
     spec, task, runs = prepared.spec, prepared.task, Path(runs)
+    named = named_networks(spec.named, spec.space, spec.input_size)
     opened = open_storage(storage, create=True)
     folders = _study_folders(runs, spec.name)
     images = load_search(spec.dataset, spec.input_size, progress)
@@ -116,7 +116,7 @@ def launch_study(
             study,
             task,
             images,
-            named_in(spec),
+            named,
             spec.sampler,
             folders,
             trials=spec.trials,
@@ -153,12 +153,6 @@ def require_trained(loaded: LoadedStudy, title: str = "") -> None:
 def load_study(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     """Load the study called `name`. Raises InputError with a list of all studies if it does not exist."""
     return read_study(open_study(storage, name), runs)
-
-
-def named_in(spec: StudySpec) -> dict[str, NetworkSpec]:
-    """Return the named networks in the study's space, with the study's number of classes."""
-    adapted = {name: replace(network, classes=spec.space.classes) for name, network in NAMED.items()}
-    return {name: network for name, network in adapted.items() if contains(spec.space, network)}
 
 
 def flips(spec: StudySpec) -> bool:
@@ -225,7 +219,7 @@ def _task(spec: StudySpec) -> Task:
         recipe=spec.recipe,
         flip=flips(spec),
         seed=spec.seed,
-        rungs=(*spec.rungs, spec.recipe.epochs),
+        rungs=(*spec.rungs_in_use, spec.recipe.epochs),
         device=device,
         runtimes=spec.runtimes,
         protocol=spec.protocol,
@@ -257,13 +251,16 @@ def _create(prepared: Prepared, data: SearchData, storage: optuna.storages.BaseS
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(OBJECTIVES)
     else:
-        difference = _difference(stored, spec.to_json())
-        if difference:
-            in_memory = stored["data"].get("name") == MEMORY and difference.startswith("data.")
-            again = "pass the images of the study again with data=..., or " if in_memory else ""
+        # Read and written again, an earlier version's settings have every key of this version.
+        changed = _difference(stored_spec(stored, spec.space.classes).to_json(), spec.to_json())
+        if changed:
+            key, before, after = changed
+            restore = f"set {key} = {json.dumps(before)}" if before is not None else f"remove {key}"
+            if stored["data"].get("name") == MEMORY and key.startswith("data."):
+                restore = "pass the images of the study again with data=..."
             raise InputError(
-                f"study {spec.name!r} was launched with other settings: {difference}; "
-                f"{again}give the changed study another name"
+                f"study {spec.name!r} was launched with other settings: {key} was {before!r} and is now {after!r}; "
+                f"to resume it, {restore}, or give the changed study another name"
             )
     if records.STUDY not in study.user_attrs:
         study.set_user_attr(records.STUDY, uuid.uuid4().hex)
@@ -284,11 +281,21 @@ def _note_conditions(study: Study, trains_on: str) -> None:
         study.set_user_attr(records.CONDITIONS, [*before, now])
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> str:
-    """Describe the first setting that differs between two specs and affects results; '' if there is none."""
+def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> tuple[str, Any, Any] | None:
+    """Return the key, the old and the new value of the first setting that differs and affects results, or None."""
     # For a space, only its values matter. The training device may change: it does not affect the latencies, which are
     # measured on another device or while the lease is held.
-    free = ("trials", "budget", "until_plateau", "about", "data.path", "space.base", "space.name", "training.device")
+    free = (
+        "trials",
+        "budget",
+        "until_plateau",
+        "named",
+        "about",
+        "data.path",
+        "space.base",
+        "space.name",
+        "training.device",
+    )
     for key in old | new:
         name, before, after = prefix + key, old.get(key), new.get(key)
         if before == after or name in free:
@@ -298,8 +305,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> s
             if deeper:
                 return deeper
             continue
-        return f"{name} was {before!r} and is now {after!r}"
-    return ""
+        return name, before, after
+    return None
 
 
 def read_study(study: Study, runs: Path = DEFAULT_RUNS) -> LoadedStudy:

@@ -8,6 +8,8 @@ The records import no torch. A model is built with random weights, and only the 
 Pretrained weights are never downloaded.
 """
 
+import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from threshnet import strict
 from threshnet.bounds import MAX_PARAMS
 from threshnet.errors import InputError
+from threshnet.spec import NetworkSpec
 from threshnet.strict import Range
 
 if TYPE_CHECKING:
@@ -212,6 +215,13 @@ class LibraryModel:
     def from_json(cls, document: object) -> Self:
         """Parse a model; raises InputError if the document is invalid."""
         return strict.read(document, cls, "model", complete=True)
+
+    def fingerprint(self) -> str:
+        """A hash of 16 hex digits, equal if and only if the models are equal."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+Architecture = NetworkSpec | LibraryModel  # a network that can be built, trained and measured
 
 
 # Names that timm also accepts, but that refer to a file or to a download, contain ':' or '/'.

@@ -2,32 +2,67 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from threshnet.bounds import MAX_PARAMS
+from threshnet import strict
+from threshnet.baselines import Architecture, LibraryModel, build_library_model
+from threshnet.bounds import MAX_INPUT, MAX_PARAMS
 from threshnet.errors import InputError
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
+from threshnet.strict import Range
 from threshnet.untrusted import open_bounded
 
 MAX_FILE_BYTES = 2 * 4 * MAX_PARAMS
 MAX_HEADER_BYTES = 2**24
 DTYPES = {torch.float32: "F32", torch.int64: "I64"}  # dtypes of a network's tensors, by their safetensors names
 SPEC_KEY = "threshnet_spec"  # the metadata entry that holds the spec as JSON
+LIBRARY_KEY = "library_model"  # the metadata entry that holds a SavedModel as JSON
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A library model whose weights are in a file."""
+
+    model: LibraryModel
+    # Height and width of its images in pixels; the weights of some models depend on it.
+    input_size: Annotated[int, Range(1, MAX_INPUT, unit="pixels")]
+
+    def __post_init__(self) -> None:
+        strict.check(self)
 
 
 def save_weights(model: ThreshNet, path: Path) -> None:
     """Save the model's state to a safetensors file, with its spec as metadata. The file is replaced atomically."""
+    _save(model, path, {SPEC_KEY: json.dumps(model.spec.to_json())})
+
+
+def save_architecture(model: nn.Module, network: Architecture, input_size: int, path: Path) -> None:
+    """Save the state of a module built from a spec, or from a library model for images of `input_size` pixels.
+
+    The spec, or the library model and the input size, are the metadata; the rest is as in `save_weights`.
+    """
+    if isinstance(network, LibraryModel):
+        metadata = {LIBRARY_KEY: json.dumps(strict.plain(SavedModel(network, input_size)))}
+    else:
+        metadata = {SPEC_KEY: json.dumps(network.to_json())}
+    _save(model, path, metadata)
+
+
+def _save(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
-    save_file(state, partial, metadata={SPEC_KEY: json.dumps(model.spec.to_json())})
+    save_file(state, partial, metadata=metadata)
     partial.chmod(0o644)
     partial.replace(path)
 
@@ -37,14 +72,32 @@ def load_weights(path: Path, *, follow: bool = True) -> ThreshNet:
 
     Never reads more bytes than the network in the metadata needs. With `follow` false, symbolic links are refused.
     """
+
+    def make(metadata: Mapping[str, Any]) -> ThreshNet:
+        with torch.device("meta"):  # allocates nothing: the file may still be refused
+            return build(_spec_in(path, metadata))
+
+    return _load(path, make, follow=follow)
+
+
+def load_library_weights(path: Path) -> nn.Module:
+    """Load a library model saved by `save_architecture`, on the CPU in eval mode; raises InputError if it cannot."""
+
+    def make(metadata: Mapping[str, Any]) -> nn.Module:
+        saved = _library_model_in(path, metadata)
+        return build_library_model(saved.model, saved.input_size)
+
+    return _load(path, make)
+
+
+def _load(path: Path, make: Callable[[Mapping[str, Any]], Model], *, follow: bool = True) -> Model:
+    """Load the weights in a file into the network that `make` builds from the file's metadata."""
     with open_bounded(path, MAX_FILE_BYTES, "weights file", follow=follow) as file:
         try:
             header, tensors = _read_header(file)
         except (OSError, ValueError, RecursionError) as error:
             raise _damaged(path, error) from None
-        spec = _spec_in(path, tensors.pop("__metadata__", {}))
-        with torch.device("meta"):  # allocates nothing: the file may still be refused
-            model = build(spec)
+        model = make(tensors.pop("__metadata__", {}))
         expected = model.state_dict()
         _check_tensors(path, tensors, expected)
         needed = len(header) + sum(tensor.nbytes for tensor in expected.values())
@@ -92,6 +145,16 @@ def _spec_in(path: Path, metadata: Mapping[str, Any]) -> NetworkSpec:
         ) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: its metadata {SPEC_KEY!r} is not a network ({error})") from None
+
+
+def _library_model_in(path: Path, metadata: Mapping[str, Any]) -> SavedModel:
+    """The library model in a file's metadata; raises InputError if there is none."""
+    try:
+        return strict.read(json.loads(metadata[LIBRARY_KEY]), SavedModel)
+    except KeyError:
+        raise InputError(f"{path}: its metadata has no {LIBRARY_KEY!r}; not the weights of a library model") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its metadata {LIBRARY_KEY!r} is not a library model ({error})") from None
 
 
 def _check_tensors(path: Path, tensors: Mapping[str, Mapping[str, Any]], expected: Mapping[str, Tensor]) -> None:

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from threshnet.baselines import Baseline, build_baseline
+from threshnet.baselines import Baseline, LibraryModel, build_baseline, build_library_model
 from threshnet.costs import BYTES_PER_ELEMENT, Costs
+from threshnet.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,19 @@ def count_baseline(baseline: Baseline, input_size: int, classes: int) -> Costs:
     with torch.device("meta"):  # allocates no weights
         model = build_baseline(baseline, classes)
     return count_modules(model, input_size)
+
+
+def count_library_model(model: LibraryModel, input_size: int) -> Costs:
+    """Costs of a library model.
+
+    Raises InputError if it cannot be built for this input size, or if a module has no rule here.
+    """
+    with torch.device("meta"):  # allocates no weights
+        built = build_library_model(model, input_size)
+    try:
+        return count_modules(built, input_size)
+    except TypeError as error:
+        raise InputError(f"network {model.name!r}: {error}") from None
 
 
 def leaf_calls(model: nn.Module, input_size: int) -> tuple[Call, ...]:

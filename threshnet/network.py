@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from threshnet.baselines import Architecture, build_library_model
 from threshnet.bounds import check_params
 from threshnet.layers import module_for
 from threshnet.shapes import IMAGE, Row, smallest_input, walk
@@ -43,6 +44,11 @@ def build(spec: NetworkSpec) -> ThreshNet:
     """
     check_params(spec)
     return ThreshNet(spec)
+
+
+def build_architecture(network: Architecture, input_size: int) -> nn.Module:
+    """Build a spec or a library model with random weights; raises InputError as `build` or `build_library_model`."""
+    return build(network) if isinstance(network, NetworkSpec) else build_library_model(network, input_size)
 
 
 def _last_use(rows: tuple[Row, ...]) -> tuple[tuple[int, ...], ...]:

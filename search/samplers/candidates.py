@@ -59,11 +59,11 @@ class TrialCandidates:
         self.descriptors: dict[str, tuple[float, ...]] = {}
 
     def candidates(self, trials: Collection[FrozenTrial], current: str | None = None) -> list[Candidate]:
-        """Return one candidate for each trial with recorded costs.
+        """Return one candidate for each trial with recorded costs, except for models of other libraries.
 
         `current` is the fingerprint of the network in the running trial. This network is "open", not "busy".
         """
-        return [self._candidate(trial, current) for trial in trials if records.COSTS in trial.user_attrs]
+        return [self._candidate(trial, current) for trial in trials if _is_candidate(trial)]
 
     def _candidate(self, trial: FrozenTrial, current: str | None) -> Candidate:
         attrs = trial.user_attrs
@@ -78,6 +78,10 @@ class TrialCandidates:
             errors=errors_of(trial),
             state="open" if name == current or stopped(trial) else "closed" if trial.state.is_finished() else "busy",
         )
+
+
+def _is_candidate(trial: FrozenTrial) -> bool:
+    return records.COSTS in trial.user_attrs and records.NETWORK in trial.user_attrs
 
 
 def errors_of(trial: FrozenTrial) -> dict[int, float]:

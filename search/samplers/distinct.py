@@ -10,6 +10,7 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from search.claims import latest_trials, stopped
+from search.named import searched_study
 from search.records import PROPOSAL
 from search.samplers.acquisition import can_reach
 from search.samplers.candidates import TrialCandidates
@@ -87,6 +88,7 @@ class DistinctSampler(StudySampler):
         self, sampler: BaseSampler, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Draw one proposal from a sampler, with a value for every parameter."""
+        study = searched_study(study)
         params = sampler.sample_relative(study, trial, search_space)
         rest = {name: distribution for name, distribution in search_space.items() if name not in params}
         return params | {

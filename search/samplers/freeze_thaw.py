@@ -88,7 +88,7 @@ class FreezeThawSampler(StudySampler):
 
         `current` is the fingerprint of the network in the running trial. This network is "open", not "busy".
         """
-        pool = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials])
+        pool = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials if trial.params])
         fresh = [Candidate(name, entry.descriptors, None, {}, True, "open") for name, entry in pool.items()]
         return [*self.trial_candidates.candidates(trials.values(), current), *fresh], pool
 

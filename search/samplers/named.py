@@ -23,6 +23,8 @@ class Sampler:
     factory: str
     # A phrase that describes its proposals.
     about: str
+    # Whether a study file without `training.rungs` has rungs with this sampler. Every sampler supports rungs if given.
+    default_rungs: bool = False
 
 
 SAMPLERS: dict[str, Sampler] = {
@@ -30,6 +32,7 @@ SAMPLERS: dict[str, Sampler] = {
         "search.samplers.freeze_thaw:FreezeThawSampler",
         "the network with the highest expected hypervolume improvement per remaining training cost, "
         "a new one or one stopped at a rung",
+        default_rungs=True,
     ),
     "tpe": Sampler(
         "search.samplers.distinct:tpe",

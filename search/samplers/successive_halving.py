@@ -24,6 +24,11 @@ def check_rungs(rungs: Sequence[int], epochs: int) -> None:
         raise InputError(f"training.rungs = {list(rungs)}: must be increasing epochs from 1 to below {epochs}")
 
 
+def derived_rungs(epochs: int) -> tuple[int, ...]:
+    """Return the powers of two below `epochs`, e.g. 1, 2 and 4 for 8 epochs."""
+    return tuple(1 << power for power in range((epochs - 1).bit_length()))
+
+
 def order(points: ArrayLike) -> NDArray[np.intp]:
     """Return the indices of points (n, 2) from best to worst; both columns are minimized.
 

@@ -18,9 +18,9 @@ from search.training.evaluate import BATCH, count_errors, scaled
 from search.training.metrics import ErrorCounts
 from search.training.recipes import Recipe, learning_rate
 from search.training.small_maps import SmallMaps
-from threshnet.network import ThreshNet, build
+from threshnet.baselines import Architecture
+from threshnet.network import build_architecture
 from threshnet.shared_lease import SharedLease
-from threshnet.spec import NetworkSpec
 
 AVERAGE_HORIZON = 0.04  # horizon of the exponential moving average of the weights, as a share of all steps
 BATCH_NORM_IMAGES = 1000  # number of training images used to compute the batch statistics of averaged weights
@@ -210,7 +210,7 @@ class Trained:
     """The result of a training that ran to its end or was stopped at a rung."""
 
     # The network, on the CPU and in eval mode.
-    model: ThreshNet
+    model: nn.Module
     epochs: tuple[Epoch, ...]
     # Validation errors in percent by the chosen metric, computed in fp32, for every rung passed and the end of
     # training. The keys are the numbers of epochs trained.
@@ -236,7 +236,7 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def train(
-    spec: NetworkSpec,
+    network: Architecture,
     split: Split,
     validation: Split,
     recipe: Recipe,
@@ -246,8 +246,8 @@ def train(
     device: str = "cpu",
     metric: str = "error",
     rungs: Collection[int] = (),
-    resume: Callable[[Training[ThreshNet]], None] = lambda training: None,
-    should_continue: Callable[[Training[ThreshNet], float], bool] = lambda training, error: True,
+    resume: Callable[[Training[nn.Module]], None] = lambda training: None,
+    should_continue: Callable[[Training[nn.Module], float], bool] = lambda training, error: True,
     shared_lease: SharedLease = nullcontext,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Trained:
@@ -260,7 +260,15 @@ def train(
     total steps). Raises TrainingFailed with the reason if the loss diverges or the device runs out of memory.
     """
     with memory_errors():
-        training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed, device=device, metric=metric)
+        training = Training(
+            partial(build_architecture, network, split.images.shape[-1]),
+            split,
+            recipe,
+            flip=flip,
+            seed=seed,
+            device=device,
+            metric=metric,
+        )
         resume(training)
         errors, total = dict[int, float](), recipe.epochs * training.steps
         while True:

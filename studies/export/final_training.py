@@ -19,7 +19,7 @@ from search.training.metrics import METRICS
 from search.training.recipes import RECIPES, Recipe
 from search.training.train import Training, memory_errors
 from studies.export.card import ModelInfo
-from studies.export.folder import ExportedModel, export_model, trial_record
+from studies.export.folder import ExportedModel, export_model, spec_of, trial_record
 from studies.export.images import export_images
 from studies.export.score import Score, score_model
 from studies.study import LoadedStudy, flips
@@ -79,11 +79,9 @@ def trial_assignment(
     The study may have searched on fewer images. Its validation images are used to calibrate int8.
     """
     record, spec = trial_record(loaded, number), loaded.spec
-    assert record.network is not None  # it was trained
+    network = spec_of(record)
     return Assignment(
-        network=ResolvedNetwork(
-            f"{spec.name}, trial {number}", _searched(loaded, record), record.network, spec.input_size
-        ),
+        network=ResolvedNetwork(f"{spec.name}, trial {number}", _searched(loaded, record), network, spec.input_size),
         data=data or replace(spec.dataset, train=None),
         recipe=recipe,
         seeds=seeds,

@@ -42,6 +42,17 @@ def trial_record(loaded: LoadedStudy, number: int) -> Record:
     return found
 
 
+def spec_of(record: Record) -> NetworkSpec:
+    """Return the network of a trained trial. Raises InputError if it is a model of another library."""
+    if record.network is None:
+        name = record.model.name if record.model else "unknown"
+        raise InputError(
+            f"trial {record.number} is {name}, a point to compare: only networks of this project can be exported or "
+            "retrained"
+        )
+    return record.network
+
+
 @dataclass(frozen=True)
 class ExportedModel:
     """Information about an exported folder."""
@@ -101,6 +112,7 @@ def export_trial(
 ) -> ExportedModel:
     """Export the trained network of a trial and score it on the test split. See `export_folder` for the files."""
     record = trial_record(loaded, number)
+    spec_of(record)
     model = trial_weights(loaded, record)
     settings, size = loaded.spec.dataset, loaded.spec.input_size
     name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"

@@ -118,7 +118,7 @@ def infeasible(record: Record) -> bool:
 
 def reconstructed(record: Record) -> bool:
     """True if a published network is only available as a reconstruction."""
-    return record.named is not None and ABOUT[record.named].origin.startswith("a reconstruction")
+    return record.named in ABOUT and ABOUT[record.named].origin.startswith("a reconstruction")
 
 
 def _block(block: BlockSpec) -> str:

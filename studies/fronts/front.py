@@ -1,7 +1,7 @@
 """The Pareto front of a study: the networks that no other network dominates, and the named networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from search.pareto import dominators, knee, non_dominated
 from search.records import Record, reading, seen_on
@@ -15,7 +15,7 @@ class NamedPoint:
     """A named network and its position relative to the front."""
 
     record: Record
-    # True if the named network is on the front.
+    # True if the named network is on the front. A model of another library never is.
     on_front: bool
     # The nondominated ones among the discovered feasible networks that dominate it. A network dominates another if it
     # is no worse in error and latency and better in at least one of them.
@@ -69,10 +69,12 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
     trained = tuple(record for record in loaded.records if record.trained)
     if backend != backends[0]:
         trained = tuple(seen_on(record, backend) for record in trained if backend in record.latency)
-    feasible = [record for record in trained if record.state == "finished"]
-    front = nondominated(feasible or trained)
+    feasible = [record for record in trained if record.competes]
+    front = nondominated(feasible or [record for record in trained if record.model is None] or trained)
     limit = loaded.spec.limits.latency_ms if backend == backends[0] else None
-    reference = reference_point(trained, loaded.spec.space.classes, limit)
+    untrained = [record for record in loaded.records if not record.trained and backend in record.latency]
+    measured = [*(replace(record, latency={backend: record.latency[backend]}) for record in untrained), *trained]
+    reference = reference_point(measured, loaded.spec.space.classes, limit)
     return ParetoFront(
         study=loaded.spec.name,
         about=loaded.spec.about,

@@ -154,7 +154,7 @@ def pick(
     require(whole, "validation_images", validation_images, "a whole number, at least 1")
     noisy = training_noise is None or (type(training_noise) in (int, float) and 0 <= training_noise <= 100)
     require(noisy, "training_noise", training_noise, "a number of percentage points from 0 to 100")
-    feasible = [record for record in front.trained if record.state == "finished"]
+    feasible = [record for record in front.trained if record.competes]
     if not feasible:
         raise InputError(f"study {front.study!r}: nothing to pick, every trained network violates a constraint")
     candidates = [

@@ -10,8 +10,10 @@ from threshnet.named import ABOUT
 
 
 def title(record: Record) -> str:
-    """Return the display name of a network: its published name or its trial number."""
-    return ABOUT[record.named].title if record.named else f"trial {record.number}"
+    """Return the display name of a network: the name of a named network, otherwise its trial number."""
+    if record.named is None:
+        return f"trial {record.number}"
+    return ABOUT[record.named].title if record.named in ABOUT else record.named
 
 
 def verdict(point: NamedPoint) -> str:
@@ -19,7 +21,8 @@ def verdict(point: NamedPoint) -> str:
     violation = "" if point.record.state == "finished" else " (violates a constraint)"
     if point.dominated_by:
         return "dominated by " + ", ".join(title(record) for record in point.dominated_by) + violation
-    place = "on the front" if point.on_front else "not on the front"
+    outside = "a point to compare" if point.record.model else "not on the front"
+    place = "on the front" if point.on_front else outside
     return f"{place}{violation}; no discovered network dominates it"
 
 

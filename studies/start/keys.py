@@ -55,6 +55,7 @@ def study_keys(spec: StudySpec) -> list[Key]:
     base = "Name of the built-in space that the other keys change."
     return [
         *(key("", StudySpec, name, getattr(spec, name), "required" if name in required else "") for name in TOP),
+        key("", StudySpec, "named", spec.named, "ThreshNet28, 79 and 95"),
         Key("space", "base", "text", spec.space.name, "", base),
         key("space", Space, "name", spec.space.name, "the base's"),
         key("space", Space, "granularity", spec.space.granularity, "the base's"),
@@ -66,7 +67,7 @@ def study_keys(spec: StudySpec) -> list[Key]:
         key("objective", StudySpec, "metric", spec.metric),
         key("training", Recipe, "name", spec.recipe.name, called="recipe"),
         key("training", StudySpec, "trains_on", spec.trains_on, called="device"),
-        key("training", StudySpec, "rungs", spec.rungs),
+        key("training", StudySpec, "rungs", spec.rungs_in_use, "depends on the sampler"),
         *of_table("training", Recipe, spec.recipe, "the recipe's"),
         key("latency", StudySpec, "device", spec.device),
         key("latency", StudySpec, "runtimes", spec.runtimes, "the device's first"),

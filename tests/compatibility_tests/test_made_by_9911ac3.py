@@ -12,6 +12,7 @@ import pytest
 import torch
 from optuna.storages import RDBStorage
 
+from search.run import counted
 from studies.cli import main
 from studies.study import launch_study, load_study
 
@@ -87,7 +88,7 @@ def test_a_stopped_trial_of_a_sqlite_study_is_resumed_from_its_checkpoint(run: R
     stopped = before.records[STOPPED]
     (checkpoint,) = Path("runs/old/checkpoints").glob(f"*/{stopped.fingerprint}.pt")
     before.study.enqueue_trial(before.study.trials[STOPPED].params)
-    run("launch", "study.toml", "--storage", SQLITE[1], "--trials", "4")
+    run("launch", "study.toml", "--storage", SQLITE[1], "--trials", str(counted(before.study) + 1))
     resumed, retried, *_ = load_study(*SQLITE).records[len(before.records) :]
     assert (resumed.state, resumed.continues, resumed.fingerprint) == ("finished", STOPPED, stopped.fingerprint)
     assert resumed.image_passes == TRAINING_IMAGES  # one epoch: the other was trained earlier
@@ -96,7 +97,7 @@ def test_a_stopped_trial_of_a_sqlite_study_is_resumed_from_its_checkpoint(run: R
     assert resumed.latency == stopped.latency
     assert not checkpoint.exists()
     interrupted = before.records[-1]
-    assert retried.state == "waiting"
+    assert retried.state in ("finished", "stopped")  # resuming the other network did not add one
     assert before.study.trials[retried.number].user_attrs["retry_of"] == interrupted.number
 
 

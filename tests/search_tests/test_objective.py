@@ -97,6 +97,8 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
         records.LOST,
         records.UNREACHABLE,
         records.PROPOSAL,
+        records.MEASURES,
+        records.MODEL,
     }
     assert trial.user_attrs.keys() == documented - absent | readable.keys()
     assert trial.user_attrs.items() >= readable.items()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from sqlalchemy import event
 from search import records, volume
 from search import run as module
 from search.latency.protocol import ConnectionLost, MeasurementError
+from search.named import carried
 from search.objective import NoDisplay, StudyFolders
 from search.records import Record
 from search.run import OptunaCallback, Outcome, counted, counts, fail_abandoned, run
@@ -40,10 +42,12 @@ from search.samplers import distinct as samplers
 from search.task import Task
 from search.training.train import TrainingFailed
 from space import Limits, encode
+from threshnet.baselines import Architecture, LibraryModel
 from threshnet.checkpoint import load_weights
-from threshnet.spec import NetworkSpec
 
 NAMED = {"smallest": SMALLEST, "largest": LARGEST}
+OUTSIDE = replace(SMALLEST, activation="relu6")
+MODEL = LibraryModel("torchvision", "shufflenet_v2_x0_5", classes=2)
 
 
 class Listening(NoDisplay):
@@ -102,7 +106,7 @@ class Running:
         self,
         trials: int,
         task: Task | None = None,
-        named: Mapping[str, NetworkSpec] | None = None,
+        named: Mapping[str, Architecture] | None = None,
         timeout_s: float | None = None,
         sampler: str = "random",
         budget: float | None = None,
@@ -149,11 +153,11 @@ def gone() -> int:
     return process.pid
 
 
-def nth(n: int, error: BaseException) -> Callable[[NetworkSpec], None]:
+def nth(n: int, error: BaseException) -> Callable[[Architecture], None]:
     """A function that raises `error` on its n-th call."""
     calls = 0
 
-    def fail(_spec: NetworkSpec) -> None:
+    def fail(_spec: Architecture) -> None:
         nonlocal calls
         calls += 1
         if calls == n:
@@ -175,17 +179,67 @@ def after_interruption(running: Running) -> None:
 # The order of trials
 
 
-def test_named_networks_come_first_and_the_study_ends_at_its_size(running: Running) -> None:
-    assert running.run(5) == Outcome(5, "enough")
+def test_named_networks_are_measured_first_and_trained_in_turn_with_the_search(running: Running) -> None:
+    assert running.run(12) == Outcome(12, "enough")
     read = running.records()
     assert [r.number for r in read] == list(range(len(read)))
-    assert [r.named for r in read] == ["smallest", "largest", None, None, None]
-    assert [r.network for r in read[:2]] == [SMALLEST, LARGEST]
-    assert {r.state for r in read} == {"finished"}
-    assert running.trained() == [r.fingerprint for r in read]
-    assert len({r.fingerprint for r in read}) == 5
+    searched = [None] * 5
+    assert [r.named for r in read] == ["smallest", "largest", *searched, "smallest", None, "largest", *[None] * 4]
+    assert [r.network for r in read[:2]] == [r.network for r in read if r.trained and r.named] == [SMALLEST, LARGEST]
+    assert [r.state for r in read] == ["not trained"] * 2 + ["finished"] * 12
+    assert [r.continues for r in read if r.trained and r.named] == [0, 1]
+    assert str(read[0].reason).startswith("measured, ")
+    assert running.trained() == [r.fingerprint for r in read[2:]]
+    assert len(set(running.trained())) == 12
+    assert [entry.split()[1] for entry in running.log if entry.startswith("measure")][:2] == running.trained()[5:8:2]
     assert running.listening.ended == read
-    assert running.listening.counts == [0, 1, 2, 3, 4, 5]
+    assert running.listening.counts == [0, 0, 0, *range(1, 13)]
+
+
+def test_a_short_study_trains_the_named_networks_at_its_end_and_not_more_than_the_search(running: Running) -> None:
+    assert running.run(4) == Outcome(4, "enough")
+    assert [r.named for r in running.records() if r.trained] == [None, None, "smallest", "largest"]
+
+
+def test_named_networks_take_at_most_half_of_a_study(running: Running) -> None:
+    assert running.run(3) == Outcome(3, "enough")
+    assert [r.named for r in running.records() if r.trained] == [None, None, "smallest"]
+    assert running.run(4) == Outcome(4, "enough")  # a larger study trains the other one
+    assert [r.named for r in running.records() if r.trained] == [None, None, "smallest", "largest"]
+
+
+@pytest.mark.parametrize("network", [OUTSIDE, MODEL], ids=["outside the space", "of a library"])
+def test_a_named_network_outside_the_space_is_trained_and_no_sampler_sees_it(
+    running: Running, network: Architecture
+) -> None:
+    for sampler in ("random", "tpe", "gp", "nsga2", "freeze_thaw"):
+        trials = counted(running.study()) + 13
+        assert running.run(trials, named={"other": network}, sampler=sampler) == Outcome(trials, "enough")
+    trained = [r for r in running.records() if r.trained and r.named]
+    assert [r.architecture for r in trained] == [network]
+    assert trained[0].weights is not None
+    assert running.study().trials[0].params == {}
+
+
+def test_two_workers_do_not_train_a_named_network_twice(running: Running) -> None:
+    assert running.run(3) == Outcome(3, "enough")
+    study = running.study()
+    (measured,) = [
+        t for t in study.trials if records.MEASURES in t.user_attrs and t.user_attrs[records.NAMED] == "largest"
+    ]
+    for _ in range(2):  # both read the study before either of them queued the training
+        study.enqueue_trial(measured.params, user_attrs=carried(measured, records.NAMED))
+    assert running.run(6) == Outcome(6, "enough")
+    states = [r.state for r in running.records() if r.named == "largest"]
+    assert sorted(states) == ["duplicate", "finished", "not trained"]
+
+
+def test_a_network_that_is_named_after_the_search_found_it_gets_its_name(running: Running) -> None:
+    assert running.run(3, named={}) == Outcome(3, "enough")
+    first = running.records()[0]
+    assert first.network is not None
+    assert running.run(5, named={"mine": first.network}) == Outcome(5, "enough")
+    assert [r.named for r in running.records() if r.trained] == ["mine", None, None, None, None]
 
 
 def test_a_named_network_is_trained_though_infeasible_and_a_proposal_is_not(
@@ -195,11 +249,14 @@ def test_a_named_network_is_trained_though_infeasible_and_a_proposal_is_not(
     limit = (params_of(SMALLEST) + params_of(LARGEST)) / 2
     running.run(6, tiny_task(Limits(params=limit)))
     read = running.records()
-    states = [r.state for r in read]
-    assert states[:2] == ["finished", "infeasible"]
-    assert set(states[2:]) == {"finished", "not trained"}
-    assert states.count("not trained") == len(read) - 6  # pruned trials do not count
-    for r in read[2:]:
+    named = [r for r in read if r.named]
+    assert [r.state for r in named] == ["not trained", "not trained", "finished", "infeasible"]
+    states = [r.state for r in read if not r.named]
+    assert set(states) == {"finished", "not trained"}
+    assert states.count("finished") == 4  # pruned trials do not count
+    for r in read:
+        if r.named:
+            continue
         assert r.network is not None
         over = params_of(r.network) / limit - 1
         assert (r.state == "not trained") == (over > 0) == (r.fingerprint not in running.trained())
@@ -211,6 +268,8 @@ def test_a_named_network_is_trained_though_infeasible_and_a_proposal_is_not(
 def test_weights_are_stored_and_load_to_their_network(running: Running) -> None:
     running.run(3)
     for r in running.records():
+        if not r.trained:
+            continue
         assert r.weights is not None
         file = running.folder / "model.safetensors"
         download_artifact(artifact_store=running.weights, artifact_id=r.weights, file_path=str(file))
@@ -245,12 +304,12 @@ def test_a_failure_fails_its_trial_which_counts_and_the_study_continues(running:
     running.training.fail = nth(2, TrainingFailed("diverged"))
     assert running.run(5) == Outcome(5, "enough")
     read = running.records()
-    assert [(r.state, r.reason) for r in read] == [
-        ("failed", "the probe died"),
-        ("finished", None),
-        ("failed", "diverged"),
-        ("finished", None),
-        ("finished", None),
+    assert [(r.named, r.state, r.reason) for r in read if r.state != "not trained"] == [
+        ("smallest", "failed", "the probe died"),
+        (None, "finished", None),
+        (None, "failed", "diverged"),
+        (None, "finished", None),
+        ("largest", "finished", None),
     ]
     assert running.run(6).trials == 6
     assert [r.fingerprint for r in running.records()].count(read[0].fingerprint) == 1  # failures are not repeated
@@ -262,6 +321,7 @@ def test_a_network_whose_device_was_lost_is_measured_again(running: Running) -> 
     read = running.records()
     assert (read[0].state, read[0].named, read[0].reason) == ("interrupted", "smallest", "unreachable: the cable")
     assert [r.named for r in read if r.trained].count("smallest") == 1
+    assert [r.state for r in read if r.named == "smallest"] == ["interrupted", "not trained", "finished"]
 
 
 def test_a_run_ends_if_the_device_is_gone_and_loses_nothing(running: Running) -> None:
@@ -277,14 +337,14 @@ def test_a_programming_error_is_not_swallowed(running: Running) -> None:
     running.training.fail = nth(2, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError, match="a bug"):
         running.run(5)
-    assert [r.state for r in running.records()] == ["finished", "interrupted"]
+    assert [r.state for r in running.records()] == ["not trained"] * 2 + ["finished", "interrupted"]
 
 
 def test_a_run_gives_up_if_no_network_can_be_trained(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_REJECTED", 4)
     monkeypatch.setattr(samplers, "INFEASIBLE_REDRAWS", 3)
-    assert running.run(5, tiny_task(Limits(params=1))) == Outcome(2, "fruitless")
-    assert [r.state for r in running.records()] == ["infeasible"] * 2 + ["not trained"] * 4
+    assert running.run(5, tiny_task(Limits(params=1))) == Outcome(0, "fruitless")
+    assert [r.state for r in running.records()] == ["not trained"] * 6
 
 
 # Ending and resuming
@@ -294,8 +354,8 @@ def test_a_resumed_study_continues_to_the_new_total(running: Running) -> None:
     assert running.run(3) == Outcome(3, "enough")
     assert running.run(6) == Outcome(6, "enough")
     read = running.records()
-    assert len(read) == len(running.trained()) == len({r.fingerprint for r in read}) == 6
-    assert [r.named for r in read].count("smallest") == 1
+    assert len(running.trained()) == len(set(running.trained())) == 6
+    assert [r.named for r in read if r.trained].count("smallest") == 1
 
 
 def test_a_complete_study_does_no_work(running: Running) -> None:
@@ -304,7 +364,7 @@ def test_a_complete_study_does_no_work(running: Running) -> None:
     running.listening.ended.clear()
     assert running.run(4) == running.run(3) == Outcome(4, "enough")
     assert (running.log, running.listening.ended) == ([], [])
-    assert len(running.records()) == 4
+    assert [r.state for r in running.records()] == ["not trained"] * 2 + ["finished"] * 4
 
 
 def test_a_run_ends_at_its_budget_and_a_larger_budget_continues_it(running: Running) -> None:
@@ -321,7 +381,9 @@ def test_with_until_plateau_a_run_ends_once_the_front_has_plateaued(
     monkeypatch.setattr(volume, "PLATEAU_TRAININGS", 2)
     monkeypatch.setattr(volume, "PLATEAU_GROWTH", 1000.0)  # percent: any growth counts as none
     ended = running.run(12, until_plateau=True)
-    assert ended == Outcome(4, "plateau")  # four is the first number of which two end in the last third of the cost
+    # Four is the first number of which two end in the last third of the cost. Then the named networks are trained, and
+    # two of seven end in the last third.
+    assert ended == Outcome(7, "plateau")
     assert running.run(12, until_plateau=True) == ended
     assert running.run(8) == Outcome(8, "enough")
 
@@ -346,17 +408,17 @@ def test_a_study_that_timed_out_can_be_resumed(running: Running) -> None:
     assert running.run(5, timeout_s=1.5) == Outcome(1, "timeout")  # the network in training is finished
     running.training.fail = lambda spec: None
     assert running.run(5) == Outcome(5, "enough")
-    assert [r.named for r in running.records()] == ["smallest", "largest", None, None, None]
+    assert [r.named for r in running.records() if r.trained] == [None, None, None, "smallest", "largest"]
 
 
-@pytest.mark.parametrize("n", [1, 2, 3], ids=["first named", "second named", "proposed"])
+@pytest.mark.parametrize("n", [1, 2, 3], ids=["first", "second", "third"])
 @pytest.mark.parametrize("where", ["measurement", "training"])
 def test_an_interrupted_network_is_repeated_by_the_next_run(running: Running, n: int, where: str) -> None:
     stub = getattr(running, where)
     stub.fail = nth(n, KeyboardInterrupt())
-    assert running.run(4) == Outcome(n - 1, "interrupted")
-    last = running.records()[n - 1]
-    assert (last.state, last.reason) == ("interrupted", records.INTERRUPTED)
+    assert running.run(4) == Outcome(n - 1 if where == "training" else 0, "interrupted")
+    (last,) = [r for r in running.records() if r.reason == records.INTERRUPTED]
+    assert last.state == "interrupted"
     assert last.network is not None
     stub.fail = lambda spec: None
     after_interruption(running)
@@ -374,7 +436,7 @@ def test_a_network_interrupted_twice_is_repeated_again(running: Running) -> None
 
 
 def test_a_network_that_crashes_the_program_is_given_up_after_its_retries(running: Running) -> None:
-    def crash(spec: NetworkSpec) -> None:
+    def crash(spec: Architecture) -> None:
         if spec == LARGEST:
             raise ZeroDivisionError("a bug")
 
@@ -383,7 +445,7 @@ def test_a_network_that_crashes_the_program_is_given_up_after_its_retries(runnin
         with pytest.raises(ZeroDivisionError):
             running.run(4)
     assert running.run(4) == Outcome(4, "enough")
-    lost = [r for r in running.records() if r.named == "largest"]
+    _, *lost = [r for r in running.records() if r.named == "largest"]  # the first one is the measurement
     assert [r.reason for r in lost] == ["lost: ZeroDivisionError: a bug"] * (1 + module.MAX_RETRIES)
 
 
@@ -434,9 +496,9 @@ def test_the_trial_of_a_living_or_remote_process_is_not_touched(running: Running
     study = running.study()
     study.enqueue_trial(encode(SPACE, SMALLEST), user_attrs={records.NAMED: "smallest"})
     study.ask().set_user_attr(records.WORKER, worker)
-    assert running.run(3) == Outcome(3, "enough")
+    assert running.run(3) == Outcome(2, "enough")  # the third network is the one in training
     read = running.records()
-    assert [r.state for r in read] == ["running", "finished", "finished", "finished"]
+    assert [r.state for r in read] == ["running", "not trained", "finished", "finished"]
     assert "smallest" not in [r.named for r in read[1:]]
 
 
@@ -450,6 +512,7 @@ def test_only_trained_and_failed_trials_count(running: Running) -> None:
         (TrialState.COMPLETE, {records.DUPLICATE_OF: 0}, False),
         (TrialState.PRUNED, {records.REASON: "violates the constraint on params by 12 %"}, False),
         (TrialState.PRUNED, {records.DUPLICATE_OF: 5}, False),
+        (TrialState.PRUNED, {records.RUNGS: {"1": 50.0}}, True),
         (TrialState.RUNNING, {}, False),
         (TrialState.WAITING, {}, False),
     ]
@@ -457,9 +520,12 @@ def test_only_trained_and_failed_trials_count(running: Running) -> None:
         values = (1.0, 2.0) if state is TrialState.COMPLETE else None
         study.add_trial(optuna.create_trial(state=state, values=values, user_attrs=attrs))
     assert [counts(trial) for trial in study.trials] == [expected for _, _, expected in cases]
-    assert counted(study) == 3
+    assert counted(study) == 4
+    resumed = {records.RUNGS: {"1": 50.0, "2": 40.0}, records.CONTINUES: 7}
+    study.add_trial(optuna.create_trial(state=TrialState.PRUNED, user_attrs=resumed))
+    assert counted(study) == 4  # the same network
     fail_abandoned(study)  # a running trial without a worker is not touched
-    assert study.trials[7].state is TrialState.RUNNING
+    assert study.trials[8].state is TrialState.RUNNING
 
 
 # End to end
@@ -479,7 +545,8 @@ def test_a_search_without_stubs(tmp_path: Path) -> None:
         trials=2,
     )
     assert outcome == Outcome(2, "enough")
-    named, found = records.records(study)
+    measured, found, named = records.records(study)
+    assert (measured.state, measured.latency) == ("not trained", named.latency)
     assert (named.named, named.network, found.named) == ("smallest", SMALLEST, None)
     for r in (named, found):
         assert r.state == "finished"

@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from search_tests.tiny import steady_latency
 
 from search.pareto import hypervolume
 from search.records import Record, State
@@ -28,7 +29,7 @@ def record(
         named=named,
         error=error if valued else None,
         latency_ms=latency_ms if valued else None,
-        latency={},
+        latency={"cpu onnxruntime": steady_latency(latency_ms)} if valued else {},
         costs={"params": 1000, "macs": 2000},
         epochs=(),
         rungs={},

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from search.data import SearchData, Split
 from search.latency.devices.cpu import Cpu
@@ -18,8 +19,10 @@ from search.training.metrics import ErrorCounts
 from search.training.recipes import FAST, Recipe
 from search.training.train import Epoch, Trained, Training
 from space import Limits, Space, decode
+from threshnet.baselines import Architecture
 from threshnet.costs import count
-from threshnet.network import ThreshNet, build
+from threshnet.counting import count_library_model
+from threshnet.network import build_architecture
 from threshnet.shared_lease import SharedLease
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 from threshnet.strict import plain
@@ -57,9 +60,10 @@ SMALLEST = decode(SPACE, {"block1_layers": 1, "block1_threshold": 2, "block1_gro
 LARGEST = decode(SPACE, {"block1_layers": 3, "block1_threshold": 0, "block1_growth": 5, "block1_transition": 5})
 
 
-def params_of(spec: NetworkSpec) -> int:
+def params_of(network: Architecture) -> int:
     """Trainable numbers of a network."""
-    return count(spec, SIZE).params
+    costs = count(network, SIZE) if isinstance(network, NetworkSpec) else count_library_model(network, SIZE)
+    return costs.params
 
 
 def dark_and_bright(n: int, seed: int = 0, size: int = SIZE) -> Split:
@@ -138,15 +142,15 @@ class StubMeasurement:
     """
 
     def __init__(
-        self, log: list[str], milliseconds: Callable[[NetworkSpec], float] = lambda spec: params_of(spec) / 1000
+        self, log: list[str], milliseconds: Callable[[Any], float] = lambda spec: params_of(spec) / 1000
     ) -> None:
         self.log, self.milliseconds = log, milliseconds
-        self.fail: Callable[[NetworkSpec], None] = lambda spec: None
+        self.fail: Callable[[Any], None] = lambda spec: None
 
     def __call__(
         self,
         device: Device,
-        spec: NetworkSpec,
+        spec: Architecture,
         input_size: int,
         runtime: str,
         protocol: Protocol,
@@ -174,11 +178,11 @@ class StubTraining:
 
     def __init__(self, log: list[str]) -> None:
         self.log = log
-        self.fail: Callable[[NetworkSpec], None] = lambda spec: None
+        self.fail: Callable[[Any], None] = lambda spec: None
 
     def __call__(
         self,
-        spec: NetworkSpec,
+        spec: Architecture,
         split: Split,
         validation: Split,
         recipe: Recipe,
@@ -188,15 +192,15 @@ class StubTraining:
         device: str,
         metric: str,
         rungs: Collection[int],
-        resume: Callable[[Training[ThreshNet]], None],
-        should_continue: Callable[[Training[ThreshNet], float], bool],
+        resume: Callable[[Training[nn.Module]], None],
+        should_continue: Callable[[Training[nn.Module], float], bool],
         shared_lease: SharedLease,
         progress: Callable[[int, int], None],
     ) -> Trained:
         self.log.append(f"train {spec.fingerprint()}")
         self.fail(spec)
         progress(1, 1)
-        training = Training(partial(build, spec), split, recipe, flip=flip, seed=seed)
+        training = Training(partial(build_architecture, spec, SIZE), split, recipe, flip=flip, seed=seed)
         resume(training)
         before, errors = len(training.epochs), {}
         for number in sorted({*rungs, recipe.epochs}):
@@ -210,10 +214,10 @@ class StubTraining:
         return Trained(training.result(), tuple(training.epochs), errors, counts, training.image_passes)
 
 
-def failing(error: BaseException) -> Callable[[NetworkSpec], None]:
+def failing(error: BaseException) -> Callable[[Any], None]:
     """Something that raises `error` whatever the network."""
 
-    def fail(_spec: NetworkSpec) -> None:
+    def fail(_spec: Architecture) -> None:
         raise error
 
     return fail

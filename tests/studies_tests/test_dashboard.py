@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import sync_playwright
 from search_tests.tiny import LARGEST, SMALLEST
-from studies_tests.small import small_spec
+from studies_tests.small import name_networks, small_spec
 
 from studies.study import OBJECTIVES, launch_study
 
@@ -42,7 +42,7 @@ class Served:
 @pytest.fixture
 def served(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A real server, started with the documented command, on a study of three networks."""
-    monkeypatch.setattr("studies.study.NAMED", {"smallest": SMALLEST, "largest": LARGEST})
+    name_networks(monkeypatch, {"smallest": SMALLEST, "largest": LARGEST}, first=True)
     storage = f"sqlite:///{tmp_path / 'threshnet.db'}"
     loaded, _ = launch_study(small_spec(), storage, runs=tmp_path / "runs")
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from search_tests.tiny import LARGEST, QUICK, SMALLEST, StubMeasurement, failing
 from sqlalchemy.exc import OperationalError
-from studies_tests.small import small_spec
+from studies_tests.small import name_networks, small_spec
 
 from search.latency.devices.cpu import Cpu
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
@@ -53,7 +53,7 @@ class Recorder(NoDisplay):
 @pytest.fixture
 def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A storage with the study `small`: two named networks and two discovered ones."""
-    monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
+    name_networks(monkeypatch, {"threshnet28": SMALLEST, "hardnet68": LARGEST}, first=True)
     url = f"sqlite:///{tmp_path / 'studies.db'}"
     launch_study(small_spec(trials=4), url, runs=tmp_path / "runs")
     log.clear()
@@ -162,7 +162,7 @@ def test_a_network_of_two_trials_is_measured_once_and_stored_for_both(
 def test_the_latency_limit_of_the_study_does_not_apply_to_another_backend(
     log: list[str], measuring: StubMeasurement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
+    name_networks(monkeypatch, {"threshnet28": SMALLEST, "hardnet68": LARGEST}, first=True)
     url = f"journal:{tmp_path / 'limited.log'}"
     launch_study(small_spec(trials=2, limits=Limits(latency_ms=1e-6)), url, runs=tmp_path / "runs")
     assert on_torch(load_study("small", url)) == (2, 0, False)

@@ -1,6 +1,7 @@
 """Launching, resuming, loading, listing and copying studies, and the errors for invalid ones."""
 
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,23 +13,25 @@ import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
 from search_tests.tiny import LARGEST, SMALLEST, SPACE
-from studies_tests.small import small_spec, write_tree
+from studies_tests.small import name_networks, small_spec, write_tree
 
 import studies.library
 from search import records
 from search.data import DataSettings, SearchData, load_search
+from search.named import named_networks
 from search.objective import NoDisplay
 from search.records import Record
 from search.run import Outcome
 from search.training.recipes import FAST
-from space import Limits
+from space import DEFAULT, Limits
 from studies.environment import PACKAGES
 from studies.fronts.front import front_of
 from studies.listing import copy_study, list_studies
 from studies.spec import StudySpec
 from studies.storage import open_storage
-from studies.study import launch_study, load_study, named_in
+from studies.study import launch_study, load_study
 from threshnet import NAMED, InputError
+from threshnet.baselines import LibraryModel
 from threshnet.checkpoint import load_weights
 from threshnet.drawing import schedule_svg
 from threshnet.spec import NetworkSpec
@@ -44,8 +47,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def start(log: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
     """Launch with stubs for measuring and training, and with two named networks, `smallest` and `largest`."""
-    networks = {"smallest": SMALLEST, "largest": LARGEST}
-    monkeypatch.setattr("studies.study.NAMED", networks)
+    name_networks(monkeypatch, {"smallest": SMALLEST, "largest": LARGEST})
 
     def start(spec: StudySpec | str, storage: str = url, **options: Any) -> tuple[Any, Outcome]:  # noqa: ANN401
         return launch_study(spec, storage, runs=tmp_path / "runs", **options)
@@ -83,15 +85,15 @@ def with_classes(network: NetworkSpec) -> NetworkSpec:
 # Launching
 
 
-def test_named_networks_come_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
+def test_named_networks_are_measured_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
     display = Recorder()
     loaded, outcome = start(small_spec(), display=display)
     assert outcome == Outcome(3, "enough")
-    assert [record.named for record in loaded.records] == ["smallest", "largest", None]
+    assert [record.named for record in loaded.records] == ["smallest", "largest", None, None, "smallest"]
     assert [record.network for record in loaded.records[:2]] == [with_classes(SMALLEST), with_classes(LARGEST)]
     assert display.ended == loaded.records
-    assert display.trials == [0, 1, 2, 3]
-    assert [entry.split()[0] for entry in log] == ["measure", "train"] * 3
+    assert display.trials == [0, 0, 0, 1, 2, 3]
+    assert [entry.split()[0] for entry in log] == ["measure"] * 2 + ["measure", "train"] * 2 + ["train"]
 
 
 def test_load_returns_the_launched_study(start: Launch, url: str, tmp_path: Path) -> None:
@@ -112,15 +114,18 @@ def test_load_returns_the_launched_study(start: Launch, url: str, tmp_path: Path
 def test_the_weights_and_the_drawing_of_every_trained_network_are_stored(start: Launch) -> None:
     loaded, _ = start(small_spec())
     for record, trial in zip(loaded.records, loaded.study.trials, strict=True):
+        if not record.trained:
+            continue
         assert load_weights(loaded.weights / record.weights).spec == record.network
         artifacts = {meta.filename: meta for meta in get_all_artifact_meta(trial, storage=loaded.study._storage)}
-        assert artifacts.keys() == {"model.safetensors", "schedule.svg", "latency-cpu-onnxruntime.csv"}
+        samples = {"latency-cpu-onnxruntime.csv"} if record.continues is None else set()
+        assert artifacts.keys() == {"model.safetensors", "schedule.svg"} | samples
         assert artifacts["model.safetensors"].artifact_id == record.weights
         assert artifacts["schedule.svg"].mimetype == "image/svg+xml"
         title = f"Trial {trial.number} of small" + (f": {record.named}" if record.named else "")
         picture = (loaded.weights / artifacts["schedule.svg"].artifact_id).read_text(encoding="utf-8")
         assert picture == schedule_svg(record.network, loaded.spec.input_size, title)
-    assert len(list(loaded.weights.iterdir())) == 9
+    assert len(list(loaded.weights.iterdir())) == 10  # the samples of two named networks are with their measurements
 
 
 def test_the_caveat_is_that_of_the_data_set_unless_the_spec_has_one(start: Launch) -> None:
@@ -142,12 +147,47 @@ def test_launch_accepts_a_file_and_a_name(start: Launch, tmp_path: Path) -> None
     assert "'unheard_of'" in error_of(lambda: start("unheard_of"))
 
 
-def test_named_networks_outside_the_space_are_excluded() -> None:
-    everything = StudySpec(name="mine", trials=1)
-    assert named_in(everything) == {name: with_classes(network) for name, network in NAMED.items()}
-    relu = replace(everything, space=replace(everything.space, activations=("relu",)))
-    assert list(named_in(relu)) == ["threshnet28", "threshnet79", "threshnet95"]
-    assert named_in(replace(everything, space=SPACE)) == {}
+def test_the_published_threshnets_are_named_if_the_space_and_the_images_allow() -> None:
+    three = named_networks(None, DEFAULT, 32)
+    assert three == {name: with_classes(NAMED[name]) for name in ("threshnet28", "threshnet79", "threshnet95")}
+    assert named_networks(None, SPACE, 32) == named_networks(None, DEFAULT, 16) == named_networks([], DEFAULT, 32) == {}
+
+
+def test_a_study_names_networks_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(replace(SMALLEST, classes=3).to_json()))
+    model = "torchvision/shufflenet_v2_x0_5"
+    assert named_networks([str(file), "HarDNet68", model], DEFAULT, 32) == {
+        "mine": with_classes(SMALLEST),
+        "hardnet68": with_classes(NAMED["hardnet68"]),
+        model: LibraryModel("torchvision", "shufflenet_v2_x0_5", 10),
+    }
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["threshnet29"], "named = 'threshnet29': no network is named 'threshnet29'; choose from threshnet28, "),
+        (["missing.json"], "named = 'missing.json': missing.json: "),
+        (
+            ["torchvision/resnet19"],
+            "named = 'torchvision/resnet19': network 'torchvision/resnet19': torchvision has no ",
+        ),
+        (
+            ["torchvision/alexnet"],
+            "named = 'torchvision/alexnet': network 'torchvision/alexnet' cannot process images ",
+        ),
+        (["threshnet28"], "named = 'threshnet28': takes images of at least 29 pixels, and the study has 24"),
+    ],
+)
+def test_a_named_network_that_cannot_be_used_is_one_line(texts: list[str], message: str) -> None:
+    assert error_of(lambda: named_networks(texts, DEFAULT, 24)).startswith(message)
+
+
+def test_a_network_cannot_be_named_twice() -> None:
+    twice = ["threshnet28", "ThreshNet28"]
+    message = "named = 'ThreshNet28': the same network or name as 'threshnet28'"
+    assert error_of(lambda: named_networks(twice, DEFAULT, 32)) == message
 
 
 # Resuming
@@ -159,8 +199,9 @@ def test_a_resumed_study_continues_to_the_total_number_of_trials(start: Launch, 
     assert start(small_spec(), url)[1] == Outcome(3, "enough")
     loaded, outcome = start(small_spec(), url, trials=5)
     assert outcome == Outcome(5, "enough")
-    assert [record.named for record in loaded.records] == ["smallest", "largest", None, None, None]
-    assert len({record.fingerprint for record in loaded.records}) == 5
+    trained = [record for record in loaded.records if record.trained]
+    assert [record.named for record in trained] == [None, None, "smallest", None, "largest"]
+    assert len({record.fingerprint for record in trained}) == 5
     assert len(loaded.environments) == 1  # identical environments are stored once
     assert loaded.spec.trials == 5
     assert start(small_spec(), url, trials=5)[1] == Outcome(5, "enough")
@@ -175,11 +216,12 @@ def test_a_study_resumes_after_a_timeout(start: Launch) -> None:
     ("changes", "key"),
     [
         ({"seed": 1}, "seed was 0 and is now 1"),
-        ({"sampler": "tpe"}, "sampler was 'random' and is now 'tpe'"),
+        ({"sampler": "tpe"}, "sampler was 'random' and is now 'tpe'; to resume it, set sampler = \"random\", or give"),
         ({"input_size": 20}, "input_size was 16 and is now 20"),
         ({"space": replace(SPACE, growths=(2, 4))}, "space.growths was"),
         ({"space": replace(SPACE, granularity="layer")}, "space.granularity was 'block' and is now 'layer'"),
-        ({"limits": Limits(params=9e9)}, "limits.params was None and is now"),
+        ({"limits": Limits(params=9e9)}, "to resume it, remove limits.params, or give"),
+        ({"rungs": (1,), "recipe": replace(small_spec().recipe, epochs=2)}, "training.epochs was 1 and is now 2"),
         ({"data": DataSettings("digits", train=50, validation=20)}, "data.train was 40 and is now 50"),
         ({"flip": True}, "data.flip was None and is now True"),
         ({"caveat": "Mine"}, "data.caveat was"),
@@ -341,7 +383,9 @@ def test_a_stored_study_is_loaded_even_if_it_violates_rules_added_later(
         Path("images"),
     )
     assert (loaded.spec.limits.latency_ms, loaded.trained) == (float("inf"), 1)
-    assert [(study.name, study.states) for study in list_studies(target)] == [("-n 5", {"finished": 1, "waiting": 1})]
+    assert [(study.name, study.states) for study in list_studies(target)] == [
+        ("-n 5", {"not trained": 2, "finished": 1})
+    ]
 
 
 def test_a_damaged_spec_in_a_storage_is_reported(start: Launch, url: str) -> None:
@@ -415,7 +459,7 @@ def test_studies_are_listed_with_their_states(start: Launch, url: str) -> None:
     optuna.create_study(study_name="plain", storage=open_storage(url, create=True))
     plain, small = list_studies(url)
     assert (plain.name, plain.states, plain.hypervolume, plain.last_activity) == ("plain", {}, None, None)
-    assert (small.name, small.states) == ("small", {"finished": 3})
+    assert (small.name, small.states) == ("small", {"not trained": 2, "finished": 3})
     assert small.hypervolume == front_of(loaded).hypervolume > 0
     assert small.last_activity is not None
 
@@ -477,4 +521,4 @@ def test_changed_images_are_rejected(start: Launch, tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match="was launched with other images"):
         start(small_spec(), url, trials=5)
     monkeypatch.undo()
-    assert len(load_study("small", url).records) == 3
+    assert len(load_study("small", url).records) == 5

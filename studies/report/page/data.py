@@ -50,7 +50,7 @@ def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
     """Return one front: trial numbers of its networks, fastest first, and the measurement conditions."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
-    feasible = any(record.state == "finished" for record in front.trained)
+    feasible = any(record.competes for record in front.trained)
     return {
         "backend": front.backend,
         "conditions": conditions(latency, latency.device + processor),
@@ -99,7 +99,7 @@ def note(record: Record) -> str:
         epochs = max(record.rungs)
         parts.append(f"stopped after {epochs} epoch{'s' if epochs > 1 else ''} at {record.rungs[epochs]:.2f} %")
     if record.continues is not None:
-        parts.append(f"resumes the training of trial {record.continues}")
+        parts.append(f"{'trains the network' if record.named else 'resumes the training'} of trial {record.continues}")
     if record.duplicate_of is not None:
         parts.append(f"duplicate of trial {record.duplicate_of}")
     return "; ".join([*parts, *([record.reason] if record.reason else [])])

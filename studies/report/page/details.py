@@ -49,7 +49,7 @@ def detail(record: Record, input_size: int, weights: Path) -> dict[str, Any]:
 
 def _by_importance(loaded: LoadedStudy, fronts: Sequence[ParetoFront]) -> Iterator[Record]:
     """Yield each trial with a network once: first the trials on the fronts, then named networks, then latest first."""
-    records = {record.number: record for record in loaded.records if record.network}
+    records = {record.number: record for record in loaded.records if record.architecture}
     first = [record.number for front in fronts for record in front.front]
     named = [record.number for record in records.values() if record.named]
     yield from (records[at] for at in dict.fromkeys([*first, *named, *reversed(records)]))

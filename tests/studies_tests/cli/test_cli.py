@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from search_tests.tiny import LARGEST, SMALLEST, StubMeasurement
-from studies_tests.small import TREE_NETWORK, small_spec, write_tree
+from studies_tests.small import TREE_NETWORK, name_networks, small_spec, write_tree
 
 from search.latency.protocol import MeasurementError
 from search.latency.reading import Latency
@@ -106,7 +106,7 @@ def error_of(run: Run) -> Callable[..., str]:
 @pytest.fixture
 def storage(log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A storage with the study `small`: two named networks and two discovered ones, no number is real."""
-    monkeypatch.setattr("studies.study.NAMED", {"threshnet28": SMALLEST, "hardnet68": LARGEST})
+    name_networks(monkeypatch, {"threshnet28": SMALLEST, "hardnet68": LARGEST}, first=True)
     url = f"journal:{tmp_path / 'studies.log'}"
     launch_study(small_spec(trials=4, caveat="Made up"), url, runs=tmp_path / "runs")
     return url
