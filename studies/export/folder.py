@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from search.data import DataSettings, class_names
 from search.latency.devices.device import Device
@@ -22,7 +22,7 @@ from studies.export.trusted import remember
 from studies.fronts.wording import title
 from studies.storage import reason
 from studies.study import LoadedStudy
-from threshnet.checkpoint import import_original, load_weights
+from threshnet.checkpoint import import_original, load_library_weights, load_weights
 from threshnet.errors import InputError
 from threshnet.export.folder import INT8, PT2, WEIGHTS, export_folder, write_config
 from threshnet.network import ThreshNet, build
@@ -112,7 +112,6 @@ def export_trial(
 ) -> ExportedModel:
     """Export the trained network of a trial and score it on the test split. See `export_folder` for the files."""
     record = trial_record(loaded, number)
-    spec_of(record)
     model = trial_weights(loaded, record)
     settings, size = loaded.spec.dataset, loaded.spec.input_size
     name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
@@ -223,14 +222,26 @@ def _result_json(info: ModelInfo, result: ExportResult) -> dict[str, Any]:
 
 
 def trial_weights(loaded: LoadedStudy, record: Record) -> ThreshNet:
-    """Load the trained network of a trial. Raises InputError if its weights are missing."""
+    """Load the trained network of a trial. Raises InputError if its weights are missing or of another library."""
+    spec_of(record)
+    return load_weights(_weights_file(loaded, record))
+
+
+def trial_module(loaded: LoadedStudy, record: Record) -> nn.Module:
+    """Load the trained network or library model of a trial. Raises InputError if its weights are missing."""
+    file = _weights_file(loaded, record)
+    return load_library_weights(file) if record.model else load_weights(file)
+
+
+def _weights_file(loaded: LoadedStudy, record: Record) -> Path:
+    """Return the file with the weights of a trial. Raises InputError if it is missing."""
     file = loaded.weights / str(record.weights)
     if record.weights is None or not file.is_file():
         raise InputError(
             f"the weights of trial {record.number} are not in {loaded.weights}; "
             f"run this in the folder of the launch, or copy that folder"
         )
-    return load_weights(file)
+    return file
 
 
 def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:

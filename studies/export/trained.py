@@ -6,12 +6,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch import nn
+
 from search.data import Data, as_settings
 from search.latency.devices.device import Device
 from search.records import Record, reading
 from search.training.recipes import Recipe, recipe_named
 from studies.export.final_training import Assignment, train_network, trial_assignment
-from studies.export.folder import ExportedModel, export_trial, trial_weights
+from studies.export.folder import ExportedModel, export_trial, spec_of, trial_module
 from studies.export.latency import device_for_files
 from studies.fronts.picking import PickResult
 from studies.fronts.picking_text import pick_text, reason
@@ -19,7 +21,6 @@ from studies.fronts.wording import title
 from studies.screen import Screen, console, printer
 from studies.study import LoadedStudy
 from threshnet.drawing import schedule_svg
-from threshnet.network import ThreshNet
 from threshnet.spec import NetworkSpec
 from threshnet.spec_file import INPUT_SIZE, ResolvedNetwork
 
@@ -45,9 +46,8 @@ class TrainedNetwork:
 
     @property
     def network(self) -> NetworkSpec:
-        """The network as data."""
-        assert self.record.network is not None  # it was trained
-        return self.record.network
+        """The network as data. Raises InputError for a model of another library."""
+        return spec_of(self.record)
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -61,12 +61,12 @@ class TrainedNetwork:
             "latency_high_ms": latency.high_ms,
         } | {key: self.record.costs[key] for key in ("params", "macs", "memory_bytes")}
 
-    def load(self) -> ThreshNet:
+    def load(self) -> nn.Module:
         """Return the trained module in eval mode, on the CPU: images (n, 3, h, w) in [0, 1] -> logits (n, classes).
 
         Raises InputError if its weights are missing.
         """
-        return trial_weights(self.loaded, self.record).eval()
+        return trial_module(self.loaded, self.record).eval()
 
     def export(self, folder: Path | str, *, device: str | None = None, progress: bool = True) -> ExportedModel:
         """Export the trained network as a model folder and score it on the test images.
@@ -109,7 +109,8 @@ class TrainedNetwork:
 
     def _repr_html_(self) -> str:
         """The network in a notebook: its values, and its connection schedule as a picture."""
-        picture = schedule_svg(self.network, self.loaded.spec.input_size, self.title)
+        size, network = self.loaded.spec.input_size, self.record.network
+        picture = schedule_svg(network, size, self.title) if network else ""
         return f"<p>{escape(repr(self)[1:-1])}</p>{picture}"
 
 
