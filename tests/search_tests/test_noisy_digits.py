@@ -13,7 +13,8 @@ from search.datasets.noisy_digits import SCALE, SIZE, enlarged, noisy, read_nois
 
 def test_the_images_are_the_same_on_every_machine() -> None:
     pixels = noisy(load_digits().images.astype(np.int64)[:50], np.random.RandomState(0))
-    assert (pixels.shape, pixels.dtype) == ((50, SIZE, SIZE), np.uint8)
+    assert pixels.shape == (50, SIZE, SIZE)
+    assert pixels.dtype == np.uint8
     assert hashlib.blake2b(pixels.tobytes(), digest_size=8).hexdigest() == "d7d9081a7cc9a7b7"
 
 
