@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studies.defaults import DEFAULT_STORAGE
-from threshnet.baselines import library_model
+from threshnet.baselines import Architecture, library_model
 from threshnet.errors import InputError
 from threshnet.named import ABOUT, NAMED, named
+from threshnet.spec import NetworkSpec
 from threshnet.spec_file import INPUT_SIZE, ResolvedNetwork, read_spec_file
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def measurable_network(text: str, storage: str = DEFAULT_STORAGE) -> MeasurableN
         return MeasurableNetwork(text, Path(text), file.size, file)
     if (model := library_model(text, CLASSES)) is not None:
         return MeasurableNetwork(text, model)
-    given = read_network(text, CLASSES, storage=storage)
+    if (trial := trial_name(text)) is not None:
+        return MeasurableNetwork(*_trial(trial, storage))
+    given = read_network(text, CLASSES)
     return MeasurableNetwork(given.title, given.spec, None if text.lower() in NAMED else given.input_size)
 
 
@@ -116,16 +119,25 @@ def measured_size(networks: Sequence[MeasurableNetwork], size: int | None, batch
 
 
 def trial_network(name: TrialName, storage: str = DEFAULT_STORAGE) -> ResolvedNetwork:
-    """Return the network of a trial, whether or not it was trained. Raises InputError if there is none."""
+    """Return the network of a trial, whether or not it was trained.
+
+    Raises InputError if there is none, or if it is a model of torchvision or timm.
+    """
+    title, network, input_size = _trial(name, storage)
+    if not isinstance(network, NetworkSpec):
+        raise InputError(f"{title} is {network.name}: models of torchvision and timm can only be measured")
+    return ResolvedNetwork(title, f"The network of {title}", network, input_size)
+
+
+def _trial(name: TrialName, storage: str) -> tuple[str, Architecture, int]:
+    """Return title, network and input size of a trial. Raises InputError if there is none, or no network yet."""
     from studies.study import load_study
 
     loaded = load_study(name.study, storage)
     record = trial_of(loaded, name.trial)
-    if record.network is None:
+    if record.architecture is None:
         raise InputError(f"trial {record.number} of study {name.study!r} has no network yet: it is {record.state}")
-    title = f"{name.study}, trial {record.number}"
-    origin = f"Trial {record.number} of the study {name.study}"
-    return ResolvedNetwork(title, origin, record.network, loaded.spec.input_size)
+    return f"{name.study}, trial {record.number}", record.architecture, loaded.spec.input_size
 
 
 def trial_of(loaded: "LoadedStudy", number: int | None) -> "Record":

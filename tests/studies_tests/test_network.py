@@ -59,7 +59,7 @@ def test_a_trial_is_a_network_of_its_study(study: LoadedStudy, storage: str) -> 
     found = read_network("mine:2", classes=3, storage=storage)
     assert found.spec == study.records[2].network
     assert (found.title, found.input_size) == ("mine, trial 2", INPUT_SIZE)
-    assert found.origin == "Trial 2 of the study mine"
+    assert found.origin == "The network of mine, trial 2"
 
 
 def test_the_knee_is_that_of_the_front(study: LoadedStudy, storage: str) -> None:
@@ -105,6 +105,15 @@ def test_a_file_whose_name_has_a_colon_is_a_file(storage: str, tmp_path: Path, m
 
 
 # Networks that can only be measured
+
+
+def test_a_trial_of_a_library_model_can_only_be_measured(study: LoadedStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LibraryModel("torchvision", "resnet18", 10)
+    trials = [replace(record, network=None, model=model) for record in study.records]
+    monkeypatch.setattr("studies.study.load_study", lambda *_: replace(study, records=trials))
+    assert measurable_network("mine:1") == MeasurableNetwork("mine, trial 1", model, INPUT_SIZE)
+    error = error_of(lambda: read_network("mine:1"))
+    assert error == "mine, trial 1 is torchvision/resnet18: models of torchvision and timm can only be measured"
 
 
 def test_names_keep_no_size_and_other_networks_do(study: LoadedStudy, storage: str) -> None:
