@@ -70,21 +70,29 @@ def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
         )
     readings = [one for file in files for one in (file.times.latency, file.times.from_jpeg) if one]
     measured = (f"{one.runtime} {one.runtime_version} on {one.device}, {one.processor}" for one in readings)
-    warnings = (f"warning: {warning}" for one in readings for warning in one.warnings)
+    warnings = dict.fromkeys(warning.partition(":")[0] for one in readings for warning in unreliable(one))
     lines = [
         *dict.fromkeys(measured),
         "latencies: batch 1, one thread, 95 % intervals",
         "from JPEG: decode an image of {}x{} pixels, resize it, infer".format(*JPEG_SIZE),
         f"agreement with {WEIGHTS}: largest difference of a logit; in int8, images of the same class",
         *(f"{file.file}: {problem}" for file in files for problem in file.times.problems),
-        *dict.fromkeys(warnings),
+        *([f"! unreliable ({'; '.join(warnings)}); --json prints the warnings of each reading"] if warnings else []),
     ]
     table.caption = "\n".join(lines)
     return table
 
 
+def unreliable(latency: "Latency") -> list[str]:
+    """The warnings of a reading, without the note that the batch size of an exported file is always dynamic."""
+    return [warning for warning in latency.warnings if not warning.startswith("dynamic shape")]
+
+
 def _milliseconds(latency: "Latency | None", digits: int) -> str:
-    return _with_interval(latency.latency_ms, latency.low_ms, latency.high_ms, digits) if latency else "-"
+    if latency is None:
+        return "-"
+    mark = " !" if unreliable(latency) else ""
+    return _with_interval(latency.latency_ms, latency.low_ms, latency.high_ms, digits) + mark
 
 
 def _with_interval(value: float, low: float, high: float, digits: int) -> str:

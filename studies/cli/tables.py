@@ -80,7 +80,7 @@ def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> T
     """The verdict on each pair of networks."""
     table = plain_table("Latency, pair by pair")
     for name in ("network", "is", "than / as"):
-        table.add_column(name, style="bold" if name == "is" else "", no_wrap=True)
+        table.add_column(name, style="bold" if name == "is" else "", no_wrap=name == "is", overflow="fold")
     table.add_column("ratio (95 % interval)", justify="right", no_wrap=True)
     table.add_column("ms now", justify="right", no_wrap=True)
     for pair in found.pairs:

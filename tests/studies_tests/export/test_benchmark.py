@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from PIL import Image
+from rich.console import Console
 from search_tests.tiny import QUICK, SIZE, steady_latency
 
 from search.latency.devices.cpu import Cpu
@@ -21,9 +22,9 @@ from search.latency.devices.device import Device
 from search.latency.probes.probe import from_jpeg
 from search.latency.protocol import MeasurementError, Protocol
 from search.latency.reading import Latency
-from studies.cli.benchmark import benchmark
+from studies.cli.benchmark import benchmark, benchmark_table
 from studies.export import benchmark as benchmark_module
-from studies.export.benchmark import JPEG_SIZE, FileBenchmark, benchmark_folder, sample_jpeg
+from studies.export.benchmark import JPEG_SIZE, FileBenchmark, Times, benchmark_folder, sample_jpeg
 from studies.export.trusted import is_trusted
 from studies.study import LoadedStudy
 from threshnet.errors import InputError
@@ -124,6 +125,24 @@ def test_the_command_prints_one_table(
     assert [one["from_jpeg"]["latency_ms"] for one in as_json] == [2.0] * 4
     assert [one["test_error"] for one in as_json] == [None] * 4
     assert as_json[0]["size_bytes"] == (folder / "model.onnx").stat().st_size
+
+
+def test_unreliable_times_are_marked_and_explained_once() -> None:
+    fine = steady_latency(1.0, warnings=("dynamic shape: model.onnx has a dynamic batch size",))
+    shaky = steady_latency(2.0, warnings=("wide spread: 12 %", "busy device: 1.2 times"))
+    other = steady_latency(3.0, warnings=("wide spread: 20 %",))
+    files = [
+        FileBenchmark("model.onnx", "onnxruntime", "fp32", 2**20, Times(fine, shaky)),
+        FileBenchmark("model.pt2", "torch", "fp32", 2**20, Times(other, problems=("no time from a JPEG: why",))),
+    ]
+    console = Console(width=110, record=True, file=io.StringIO())
+    console.print(benchmark_table(Path("model"), files))
+    text = console.export_text()
+    assert " 1.000 (1.000-1.000)  2.00 (2.00-2.00) !  " in text
+    assert "3.000 (3.000-3.000) !                   - " in text
+    assert "! unreliable (wide spread; busy device); --json prints" in text
+    assert "model.pt2: no time from a JPEG: why" in text
+    assert "test error" not in text
 
 
 def test_nothing_of_a_bad_folder_is_run(folder: Path, stub: StubMeasurements) -> None:
