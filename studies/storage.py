@@ -31,6 +31,11 @@ def shown(url: str) -> str:
     return parsed.set(query={}).render_as_string(hide_password=True)
 
 
+def hides_secret(url: str) -> bool:
+    """Return whether `shown` leaves out a password that is needed to open the storage."""
+    return shown(url) != url and not url.startswith("sqlite")
+
+
 def place_options(storage: str, runs: Path, default: str = DEFAULT_STORAGE) -> list[str]:
     """Return the command-line options for the storage and the weights folder, unless they are the defaults.
 

@@ -1,6 +1,7 @@
 """The record of a latency reading: its statistics, its conditions and its warnings."""
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -158,10 +159,21 @@ def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterat
         yield f"busy device: the reference network took {latency.slowdown:.2f} times its idle baseline"
     if latency.slowdown < 1 / BUSY:
         yield (
-            f"the reference network took only {latency.slowdown:.2f} times its recorded idle baseline, which is too "
-            "high; re-measure it with threshnet measure --calibrate"
+            f"outdated idle baseline: the reference network took only {latency.slowdown:.2f} times as long; on the "
+            f"idle device, re-measure it with {calibration(latency)}"
         )
     yield from changes(latency.before, latency.after)
+
+
+def calibration(latency: Latency) -> str:
+    """Return the command that re-measures the idle baseline under the conditions of a reading."""
+    words = ["threshnet", "measure", "threshnet28", "--device", latency.device, "--runtime", latency.runtime]
+    words += ["--input", str(latency.input_size)]
+    words += ["--threads", str(latency.threads)] if latency.threads > 1 else []
+    words += ["--batch", str(latency.batch)] if latency.batch > 1 else []
+    words += ["--precision", latency.precision] if latency.precision != "fp32" else []
+    words += ["--channels-last"] if latency.channels_last else []
+    return shlex.join([*words, "--calibrate"])
 
 
 def changes(before: State, after: State) -> Iterator[str]:

@@ -24,6 +24,7 @@ from studies.cli.options import (
     backend_option,
     file_option,
     plain_table,
+    print_next,
     runs_option,
     storage_option,
 )
@@ -135,6 +136,11 @@ def copy(study: str, source: str, target: str) -> None:
 
     copy_study(study, source, target)
     OUT.print(f"copied {study} to {shown(target)}", highlight=False)
+    print_next("studies", storage=target)
+
+
+def _backend(backend: str | None) -> tuple[str, ...]:
+    return () if backend is None else ("--backend", backend)
 
 
 @cli.command()
@@ -186,6 +192,9 @@ def pareto(
             OUT.print(sentence, highlight=False)
         if first.caveat:
             OUT.print(f"Note: {first.caveat}.", highlight=False)
+        if not (html or png or csv or results):
+            print_next("pareto", study, "--html", "front.html", *_backend(backend), storage=storage, runs=runs)
+        print_next("pick", study, *_backend(backend), storage=storage, runs=runs)
     for line in loaded.write(html=html, png=png, csv=csv, folder=results, backend=backend):
         ERR.print(line, soft_wrap=True)
 

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from search.latency.devices.named import device_forms, device_named
-from studies.cli.options import OUT, as_json_option, plain_table
+from studies.cli.options import OUT, as_json_option, plain_table, print_next
 
 if TYPE_CHECKING:
     from search.latency.check import About, Check
@@ -86,6 +86,8 @@ def check(device: str, calibrate: bool, as_json: bool) -> None:
         OUT.print(device_table(found))
         if found.install:
             OUT.print(f"To install what is missing:\n\n{found.install}\n", highlight=False, soft_wrap=True)
-            OUT.print(f"Then measure on the device\n\n{found.afterwards}\n", highlight=False, soft_wrap=True)
+            print_next("device", "check", found.afterwards or device)
+        elif found.fit:
+            print_next("measure", "threshnet28", "--device", device)
     if not found.fit:
         sys.exit(1)

@@ -23,6 +23,7 @@ from studies.cli.options import (
     file_option,
     input_option,
     output_option,
+    print_next,
     runs_option,
     storage_option,
 )
@@ -262,6 +263,7 @@ def _closing(model: "ExportedModel", output: Path, as_json: bool) -> None:
     else:
         _print(model.text())
         _print(f"files in {output}")
+        print_next("check", str(output))
 
 
 def _print(line: str) -> None:

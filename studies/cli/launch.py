@@ -1,7 +1,6 @@
 """The commands that start studies: init, launch."""
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,11 @@ from studies.cli.options import (
     Duration,
     as_json_option,
     file_option,
+    next_text,
+    print_next,
     runs_option,
     storage_option,
 )
-from studies.defaults import default_storage
 from studies.screen import Screen, duration_text
 from threshnet.errors import InputError
 from threshnet.units import UNITS
@@ -81,9 +81,10 @@ def init(file: Path, device: str, data: str) -> None:
             content.write(study_file(replace(spec, limits=Limits(latency_ms=limit_ms))))
     except OSError as error:
         raise InputError(f"{file}: cannot be written ({error.strerror})") from None
-    command = shlex.join(["threshnet", "launch", str(file)])
     about = f"{images.text}; latency limit {limit_ms:g} ms, which {FITS} satisfies on {device}"
-    _report(f"wrote {file}: {about}\nNext: {command} --dry-run\nNext: {command}")
+    _report(f"wrote {file}: {about}")
+    print_next("launch", str(file), "--dry-run")
+    print_next("launch", str(file))
 
 
 @click.command(epilog=CHOICES)
@@ -134,6 +135,8 @@ def launch(
             study, outcome = _run(spec, storage, changes, timeout, runs, page, screen)
     if dry_run:
         _report(plan.to_json() if as_json else plan_text(plan))
+        if not as_json:
+            print_next("launch", spec, *_typed(changes), storage=storage, runs=runs)
         return
     _report(_summary(study, outcome) if as_json else closing(study, outcome))
     if outcome.ended == "interrupted":
@@ -195,6 +198,12 @@ def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "
         raise CommandFailed(f"dry run of {prepared.spec.name!r}: {failure}") from None
 
 
+def _typed(changes: dict[str, Any]) -> list[str]:
+    """The options of a launch that change its study file, as typed."""
+    given = {f"--{name.replace('_', '-')}": value for name, value in changes.items() if value}
+    return [word for option, value in given.items() for word in ([option] if value is True else [option, str(value)])]
+
+
 def _report(result: dict[str, Any] | str) -> None:
     """Print a result: JSON, or lines."""
     if isinstance(result, str):
@@ -225,7 +234,6 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     from search.records import tally
     from search.run import MAX_REJECTED
     from space import size
-    from studies.storage import place_options
 
     loaded, spec = study.loaded, study.spec
     ended = {
@@ -243,11 +251,11 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     so_far += f", {states['stopped']} stopped early" if states["stopped"] else ""
     so_far += f", {states['failed']} failed" if states["failed"] else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
-    place = place_options(study.storage, loaded.weights.parents[1], default_storage())
-    pareto = shlex.join(["threshnet", "pareto", spec.name, *place])
+    runs = loaded.weights.parents[1]
+    pareto = next_text("pareto", spec.name, "--html", "front.html", storage=study.storage, runs=runs)
     counted = size(spec.space)
     space = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
-    following = f"\nNext: {pareto} --html front.html" if loaded.trained else ""
+    following = f"\n{pareto}" if loaded.trained else ""
     summary = "".join(f"\n{sentence}" for sentence in study.progress.sentences) if loaded.trained else ""
     return f"{space}{spec.name}: {so_far}: {ended}{summary}{following}"
 

@@ -1,5 +1,6 @@
 """Consoles, tables, options and the exception that the commands share."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, STORAGE_VARIABLE
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, STORAGE_VARIABLE, default_storage
 from threshnet.bounds import MAX_INPUT
 
 # Names and paths may contain brackets, so markup is off. Width in characters, for output that is not a terminal.
@@ -102,6 +103,23 @@ def output_option(command: Command) -> Command:
     """Add -o."""
     kind = click.Path(file_okay=False, path_type=Path)
     return click.option("-o", "--output", type=kind, required=True, help="Folder to write.")(command)
+
+
+def next_text(*words: str, storage: str | None = None, runs: Path = DEFAULT_RUNS) -> str:
+    """The line that names the next command, `words` without the program and the options for storage and weights."""
+    from studies.storage import hides_secret, place_options
+
+    start, place = "Next", list[str]()
+    if storage is not None and storage != default_storage() and hides_secret(storage):
+        start, place = f"Next, with the storage in {STORAGE_VARIABLE}", place_options(DEFAULT_STORAGE, runs)
+    elif storage is not None:
+        place = place_options(storage, runs, default_storage())
+    return f"{start}: {shlex.join(['threshnet', *words, *place])}"
+
+
+def print_next(*words: str, storage: str | None = None, runs: Path = DEFAULT_RUNS) -> None:
+    """Print the line that names the next command, see next_text."""
+    OUT.print(next_text(*words, storage=storage, runs=runs), highlight=False, soft_wrap=True)
 
 
 def plain_table(title: str) -> Table:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from studies.cli.options import OUT, as_json_option, backend_option, runs_option, storage_option
+from studies.cli.options import OUT, as_json_option, backend_option, print_next, runs_option, storage_option
 from studies.cli.quantities import Amount, Milliseconds, Percent
 
 
@@ -58,10 +58,11 @@ def pick(
         knee=knee,
         training_noise=training_noise,
     ).result
-    export = export_command(study, found.record.number, place_options(storage, runs, default_storage()))
+    number = found.record.number
+    export = export_command(study, number, place_options(storage, runs, default_storage()))
     if as_json:
         click.echo(json.dumps(pick_json(found, export), indent=2))
         return
     for line in pick_text(found):
         OUT.print(line, highlight=False, soft_wrap=True)
-    OUT.print(f"Export it with: {export}", highlight=False, soft_wrap=True)
+    print_next("export", study, "--trial", str(number), "-o", f"{study}-trial{number}", storage=storage, runs=runs)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from studies.cli.measure import Setting, measuring_options
-from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, runs_option, storage_option
+from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, print_next, runs_option, storage_option
 
 
 @click.command()
@@ -61,5 +61,6 @@ def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Pat
         OUT.print(front_table(fronts[1]))
         for text in moves_tables(moves(*fronts)):
             OUT.print(text, highlight=False)
+        print_next("pareto", study, "--html", "front.html", storage=storage, runs=runs)
     if done.failed:
         raise CommandFailed(f"{len(done.failed)} of {total} networks could not be measured on {place}; see above")

@@ -22,7 +22,6 @@ from threshnet.named import NAMED
 WIDTH = 100  # maximum length of a line of comments
 FITS = "threshnet28"  # the suggested latency limit is set by this network
 LIMIT_FACTOR = 1.25  # ratio of the suggested limit to the latency of this network
-TRIALS = 40  # number of networks
 LARGE = 64  # input size in pixels for images whose median side is at least as long; the others get SMALL
 SMALL = 32
 CPU_TRAIN, CPU_VALIDATION = 10_000, 2_500  # suggested numbers of images for training on a CPU, if there are more
@@ -80,7 +79,6 @@ def suggested(name: str, data: DataSettings, images: Images, device: Device) -> 
         data = replace(data, train=CPU_TRAIN, validation=CPU_VALIDATION)
     spec = StudySpec(
         name=name,
-        trials=TRIALS,
         data=data,
         input_size=LARGE if large else SMALL,
         space=SPACES["default" if large else "small-images"],
@@ -105,7 +103,7 @@ def study_file(spec: StudySpec) -> str:
     """Return a study file of a spec that explains every key. `studies.spec.read_spec` reads the same spec from it."""
     space, recipe = SPACES[spec.space.name], RECIPES[spec.recipe.name]
     runtimes = device_named(spec.device).runtimes[:1]
-    plain = StudySpec(spec.name, spec.trials, space=space, recipe=recipe, device=spec.device, runtimes=runtimes)
+    plain = StudySpec(spec.name, space=space, recipe=recipe, device=spec.device, runtimes=runtimes)
     keys = zip(study_keys(plain), study_keys(spec), strict=True)
     parts = [_comment(HEAD)]
     for table, pairs in groupby(keys, key=lambda pair: pair[0].table):

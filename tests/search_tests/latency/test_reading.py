@@ -154,7 +154,7 @@ WIDER = (1.0,) * 4 + (0.5,) * 6 + (1.5,) * 6
             r"wide interval: 10\.0% at the time limit, the tolerance is 2\.0%",
         ),
         ({"reference_ms": 0.8}, True, r"busy device: the reference network took 1\.25 times its idle baseline"),
-        ({"reference_ms": 1.25}, True, r"only 0\.80 times its recorded idle baseline, .* re-measure it"),
+        ({"reference_ms": 1.25}, True, r"outdated idle baseline: .* only 0\.80 times as long; .* --calibrate"),
         ({"before": state(throttled=0x1)}, True, "throttled: bits 0x1 before, 0x0 after"),
         ({"after": state(throttled=0x4)}, True, "throttled: bits 0x0 before, 0x4 after"),
         (

@@ -355,7 +355,7 @@ def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str
     assert done == "mine: 3 networks trained: done."
     assert (plateau, correlation) == progress_of(load_study("mine", "journal:x.log")).sentences
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)
-    assert following == "Next: threshnet pareto mine --storage journal:x.log --html front.html"
+    assert following == "Next: threshnet pareto mine --html front.html --storage journal:x.log"
     assert len(list(Path("runs/mine/weights").iterdir())) == 3 * 3  # the weights, the picture and the samples of each
     assert "mine: 3 networks trained: done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
     assert (
@@ -525,10 +525,11 @@ def test_a_network_is_exported_and_reported_as_untrained(run: Run) -> None:
     output = run("export", "--config", "tree.json", "-o", "new/[b]model", "--input", "16")
     assert (output.status, output.err) == (0, "")
     names = ["config.json", "model.safetensors", "model.py", "model.onnx", "predict.py", "model.pt2", "model_int8.onnx"]
-    *paths, summary, folder = output.out.splitlines()
+    *paths, summary, folder, following = output.out.splitlines()
     assert paths == [f"new/[b]model/{name}" for name in (*names, "README.md")]
     assert summary.startswith("tree: untrained, random weights; all fp32 files consistent within ")
     assert folder == "files in new/[b]model"
+    assert following == "Next: threshnet check 'new/[b]model'"
     assert all(Path(path).is_file() for path in paths)
 
 
@@ -541,11 +542,11 @@ def test_a_network_is_trained(run: Run, tree: Path, monkeypatch: pytest.MonkeyPa
     command = ["train", "tree.json", "--data", tree, "--epochs", "2", "--input", "16", "-o", "model"]
     output = run(*command)
     assert (output.status, output.err) == (0, "")
-    first, second, summary, folder = output.out.splitlines()
+    first, second, summary, folder, following = output.out.splitlines()
     assert first.startswith("epoch   1 of 2  loss ")
     assert second.startswith("epoch   2 of 2  loss ")
     assert summary.startswith("tree: test error 12.50 %")
-    assert folder == "files in model"
+    assert (folder, following) == ("files in model", "Next: threshnet check model")
     assert not list(Path("model").glob("checkpoint*"))
 
 

@@ -417,8 +417,7 @@ def test_the_command_names_the_knee_and_how_to_export_it(run: Callable[..., str]
     assert lines[0].startswith(f"a: trial {knee.number}, {knee.error:.2f} % validation error, ")
     assert "unknown (n = 1 each)" in run()
     assert (
-        lines[-1]
-        == f"Export it with: threshnet export a --trial {knee.number} --storage journal:x.log -o a-trial{knee.number}"
+        lines[-1] == f"Next: threshnet export a --trial {knee.number} -o a-trial{knee.number} --storage journal:x.log"
     )
 
 
