@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import TrialState
+from PIL import Image
 from search_tests.sshd import Server, known, remote_host, sshd
 from search_tests.tiny import NETWORK, QUICK, SIZE, tiny_data, tiny_task
 
@@ -23,7 +25,7 @@ from search import records
 from search.latency.check import check
 from search.latency.devices.named import device_named
 from search.latency.devices.ssh import MAX_MODELS, Ssh, ssh_device
-from search.latency.measure import measure_on
+from search.latency.measure import measure_all, measure_on
 from search.latency.probes import probe
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency
@@ -126,6 +128,28 @@ def test_full_measurement(server: Server) -> None:
     assert sum(".onnx" in command for command in server.far.commands()) == 2  # sent once each
     assert server.far.cache.stat().st_mode & 0o777 == 0o700
     assert {path.suffix for path in server.far.cache.iterdir()} == {".onnx", ".py"}  # nothing half sent
+
+
+def jpeg() -> bytes:
+    """A JPEG whose decoding takes longer than the network."""
+    content = io.BytesIO()
+    Image.new("RGB", (640, 480), "teal").save(content, "JPEG")
+    return content.getvalue()
+
+
+def test_a_jpeg_is_decoded_on_the_remote_host(server: Server) -> None:
+    device, networks = device_named(server.url), (NETWORK, NETWORK)
+    plain, decoding = measure_all(device, networks, SIZE, "onnxruntime", QUICK, jpeg=jpeg(), from_jpeg=(1,))
+    assert decoding.latency_ms > plain.latency_ms
+    assert len(server.far.models()) == 2  # the network, once, and the reference
+
+
+def test_no_pillow(server: Server) -> None:
+    server.far.python(f"{PROBE}\nhidden = ['PIL']\n{HIDING}")
+    device = device_named(server.url)
+    with pytest.raises(MeasurementError, match="No module named 'PIL'"):
+        measure_all(device, (NETWORK,), SIZE, "onnxruntime", QUICK, jpeg=jpeg(), from_jpeg=(0,))
+    assert measure_all(device, (NETWORK,), SIZE, "onnxruntime", QUICK)[0].latency_ms > 0
 
 
 NASTY = """it's a "folder"; $(touch dollar) `touch tick` & touch and; cd .. \\ ü!"""
