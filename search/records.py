@@ -118,6 +118,13 @@ class Record:
             raise ValueError(f"trial {self.number} was not trained")
         return self.latency_ms, self.error
 
+    def error_images(self, validation: int) -> int:
+        """Return the number of images that determines the interval of the error, of `validation` images in the study.
+
+        For a balanced error, this is the effective number of images, see ErrorCounts.
+        """
+        return self.class_errors.effective_images("balanced_error") if self.class_errors else validation
+
     @property
     def schedule(self) -> str:
         """The schedules of the network's blocks as text, first to last."""

@@ -37,6 +37,7 @@ from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
 from search.task import Task
+from search.training.metrics import METRICS
 from search.volume import reference_point
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
@@ -249,7 +250,7 @@ def _create(prepared: Prepared, data: SearchData, storage: optuna.storages.BaseS
             raise InputError(f"study {spec.name!r} was not made by threshnet launch; choose another name")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(OBJECTIVES)
+            study.set_metric_names([f"{METRICS[spec.metric].prefix}{OBJECTIVES[0]}", OBJECTIVES[1]])
     else:
         # Read and written again, an earlier version's settings have every key of this version.
         changed = _difference(stored_spec(stored, spec.space.classes).to_json(), spec.to_json())

@@ -6,6 +6,7 @@ from rich.table import Table
 
 from search.latency.compare import SAME_MARGIN, Comparison
 from search.latency.reading import Latency
+from search.training.metrics import METRICS
 from search.volume import Step
 from studies.cli.options import plain_table
 from studies.fronts.front import ParetoFront
@@ -18,7 +19,7 @@ def front_table(front: ParetoFront) -> Table:
     shares = f"{len(front.front)} of {len(front.trained)} trained networks"
     table = plain_table(f"Pareto front of {front.study} on {front.backend}: {shares}")
     table.add_column("network", no_wrap=True)
-    for name in ("error %", "ms (95 % interval)", "params M", "MACs M"):
+    for name in (_error(front), "ms (95 % interval)", "params M", "MACs M"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("schedules")
     table.caption = (
@@ -40,11 +41,16 @@ def front_table(front: ParetoFront) -> Table:
     return table
 
 
+def _error(front: ParetoFront) -> str:
+    """The heading of a column of errors."""
+    return f"{METRICS[front.metric].prefix}error %"
+
+
 def named_table(front: ParetoFront) -> Table:
     """The named networks and what dominates each."""
     table = plain_table("Named networks")
     table.add_column("network", style="bold", no_wrap=True)
-    table.add_column("error %", justify="right", no_wrap=True)
+    table.add_column(_error(front), justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
     for point in front.named:

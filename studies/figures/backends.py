@@ -12,7 +12,6 @@ from search.records import reading
 from studies.figures.axes import error_axis, latency_axis
 from studies.figures.front import (
     BOTTOM,
-    ERROR,
     HEAD,
     HEIGHT,
     LATENCY,
@@ -20,6 +19,7 @@ from studies.figures.front import (
     LINE_HEIGHT,
     RIGHT,
     axis_layout,
+    error_text,
     layout,
     subtitle,
 )
@@ -64,7 +64,7 @@ def figure(fronts: Sequence[ParetoFront]) -> go.Figure:
         layout(f"Pareto fronts of {fronts[0].study} on {len(fronts)} backends", heading, top),
         height=HEIGHT + band,
         legend={"y": 1 + band / (bottom - top), "yanchor": "bottom"},
-        yaxis=axis_layout(panels[0].ys, ERROR),
+        yaxis=axis_layout(panels[0].ys, error_text(fronts[0])),
     )
     return chart
 

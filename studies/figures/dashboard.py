@@ -13,7 +13,7 @@ MAX_CURVES = 300  # maximum number of networks without a place on the front, lat
 LAYOUT = {"template": "none", "margin": {"l": 70, "r": 20, "t": 50, "b": 50}}  # the usual template is 7 kB
 
 
-def rung_curves(records: Sequence[Record], front: Collection[int]) -> go.Figure:
+def rung_curves(records: Sequence[Record], front: Collection[int], error_name: str = "validation error") -> go.Figure:
     """Plot the validation error of networks over epochs; `front` contains the trial numbers of the front.
 
     A network that was resumed has one curve, up to the last rung that it reached.
@@ -31,9 +31,9 @@ def rung_curves(records: Sequence[Record], front: Collection[int]) -> go.Figure:
         ],
         LAYOUT
         | {
-            "title": "Validation error at the rungs",
+            "title": f"{error_name.capitalize()} at the rungs",
             "xaxis": {"title": "epochs", "rangemode": "tozero"},
-            "yaxis": {"title": "validation error (%)"},
+            "yaxis": {"title": f"{error_name} (%)"},
         },
     )
 

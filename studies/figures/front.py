@@ -18,11 +18,11 @@ LEFT, RIGHT, BOTTOM = 76, 36, 72  # margins, pixels
 HEAD, LINE_HEIGHT = 108, 19  # space above the plot with one line below the title, and for each further line, pixels
 LINE = 160  # characters per line below the title
 FONT = "Inter, 'Helvetica Neue', Helvetica, Arial, 'Liberation Sans', 'DejaVu Sans', sans-serif"
-ERROR, LATENCY = "validation error (%), lower is better", "latency of one run (ms), lower is better"
+LATENCY = "latency of one run (ms), lower is better"
 
 
 def figure(front: ParetoFront) -> go.Figure:
-    """Plot validation error against latency for all trained networks, with the front as a staircase."""
+    """Plot the validation error against latency for all trained networks, with the front as a staircase."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
     heading = subtitle(front, [f"Latency on {conditions(latency, latency.device + processor)}"], LINE)
@@ -36,9 +36,14 @@ def figure(front: ParetoFront) -> go.Figure:
         layout(f"Pareto front of {front.study}", heading, top),
         legend={"y": 1.012, "yanchor": "bottom"},
         xaxis=axis_layout(xs, LATENCY),
-        yaxis=axis_layout(ys, ERROR),
+        yaxis=axis_layout(ys, error_text(front)),
     )
     return chart
+
+
+def error_text(front: ParetoFront) -> str:
+    """Return the title of the error axis."""
+    return f"{front.error_name} (%), lower is better"
 
 
 def subtitle(front: ParetoFront, more: Sequence[str], line: int) -> str:

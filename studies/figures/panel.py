@@ -9,6 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from search.records import Record, reading
+from search.training.metrics import METRICS
 from studies.figures.axes import Axis
 from studies.figures.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
 from studies.fronts.front import ParetoFront
@@ -92,7 +93,7 @@ def hover(record: Record, front: ParetoFront) -> str:
     latency = reading(record)
     lines = [
         f"<b>{title(record)}</b>" + (f", trial {record.number}" if record.named else ""),
-        f"error {record.error:.2f} %",
+        f"{METRICS[front.metric].prefix}error {record.error:.2f} %",
         f"latency {record.latency_ms:.3g} ms, 95 % interval {latency.low_ms:.3g} to {latency.high_ms:.3g} ms",
         *(
             f"{backend}: {other.latency_ms:.3g} ms"

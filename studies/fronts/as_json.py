@@ -17,7 +17,7 @@ def front_json(front: ParetoFront) -> dict[str, Any]:
         "caveat": front.caveat,
         "backend": front.backend,
         "objectives": {
-            "error_percent": "validation error of one training",
+            "error_percent": f"{front.error_name} of one training",
             "latency_ms": "ratio to the reference network times its idle latency, with a 95 % interval",
         },
         "trained": len(front.trained),

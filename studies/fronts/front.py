@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from search.pareto import dominators, knee, non_dominated
 from search.records import Record, reading, seen_on
+from search.training.metrics import METRICS
 from search.volume import feasible_hypervolume, reference_point, share_percent
 from studies.study import LoadedStudy, backends_of, require_trained
 from threshnet.errors import InputError
@@ -42,6 +43,13 @@ class ParetoFront:
     reference: tuple[float, float]
     # Hypervolume of the feasible networks below the reference point, in ms x percent.
     hypervolume: float
+    # The error that the study minimizes, see METRICS.
+    metric: str = "error"
+
+    @property
+    def error_name(self) -> str:
+        """The name of its errors in sentences: "validation error", or "balanced validation error"."""
+        return f"{METRICS[self.metric].prefix}validation error"
 
     @property
     def share_percent(self) -> float:
@@ -86,6 +94,7 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
         knee=front[knee([record.point for record in front])],
         reference=reference,
         hypervolume=feasible_hypervolume(trained, reference),
+        metric=loaded.spec.metric,
     )
 
 

@@ -139,6 +139,8 @@ class PickResult:
     # Inputs of the confidence: number of validation images, and the standard deviation between training seeds if given.
     validation_images: int
     training_noise: float | None
+    # The name of its error in sentences, see ParetoFront.error_name.
+    error_name: str
 
 
 def pick(
@@ -187,6 +189,7 @@ def pick(
         confidence=confidence(candidates, chosen, request, noise),
         validation_images=validation_images,
         training_noise=training_noise,
+        error_name=front.error_name,
     )
 
 
@@ -226,8 +229,9 @@ def noise_of(candidates: Sequence[Record], validation_images: int, training_nois
     middle, low, high = (
         np.array([getattr(one, name) for one in readings]) for name in ("latency_ms", "low_ms", "high_ms")
     )
-    share = (points_of(candidates)[:, 1] / 100 * validation_images + PRIOR) / (validation_images + 2 * PRIOR)
-    binomial = 100 * np.sqrt(share * (1 - share) / (validation_images + 2 * PRIOR))
+    images = np.array([record.error_images(validation_images) for record in candidates])
+    share = (points_of(candidates)[:, 1] / 100 * images + PRIOR) / (images + 2 * PRIOR)
+    binomial = 100 * np.sqrt(share * (1 - share) / (images + 2 * PRIOR))
     return Noise((middle - low) / NORMAL_95, (high - middle) / NORMAL_95, np.hypot(binomial, training_noise))
 
 

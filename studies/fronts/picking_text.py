@@ -13,7 +13,7 @@ def pick_text(pick: PickResult) -> Iterator[str]:
     """Yield lines with the picked network, the reason and the confidence."""
     record = pick.record
     yield (
-        f"{pick.study}: {_name(record)}, {record.error:.2f} % validation error, {latency_text(record)} ms on "
+        f"{pick.study}: {_name(record)}, {record.error:.2f} % {pick.error_name}, {latency_text(record)} ms on "
         f"{pick.backend}, {record.costs['params'] / 1e6:.3f}M params, {record.costs['macs'] / 1e6:.1f}M MACs"
     )
     for warning in reading(record).warnings:
@@ -77,9 +77,10 @@ def confidence_text(pick: PickResult) -> str:
 
 def noise_text(pick: PickResult) -> str:
     """Describe the noise model of the resamples and its limitations."""
+    by_class = ", by class" if pick.record.class_errors else ""
     model = (
-        f"latencies from the interval of one pass; errors binomial over {pick.validation_images:,} validation images, "
-        f"resampled independently"
+        f"latencies from the interval of one pass; errors binomial over {pick.validation_images:,} validation images"
+        f"{by_class}, resampled independently"
     )
     if pick.training_noise is None:
         return f"{model}; seed-to-seed variance is unknown (n = 1 each) and left out, so the confidence is optimistic"

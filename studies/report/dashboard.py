@@ -43,7 +43,7 @@ def _annotate(loaded: LoadedStudy, options: Sequence[str]) -> None:
     dashboard: Any = import_module("optuna_dashboard")
     fronts = fronts_of(loaded)
     on_front = {record.number for front in fronts for record in front.front}
-    figures = {RUNGS: rung_curves(loaded.records, on_front)}
+    figures = {RUNGS: rung_curves(loaded.records, on_front, fronts[0].error_name)}
     found = importances(loaded)
     if "objectives" in found:
         figures[IMPORTANCES] = importance_bars(found)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from search.progress import StudyProgress
 from search.records import reading, tally
+from search.training.metrics import METRICS
 from space import size
 from studies.defaults import DEFAULT_STORAGE
 from studies.figures.chrome import NoChrome
@@ -119,6 +120,9 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
     example = reading(front.trained[0])
     flagged = sum(bool(reading(record).warnings) for record in front.trained)
     held_out = f"{spec.dataset.validation:,}" if spec.dataset.validation else "a fifth of the"
+    error = f"{METRICS[spec.metric].prefix}error"
+    given = spec.dataset.memory.validation if spec.dataset.memory else 0
+    scored_on = f"{given:,} validation images" if given else f"{held_out} images held out of the training split"
     trained_on = f"{spec.dataset.train:,}" if spec.dataset.train else "all other"
     source = f' --data DIR --caveat "{spec.caveat}"' if spec.dataset.name == "folder" else ""
     counted = size(spec.space)
@@ -138,7 +142,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
         f"- Networks: {len(front.trained)} trained, {len(discovered)} of them discovered; "
         + ", ".join(f"{count} {state}" for state, count in tally(loaded.records).most_common())
         + ".",
-        f"- Error: on {held_out} images held out of the training split; n = 1 training per network, seed {spec.seed}, "
+        f"- {front.error_name.capitalize()}: on {scored_on}; n = 1 training per network, seed {spec.seed}, "
         f"so differences of a point or so are within noise. No test image was used.",
         f"- Training: recipe {recipe.title}, {recipe.epochs} epochs of {trained_on} images, "
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
@@ -152,7 +156,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
         f"- {' '.join(others)}",
         *_elsewhere(fronts),
         "",
-        "| on the front | error % | latency ms (95 % interval) | params M | MACs M |",
+        f"| on the front | {error} % | latency ms (95 % interval) | params M | MACs M |",
         "|---|---|---|---|---|",
     ]
     lines += [
@@ -162,7 +166,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
     ]
     if len(front.front) > MAX_LISTED:
         lines.append(f"| and {len(front.front) - MAX_LISTED} more in front.json | | | | |")
-    lines += ["", "| named network | error % | latency ms | position |", "|---|---|---|---|"]
+    lines += ["", f"| named network | {error} % | latency ms | position |", "|---|---|---|---|"]
     lines += [
         f"| {title(p.record)} | {p.record.error:.2f} | {p.record.latency_ms:.3f}{flag(p.record)} | {verdict(p)} |"
         for p in front.named

@@ -38,7 +38,7 @@ function openCard(page, row, opener) {
   }
   card.scrollTop = 0;
   title.focus({ preventScroll: true });
-  drawCard(row, detail);
+  drawCard(row, detail, page.data.error_name);
 }
 
 /** Build the contents of the card from top to bottom. */
@@ -49,7 +49,7 @@ function cardParts(page, row, detail) {
   });
   const facts = html("dl", { class: "facts" });
   const fact = (name, value) => value && facts.append(html("div", {}, html("dt", {}, name), html("dd", {}, value)));
-  fact("validation error", row.error && `${row.error[0].toFixed(2)} %${row.images ? ` (${row.error[1].toFixed(2)} to ${row.error[2].toFixed(2)})` : ""}`);
+  fact(page.data.error_name, row.error && `${row.error[0].toFixed(2)} %${row.images ? ` (${row.error[1].toFixed(2)} to ${row.error[2].toFixed(2)})` : ""}`);
   page.data.fronts.forEach(({ backend }, n) => {
     const ms = row.latency[n];
     fact(`latency, ${backend}`, ms && `${short(ms[0], 4)} ms (${short(ms[1], 4)} to ${short(ms[2], 4)})`);
@@ -112,10 +112,10 @@ async function copied(text, element) {
 }
 
 /** Draw the charts of the card when their width is known. */
-function drawCard(row, detail) {
+function drawCard(row, detail, errorName) {
   if (!detail) return;
   const training = document.getElementById("card-training");
-  if (training) drawTraining(training, detail);
+  if (training) drawTraining(training, detail, errorName);
   for (const [n, reading] of detail.readings.entries()) {
     if (reading.rounds.length) drawSamples(document.getElementById(`card-samples-${n}`), reading);
   }
@@ -124,11 +124,11 @@ function drawCard(row, detail) {
 }
 
 /** Draw the loss by epoch as a line, and the errors at the rungs as points with their own scale. */
-function drawTraining(box, { losses, rungs }) {
+function drawTraining(box, { losses, rungs }, errorName) {
   const epochs = [...losses.map((one) => one[0]), ...rungs.map((one) => one[0])];
   const caption = document.getElementById("card-training-caption");
   const errors = rungs.map(([epoch, error]) => `${short(error, 4)} % after ${epoch} epoch${epoch > 1 ? "s" : ""}`).join(", ");
-  caption.textContent = `Blue: training loss per epoch${rungs.length ? `; orange, on its own scale: validation error, ${errors}` : ""}.`;
+  caption.textContent = `Blue: training loss per epoch${rungs.length ? `; orange, on its own scale: ${errorName}, ${errors}` : ""}.`;
   const finite = losses.filter((one) => one[1] !== null);
   const made = chart(box, {
     height: 200,

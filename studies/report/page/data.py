@@ -36,6 +36,8 @@ def page_data(
         "about": first.about,
         "caveat": first.caveat,
         "validation": loaded.images.get("validation"),
+        "error_name": first.error_name,
+        "balanced": first.metric == "balanced_error",
         "export": export_parts(loaded.spec.name, place_options(storage, loaded.weights.parents[1])),
         "summary": list(progress.sentences),
         "fronts": [front_data(fronts[0], front) for front in fronts],
@@ -70,8 +72,8 @@ def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
 def trials_data(loaded: LoadedStudy, fronts: Sequence[ParetoFront]) -> dict[str, list[Any]]:
     """Return all trials as columns of equal length, in the order of the study. Missing values are None.
 
-    A value in "error" is [percent, low, high], see error_interval. "latency" has a column for each front, with values
-    [ms, low, high, 1 if unreliable].
+    A value in "error" is [percent, low, high], see error_interval and Record.error_images. "latency" has a column for
+    each front, with values [ms, low, high, 1 if unreliable].
     """
     images = loaded.images.get("validation")
     return {
@@ -158,7 +160,7 @@ def number(value: float | None) -> float | None:
 def _error(record: Record, images: int | None) -> list[float | None] | None:
     if not record.trained or record.error is None:
         return None
-    low, high = error_interval(record.error, images) if images else (record.error, record.error)
+    low, high = error_interval(record.error, record.error_images(images)) if images else (record.error, record.error)
     return [number(record.error), number(low), number(high)]
 
 

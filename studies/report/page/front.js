@@ -47,8 +47,8 @@ function drawFront(page, at, box) {
     ...view,
     height: narrow ? 380 : 520,
     xTitle: "latency (ms), lower is better",
-    yTitle: "validation error (%), lower is better",
-    label: `Latency against validation error on ${data.backend}`,
+    yTitle: `${page.data.error_name} (%), lower is better`,
+    label: `Latency against ${page.data.error_name} on ${data.backend}`,
     description: describeFront(page, networks),
     role: "group",
   });

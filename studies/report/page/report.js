@@ -87,7 +87,7 @@ function heading() {
 function frontCaption() {
   const images = data.validation;
   const error = images
-    ? `the 95 % binomial (Wilson) interval of an error counted on ${images.toLocaleString("en")} validation images`
+    ? `the 95 % ${data.balanced ? "interval of a balanced error, with the binomial variance of each class," : "binomial (Wilson) interval of an error"} counted on ${images.toLocaleString("en")} validation images`
     : "unknown, as the study does not record its number of validation images";
   const lines = [
     `Horizontal bars: the 95 % interval of the latency reading. Vertical bars: ${error}. Each network was trained once: neither interval includes seed-to-seed variance, so neighbors on the front may trade places. No test image was used.`,

@@ -10,7 +10,7 @@ function columnsOf(page) {
     { title: "trial", of: (row) => row.number, number: true },
     { title: "name", of: (row) => row.name },
     { title: "state", of: (row) => row.state },
-    { title: "error %", of: (row) => row.error?.[0] ?? null, shown: (value) => value.toFixed(2), number: true },
+    { title: page.data.balanced ? "balanced error %" : "error %", of: (row) => row.error?.[0] ?? null, shown: (value) => value.toFixed(2), number: true },
     ...page.data.fronts.map((front, at) => ({
       title: several ? `ms, ${front.backend}` : "latency ms",
       of: (row) => row.latency[at]?.[0] ?? null,
