@@ -52,13 +52,12 @@ def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
     from threshnet.export.folder import WEIGHTS
 
     table = plain_table(f"Files of {folder}")
-    scored = any(file.score for file in files)
+    columns = dict.fromkeys(name for file in files for name in _errors(file))
     for name in ("file", "runtime"):
         table.add_column(name, no_wrap=True)
-    for name in ("latency ms", "from JPEG ms", "MiB", "agreement", *(["test error %"] if scored else [])):
+    for name in ("latency ms", "from JPEG ms", "MiB", "agreement", *columns):
         table.add_column(name, justify="right")
     for file in files:
-        score = _with_interval(file.score.percent, *file.score.interval, 1) if file.score else "-"
         table.add_row(
             file.file,
             f"{file.runtime} {file.precision}",
@@ -66,7 +65,7 @@ def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
             _milliseconds(file.times.from_jpeg, 2),
             f"{file.size_bytes / 2**20:.2f}",
             _agreement(file),
-            *([score] if scored else []),
+            *(_errors(file).get(name, "-") for name in columns),
         )
     readings = [one for file in files for one in (file.times.latency, file.times.from_jpeg) if one]
     measured = (f"{one.runtime} {one.runtime_version} on {one.device}, {one.processor}" for one in readings)
@@ -93,6 +92,17 @@ def _milliseconds(latency: "Latency | None", digits: int) -> str:
         return "-"
     mark = " !" if unreliable(latency) else ""
     return _with_interval(latency.latency_ms, latency.low_ms, latency.high_ms, digits) + mark
+
+
+def _errors(file: "FileBenchmark") -> dict[str, str]:
+    """The errors of a file on the test split by the name of their column; empty without data."""
+    if file.score is None:
+        return {}
+    found = {"test error %": _with_interval(file.score.percent, *file.score.interval, 1)}
+    if counts := file.score.by_class:
+        balanced = _with_interval(counts.percent("balanced_error"), *counts.interval("balanced_error"), 1)
+        found["balanced error %"] = balanced
+    return found
 
 
 def _with_interval(value: float, low: float, high: float, digits: int) -> str:

@@ -31,7 +31,7 @@ from studies.export.trusted import is_trusted
 from threshnet.checkpoint import load_weights
 from threshnet.errors import InputError
 from threshnet.export.folder import CONFIG, INT8, ONNX, PT2, WEIGHTS
-from threshnet.spec_file import read_spec_file
+from threshnet.spec_file import ResolvedNetwork, read_spec_file
 from threshnet.untrusted import read_bytes, read_json
 
 # The runtime of each file that is run.
@@ -65,7 +65,7 @@ class FileBenchmark:
     # Agreement with the logits of model.safetensors, see FolderCheck; both are None for that file itself.
     difference: float | None = None
     same_class_percent: float | None = None
-    # Error on the test split; None without data.
+    # Error on the test split, and the balanced error if the study minimized it; None without data.
     score: Score | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -92,8 +92,11 @@ def benchmark_folder(
     bad = [checked.file for checked in checks.values() if checked.ok is False]
     if bad:
         raise InputError(f"{folder}: nothing was run, as threshnet check finds bad files: {', '.join(bad)}")
-    split = _test_split(folder, data) if data else None
-    input_size = read_spec_file(folder / CONFIG, follow=False).input_size
+    given = read_spec_file(folder / CONFIG, follow=False)
+    config = read_json(folder / CONFIG, follow=False)
+    config = config if isinstance(config, dict) else {}
+    metric = "balanced_error" if config.get("metric") == "balanced_error" else "error"
+    split = _test_split(folder, given, config.get("classes"), data) if data else None
     with TemporaryDirectory(prefix="threshnet-") as copies:
         paths = {file: folder / file for file in RUNTIMES if file in checks and checks[file].ok}
         if PT2 in paths:
@@ -101,7 +104,7 @@ def benchmark_folder(
         times: dict[str, Times] = {}
         for runtime, place in ((RUNTIME, device), ("torch", Cpu())):
             files = {file: path for file, path in paths.items() if RUNTIMES[file] == runtime}
-            times |= _measured(files, place, input_size, runtime, protocol)
+            times |= _measured(files, place, given.input_size, runtime, protocol)
         return [
             FileBenchmark(
                 file=file,
@@ -111,7 +114,7 @@ def benchmark_folder(
                 times=times.get(file) or Times(problems=(checks[file].message,)),
                 difference=checks[file].difference,
                 same_class_percent=checks[file].same_class_percent,
-                score=_score(paths[file], split) if split and file in paths else None,
+                score=_score(paths[file], split, metric) if split and file in paths else None,
             )
             for file, runtime in RUNTIMES.items()
             if file in checks
@@ -129,11 +132,9 @@ def sample_jpeg() -> bytes:
     return content.getvalue()
 
 
-def _test_split(folder: Path, data: DataSettings) -> Split:
-    """Load the test split. Raises InputError if its classes are not those of the network."""
-    given, classes = read_spec_file(folder / CONFIG, follow=False), class_names(data)
-    config = read_json(folder / CONFIG, follow=False)
-    named = config.get("classes") if isinstance(config, dict) else None
+def _test_split(folder: Path, given: ResolvedNetwork, named: object, data: DataSettings) -> Split:
+    """Load the test split. Raises InputError if its classes are not those of the network, called `named` if given."""
+    classes = class_names(data)
     if len(classes) != given.spec.classes or (named and list(classes) != named):
         raise InputError(
             f"{folder}: a network of {given.spec.classes} classes, which are not the {len(classes)} classes of "
@@ -173,8 +174,8 @@ def _measured(
         return {file: Times(problems=(f"not measured: {error}",)) for file in files}
 
 
-def _score(path: Path, split: Split) -> Score:
+def _score(path: Path, split: Split, metric: str) -> Score:
     if path.name in (ONNX, INT8):
-        return score_onnx(path, split)
+        return score_onnx(path, split, metric)
     model: nn.Module = torch.export.load(path).module() if path.name == PT2 else load_weights(path, follow=False)
-    return score_model(model, split)
+    return score_model(model, split, metric)

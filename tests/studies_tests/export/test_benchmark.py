@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,6 +144,21 @@ def test_unreliable_times_are_marked_and_explained_once() -> None:
     assert "! unreliable (wide spread; busy device); --json prints" in text
     assert "model.pt2: no time from a JPEG: why" in text
     assert "test error" not in text
+
+
+def test_the_balanced_error_is_reported_if_the_study_minimized_it(
+    study: LoadedStudy, folder: Path, stub: StubMeasurements
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"metric": "balanced_error"}))
+    found = benchmark_folder(folder, Cpu(), study.spec.dataset, QUICK)
+    for one in found:
+        assert one.score is not None
+        assert one.score.balanced_percent == pytest.approx(one.score.percent)  # classes of equal size
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(benchmark_table(folder, found))
+    header = next(line for line in console.export_text().splitlines() if "from JPEG ms" in line)
+    assert re.search(r"agreement +test error % +balanced error %", header)
 
 
 def test_nothing_of_a_bad_folder_is_run(folder: Path, stub: StubMeasurements) -> None:
