@@ -1,6 +1,7 @@
 """Studies, fronts and trained networks as Python objects: what `launch` and `load` return."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -63,7 +64,7 @@ def launch(
     study was created with different settings or images.
     """
     found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
-    with Screen(console(progress), getattr(found, "name", "")) as screen:
+    with Screen(console(progress), getattr(found, "name", "")) as screen, _quiet_optuna():
         loaded, outcome = launch_study(
             found,
             storage,
@@ -310,6 +311,17 @@ def compare(
     target = device_named(device)
     given = [_network(network) for network in networks]
     return compare_on(target, given, input_size, runtime or target.runtimes[0], protocol)
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Suppress the lines that Optuna logs for each trial, since the screen prints its own."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 def _network(network: NetworkSpec | Path | str) -> NetworkSpec | Path:

@@ -114,12 +114,16 @@ class Acquisition:
         return values
 
     def _values_without_errors(self) -> Array:
-        """Return 1 at the knee of the expected front and 0 elsewhere, so that a new search starts in the middle."""
+        """Return 1 at the knee of the expected front and 0 elsewhere, so that a new search starts in the middle.
+
+        The front is that of the networks within the latency limit, or of the fastest one if there are none.
+        """
         places = np.flatnonzero([each.state == "open" for each in self.candidates])
         values = np.full(len(self.candidates), -np.inf)
         if len(places):
             values[places] = 0
-            values[places[knee(np.column_stack([self.latency, np.exp(self.mean)])[places])]] = 1
+            within = places[self.latency[places] <= max(self.limit_ms, self.latency[places].min())]
+            values[within[knee(np.column_stack([self.latency, np.exp(self.mean)])[within])]] = 1
         return values
 
     def _values_at(self, rung: int, places: NDArray[np.intp], explained: Array, reached: NDArray[np.intp]) -> Array:

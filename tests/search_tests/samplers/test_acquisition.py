@@ -74,6 +74,15 @@ def test_without_observations_there_is_still_a_best_candidate() -> None:
     assert max(found) > 0
 
 
+def test_a_search_starts_within_the_latency_limit() -> None:
+    measured = [candidate(spec_of(growth), "open", 1.0 + growth**2) for growth in range(6)]  # the knee is in the middle
+    chosen = [int(np.argmax(Acquisition(measured, RUNGS, limit).values())) for limit in (None, 2.0, 1.5, 0.5)]
+    assert chosen[0] > 1
+    latencies = [measured[index].latency_ms for index in chosen]
+    assert latencies[1] in (1.0, 2.0)
+    assert latencies[2:] == [1.0, 1.0]  # the fastest one, if none is within
+
+
 @pytest.mark.parametrize("state", ["open", "closed"])
 def test_a_single_candidate(state: State) -> None:
     found = values(candidate(LARGEST, state))
