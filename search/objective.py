@@ -228,8 +228,12 @@ class Scoring:
                 trial, records.rung_attributes(errors) | {records.IMAGE_PASSES: training.image_passes}
             )  # before the checkpoint, so that the rung is scored again if the process is interrupted in between
             save_training(training, file, conditions)
-            self.display.stage(trial.number, f"deciding, {error:.1f} % after {len(training.epochs)} epochs")
-            return always or self.policy.should_continue(trial.study, spec.fingerprint())
+            score = f"{error:.1f} % after {len(training.epochs)} of {task.recipe.epochs} epochs"
+            self.display.stage(trial.number, f"deciding, {score}")
+            continues = always or self.policy.should_continue(trial.study, spec.fingerprint())
+            if continues:
+                self.display.stage(trial.number, f"training, {score}")
+            return continues
 
         try:
             trained = train(

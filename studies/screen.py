@@ -58,8 +58,9 @@ class Screen:
         self.wait: Activity | None = None
         self.wait_text = ""
         self.latest: Standing | None = None
-        # Share of the study that was done when this run began.
+        # Share of the study that was done when this run began, and the time after the preparations.
         self.first_share: float | None = None
+        self.first_time = self.began
         self.stopping = False
         self.live = _live(console, self._lines)
         self.opened = contextlib.ExitStack()
@@ -107,8 +108,9 @@ class Screen:
         self._check()
         self.completed = networks
         if self.total and self.first_share is None:
-            self.first_share = self._share()
-            self.print(f"{networks} of {self.total} networks so far; Ctrl-C stops")
+            self.first_share, self.first_time = self._share(), time.monotonic()
+            how = "the stop button" if self.console.is_jupyter else "Ctrl-C"
+            self.print(f"{networks} of {self.total} networks so far; {how} stops")
 
     def standing(self, standing: "Standing") -> None:
         """Show the standing of the study."""
@@ -176,7 +178,7 @@ class Screen:
         share = self._share()
         if share is None or self.first_share is None or share - self.first_share <= 0:
             return ""
-        left = (1 - share) * (now - self.began) / (share - self.first_share)
+        left = (1 - share) * (now - self.first_time) / (share - self.first_share)
         return f"about {duration_text(left)} left"
 
     @contextlib.contextmanager

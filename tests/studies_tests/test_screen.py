@@ -56,13 +56,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 def test_live_lines_show_what_happens_and_for_how_long(clock: Callable[[float], None]) -> None:
     screen = Screen(plain(), "digits")
     assert live_lines(screen)[1].startswith("starting")
+    clock(20)  # the preparations do not count
     screen.standing(replace(STANDING, counted=8, done=0.2))
-    clock(60)
+    clock(80)
     screen.standing(STANDING)
     screen.stage(13, "training, 0.73 ms")
-    clock(65)
+    clock(85)
     screen.progress(5, 10)
-    clock(75)
+    clock(95)
     study, now, counts, best = live_lines(screen)
     assert study.startswith("digits: 12 of 40 networks ")
     assert study.endswith("about 8 min 45 s left")
