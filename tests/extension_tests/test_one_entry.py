@@ -30,7 +30,9 @@ from search.training.recipes import RECIPES
 from space import Space, decode, encode, size
 from studies import cli
 from studies.spec import parse_spec
+from threshnet.baselines import Architecture
 from threshnet.costs import count
+from threshnet.counting import count_library_model
 from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError
 from threshnet.network import build
@@ -84,9 +86,13 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 def quick_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure files of the right size instead of ONNX exports: the toy device looks no further."""
 
-    def write(spec: NetworkSpec, input_size: int, path: Path, batch: int) -> None:
+    def write(network: Architecture, input_size: int, path: Path, batch: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(bytes(4 * count(spec, input_size).params))
+        if isinstance(network, NetworkSpec):
+            costs = count(network, input_size)
+        else:
+            costs = count_library_model(network, input_size)
+        path.write_bytes(bytes(4 * costs.params))
 
     monkeypatch.setattr("search.latency.onnx_files._export", write)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # not to be found by other tests
