@@ -35,6 +35,7 @@ def test_only_final_scoring_reads_test_data() -> None:
     assert {file.relative_to(ROOT).as_posix() for file in files if mentions(file, "load_test")} == {
         "studies/export/images.py",
         "studies/export/final_training.py",
+        "benchmarks/balanced_error.py",
         "benchmarks/comparison/runs.py",
     }
 
