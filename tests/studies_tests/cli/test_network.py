@@ -128,6 +128,20 @@ def test_a_trial_is_trained_again_on_the_images_of_its_study(
     assert (list(plain.seeds), list(changed.seeds)) == ([0], [3])
 
 
+def test_a_network_in_a_file_is_trained_at_its_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def stub(assignment: Any, *_: object) -> None:  # noqa: ANN401 - an Assignment
+        sizes.append(assignment.network.input_size)
+        raise StopError
+
+    monkeypatch.setattr("studies.cli.export._trained", stub)
+    Path("own.json").write_text(json.dumps({"input_size": 48, "spec": NAMED["threshnet28"].to_json()}))
+    for words in (["own.json"], ["own.json", "--input", "40"], ["threshnet28"]):
+        assert isinstance(run("train", *words, "--data", "digits", "-o", "model").exception, StopError)
+    assert sizes == [48, 40, 32]
+
+
 @pytest.mark.parametrize("words", [["mine:2"], ["mine", "--trial", "2"], ["mine:knee"], ["mine", "--knee"]])
 def test_a_trial_is_exported_by_its_name_or_by_an_option(
     words: list[str], study: LoadedStudy, monkeypatch: pytest.MonkeyPatch
