@@ -252,13 +252,14 @@ class Scoring:
                 progress=self.display.progress,
             )
         finally:  # failed and interrupted trainings also count towards the cost
-            if started:
+            if started and trial.user_attrs.get(records.IMAGE_PASSES) != started[0].image_passes:
                 trial.set_user_attr(records.IMAGE_PASSES, started[0].image_passes)
         done, end = len(trained.epochs), task.recipe.epochs
         epochs = [asdict(epoch) for epoch in trained.epochs]
         if done < end:
-            trial.set_user_attr(records.EPOCHS, epochs)
-            raise _pruned(trial, f"stopped after {done} of {end} epochs at {trained.error:.2f} %")
+            reason = f"stopped after {done} of {end} epochs at {trained.error:.2f} %"
+            set_attributes(trial, {records.EPOCHS: epochs, records.REASON: reason})
+            raise TrialPruned(reason)
         artifact = upload(
             self.folders.weights,
             trial,

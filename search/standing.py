@@ -63,8 +63,3 @@ class Standings:
             best=tuple((most, min((error for ms, error in points if ms <= most), default=None)) for most in limits_ms),
             hypervolume_percent=volume,
         )
-
-    def _resumed(self, trial: Record) -> bool:
-        """Return whether a trial continued a training, rather than one that only measured its network."""
-        earlier = None if trial.continues is None else self.ended.get(trial.continues)
-        return earlier is not None and earlier.state == "stopped"

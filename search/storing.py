@@ -1,5 +1,6 @@
 """Write to the storage of a study: several attributes in one transaction, and artifacts."""
 
+import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
-from optuna.storages._rdb.models import TrialUserAttributeModel
+from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.storages.journal._storage import JournalOperation
 
@@ -31,8 +32,13 @@ def set_attributes(trial: Trial, attributes: Mapping[str, Any]) -> None:
     if isinstance(storage, _CachedStorage):
         database: RDBStorage = storage._backend
         with _create_scoped_session(database.scoped_session, ignore_integrity_error=True) as session:
+            database.check_trial_is_updatable(number, TrialModel.find_or_raise_by_id(number, session).state)
+            mine = session.query(TrialUserAttributeModel).filter(TrialUserAttributeModel.trial_id == number)
+            rows = {str(row.key): row for row in mine.filter(TrialUserAttributeModel.key.in_(attributes))}
             for key, value in attributes.items():
-                database._set_trial_attr_without_commit(session, TrialUserAttributeModel, number, key, value)
+                row = rows.get(key) or TrialUserAttributeModel(trial_id=number, key=key)
+                row.value_json = json.dumps(value)
+                session.add(row)
     elif isinstance(storage, JournalStorage):
         with storage._thread_lock:
             entry = {"op_code": JournalOperation.SET_TRIAL_USER_ATTR, "worker_id": storage._replay_result.worker_id}

@@ -260,8 +260,6 @@ def line(record: "Record") -> str:
         epochs = max(record.rungs)
         score = f"{record.rungs[epochs]:6.2f} % after {epochs} epoch{'s' if epochs > 1 else ''}"
         return f"{start}{score}{_measured(record, latency)}{name}  stopped{warnings}"
-    if latency is not None and record.state == "not trained" and record.named:  # named networks are trained later
-        return f"{start}measured{_measured(record, latency)}{name}{warnings}"
     if record.state == "duplicate":
         return f"{start}duplicate of trial {record.duplicate_of}"
     return f"{start}{record.state}: {record.reason}{warnings}"

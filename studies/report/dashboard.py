@@ -61,24 +61,26 @@ def _annotate(loaded: LoadedStudy, options: Sequence[str]) -> None:
 def note(study: str, fronts: Sequence[ParetoFront], number: int, options: Sequence[str]) -> str:
     """Return the note, as Markdown, for a trial that is on at least one front; `options` are those of place_options."""
     places = [line for front in fronts for line in _place(front, number)]
-    return "\n".join([f"{NOTE} of {study}", "", *places, "", f"    {export_command(study, number, options)}"])
+    return "\n".join([f"{NOTE} of {study}", "", *places, "", "```sh", export_command(study, number, options), "```"])
 
 
 def _place(front: ParetoFront, number: int) -> Iterator[str]:
-    """Yield a line about a trial on a front, with its neighbors. Yields nothing if the trial is not on this front."""
+    """Yield lines about a trial on a front and its neighbors. Yields nothing if the trial is not on this front."""
     numbers = [record.number for record in front.front]
     if number not in numbers:
         return
     at = numbers.index(number)
     record = front.front[at]
     knee = ", the knee" if record is front.knee and len(numbers) > 2 else ""
-    faster = f"next faster: {_point(front.front[at - 1])}" if at else "the fastest"
-    better = f"next more accurate: {_point(front.front[at + 1])}" if at + 1 < len(numbers) else "the most accurate"
-    yield f"- {front.backend}: number {at + 1} of {len(numbers)} by latency{knee}, {_point(record)}; {faster}; {better}"
+    yield f"- {front.backend}: number {at + 1} of {len(numbers)} by latency{knee}"
+    yield f"  - {_point(record)}"
+    yield f"  - next faster: {_point(front.front[at - 1])}" if at else "  - the fastest"
+    more = at + 1 < len(numbers)
+    yield f"  - next more accurate: {_point(front.front[at + 1])}" if more else "  - the most accurate"
 
 
 def _point(record: Record) -> str:
-    return f"{title(record)} with {record.error:.2f} % at {latency_text(record)} ms"
+    return f"{title(record)}, {record.error:.2f} %, {latency_text(record)} ms"
 
 
 def _annotated(study: Study) -> list[int]:

@@ -52,8 +52,6 @@ def test_trials_are_counted_by_state(study: optuna.Study) -> None:
     study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs={records.RUNGS: {"1": 40.0}}))
     study.add_trial(create_trial(state=TrialState.PRUNED))
     add(study, 30.0, 1.0, **{records.CONTINUES: 0})
-    study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs={records.NAMED: "threshnet28"}))
-    add(study, 30.0, 1.0, **{records.CONTINUES: 3, records.NAMED: "threshnet28"})
     found = Standings(study, 4, 2, 4.0).now(1, 0.5)
     assert (found.pruned, found.resumed, found.failed, found.done) == (2, 1, 0, 0.5)
 

@@ -101,7 +101,7 @@ def test_a_wait_for_a_device_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_pa
         threading.Timer(0.5, lambda: other.stdin and other.stdin.close()).start()
         with exclusive("cpu", 30):
             assert screen.wait is None
-    text, *_ = printed(console)  # the record of the holder may be gone before the lease is free
+    (text,) = printed(console)
     assert text.startswith(f"waiting for cpu, held by process {other.pid} since ")
 
 
@@ -187,7 +187,7 @@ def test_the_line_of_an_unreliable_reading_says_why() -> None:
     text = line(replace(record, latency={"cpu onnxruntime": latency}, state="finished"))
     assert " ms! " in text
     assert text.endswith("  ! wide spread, the clock fell from 3000 to 2000 MHz")
-    pruned = replace(record, latency={"cpu onnxruntime": latency}, state="not trained", reason="too slow", named=None)
+    pruned = replace(record, latency={"cpu onnxruntime": latency}, state="not trained", reason="too slow")
     assert line(pruned).endswith("not trained: too slow  ! wide spread, the clock fell from 3000 to 2000 MHz")
 
 

@@ -50,13 +50,8 @@ def test_the_line_of_a_trained_network_has_its_error_and_marks_it_if_infeasible(
 
 @pytest.mark.parametrize(("state", "text"), [("failed", "failed: alas"), ("not trained", "not trained: alas")])
 def test_the_line_of_an_untrained_network_has_the_reason(state: str, text: str) -> None:
-    record = replace(sample_loaded(0).records[0], state=state, reason="alas", named=None)  # type: ignore[arg-type]
+    record = replace(sample_loaded(0).records[0], state=state, reason="alas")  # type: ignore[arg-type]
     assert line(record) == f"trial   0  {text}"
-
-
-def test_the_line_of_a_named_network_that_is_trained_later_has_its_latency() -> None:
-    record = replace(sample_loaded(0).records[0], state="not trained", reason="measured")
-    assert shown(record) == "trial  12  measured    0.512 ms    0.31 M params  threshnet28"
 
 
 def test_the_line_of_a_duplicate_names_the_other_trial() -> None:

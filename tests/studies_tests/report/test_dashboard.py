@@ -47,11 +47,12 @@ def test_each_network_of_the_front_has_a_note_that_names_its_neighbors(loaded: L
     assert found.keys() == {record.number for record in front}
     first, second, last = found[front[0].number], found[front[1].number], found[front[-1].number]
     assert first.startswith(f"{NOTE} of sample\n\n- cpu onnxruntime: number 1 of {len(front)} by latency")
-    assert f"{front[0].error:.2f} % at " in first
-    assert f"; the fastest; next more accurate: trial {front[1].number} with " in first
-    assert f"; next faster: trial {front[0].number} with " in second
-    assert last.splitlines()[2].endswith("the most accurate")
-    assert first.endswith(f"    threshnet export sample --trial {front[0].number} -o sample-trial{front[0].number}")
+    assert f"  - trial {front[0].number}, {front[0].error:.2f} %, " in first
+    assert f"  - the fastest\n  - next more accurate: trial {front[1].number}, " in first
+    assert f"  - next faster: trial {front[0].number}, " in second
+    assert "  - the most accurate\n" in last
+    export = f"threshnet export sample --trial {front[0].number} -o sample-trial{front[0].number}"
+    assert first.endswith(f"```sh\n{export}\n```")
 
 
 def test_notes_follow_the_front_but_notes_of_users_stay(loaded: LoadedStudy) -> None:
