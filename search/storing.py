@@ -17,6 +17,7 @@ from optuna.storages._cached_storage import _CachedStorage
 from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import TrialState
 
 from search.latency.reading import Latency
 from search.latency.samples import Samples
@@ -32,7 +33,8 @@ def set_attributes(trial: Trial, attributes: Mapping[str, Any]) -> None:
     if isinstance(storage, _CachedStorage):
         database: RDBStorage = storage._backend
         with _create_scoped_session(database.scoped_session, ignore_integrity_error=True) as session:
-            database.check_trial_is_updatable(number, TrialModel.find_or_raise_by_id(number, session).state)
+            state = TrialState(TrialModel.find_or_raise_by_id(number, session).state)
+            database.check_trial_is_updatable(number, state)
             mine = session.query(TrialUserAttributeModel).filter(TrialUserAttributeModel.trial_id == number)
             rows = {str(row.key): row for row in mine.filter(TrialUserAttributeModel.key.in_(attributes))}
             for key, value in attributes.items():
