@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from optuna import Study, Trial
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -33,7 +33,7 @@ def set_attributes(trial: Trial, attributes: Mapping[str, Any]) -> None:
     if isinstance(storage, _CachedStorage):
         database: RDBStorage = storage._backend
         with _create_scoped_session(database.scoped_session, ignore_integrity_error=True) as session:
-            state = TrialState(TrialModel.find_or_raise_by_id(number, session).state)
+            state = cast("TrialState", TrialModel.find_or_raise_by_id(number, session).state)
             database.check_trial_is_updatable(number, state)
             mine = session.query(TrialUserAttributeModel).filter(TrialUserAttributeModel.trial_id == number)
             rows = {str(row.key): row for row in mine.filter(TrialUserAttributeModel.key.in_(attributes))}
