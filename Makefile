@@ -23,12 +23,7 @@ help:
 	@touch $@
 
 demo: .venv/installed
-	mkdir -p runs/digits
-	$(BIN)/threshnet launch digits --storage sqlite:///runs/digits/study.db
-	$(BIN)/threshnet pareto digits --storage sqlite:///runs/digits/study.db \
-		--html runs/digits/front.html --png runs/digits/front.png
-	$(BIN)/threshnet export digits --storage sqlite:///runs/digits/study.db --knee -o runs/digits/model
-	@echo "Look at runs/digits/front.html; the exported model is in runs/digits/model."
+	$(BIN)/threshnet demo
 
 # The linters run at the same time as the tests; their output is printed in one piece.
 test: .venv/installed

@@ -13,7 +13,7 @@ from rich.table import Table
 from studies.cli.benchmark import benchmark
 from studies.cli.device import device
 from studies.cli.export import check, export, train
-from studies.cli.launch import init, launch
+from studies.cli.launch import demo, init, launch
 from studies.cli.measure import compare, measure
 from studies.cli.network import costs, draw
 from studies.cli.options import (
@@ -202,6 +202,7 @@ def pareto(
 for command in (
     init,
     launch,
+    demo,
     export,
     measure,
     compare,

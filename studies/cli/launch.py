@@ -1,4 +1,4 @@
-"""The commands that start studies: init, launch."""
+"""The commands that start studies: init, launch, demo."""
 
 import json
 import sys
@@ -23,16 +23,23 @@ from studies.cli.options import (
     runs_option,
     storage_option,
 )
+from studies.defaults import DEFAULT_RUNS
 from studies.screen import Screen, duration_text
 from threshnet.errors import InputError
 from threshnet.units import UNITS
 
 if TYPE_CHECKING:
-    from search.run import Outcome
+    from collections.abc import Callable, Sequence
+
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from search.run import OptunaCallback, Outcome
     from studies.library import Study
     from studies.start.dry_run import Plan
 
 DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
+DEMO = "digits"  # the study of the demo
 CHOICES = (
     f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
     f"training recipe ({', '.join(RECIPES)}), block units ({', '.join(UNITS)}) and device ({device_forms()})."
@@ -155,6 +162,7 @@ def _run(
     runs: Path,
     page: Path | None,
     screen: Screen,
+    callbacks: "Sequence[OptunaCallback]" = (),
 ) -> "tuple[Study, Outcome]":
     """Launch a study and keep its page current."""
     from studies.library import Study
@@ -169,7 +177,7 @@ def _run(
         **changes,
         timeout_s=timeout_s,
         runs=runs,
-        callbacks=[live] if live else [],
+        callbacks=[*callbacks, *([live] if live else [])],
         display=screen,
         progress=screen.loading,
     )
@@ -177,6 +185,71 @@ def _run(
     if live:
         live.write(loaded.study)
     return Study(loaded, storage), outcome
+
+
+@click.command()
+def demo() -> None:
+    """Search on noisy digits and export the knee of the front.
+
+    Takes about five minutes on two cores and downloads nothing. Writes the page of the front and a model folder below
+    runs/digits. Press Ctrl-C to stop, and rerun the command to resume.
+    """
+    OUT.print("demo: search on noisy digits, write the front, export its knee", highlight=False)
+    folder = DEFAULT_RUNS / Path(DEMO).stem
+    page, model, storage = folder / "front.html", folder / "model", f"sqlite:///{folder / 'study.db'}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    with Screen(OUT, "demo") as screen:
+        study, outcome = _run(DEMO, storage, {}, None, DEFAULT_RUNS, page, screen, [FrontLine(screen.print)])
+    if outcome.ended == "interrupted":
+        _report("stopped; rerun threshnet demo to resume")
+        sys.exit(130)
+    if not study.loaded.trained:
+        raise CommandFailed("demo: no network was trained; see the reasons above")
+
+    from studies.cli.tables import front_table, named_table
+    from studies.export.check import check_folder
+    from studies.export.folder import export_trial
+    from threshnet.export.folder import ExportError
+
+    front = study.front()
+    OUT.print(front_table(front.points))
+    if front.points.named:
+        OUT.print(named_table(front.points))
+    lines = [*study.progress.sentences, *study.write(html=page, png=folder / "front.png")]
+    _report("\n".join([*lines, f"exporting the knee, {front.knee.title}"]))
+    try:
+        exported = export_trial(study.loaded, front.knee.trial, model, lambda file: None)
+    except ExportError as failure:
+        raise CommandFailed(str(failure)) from None
+    _report(f"{exported.text()}\nfiles in {model}:")
+    checked = list(check_folder(model))
+    _report("\n".join(each.text() for each in checked))
+    if bad := [each.file for each in checked if each.ok is False]:
+        raise CommandFailed(f"{model}: bad: {', '.join(bad)}")
+    _report(f"Look at {page} in a browser.")
+    print_next("pareto", study.name, storage=storage)
+    limit_ms = 1.1 * front.knee.metrics["latency_ms"]
+    print_next("pick", study.name, "--max-latency", f"{limit_ms:.3g}ms", storage=storage)
+    print_next("benchmark", str(model))
+    print_next("init", "mine.toml")
+
+
+class FrontLine:
+    """An Optuna callback that prints the front whenever it changes."""
+
+    def __init__(self, tell: "Callable[[str], None]") -> None:
+        self.tell, self.points = tell, list[tuple[float, float]]()
+
+    def __call__(self, study: "optuna.Study", trial: "FrozenTrial") -> None:
+        """Print the front if it differs from the front that was printed last."""
+        points = sorted({(each.values[1], each.values[0]) for each in study.best_trials})
+        if points != self.points:
+            self.points = points
+            shown = ", ".join(f"{error:.1f} % at {latency_ms:.2g} ms" for latency_ms, error in points)
+            self.tell(f"front of {len(points)}: {shown}")
 
 
 def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "Plan":

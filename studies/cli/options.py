@@ -1,6 +1,7 @@
 """Consoles, tables, options and the exception that the commands share."""
 
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ ERR = Console(stderr=True, highlight=False, markup=False)
 # Forms of NETWORK in help texts.
 NETWORK = "a name, a JSON file, STUDY:TRIAL or STUDY:knee"
 MEASURABLE = "a name, a JSON or ONNX file, STUDY:TRIAL, STUDY:knee, torchvision/NAME or timm/NAME"
+PROGRAM = "threshnet"
 MAX_SEED = 2**31 - 1
 FORMER = "--on"  # the spelling of --backend and of export's --device before version 0.5
 
@@ -114,7 +116,13 @@ def next_text(*words: str, storage: str | None = None, runs: Path = DEFAULT_RUNS
         start, place = f"Next, with the storage in {STORAGE_VARIABLE}", place_options(DEFAULT_STORAGE, runs)
     elif storage is not None:
         place = place_options(storage, runs, default_storage())
-    return f"{start}: {shlex.join(['threshnet', *words, *place])}"
+    return f"{start}: {shlex.join([_program(), *words, *place])}"
+
+
+def _program() -> str:
+    """The program as it can be typed: its path if its environment is not active in the shell, as in `make demo`."""
+    typed = sys.argv[0]
+    return typed if Path(typed).name == PROGRAM and shutil.which(PROGRAM) is None else PROGRAM
 
 
 def print_next(*words: str, storage: str | None = None, runs: Path = DEFAULT_RUNS) -> None:

@@ -5,15 +5,18 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from search_tests.tiny import steady_latency
 
-from benchmarks import cuda_networks, runtimes
+from benchmarks import cuda_networks, demo_search, runtimes
 from benchmarks.cells import Cell, measure_cell, notes, ratio
+from benchmarks.json_lines import append
 from benchmarks.report import conditions, digits, interval, options, publish, recorded, table
 from benchmarks.threshbench import __main__ as threshbench
 from search.latency.devices.cpu import Cpu
@@ -296,6 +299,44 @@ def test_cells_with_other_conditions_are_measured_again(
     monkeypatch.setattr(cuda_networks, "gpu_facts", lambda device: FACTS | {"driver": "601"})
     cuda_networks.main(arguments)
     assert len(other_driver.calls) == 20
+
+
+def searched(seeds: int, gain: float) -> list[demo_search.Search]:
+    """Make up searches of both samplers, in which ours is better by `gain` plus or minus one point."""
+    return [
+        demo_search.Search(name, seed, 2.0, ((0.5, 0.0), (2.0, 30.0 + seed + own)), 9, 8, 5, 1.0)
+        for seed in range(seeds)
+        for name, own in (("freeze_thaw", gain + (-1) ** seed), ("random", 0.0))
+    ]
+
+
+def test_the_searches_of_the_demo_are_compared_in_pairs() -> None:
+    searches = searched(10, gain=4.0)
+    mean, half = demo_search.difference(searches[:-1])  # the last seed has one sampler only
+    assert mean == pytest.approx(4 + 1 / 9)
+    assert half == pytest.approx(2.306 * np.std([1, -1] * 4 + [1], ddof=1) / 3, rel=1e-3)
+    text = demo_search.render({"conditions": "made up", "searches": [asdict(one) for one in searches]})
+    half = 2.262 * np.std([35, 34, 37, 36, 39, 38, 41, 40, 43, 42], ddof=1) / 10**0.5
+    assert f"| freeze-thaw | 38.5 ± {half:.1f} | 9 | 8 | 5 |" in text
+    assert f"paired by seed: 4.0 ± {2.262 * 1.054 / 10**0.5:.1f} percentage points" in text
+    assert len(demo_search.figure(searches).data) == 4
+
+
+@pytest.mark.parametrize(("gain", "status"), [(4.0, 0), (0.1, 1)])
+def test_the_check_of_the_demo_compares_the_difference_with_its_interval(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], gain: float, status: int
+) -> None:
+    file = tmp_path / "runs.jsonl"
+    for one in searched(4, gain):
+        append(file, asdict(one))
+    assert demo_search.main(["--check", "--seeds", "4", "--file", str(file)]) == status
+    assert "Sampler" in capsys.readouterr().out
+
+
+def test_the_samplers_of_the_demo_have_the_same_rungs_and_budget() -> None:
+    ours, other = (demo_search.spec_of(name, 3) for name in ("freeze_thaw", "random"))
+    assert ours.rungs == other.rungs == (1, 2, 4)
+    assert replace(ours, name="same", sampler="random") == replace(other, name="same")
 
 
 def test_gpu_facts_are_unknown_without_nvidia_smi(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import urllib.error
@@ -18,6 +19,7 @@ from studies_tests.small import TREE_NETWORK, name_networks, small_spec, write_t
 from search.latency.protocol import MeasurementError
 from search.latency.reading import Latency
 from studies import cli
+from studies.cli import launch
 from studies.export.card import ExportResult, ModelInfo
 from studies.export.folder import ExportedModel
 from studies.export.score import Score
@@ -124,6 +126,29 @@ def test_commands_read_the_storage_from_the_environment(
         assert run(*command.split()).status == 0
     help_text = " ".join(run("studies", "--help").out.split())
     assert "env var: OPTUNA_STORAGE" in help_text
+
+
+# The demo
+
+
+def test_the_demo_writes_the_page_and_the_model_and_its_next_commands_run_as_printed(
+    run: Run, log: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("small.toml").write_text(TOML.replace('name = "mine"', 'name = "small"') + "[training]\nepochs = 2\n")
+    monkeypatch.setattr(launch, "DEMO", "small.toml")
+    done = run("demo")
+    assert done.status == 0, done.err
+    assert "Pareto front of small" in done.out
+    assert "front of 1: " in done.out
+    assert f"Look at {Path('runs/small/front.html')} in a browser." in done.out
+    assert "<title>Pareto front of small</title>" in Path("runs/small/front.html").read_text()
+    assert run("check", "runs/small/model").status == 0
+    commands = [line.removeprefix("Next: ") for line in done.out.splitlines() if line.startswith("Next: ")]
+    assert [command.split()[1] for command in commands] == ["pareto", "pick", "benchmark", "init"]
+    for command in commands:
+        following = run(*shlex.split(command)[1:])
+        assert following.status == 0, f"{command}: {following.err}"
+    assert run("demo").status == 0  # the finished search is not repeated
 
 
 # Bad input
