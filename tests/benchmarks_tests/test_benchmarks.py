@@ -316,8 +316,8 @@ def test_the_searches_of_the_demo_are_compared_in_pairs() -> None:
     assert mean == pytest.approx(4 + 1 / 9)
     assert half == pytest.approx(2.306 * np.std([1, -1] * 4 + [1], ddof=1) / 3, rel=1e-3)
     text = demo_search.render({"conditions": "made up", "searches": [asdict(one) for one in searches]})
-    half = 2.262 * np.std([35, 34, 37, 36, 39, 38, 41, 40, 43, 42], ddof=1) / 10**0.5
-    assert f"| freeze-thaw | 38.5 ± {half:.1f} | 9 | 8 | 5 |" in text
+    spread = 2.262 * np.std([35, 34, 37, 36, 39, 38, 41, 40, 43, 42], ddof=1) / 10**0.5
+    assert f"| freeze-thaw | 38.5 ± {spread:.1f} | 9 | 8 | 5 |" in text
     assert f"paired by seed: 4.0 ± {2.262 * 1.054 / 10**0.5:.1f} percentage points" in text
     assert len(demo_search.figure(searches).data) == 4
 
