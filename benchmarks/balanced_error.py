@@ -47,6 +47,7 @@ SPEC = StudySpec(
     trials=4,
     sampler="random",
     input_size=16,
+    named=(),
     space=SPACE,
     limits=Limits(macs=2_000_000),
     flip=False,

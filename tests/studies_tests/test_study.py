@@ -12,12 +12,13 @@ from typing import Any
 import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
-from search_tests.tiny import LARGEST, SMALLEST, SPACE
+from search_tests.tiny import LARGEST, SMALLEST, SPACE, dark_and_bright
 from studies_tests.small import name_networks, small_spec, write_tree
 
 import studies.library
 from search import records
-from search.data import DataSettings, SearchData, load_search
+from search.data import DataSettings, ImageData, SearchData, as_settings, load_search
+from search.datasets import memory
 from search.named import named_networks
 from search.objective import NoDisplay
 from search.records import Record
@@ -25,6 +26,7 @@ from search.run import Outcome
 from search.training.recipes import FAST
 from space import DEFAULT, Limits
 from studies.environment import PACKAGES
+from studies.export.images import images_of_study
 from studies.fronts.front import front_of
 from studies.listing import copy_study, list_studies
 from studies.spec import StudySpec
@@ -522,3 +524,60 @@ def test_changed_images_are_rejected(start: Launch, tmp_path: Path, monkeypatch:
         start(small_spec(), url, trials=5)
     monkeypatch.undo()
     assert len(load_study("small", url).records) == 5
+
+
+# Images in memory
+
+
+def in_memory(seed: int = 0, train: int = 40) -> DataSettings:
+    """The settings of dark and bright images in memory, with validation images and without test images."""
+    parts = {"train": dark_and_bright(train, seed), "validation": dark_and_bright(20, seed + 1)}
+    pairs = {name: (split.images, split.labels) for name, split in parts.items()}
+    return as_settings(ImageData(**pairs, classes=("dark", "bright")))
+
+
+def test_a_study_of_images_in_memory_resumes_with_the_same_images(
+    start: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, _ = start(small_spec(data=in_memory(), trials=2))
+    assert loaded.classes == ("dark", "bright")
+    assert (loaded.images["train"], loaded.images["validation"]) == (40, 20)
+    assert loaded.study.user_attrs["class_counts"] == {"train": [20, 20], "validation": [10, 10]}
+    monkeypatch.setattr(memory, "_held", {})  # as in another process
+    assert "pass the same images again with data=..." in error_of(lambda: start(loaded.spec, trials=3))
+    resumed, outcome = start(small_spec(data=in_memory(), trials=3))
+    assert outcome == Outcome(3, "enough")
+    assert resumed.spec.dataset == loaded.spec.dataset
+
+
+@pytest.mark.parametrize(
+    ("data", "changed"),
+    [
+        ({"seed": 3}, "data.memory.hash was "),
+        ({"train": 42}, "data.memory.train was 40 and is now 42"),
+        (None, "data.name was 'memory' and is now 'digits'"),
+    ],
+)
+def test_other_images_are_rejected(start: Launch, data: dict[str, int] | None, changed: str) -> None:
+    start(small_spec(data=in_memory(), trials=1))
+    other = small_spec(trials=1) if data is None else small_spec(data=in_memory(**data), trials=1)
+    error = error_of(lambda: start(other))
+    assert changed in error
+    assert "to resume it, pass the images of the study again with data=..." in error
+
+
+def test_an_export_of_images_in_memory_reports_the_missing_test_images() -> None:
+    images = images_of_study(in_memory(), 16)
+    assert images.calibration is not None
+    assert images.test is None
+    assert "they have no test images" in images.missing
+
+
+def test_the_metric_of_a_study_cannot_change(start: Launch) -> None:
+    loaded, _ = start(small_spec(trials=1, metric="balanced_error"))
+    assert loaded.study.metric_names == ["balanced error (%)", "latency (ms)"]
+    assert loaded.spec.metric == "balanced_error"
+    trained = [record for record in loaded.records if record.trained]
+    assert trained
+    assert all(record.class_errors is not None for record in trained)
+    assert "other settings: objective was" in error_of(lambda: start(small_spec(trials=2)))
