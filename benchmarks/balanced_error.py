@@ -58,8 +58,8 @@ PACKAGES = ("torch", "scikit-learn")
 
 
 @dataclass(frozen=True)
-class Found:
-    """The network that a study found, scored on the test images."""
+class BestNetwork:
+    """The network of a study with the lowest validation error, scored on the test images."""
 
     metric: str
     seed: int
@@ -91,20 +91,20 @@ def unbalanced() -> ImageData:
     return ImageData(**parts)
 
 
-def found(spec: StudySpec, folder: Path) -> Found:
+def best_network(spec: StudySpec, folder: Path) -> BestNetwork:
     """Run a study and score its network with the lowest validation error."""
     loaded, _ = launch_study(spec, f"journal:{folder / spec.name}.log", runs=folder)
     best = min((record for record in loaded.records if record.trained), key=lambda record: record.point[1])
     counts = count_errors(trial_weights(loaded, best), load_test(spec.dataset, spec.input_size))
-    return Found(spec.metric, spec.seed, best.point[1], counts.wrong, counts.images)
+    return BestNetwork(spec.metric, spec.seed, best.point[1], counts.wrong, counts.images)
 
 
-def percents(rows: Sequence[Found], metric: str) -> list[float]:
+def percents(rows: Sequence[BestNetwork], metric: str) -> list[float]:
     """Return the balanced test errors of the studies of a metric, by seed."""
     return [row.counts.percent("balanced_error") for row in rows if row.metric == metric]
 
 
-def gains(rows: Sequence[Found]) -> list[float]:
+def gains(rows: Sequence[BestNetwork]) -> list[float]:
     """Return by how many points the balanced test error is lower if the study minimizes it, for each seed."""
     plain, balanced = (percents(rows, metric) for metric in METRICS)
     return [a - b for a, b in zip(plain, balanced, strict=True)]
@@ -112,7 +112,7 @@ def gains(rows: Sequence[Found]) -> list[float]:
 
 def render(document: Document) -> str:
     """Format the page: the mean of each error over the seeds, and the paired difference."""
-    rows = [Found(**row) for row in document["studies"]]
+    rows = [BestNetwork(**row) for row in document["studies"]]
 
     def mean(values: Sequence[float]) -> str:
         return f"{np.mean(values):.1f} ± {np.std(values, ddof=1) / len(values) ** 0.5:.1f}"
@@ -150,10 +150,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for seed in QUICK_SEEDS if args.quick else SEEDS:
             for metric in METRICS:
                 spec = replace(SPEC, name=f"{metric}-{seed}", data=settings, seed=seed, metric=metric)
-                rows.append(found(spec, Path(folder)))
+                rows.append(best_network(spec, Path(folder)))
                 percent = rows[-1].counts.percent("balanced_error")
                 sys.stderr.write(f"{spec.name}: balanced test error {percent:.1f} %\n")
-    facts = f"{processor_name()} ({usable_processors()} processors)", f"{torch.get_num_threads()} threads"
+    facts = f"{processor_name()} ({usable_processors()} processors)", f"{torch.get_num_threads()} thread(s)"
     document = {
         "conditions": conditions(*facts, packages=PACKAGES),
         "train": [int(np.median(counts[::2])), int(np.median(counts[1::2]))],
