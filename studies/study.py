@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import ExperimentalWarning
@@ -17,37 +16,23 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
-from search.data import (
-    Data,
-    Progress,
-    SearchData,
-    as_settings,
-    class_counts,
-    class_counts_text,
-    class_names,
-    identity,
-    load_search,
-    no_progress,
-)
-from search.datasets.named import MEMORY, dataset_named
-from search.latency.devices.named import device_named
+from search.data import Data, Progress, SearchData, class_counts, class_counts_text, identity, load_search, no_progress
+from search.datasets.named import MEMORY
 from search.named import named_networks
 from search.objective import Display, NoDisplay, StudyFolders
 from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
-from search.task import Task
 from search.training.metrics import METRICS
 from search.volume import reference_point
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
-from studies.spec import StudySpec, find_spec, stored_spec
-from studies.start.given import as_launched, given_before, record_of, stored_data
-from studies.storage import find_study, open_storage, open_study, reason, shown
+from studies.spec import StudySpec, stored_spec
+from studies.start.prepare import Prepared, prepare
+from studies.storage import open_storage, open_study, reason, shown
 from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError, require
 
-OTHER_IMAGES = "images from a folder, which may differ from the data set in the study's name"
 OBJECTIVES = ["error (%)", "latency (ms)"]
 
 
@@ -132,18 +117,6 @@ def launch_study(
     return read_study(study, runs), outcome
 
 
-def with_data(spec: StudySpec, data: Data, caveat: str = "") -> StudySpec:
-    """Return the spec with other images. The sizes and the seed of the splits stay, and so does the choice of flips.
-
-    If images in memory have validation images, all of them are used. Raises InputError if there is no such data set or
-    folder, or if images in memory are invalid.
-    """
-    given, before = as_settings(data), spec.dataset
-    validation = None if given.memory and given.memory.validation else before.validation
-    settings = replace(given, train=before.train, validation=validation, seed=before.seed)
-    return replace(spec, data=settings, flip=flips(spec), caveat=caveat or OTHER_IMAGES)
-
-
 def require_trained(loaded: LoadedStudy, title: str = "") -> None:
     """Raise InputError if no network of the study is trained; `title` replaces its name in the message."""
     if not loaded.trained:
@@ -154,89 +127,6 @@ def require_trained(loaded: LoadedStudy, title: str = "") -> None:
 def load_study(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path = DEFAULT_RUNS) -> LoadedStudy:
     """Load the study called `name`. Raises InputError with a list of all studies if it does not exist."""
     return read_study(open_study(storage, name), runs)
-
-
-def flips(spec: StudySpec) -> bool:
-    """True if training may flip the images horizontally."""
-    return dataset_named(spec.dataset.name).flip if spec.flip is None else spec.flip
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A study that can be launched on this machine."""
-
-    spec: StudySpec
-    task: Task
-    # What to record about images that were given, see studies.start.given.
-    given: str | None
-
-
-def prepare(
-    spec: StudySpec | str | Path,
-    storage: str = DEFAULT_STORAGE,
-    *,
-    data: Data | None = None,
-    caveat: str = "",
-    trials: int | None = None,
-    budget: float | None = None,
-    until_plateau: bool | None = None,
-) -> Prepared:
-    """Apply the overrides of launch_study to a spec and check it, without creating anything.
-
-    The spec gets the number of classes and the caveat of its data set. Raises InputError in the same cases as
-    launch_study.
-    """
-    found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
-    allowed = "a StudySpec, a TOML file or the name of a built-in spec"
-    require(isinstance(found, StudySpec), "spec", found, allowed)
-    existing = find_study(storage, found.name)
-    attrs = existing.user_attrs if existing else {}
-    given = given_before(found, attrs) if data is None else data
-    if given is not None:
-        changed = with_data(found, given, caveat)
-        found = as_launched(changed, found, caveat, attrs) if stored_data(attrs) else changed
-    resolved = replace(
-        found,
-        trials=found.trials if trials is None else trials,
-        budget=found.budget if budget is None else budget,
-        until_plateau=found.until_plateau if until_plateau is None else until_plateau,
-        space=replace(found.space, classes=len(class_names(found.dataset))),
-        caveat=found.caveat or dataset_named(found.dataset.name).caveat,
-    )
-    return Prepared(resolved, _task(resolved), None if given is None else record_of(resolved.dataset))
-
-
-def _task(spec: StudySpec) -> Task:
-    """Return the task of a resolved spec. Raises InputError if this machine cannot train or measure as specified."""
-    device, trains_on = device_named(spec.device), _trainer(spec.trains_on)
-    for runtime in spec.runtimes:
-        device.check(runtime, spec.protocol)
-    return Task(
-        trains_on=trains_on,
-        training_lease=device_named(trains_on).lease,
-        space=spec.space,
-        input_size=spec.input_size,
-        limits=spec.limits,
-        recipe=spec.recipe,
-        flip=flips(spec),
-        seed=spec.seed,
-        rungs=(*spec.rungs_in_use, spec.recipe.epochs),
-        device=device,
-        runtimes=spec.runtimes,
-        protocol=spec.protocol,
-        metric=spec.metric,
-    )
-
-
-def _trainer(name: str) -> str:
-    """Return the torch device for training. Raises InputError if the GPU does not exist."""
-    gpus = torch.cuda.device_count()
-    if name == "auto":
-        return "cuda:0" if gpus else "cpu"
-    number = int(name.partition(":")[2] or 0)
-    if name != "cpu" and number >= gpus:
-        raise InputError(f"training.device = {name!r}: torch sees {gpus} CUDA device(s) here")
-    return name if name == "cpu" else f"cuda:{number}"
 
 
 def _create(prepared: Prepared, data: SearchData, storage: optuna.storages.BaseStorage) -> Study:

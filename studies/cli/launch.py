@@ -259,8 +259,8 @@ def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "
     from search.run import counted
     from search.training.train import TrainingFailed
     from studies.start.dry_run import plan
+    from studies.start.prepare import prepare
     from studies.storage import find_study
-    from studies.study import prepare
 
     prepared = prepare(spec, storage, **changes)
     images = load_search(prepared.spec.dataset, prepared.spec.input_size, screen.loading)

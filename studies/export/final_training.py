@@ -22,7 +22,8 @@ from studies.export.card import ModelInfo
 from studies.export.folder import ExportedModel, export_model, spec_of, trial_record
 from studies.export.images import export_images
 from studies.export.score import Score, score_model
-from studies.study import LoadedStudy, flips
+from studies.start.prepare import flips
+from studies.study import LoadedStudy
 from threshnet import strict
 from threshnet.errors import InputError, require
 from threshnet.export.folder import WEIGHTS

@@ -1,1 +1,1 @@
-"""Starting a study: its file, and an estimate of its duration."""
+"""Starting a study: its file, its check, and an estimate of its duration."""

@@ -23,7 +23,8 @@ from studies.library import Study
 from studies.report.page.live import LivePage, replace_text
 from studies.screen import line
 from studies.start.dry_run import NetworkCost, plan
-from studies.study import LoadedStudy, launch_study, prepare, progress_of
+from studies.start.prepare import prepare
+from studies.study import LoadedStudy, launch_study, progress_of
 from threshnet import InputError
 
 
