@@ -105,7 +105,8 @@ def with_data(spec: StudySpec, data: Data, caveat: str = "") -> StudySpec:
     given, before = as_settings(data), spec.dataset
     validation = None if given.memory and given.memory.validation else before.validation
     settings = replace(given, train=before.train, validation=validation, seed=before.seed)
-    return replace(spec, data=settings, flip=flips(spec), caveat=caveat or OTHER_IMAGES)
+    other = OTHER_IMAGES if settings.name == "folder" else ""  # other data sets have their own caveat, or none
+    return replace(spec, data=settings, flip=flips(spec), caveat=caveat or other)
 
 
 def flips(spec: StudySpec) -> bool:

@@ -19,6 +19,7 @@ import studies.library
 from search import records
 from search.data import DataSettings, ImageData, SearchData, as_settings, load_search
 from search.datasets import memory
+from search.datasets.named import DATASETS
 from search.named import named_networks
 from search.objective import NoDisplay
 from search.records import Record
@@ -581,3 +582,11 @@ def test_the_metric_of_a_study_cannot_change(start: Launch) -> None:
     assert trained
     assert all(record.class_errors is not None for record in trained)
     assert "other settings: objective was" in error_of(lambda: start(small_spec(trials=2)))
+
+
+def test_the_caveat_of_other_images_is_that_of_their_data_set(start: Launch) -> None:
+    few = small_spec(trials=1, data=DataSettings("digits", train=40, validation=10))
+    loaded, _ = start(few, data=in_memory())  # all 20 validation images that are given are used
+    assert (loaded.spec.caveat, loaded.images["validation"]) == ("", 20)
+    other, _ = start(small_spec(trials=1, name="other"), data="noisy_digits")
+    assert other.spec.caveat == DATASETS["noisy_digits"].caveat
