@@ -174,8 +174,8 @@ def figure(searches: Sequence[Search]) -> go.Figure:
     chart = go.Figure()
     for name, own in both.items():
         volumes = np.array([one.at(costs) for one in own])
-        means, halves = np.array([interval(column) for column in volumes.T]).T
-        band = [*(means + halves), *(means - halves)[::-1]]
+        means, margins = np.array([interval(column) for column in volumes.T]).T
+        band = [*(means + margins), *(means - margins)[::-1]]
         fill = {"fill": "toself", "fillcolor": COLOURS[name], "opacity": 0.18, "line": {"width": 0}}
         chart.add_scatter(x=[*costs, *costs[::-1]], y=band, mode="lines", showlegend=False, **fill)
         chart.add_scatter(
