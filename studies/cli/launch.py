@@ -97,7 +97,7 @@ def init(file: Path, device: str, data: str) -> None:
 @click.command(epilog=CHOICES)
 @click.argument("spec")
 @storage_option
-@click.option("--trials", type=click.IntRange(min=1), help="Stop after this many trained or failed networks.")
+@click.option("--trials", type=click.IntRange(min=1), help="Stop after this many networks were scored or failed.")
 @click.option("--budget", type=float, help="Stop when the search cost reaches this many full trainings.")
 @click.option("--until-plateau", is_flag=True, default=None, help="Stop once the front has plateaued.")
 @click.option("--timeout", type=Duration(), help="Start no new network after this time, e.g. 2h.")
