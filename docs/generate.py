@@ -111,7 +111,11 @@ def attribute_rows(module: ModuleType, heading: str) -> list[tuple[str, str]]:
     return rows
 
 
-ATTRIBUTES = {"trial": "The user attributes of a trial.", "study": "The user attributes of a study."}
+ATTRIBUTES = {
+    "trial": "The user attributes of a trial.",
+    "system": "The system attributes of a trial.",
+    "study": "The user attributes of a study.",
+}
 
 
 def attribute_table(rows: Iterable[tuple[str, str]]) -> str:

@@ -169,9 +169,10 @@ class Scoring:
             counted = {key: value for key, value in asdict(costs).items() if key != "input_size"}
             trial.set_user_attr(records.COSTS, counted)
         _check_constraints(trial, excess, always and costs is not None)
-        if earlier and len(earlier.user_attrs.get(records.LATENCY, {})) == len(task.runtimes):
-            set_attributes(trial, {key: earlier.user_attrs[key] for key in (records.LATENCY_MS, records.LATENCY)})
-            latency_ms = float(earlier.user_attrs[records.LATENCY_MS])
+        known = records.attributes_of(earlier) if earlier else {}
+        if len(known.get(records.LATENCY, {})) == len(task.runtimes):
+            set_attributes(trial, {key: known[key] for key in (records.LATENCY_MS, records.LATENCY)})
+            latency_ms = float(known[records.LATENCY_MS])
             _check_constraints(trial, task.limits.of_latency(latency_ms), always)
             return latency_ms
         readings: list[Latency] = []

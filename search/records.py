@@ -1,4 +1,4 @@
-"""Records of trials: the names of the user attributes of a study, and trials parsed from these attributes."""
+"""Records of trials: the names of the attributes of a study, and trials parsed from these attributes."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,15 +17,12 @@ from threshnet.spec import NetworkSpec
 
 # The user attributes of a trial.
 FINGERPRINT = "fingerprint"  # hash of the network; equal networks share it
-NETWORK = "network"  # the network as JSON, NetworkSpec.to_json()
 SCHEDULE = "schedule"  # the connection schedule of each block, as text
 NAMED = "named"  # name of a named network; absent for a discovered network
 MEASURES = "measures"  # true if the trial only measures a named network; a later trial trains it
 MODEL = "model"  # a named network of torchvision or timm, {"library", "constructor", "classes"}; it has no "network"
 COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
-LATENCY = "latency"  # readings, {backend: statistics and conditions}; the reading of the first backend is the objective
 LATENCY_MS = "latency_ms"  # latency objective in ms; stored as soon as it is measured
-EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including epochs of the trials that this trial continues
 RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including rungs of earlier trials
 ERROR_AFTER = "error after"  # prefix of "error after N epochs": the error at a rung, as a number that tools can plot
 CLASS_ERRORS = "class_errors"  # [[misclassified, validation images]] by class; only with metric = "balanced_error"
@@ -38,6 +35,15 @@ CONTINUES = "continues"  # number of the stopped trial that this trial resumes, 
 OWNER = "owner"  # true if the trial owns the claim on its network; otherwise absent
 RETRY_OF = "retry_of"  # number of the interrupted or lost trial that this trial repeats
 PROPOSAL = "proposal"  # {"by": sampler, "draws": n, or "among": candidates}; absent for a queued trial
+
+# The system attributes of a trial.
+NETWORK = "network"  # the network as JSON, NetworkSpec.to_json()
+LATENCY = "latency"  # readings, {backend: statistics and conditions}; the reading of the first backend is the objective
+EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including epochs of the trials that this trial continues
+
+# Long values are system attributes, which tools do not show: as cells of a table they would be dozens of lines high.
+# Earlier versions stored them as user attributes.
+LONG = (NETWORK, LATENCY, EPOCHS)
 
 INTERRUPTED = "interrupted"  # reason of a trial that the user stopped
 UNREACHABLE = "unreachable"  # prefix of the reason of a trial whose device could not be reached
@@ -173,9 +179,14 @@ def by_end(study: Study, read: Sequence[Record]) -> list[Record]:
     return [each for _, each in sorted(ended, key=lambda pair: (pair[0], pair[1].number))]
 
 
+def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the user attributes of a trial and its system attributes with long values."""
+    return {key: trial.system_attrs[key] for key in LONG if key in trial.system_attrs} | trial.user_attrs
+
+
 def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
     """Parse the attributes of a trial and its `remeasured` latencies, which are JSON values by backend."""
-    attrs: dict[str, Any] = trial.user_attrs
+    attrs = attributes_of(trial)
     values: Sequence[float | None] = trial.values or (None, None)
     return Record(
         number=trial.number,

@@ -14,43 +14,58 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages._cached_storage import _CachedStorage
-from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel
+from optuna.storages._rdb.models import TrialModel, TrialSystemAttributeModel, TrialUserAttributeModel
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.storages.journal._storage import JournalOperation
 from optuna.trial import TrialState
 
 from search.latency.reading import Latency
 from search.latency.samples import Samples
+from search.records import LONG
 
 
 def set_attributes(trial: Trial, attributes: Mapping[str, Any]) -> None:
-    """Set user attributes of a running trial in one transaction.
+    """Set attributes of a running trial in one transaction: system attributes for records.LONG, else user attributes.
 
     `Trial.set_user_attr` writes each attribute in a transaction of its own, which waits for the disk or the server. A
     storage that is neither a database nor a journal gets one call for each attribute.
     """
     storage, number = trial.storage, trial._trial_id
+    long = {key: value for key, value in attributes.items() if key in LONG}
+    short = {key: value for key, value in attributes.items() if key not in LONG}
     if isinstance(storage, _CachedStorage):
-        database: RDBStorage = storage._backend
-        with _create_scoped_session(database.scoped_session, ignore_integrity_error=True) as session:
-            state = cast("TrialState", TrialModel.find_or_raise_by_id(number, session).state)
-            database.check_trial_is_updatable(number, state)
-            mine = session.query(TrialUserAttributeModel).filter(TrialUserAttributeModel.trial_id == number)
-            rows = {str(row.key): row for row in mine.filter(TrialUserAttributeModel.key.in_(attributes))}
-            for key, value in attributes.items():
-                row = rows.get(key) or TrialUserAttributeModel(trial_id=number, key=key)
-                row.value_json = json.dumps(value)
-                session.add(row)
+        _insert(storage._backend, number, long, short)
     elif isinstance(storage, JournalStorage):
         with storage._thread_lock:
-            entry = {"op_code": JournalOperation.SET_TRIAL_USER_ATTR, "worker_id": storage._replay_result.worker_id}
-            entries = [{**entry, "trial_id": number, "user_attr": {key: value}} for key, value in attributes.items()]
+            entry = {"worker_id": storage._replay_result.worker_id, "trial_id": number}
+            system = {"op_code": JournalOperation.SET_TRIAL_SYSTEM_ATTR, **entry}
+            user = {"op_code": JournalOperation.SET_TRIAL_USER_ATTR, **entry}
+            entries = [{**system, "system_attr": {key: value}} for key, value in long.items()]
+            entries += [{**user, "user_attr": {key: value}} for key, value in short.items()]
             storage._backend.append_logs(entries)
             storage._sync_with_backend()
     else:
-        for key, value in attributes.items():
+        for key, value in long.items():
+            storage.set_trial_system_attr(number, key, value)
+        for key, value in short.items():
             storage.set_trial_user_attr(number, key, value)
-    trial._cached_frozen_trial.user_attrs.update(attributes)
+    trial._cached_frozen_trial.system_attrs.update(long)
+    trial._cached_frozen_trial.user_attrs.update(short)
+
+
+def _insert(database: RDBStorage, number: int, long: Mapping[str, Any], short: Mapping[str, Any]) -> None:
+    """Insert or replace the system attributes `long` and the user attributes `short` of a trial in a database."""
+    with _create_scoped_session(database.scoped_session, ignore_integrity_error=True) as session:
+        state = cast("TrialState", TrialModel.find_or_raise_by_id(number, session).state)
+        database.check_trial_is_updatable(number, state)
+        model: type[TrialSystemAttributeModel | TrialUserAttributeModel]
+        for model, attributes in ((TrialSystemAttributeModel, long), (TrialUserAttributeModel, short)):
+            mine: Any = session.query(model).filter(model.trial_id == number, model.key.in_(attributes))
+            rows = {str(row.key): row for row in mine}
+            for key, value in attributes.items():
+                row = rows.get(key) or model(trial_id=number, key=key)
+                row.value_json = json.dumps(value)
+                session.add(row)
 
 
 def upload(store: FileSystemArtifactStore, owner: Trial | Study, name: str, write: Callable[[Path], object]) -> str:

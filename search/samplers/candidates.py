@@ -81,7 +81,7 @@ class TrialCandidates:
 
 
 def _is_candidate(trial: FrozenTrial) -> bool:
-    return records.COSTS in trial.user_attrs and records.NETWORK in trial.user_attrs
+    return records.COSTS in trial.user_attrs and records.NETWORK in records.attributes_of(trial)
 
 
 def errors_of(trial: FrozenTrial) -> dict[int, float]:
@@ -91,4 +91,4 @@ def errors_of(trial: FrozenTrial) -> dict[int, float]:
 
 def network(trial: FrozenTrial) -> NetworkSpec:
     """Return the network of a trial."""
-    return NetworkSpec.from_json(trial.user_attrs[records.NETWORK])
+    return NetworkSpec.from_json(records.attributes_of(trial)[records.NETWORK])

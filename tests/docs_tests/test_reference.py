@@ -58,7 +58,7 @@ def test_every_command_and_option_is_documented(name: str, command: click.Comman
 
 @pytest.mark.parametrize(("kind", "heading"), ATTRIBUTES.items())
 def test_every_attribute_is_documented(kind: str, heading: str) -> None:
-    assert len(attribute_rows(records, heading)) > 5
+    assert len(attribute_rows(records, heading)) > 2
     page = (REFERENCE / "attributes.md").read_text()
     assert f'"attributes_{kind}.inc"' in page
 

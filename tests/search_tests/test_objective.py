@@ -81,11 +81,11 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     task = tiny_task(Limits(params=1e6, latency_ms=100.0), runtimes=("onnxruntime", "torch"))
     trial = scoring.score(LARGEST, task, named="largest")
     assert trial.state is TrialState.COMPLETE
+    of_studies = ("SPEC", "STUDY", "IMAGES", "GIVEN", "CLASSES", "CLASS_COUNTS", "CONDITIONS", "REMEASURED")
     documented = {
         value
         for name, value in vars(records).items()
-        if name.isupper()
-        and name not in ("SPEC", "STUDY", "IMAGES", "CLASSES", "CONDITIONS", "REMEASURED", "ERROR_AFTER")
+        if name.isupper() and name not in (*of_studies, "ERROR_AFTER", "LONG")
     }
     readable = effective_values(task.space, LARGEST) | {"error after 2 epochs": trial.values[0]}
     absent = {
@@ -99,10 +99,12 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
         records.PROPOSAL,
         records.MEASURES,
         records.MODEL,
+        records.CLASS_ERRORS,
     }
-    assert trial.user_attrs.keys() == documented - absent | readable.keys()
+    assert trial.user_attrs.keys() == documented - absent - {*records.LONG} | readable.keys()
+    assert trial.system_attrs.keys() >= {*records.LONG}
     assert trial.user_attrs.items() >= readable.items()
-    assert not any("rounds_ms" in reading for reading in trial.user_attrs[records.LATENCY].values())
+    assert not any("rounds_ms" in reading for reading in trial.system_attrs[records.LATENCY].values())
 
     read = record(trial)
     assert (read.number, read.state, read.trained, read.named) == (0, "finished", True, "largest")

@@ -10,6 +10,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
+from search.records import NETWORK, attributes_of
 from search.storing import set_attributes
 
 ATTRIBUTES = {"block1.growth": 32, "stem": "32 and 64 channels", "rungs": {"2": 41.5}, "pool": True}
@@ -30,11 +31,13 @@ def test_attributes_are_stored_and_replaced(storage: BaseStorage) -> None:
     study = optuna.create_study(storage=storage)
     trial = study.ask()
     trial.set_user_attr("rungs", {})
-    set_attributes(trial, ATTRIBUTES)
-    set_attributes(trial, {"pool": False})
+    set_attributes(trial, ATTRIBUTES | {NETWORK: {"blocks": []}})
+    set_attributes(trial, {"pool": False, NETWORK: {"blocks": [1]}})
     expected = ATTRIBUTES | {"pool": False}
     assert trial.user_attrs == expected
-    assert study.get_trials(deepcopy=False)[0].user_attrs == expected
+    stored = study.get_trials(deepcopy=False)[0]
+    assert (stored.user_attrs, stored.system_attrs) == (expected, {NETWORK: {"blocks": [1]}})
+    assert attributes_of(stored) == expected | {NETWORK: {"blocks": [1]}}
     study.tell(trial, 1.0)
     assert study.trials[0].user_attrs == expected
     with pytest.raises(UpdateFinishedTrialError):
