@@ -275,7 +275,8 @@ def test_weights_are_stored_and_load_to_their_network(running: Running) -> None:
         download_artifact(artifact_store=running.weights, artifact_id=r.weights, file_path=str(file))
         assert load_weights(file).spec == r.network
         file.unlink()
-    assert len(list((running.folder / "weights").iterdir())) == 7  # weights and latency samples; a trial of its own measured a named network
+    # Weights and latency samples of three networks. A trial of its own measured one of them.
+    assert len(list((running.folder / "weights").iterdir())) == 7
 
 
 def test_duplicates_have_the_earlier_values_and_do_not_count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
