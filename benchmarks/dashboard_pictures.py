@@ -25,7 +25,9 @@ from studies.study import LoadedStudy, load_study
 from threshnet.errors import InputError
 
 START_S = 60.0  # time for the server to respond
-WIDTH, HEIGHT = 1400, 900  # of the browser window, in pixels
+WIDTH, HEIGHT = 1400, 1150  # of the browser window, in pixels
+# Scrolls a header of a table to the corner below the bar of the dashboard.
+SCROLL = "element => { element.scrollIntoView({ block: 'start', inline: 'start' }); scrollBy(0, -100); }"
 
 
 @dataclass(frozen=True)
@@ -95,16 +97,16 @@ def pictures(loaded: LoadedStudy, storage: str) -> Iterator[tuple[str, bytes]]:
     with dashboard(storage, loaded.weights) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         address = f"{server.url}/dashboard/studies/{server.study_id(loaded.spec.name)}"
-        table = _opened(browser, f"{address}/trialTable")
-        table.get_by_role("table").wait_for()
+        table = _opened(browser, f"{address}/smartSelection")
+        table.get_by_role("columnheader", name="UserAttribute block1.growth").first.evaluate(SCROLL)
         yield "dashboard_table", _shot(table)
         knee = front_of(loaded).knee.number
         trial = _opened(browser, f"{address}/trials?numbers={knee}")
         trial.get_by_text("block1.growth").first.wait_for()
         yield "dashboard_trial", _shot(trial)
         figures = _opened(browser, address)
-        figures.locator(".js-plotly-plot").first.wait_for()
-        yield "dashboard_figures", _shot(figures, whole=True)
+        figures.get_by_text("Validation error at the rungs").first.scroll_into_view_if_needed()
+        yield "dashboard_figures", _shot(figures)
         browser.close()
 
 
@@ -114,9 +116,9 @@ def _opened(browser: Browser, address: str) -> Page:
     return page
 
 
-def _shot(page: Page, *, whole: bool = False) -> bytes:
+def _shot(page: Page) -> bytes:
     page.wait_for_timeout(2000)  # milliseconds; the dashboard animates what it loads
-    data = page.screenshot(full_page=whole)
+    data = page.screenshot()
     page.close()
     return compressed(data)
 
