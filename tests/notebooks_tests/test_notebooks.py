@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import threshnet_nas
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 NO_BROWSER = ("BROWSER_PATH", "/nowhere")  # a notebook must run without Chrome
@@ -48,12 +50,20 @@ def test_committed_notebooks_were_run_and_name_no_machine(path: Path) -> None:
 
 def test_each_notebook_links_to_another_and_has_no_dead_links() -> None:
     names = {path.name for path in NOTEBOOKS}
-    assert len(names) == 5
+    assert len(names) == 6
     for path in NOTEBOOKS:
         text = "".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
         linked = set(re.findall(r"\]\(([^)]+)\)", text))
         assert linked & names
         assert not {target for target in linked if not (path.parent / target).exists()}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_use_the_public_package_only(path: Path) -> None:
+    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    assert "import threshnet_nas as tn" in code
+    assert not re.findall(r"^\s*(?:from|import) (?:threshnet|space|search|studies|benchmarks)\b.*", code, re.M)
+    assert set(re.findall(r"\btn\.(\w+)", code)) <= set(threshnet_nas.__all__)
 
 
 def outputs(notebook: nbformat.NotebookNode) -> list[Any]:

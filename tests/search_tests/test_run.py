@@ -397,9 +397,9 @@ def test_a_callback_sees_every_trial_and_can_stop_the_study(running: Running) ->
         if len(seen) == 2:
             study.stop()
 
-    assert running.run(5, callbacks=[stop_after_two], timeout_s=600.0) == Outcome(2, "stopped")
+    assert running.run(5, callbacks=[stop_after_two], named={}, timeout_s=600.0) == Outcome(2, "stopped")
     assert seen == [0, 1]
-    assert running.run(3) == Outcome(3, "enough")
+    assert running.run(3, named={}) == Outcome(3, "enough")
 
 
 def test_a_study_that_timed_out_can_be_resumed(running: Running) -> None:

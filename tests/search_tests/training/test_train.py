@@ -378,7 +378,7 @@ def test_a_training_that_diverges_fails() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"),
     ],
 )
-@pytest.mark.parametrize("where", ["build", "augment", "count_errors"])
+@pytest.mark.parametrize("where", ["build_architecture", "augment", "count_errors"])
 def test_out_of_memory_fails_the_training(monkeypatch: pytest.MonkeyPatch, error: Exception, where: str) -> None:
     def too_much(*_args: object, **_kwargs: object) -> None:
         raise error
@@ -486,6 +486,6 @@ def test_the_error_is_the_share_of_misclassified_images(n: int, wrong: int) -> N
 
 
 def test_an_allocation_larger_than_the_memory_fails_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "build", lambda _spec: torch.empty(10**15))
+    monkeypatch.setattr(module, "build_architecture", lambda *_: torch.empty(10**15))
     with pytest.raises(TrainingFailed, match="out of memory"):
         train(NETWORK, dark_and_bright(8), dark_and_bright(8), PLAIN, flip=True, seed=0)

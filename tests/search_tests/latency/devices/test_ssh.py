@@ -217,8 +217,10 @@ def test_what_it_has_not(protocol: object) -> None:
         measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "torch", QUICK)
 
 
-def test_the_probe_needs_python_3_9_numpy_and_onnxruntime_only() -> None:
+def test_the_probe_needs_python_3_9_numpy_and_onnxruntime_and_pillow_for_jpegs_only() -> None:
     tree = ast.parse(Path(probe.__file__).read_text(), feature_version=(3, 9))
+    (jpegs,) = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == "PIL"]
+    assert jpegs not in tree.body  # imported inside the function that decodes
     imported = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -226,7 +228,7 @@ def test_the_probe_needs_python_3_9_numpy_and_onnxruntime_only() -> None:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
             imported.add((node.module or "").partition(".")[0])
-    assert imported - sys.stdlib_module_names == {"numpy", "onnxruntime"}
+    assert imported - sys.stdlib_module_names == {"numpy", "onnxruntime", "PIL"}
 
 
 def test_the_probe_reports_facts_without_numpy() -> None:
