@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+LIVE = "application/vnd.jupyter.widget-view+json"
+
 
 def execute(path: Path) -> None:
     """Run a notebook from top to bottom in a kernel of its own and write its outputs into it."""
@@ -19,6 +21,10 @@ def execute(path: Path) -> None:
         NotebookClient(
             notebook, timeout=3600, record_timing=False, coalesce_streams=True, resources=resources
         ).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # the live lines of a progress display are empty without a kernel
+            cell.outputs = [output for output in cell.outputs if LIVE not in output.get("data", {})]
+    notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     nbformat.write(notebook, path)
 

@@ -20,6 +20,7 @@ from search.latency.reading import Latency
 from search.progress import StudyProgress
 from search.records import Record
 from search.run import OptunaCallback, Outcome
+from search.volume import plural
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.export.folder import trial_record
 from studies.export.trained import Pick, TrainedNetwork
@@ -273,7 +274,7 @@ class Front(Sequence[TrainedNetwork]):
         return figure([self.points])[0]
 
     def __repr__(self) -> str:
-        return f"<Front of {self.study.name!r} on {self.backend}: {len(self)} networks>"
+        return f"<Front of {self.study.name!r} on {self.backend}: {plural(len(self), 'network')}>"
 
     def _repr_html_(self) -> str:
         """The front in a notebook: its table, and the conditions of the numbers."""
