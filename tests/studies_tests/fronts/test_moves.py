@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +16,7 @@ from search_tests.tiny import SMALLEST, steady_latency
 from studies_tests.sample import remeasured, sample_loaded
 
 from search import records
-from search.records import Record
+from search.records import Record, seen_on
 from studies.cli.tables import moves_tables
 from studies.fronts.as_json import front_json, study_json
 from studies.fronts.front import ParetoFront, front_of, fronts_of
@@ -237,3 +237,16 @@ def test_tau_counts_pairs_in_the_same_order(order: list[int]) -> None:
     signs = [1 if a < b else -1 for a, b in combinations(order, 2)]
     assert change.tau == pytest.approx(sum(signs) / len(signs))
     assert [one.rank_there for one in change.common] == order
+
+
+@pytest.mark.parametrize(
+    ("constraints", "state"),
+    [
+        ({"params": 0.5, "latency_ms": -0.5}, "infeasible"),
+        ({"input_size": 0.5, "latency_ms": -0.5}, "infeasible"),
+        ({"params": -0.5, "latency_ms": 0.5}, "finished"),
+    ],
+)
+def test_on_another_backend_all_limits_but_that_of_the_latency_apply(constraints: dict[str, float], state: str) -> None:
+    record = replace(sample_loaded().records[0], constraints=constraints)
+    assert seen_on(record, next(iter(record.latency))).state == state
