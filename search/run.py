@@ -84,9 +84,8 @@ def run(
         study.get_trials(deepcopy=False)
     )  # so that a resumed sampler does not repeat its first draws
     policy = study.sampler = sampler_for(sampler, task, seed)
+    standings = Standings(study, trials, task.space.classes, task.limits.latency_ms) if display else None
     display = display or NoDisplay()
-    silent = type(display) is NoDisplay
-    standings = None if silent else Standings(study, trials, task.space.classes, task.limits.latency_ms)
     full = task.recipe.image_passes(len(data.train))
     most = int(MAX_SHARE * min(trials, trials if budget is None else budget))
     outcome, began = "stopped", time.monotonic()
@@ -94,9 +93,9 @@ def run(
 
     def reached(seen: Sequence[FrozenTrial], named_trainings: int) -> str | None:
         """Return the limit of the study that is reached once this many more named networks are trained, or None."""
-        if counted(study) + named_trainings >= trials and not only_stopped(seen):
+        if size_of(seen) + named_trainings >= trials and not only_stopped(seen):
             return "enough"
-        spent = budget is not None and images_processed(study) + named_trainings * full >= budget * full
+        spent = budget is not None and images_processed(seen) + named_trainings * full >= budget * full
         return "spent" if spent else None
 
     def stop_reason() -> str | None:
@@ -114,16 +113,18 @@ def run(
         queue_trainings(study, at_end if reason else min(most, due(searched)))
         return None if any_waiting(study.get_trials(deepcopy=False)) else reason
 
-    def show(done: int) -> None:
+    def show() -> None:
+        seen = study.get_trials(deepcopy=False)
+        done = size_of(seen)
         display.counted(done)
         if standings:
-            spent = 0.0 if budget is None else images_processed(study) / (budget * full)
+            spent = 0.0 if budget is None else images_processed(seen) / (budget * full)
             display.standing(standings.now(done, spent))
 
     def after(study: Study, trial: FrozenTrial) -> None:
         nonlocal outcome, rejected, unreachable
         display.finished(records.record(trial))
-        show(counted(study))
+        show()
         if records.NAMED not in trial.user_attrs:
             rejected = 0 if counts(trial) else rejected + 1
         unreachable = unreachable + 1 if _unreachable(trial) else 0
@@ -137,7 +138,7 @@ def run(
     if reason := stop_reason():
         return Outcome(counted(study), reason)
     enqueue(study, task, named)
-    show(counted(study))
+    show()
     score = scorer(task, data, policy, folders, display)
     try:
         study.optimize(score, timeout=timeout_s, callbacks=[after, *callbacks], catch=FAILURES)
@@ -160,12 +161,18 @@ def counts(trial: FrozenTrial) -> bool:
 
 
 def counted(study: Study) -> int:
-    """Return the size of a study: the number of networks that were scored, perhaps at a rung, or failed.
+    """Return the size of a study, see `size_of`."""
+    return size_of(study.get_trials(deepcopy=False))
 
-    A network that was stopped at a rung and resumed counts once.
+
+def size_of(trials: Sequence[FrozenTrial]) -> int:
+    """Return the size of the study of these trials: the number of networks that were scored or failed.
+
+    A network that was stopped at a rung counts. A network that was stopped at a rung and resumed counts once.
     """
-    resumed = {trial.user_attrs.get(records.CONTINUES) for trial in study.get_trials(deepcopy=False) if counts(trial)}
-    return sum(counts(trial) and trial.number not in resumed for trial in study.get_trials(deepcopy=False))
+    done = [trial for trial in trials if counts(trial)]
+    resumed = {trial.user_attrs.get(records.CONTINUES) for trial in done}
+    return sum(trial.number not in resumed for trial in done)
 
 
 def only_stopped(trials: Sequence[FrozenTrial]) -> bool:
@@ -175,9 +182,9 @@ def only_stopped(trials: Sequence[FrozenTrial]) -> bool:
     return not complete and any(stopped(trial) for trial in searched)
 
 
-def images_processed(study: Study) -> int:
-    """Return the number of training images processed by a study; an image counts once per epoch."""
-    return sum(trial.user_attrs.get(records.IMAGE_PASSES, 0) for trial in study.get_trials(deepcopy=False))
+def images_processed(trials: Sequence[FrozenTrial]) -> int:
+    """Return the number of training images processed by the trials of a study; an image counts once per epoch."""
+    return sum(trial.user_attrs.get(records.IMAGE_PASSES, 0) for trial in trials)
 
 
 def has_plateaued(study: Study, task: Task) -> bool:
