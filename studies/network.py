@@ -146,7 +146,7 @@ def trial_of(loaded: "LoadedStudy", number: int | None) -> "Record":
 
     if number is None:
         return front_of(loaded).knee
-    found = next((record for record in loaded.records if record.number == number), None)
+    found = loaded.record(number)
     if found is None:
         last = max((record.number for record in loaded.records), default=None)
         there = "it has none yet" if last is None else f"its trials are 0 to {last}"

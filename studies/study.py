@@ -19,7 +19,7 @@ from search import records
 from search.data import Data, Progress, SearchData, class_counts, class_counts_text, identity, load_search, no_progress
 from search.datasets.named import MEMORY
 from search.named import named_networks
-from search.objective import Display, NoDisplay, StudyFolders
+from search.objective import Display, StudyFolders
 from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
@@ -57,6 +57,10 @@ class LoadedStudy:
         """The number of trained networks."""
         return sum(record.trained for record in self.records)
 
+    def record(self, number: int) -> Record | None:
+        """Return the record of the trial with this number, or None if there is no such trial."""
+        return next((record for record in self.records if record.number == number), None)
+
 
 def launch_study(
     spec: StudySpec | str | Path,
@@ -91,10 +95,10 @@ def launch_study(
     opened = open_storage(storage, create=True)
     folders = _study_folders(runs, spec.name)
     images = load_search(spec.dataset, spec.input_size, progress)
-    display = display or NoDisplay()
     try:
         study = _create(prepared, images, opened)
-        display.print(class_counts_text(images.classes, class_counts(images)["train"]))
+        if display:
+            display.print(class_counts_text(images.classes, class_counts(images)["train"]))
         folders = replace(folders, checkpoints=_folder(folders.checkpoints / study.user_attrs[records.STUDY]))
         if counted(study) < spec.trials:
             _note_conditions(study, task.trains_on)

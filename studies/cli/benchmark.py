@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from search.datasets.named import without_path
 from search.latency.devices.named import device_forms
-from studies.cli.options import ERR, OUT, as_json_option, plain_table
+from studies.cli.options import DATA, ERR, OUT, as_json_option, plain_table
 
 if TYPE_CHECKING:
     from search.latency.reading import Latency
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--device", default="cpu", show_default=True, help=f"Run the ONNX files on this device: {device_forms()}."
 )
-@click.option(
-    "--data", help=f"Also report the test error on {', '.join(without_path())}, or the path of an ImageFolder tree."
-)
+@click.option("--data", help=f"Also report the test error on {DATA}")
 @as_json_option
 def benchmark(folder: Path, device: str, data: str | None, as_json: bool) -> None:
     """Run the files of a model folder and compare them.

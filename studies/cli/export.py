@@ -1,16 +1,16 @@
 """The commands that make and verify model folders: export, train, check."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from search.datasets.named import without_path
 from search.latency.devices.named import device_forms
 from search.training.recipes import recipe_named, recipes_text
 from studies.cli.options import (
+    DATA,
     ERR,
     FORMER,
     MAX_SEED,
@@ -31,11 +31,11 @@ from threshnet.errors import InputError
 
 if TYPE_CHECKING:
     from search.latency.devices.device import Device
+    from studies.export.check import FolderCheck
     from studies.export.final_training import Assignment
     from studies.export.folder import ExportedModel
 
 FORMER_KEY = "said"  # of a message in `check --json`, before version 0.5
-DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
 EPOCHS = "Epochs (overrides the recipe)."
 SEEDS = "Number of training runs with different seeds; the first network is exported."
 
@@ -149,7 +149,7 @@ def export(
             return export_network(resolved, weights, output, done, target, settings)
         return _trained(Assignment(resolved, settings, chosen, range(seeds or 1)), output, target, tell)
 
-    _closing(_outcome(exported, output), output, as_json)
+    _closing(exported_model(exported, output), output, as_json)
 
 
 @click.command(epilog=f"NETWORK is {NETWORK}.")
@@ -203,7 +203,7 @@ def train(
         raise InputError(f"network {network!r} needs --data: {DATA}")
     pixels = size or assignment.network.input_size
     assignment = replace(assignment, network=replace(assignment.network, input_size=pixels))
-    _closing(_outcome(lambda: _trained(assignment, output, target, _print), output), output, as_json=False)
+    _closing(exported_model(lambda: _trained(assignment, output, target, _print), output), output, as_json=False)
 
 
 @click.command()
@@ -218,15 +218,25 @@ def check(folder: Path, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
+    found = checked_files(folder, _silent if as_json else _print)
+    if as_json:
+        click.echo(json.dumps([asdict(checked) | {FORMER_KEY: checked.message} for checked in found], indent=2))
+    fail_if_bad(folder, found)
+
+
+def checked_files(folder: Path, tell: Callable[[str], None]) -> "list[FolderCheck]":
+    """Verify the files of a model folder; `tell` receives a line for each of them as soon as it is verified."""
     from studies.export.check import check_folder
 
     found = []
     for checked in check_folder(folder):
         found.append(checked)
-        if not as_json:
-            _print(checked.text())
-    if as_json:
-        click.echo(json.dumps([asdict(checked) | {FORMER_KEY: checked.message} for checked in found], indent=2))
+        tell(checked.text())
+    return found
+
+
+def fail_if_bad(folder: Path, found: "Sequence[FolderCheck]") -> None:
+    """Raise CommandFailed, which names the bad files of a model folder, if there are any."""
     bad = [checked.file for checked in found if checked.ok is False]
     if bad:
         raise CommandFailed(f"{folder}: bad: {', '.join(bad)}")
@@ -241,7 +251,7 @@ def _trained(
     return train_and_export(assignment, output, device, ERR if tell is _silent else OUT, tell)
 
 
-def _outcome(export: "Callable[[], ExportedModel]", output: Path) -> "ExportedModel":
+def exported_model(export: "Callable[[], ExportedModel]", output: Path) -> "ExportedModel":
     """The exported model. Raises CommandFailed if the export fails."""
     from search.latency.protocol import MeasurementError
     from search.training.train import TrainingFailed

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from search.datasets.named import DATASETS, without_path
+from search.datasets.named import DATASETS
 from search.latency.devices.named import device_forms
 from search.samplers.named import SAMPLERS
 from search.training.recipes import RECIPES
 from studies.cli.options import (
+    DATA,
     ERR,
     OUT,
     CommandFailed,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from studies.library import Study
     from studies.start.dry_run import Plan
 
-DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
 DEMO = "digits"  # the study of the demo
 CHOICES = (
     f"A study file names its sampler ({', '.join(SAMPLERS)}), data set ({', '.join(DATASETS)}), "
@@ -49,12 +49,7 @@ CHOICES = (
 @click.command(epilog=CHOICES)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--device", default="cpu", show_default=True, help=f"Device to measure on: {device_forms()}.")
-@click.option(
-    "--data",
-    default="digits",
-    show_default=True,
-    help=f"{', '.join(without_path())}, or the path of an ImageFolder tree.",
-)
+@click.option("--data", default="digits", show_default=True, help=DATA)
 def init(file: Path, device: str, data: str) -> None:
     """Write a study file that explains every key.
 
@@ -165,26 +160,16 @@ def _run(
     callbacks: "Sequence[OptunaCallback]" = (),
 ) -> "tuple[Study, Outcome]":
     """Launch a study and keep its page current."""
-    from studies.library import Study
-    from studies.report.dashboard import annotate
+    from studies.library import launch
     from studies.report.page.live import LivePage
-    from studies.study import launch_study
 
     live = LivePage(page, storage, runs, screen.print) if page else None
-    loaded, outcome = launch_study(
-        spec,
-        storage,
-        **changes,
-        timeout_s=timeout_s,
-        runs=runs,
-        callbacks=[*callbacks, *([live] if live else [])],
-        display=screen,
-        progress=screen.loading,
-    )
-    annotate(loaded, storage)
+    callbacks = [*callbacks, *([live] if live else [])]
+    study = launch(spec, storage, **changes, timeout_s=timeout_s, runs=runs, callbacks=callbacks, progress=screen)
     if live:
-        live.write(loaded.study)
-    return Study(loaded, storage), outcome
+        live.write(study.optuna)
+    assert study.outcome is not None  # it was launched
+    return study, study.outcome
 
 
 @click.command()
@@ -209,10 +194,9 @@ def demo() -> None:
     if not study.loaded.trained:
         raise CommandFailed("demo: no network was trained; see the reasons above")
 
+    from studies.cli.export import checked_files, exported_model, fail_if_bad
     from studies.cli.tables import front_table, named_table
-    from studies.export.check import check_folder
     from studies.export.folder import export_trial
-    from threshnet.export.folder import ExportError
 
     front = study.front()
     OUT.print(front_table(front.points))
@@ -220,15 +204,9 @@ def demo() -> None:
         OUT.print(named_table(front.points))
     lines = [*study.progress.sentences, *study.write(html=page, png=folder / "front.png")]
     _report("\n".join([*lines, f"exporting the knee, {front.knee.title}"]))
-    try:
-        exported = export_trial(study.loaded, front.knee.trial, model, lambda file: None)
-    except ExportError as failure:
-        raise CommandFailed(str(failure)) from None
+    exported = exported_model(lambda: export_trial(study.loaded, front.knee.trial, model, lambda file: None), model)
     _report(f"{exported.text()}\nfiles in {model}:")
-    checked = list(check_folder(model))
-    _report("\n".join(each.text() for each in checked))
-    if bad := [each.file for each in checked if each.ok is False]:
-        raise CommandFailed(f"{model}: bad: {', '.join(bad)}")
+    fail_if_bad(model, checked_files(model, _report))
     _report(f"Look at {page} in a browser.")
     print_next("pareto", study.name, storage=storage)
     limit_ms = 1.1 * front.knee.metrics["latency_ms"]

@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from search.datasets.named import without_path
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, STORAGE_VARIABLE, default_storage
 from threshnet.bounds import MAX_INPUT
 
@@ -22,6 +23,8 @@ ERR = Console(stderr=True, highlight=False, markup=False)
 # Forms of NETWORK in help texts.
 NETWORK = "a name, a JSON file, STUDY:TRIAL or STUDY:knee"
 MEASURABLE = "a name, a JSON or ONNX file, STUDY:TRIAL, STUDY:knee, torchvision/NAME or timm/NAME"
+# Forms of --data in help texts.
+DATA = f"{', '.join(without_path())}, or the path of an ImageFolder tree."
 PROGRAM = "threshnet"
 MAX_SEED = 2**31 - 1
 FORMER = "--on"  # the spelling of --backend and of export's --device before version 0.5

@@ -34,7 +34,7 @@ CARD = "README.md"
 
 def trial_record(loaded: LoadedStudy, number: int) -> Record:
     """Return the trained trial with this number. Raises InputError if there is none."""
-    found = next((record for record in loaded.records if record.number == number), None)
+    found = loaded.record(number)
     trained = ", ".join(str(record.number) for record in loaded.records if record.trained)
     if found is None or not found.trained:
         state = f"is {found.state}" if found else "does not exist"
