@@ -1,7 +1,7 @@
 """Studies, fronts and trained networks as Python objects: what `launch` and `load` return."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -27,15 +27,14 @@ from studies.export.trained import Pick, TrainedNetwork
 from studies.figures.files import figure
 from studies.fronts.front import ParetoFront, front_of, fronts_of
 from studies.fronts.picking import PickRequest, pick
-from studies.network import read_network
+from studies.network import MeasurableNetwork, measurable_network, measured_size
 from studies.report import results
 from studies.report.dashboard import annotate
 from studies.screen import Screen, console
-from studies.spec import StudySpec, find_spec
+from studies.spec import StudySpec
 from studies.study import LoadedStudy, launch_study, load_study, progress_of, require_trained
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
-from threshnet.spec_file import INPUT_SIZE
 
 
 def launch(
@@ -50,7 +49,7 @@ def launch(
     timeout_s: float | None = None,
     runs: Path | str = DEFAULT_RUNS,
     callbacks: Sequence[OptunaCallback] = (),
-    progress: bool = True,
+    progress: bool | Screen = True,
 ) -> "Study":
     """Create or resume a study, run it, and return it.
 
@@ -58,16 +57,18 @@ def launch(
     `caveat` is then shown with every number. `trials`, `budget` (in full trainings) and `until_plateau` override the
     settings of the spec, and no new network starts after `timeout_s` seconds. `runs` is the folder of weights and
     checkpoints. `callbacks` are called with the `optuna.Study` and each trial that has ended, e.g. Optuna's callbacks
-    for MLflow and Weights & Biases. With `progress`, the progress is shown in the terminal or the notebook.
+    for MLflow and Weights & Biases. With `progress`, the progress is shown in the terminal or the notebook, or on a
+    screen that is already open.
 
     An interrupt (Ctrl-C, or the stop button of a notebook) ends the run, and the study is returned as it is; call
     `launch` again to resume it. Raises InputError if the spec, the storage or the images cannot be used, or if the
     study was created with different settings or images.
     """
-    found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
-    with Screen(console(progress), getattr(found, "name", "")) as screen, _quiet_optuna():
+    title = spec.name if isinstance(spec, StudySpec) else str(spec)
+    opened = nullcontext(progress) if isinstance(progress, Screen) else Screen(console(progress), title)
+    with opened as screen, _quiet_optuna():
         loaded, outcome = launch_study(
-            found,
+            spec,
             storage,
             data=data,
             caveat=caveat,
@@ -288,16 +289,19 @@ def measure(
     *,
     device: str = "cpu",
     runtime: str | None = None,
-    input_size: int = INPUT_SIZE,
+    input_size: int | None = None,
     protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Latency:
     """Measure the latency of a network on a device, e.g. "cpu", "cuda" or "ssh://pi@raspberrypi.local".
 
-    `network` is a spec, the name of a published network or an ONNX file. `runtime` is by default the first one of the
-    device. Raises InputError for invalid values, and MeasurementError if the measurement fails.
+    `network` is a spec, an ONNX file, or a text as on the command line: a published network, a JSON or ONNX file,
+    STUDY:TRIAL, STUDY:knee, torchvision/NAME or timm/NAME. Studies are in the default storage. `runtime` is by default
+    the first one of the device, and `input_size` is the network's own size, or 32 pixels. Raises InputError for invalid
+    values, and MeasurementError if the measurement fails.
     """
-    target = device_named(device)
-    return measure_on(target, _network(network), input_size, runtime or target.runtimes[0], protocol)
+    target, given = device_named(device), _measurable(network)
+    pixels = measured_size([given], input_size, protocol.batch)
+    return measure_on(target, given.network, pixels, runtime or target.runtimes[0], protocol)
 
 
 def compare(
@@ -305,13 +309,13 @@ def compare(
     *,
     device: str = "cpu",
     runtime: str | None = None,
-    input_size: int = INPUT_SIZE,
+    input_size: int | None = None,
     protocol: Protocol = DEFAULT_PROTOCOL,
 ) -> Comparison:
     """Measure several networks in alternating rounds of one run, and compare all pairs. See `measure`."""
-    target = device_named(device)
-    given = [_network(network) for network in networks]
-    return compare_on(target, given, input_size, runtime or target.runtimes[0], protocol)
+    target, given = device_named(device), [_measurable(network) for network in networks]
+    pixels = measured_size(given, input_size, protocol.batch)
+    return compare_on(target, [one.network for one in given], pixels, runtime or target.runtimes[0], protocol)
 
 
 @contextmanager
@@ -325,5 +329,7 @@ def _quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _network(network: NetworkSpec | Path | str) -> NetworkSpec | Path:
-    return read_network(network, classes=10).spec if isinstance(network, str) else network
+def _measurable(network: NetworkSpec | Path | str) -> MeasurableNetwork:
+    if isinstance(network, NetworkSpec):
+        return MeasurableNetwork(f"network {network.fingerprint()}", network)
+    return measurable_network(str(network))

@@ -1,6 +1,7 @@
 """Studies, fronts and trained networks as Python objects, on a small study that is measured and trained for real."""
 
 import threading
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from search.latency.protocol import MeasurementError
 from studies.export import trained
 from studies.library import Study, compare, launch, load, measure
 from studies.spec import StudySpec
-from threshnet import InputError
+from threshnet import NAMED, InputError
+from threshnet.baselines import LibraryModel
+from threshnet.export.folder import export_onnx
 
 Calls = list[tuple[object, ...]]
 
@@ -190,3 +193,20 @@ def test_networks_are_measured_and_compared_by_name_or_spec(monkeypatch: pytest.
     assert one is network
     assert isinstance(both, list)
     assert (both[1], size, runtime) == (network, 32, "onnxruntime")
+
+
+def test_a_text_names_a_network_as_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch, study: Study, tmp_path: Path
+) -> None:
+    calls: Calls = []
+    monkeypatch.setattr(studies.library, "measure_on", lambda *arguments: calls.append(arguments[1:3]))
+    file = tmp_path / "mine.onnx"
+    export_onnx(study.front().knee.load(), SIZE, file)
+    for network in (file, str(file), "timm/mobilenetv1_100", "threshnet28"):
+        measure(network)
+    (first, size), second, (model, _), (named, _) = calls
+    assert (first, size) == second == (file, SIZE)  # the file takes images of this size only
+    assert isinstance(model, LibraryModel)
+    assert named == replace(NAMED["threshnet28"], classes=10)
+    with pytest.raises(InputError, match=f"takes images of {SIZE} pixels only"):
+        measure(file, input_size=2 * SIZE)
