@@ -21,8 +21,8 @@ from search.latency.lease import shared
 from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.latency.reading import Latency
+from search.progress import Standing
 from search.samplers.sampler import Policy
-from search.standing import Standing
 from search.storing import set_attributes, upload, upload_samples
 from search.task import Task
 from search.training.checkpoints import load_training, save_training

@@ -27,8 +27,8 @@ from search.named import (
     to_train,
 )
 from search.objective import FAILURES, Display, NoDisplay, StudyFolders, scorer
+from search.progress import Standings
 from search.samplers.named import sampler_for
-from search.standing import Standings
 from search.task import Task
 from search.volume import curve, plateau, reference_point
 from threshnet.baselines import Architecture

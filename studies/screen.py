@@ -20,8 +20,8 @@ from search.latency.lease import Wait, reporting
 
 if TYPE_CHECKING:
     from search.latency.reading import Latency
+    from search.progress import Standing
     from search.records import Record
-    from search.standing import Standing
 
 BAR = 16  # width of a bar in characters
 REFRESHES = 4  # updates of the live lines per second

@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 from search_tests.tiny import LARGEST, SMALLEST
 from studies_tests.small import name_networks, small_spec
 
-from benchmarks.dashboard_pictures import Server, dashboard
+from benchmarks.pictures.dashboard import Server, dashboard
 from studies.library import launch
 from studies.study import OBJECTIVES
 

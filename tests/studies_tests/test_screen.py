@@ -16,7 +16,7 @@ from search_tests.tiny import steady_latency
 from studies_tests.sample import sample_loaded
 
 from search.latency.lease import Holder, Wait, exclusive
-from search.standing import Standing
+from search.progress import Standing
 from studies import screen as module
 from studies.screen import Screen, duration_text, line, waiting_text
 

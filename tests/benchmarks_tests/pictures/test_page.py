@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from benchmarks.page_pictures import COLOURS, compressed
+from benchmarks.pictures.page import COLOURS, compressed
 
 
 def test_a_thin_line_keeps_its_colour_among_many_greys() -> None:

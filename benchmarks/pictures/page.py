@@ -1,6 +1,6 @@
 """Take screenshots of a study's page for the documentation: desktop, desktop in dark mode with a card, and phone.
 
-python -m benchmarks.page_pictures front.html --output docs/pages/pictures
+python -m benchmarks.pictures.page front.html --output docs/pages/pictures
 """
 
 import argparse
@@ -43,7 +43,7 @@ SCREENSHOTS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Take all screenshots and write them as PNG files."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.page_pictures",
+        prog="python -m benchmarks.pictures.page",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

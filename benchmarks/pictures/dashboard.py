@@ -1,6 +1,6 @@
 """Take screenshots of a study in optuna-dashboard for the documentation: trial table, a trial, and attached figures.
 
-python -m benchmarks.dashboard_pictures STUDY --output docs/pages/pictures
+python -m benchmarks.pictures.dashboard STUDY --output docs/pages/pictures
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.page_pictures import SCALE, compressed
+from benchmarks.pictures.page import SCALE, compressed
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.fronts.front import front_of
 from studies.study import LoadedStudy, load_study
@@ -74,7 +74,7 @@ def dashboard(storage: str, weights: Path) -> Iterator[Server]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Take all screenshots and write them as PNG files."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.dashboard_pictures",
+        prog="python -m benchmarks.pictures.dashboard",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
