@@ -21,7 +21,7 @@ from search.progress import StudyProgress
 from search.records import Record
 from search.run import OptunaCallback, Outcome
 from search.volume import plural
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, default_storage
 from studies.export.folder import trial_record
 from studies.export.trained import Pick, TrainedNetwork
 from studies.figures.files import figure
@@ -39,7 +39,7 @@ from threshnet.spec import NetworkSpec
 
 def launch(
     spec: StudySpec | str | Path,
-    storage: str = DEFAULT_STORAGE,
+    storage: str | None = None,
     *,
     data: Data | None = None,
     caveat: str = "",
@@ -53,18 +53,20 @@ def launch(
 ) -> "Study":
     """Create or resume a study, run it, and return it.
 
-    `spec` is a spec, a TOML file or the name of a built-in study. `data` replaces its images, see `StudySpec.data`, and
-    `caveat` is then shown with every number. `trials`, `budget` (in full trainings) and `until_plateau` override the
-    settings of the spec, and no new network starts after `timeout_s` seconds. `runs` is the folder of weights and
-    checkpoints. `callbacks` are called with the `optuna.Study` and each trial that has ended, e.g. Optuna's callbacks
-    for MLflow and Weights & Biases. With `progress`, the progress is shown in the terminal or the notebook, or on a
-    screen that is already open.
+    `spec` is a spec, a TOML file or the name of a built-in study. `storage` is an Optuna storage; None selects the one
+    in the environment variable OPTUNA_STORAGE or, if that is not set, sqlite:///threshnet.db. `data` replaces the
+    images of the spec, see `StudySpec.data`, and `caveat` is then shown with every number. `trials`, `budget` (in full
+    trainings) and `until_plateau` override the settings of the spec, and no new network starts after `timeout_s`
+    seconds. `runs` is the folder of weights and checkpoints. `callbacks` are called with the `optuna.Study` and each
+    trial that has ended, e.g. Optuna's callbacks for MLflow and Weights & Biases. With `progress`, the progress is
+    shown in the terminal or the notebook, or on a screen that is already open.
 
     An interrupt (Ctrl-C, or the stop button of a notebook) ends the run, and the study is returned as it is; call
     `launch` again to resume it. Raises InputError if the spec, the storage or the images cannot be used, or if the
     study was created with different settings or images.
     """
     title = spec.name if isinstance(spec, StudySpec) else str(spec)
+    storage = storage or default_storage()
     opened = nullcontext(progress) if isinstance(progress, Screen) else Screen(console(progress), title)
     with opened as screen, _quiet_optuna():
         loaded, outcome = launch_study(
@@ -85,11 +87,12 @@ def launch(
     return Study(loaded, storage, outcome)
 
 
-def load(name: str, storage: str = DEFAULT_STORAGE, *, runs: Path | str = DEFAULT_RUNS) -> "Study":
-    """Load the study called `name`. `runs` is the folder of its weights.
+def load(name: str, storage: str | None = None, *, runs: Path | str = DEFAULT_RUNS) -> "Study":
+    """Load the study called `name`. `storage` is as in `launch`, and `runs` is the folder of its weights.
 
     Raises InputError, which lists the studies of the storage, if there is no such study.
     """
+    storage = storage or default_storage()
     return Study(load_study(name, storage, runs=Path(runs)), storage)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -212,7 +213,8 @@ def demo() -> None:
     limit_ms = 1.1 * front.knee.metrics["latency_ms"]
     print_next("pick", study.name, "--max-latency", f"{limit_ms:.3g}ms", storage=storage)
     print_next("benchmark", str(model))
-    print_next("init", "mine.toml")
+    free = next(file for number in count(1) if not (file := Path(f"mine{number if number > 1 else ''}.toml")).exists())
+    print_next("init", str(free))
 
 
 class FrontLine:

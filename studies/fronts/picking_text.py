@@ -13,7 +13,7 @@ def pick_text(pick: PickResult) -> Iterator[str]:
     """Yield lines with the picked network, the reason and the confidence."""
     record = pick.record
     yield (
-        f"{pick.study}: {_name(record)}, {record.error:.2f} % {pick.error_name}, {latency_text(record)} ms on "
+        f"{pick.study}: {_name(record)}, {record.error:.2f} % {pick.error_name}, {latency_text(record, 'ms')} on "
         f"{pick.backend}, {record.costs['params'] / 1e6:.3f}M params, {record.costs['macs'] / 1e6:.1f}M MACs"
     )
     for warning in reading(record).warnings:

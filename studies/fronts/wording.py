@@ -31,10 +31,10 @@ def flag(record: Record) -> str:
     return " !" if reading(record).warnings else ""
 
 
-def latency_text(record: Record) -> str:
-    """Format the latency in ms with the interval of its median, and flag it if it is unreliable."""
+def latency_text(record: Record, unit: str = "") -> str:
+    """Format the latency in ms with the interval of its median and the unit, and flag it if it is unreliable."""
     latency = reading(record)
-    return f"{latency.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){flag(record)}"
+    return f"{latency.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){unit and f' {unit}'}{flag(record)}"
 
 
 def conditions(latency: Latency, place: str) -> str:

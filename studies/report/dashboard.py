@@ -80,7 +80,7 @@ def _place(front: ParetoFront, number: int) -> Iterator[str]:
 
 
 def _point(record: Record) -> str:
-    return f"{title(record)}, {record.error:.2f} %, {latency_text(record)} ms"
+    return f"{title(record)}, {record.error:.2f} %, {latency_text(record, 'ms')}"
 
 
 def _annotated(study: Study) -> list[int]:

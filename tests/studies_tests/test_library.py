@@ -59,6 +59,14 @@ def test_launch_returns_the_study_and_load_finds_it(study: Study, folder: Path, 
     assert (again.outcome, again.trials, repr(again)) == (None, study.trials, repr(study))
 
 
+def test_the_storage_comes_from_the_environment(study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OPTUNA_STORAGE", study.storage)
+    assert load(study.name).storage == study.storage
+    monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path / 'empty.db'}")
+    with pytest.raises(InputError, match=r"empty\.db"):
+        load(study.name)
+
+
 def test_the_front_is_a_sequence_of_networks_fastest_first(study: Study) -> None:
     front = study.front()
     assert [one.trial for one in front] == [record.number for record in front.points.front]
