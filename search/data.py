@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, bincount, from_numpy
 from torch.utils.data import Dataset
 
-from search.datasets.images import Progress, Source, decode, folder_classes, no_progress, shuffled, stratified
+from search.datasets.folder import copies_text, folder_classes
+from search.datasets.images import Progress, Source, decode, no_progress, shuffled, stratified
 from search.datasets.memory import Contents, ImageData, ImageSet, hold, read_memory
 from search.datasets.named import DATASETS, MEMORY, dataset_named, without_path
 from threshnet import strict
@@ -116,6 +117,7 @@ class Split:
 
     images: Tensor  # (n, 3, h, w) uint8, RGB
     labels: Tensor  # (n,) int64, indices into the classes
+    remarks: tuple[str, ...] = ()  # lines about files that were left out, and about copies of training images
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -134,6 +136,7 @@ class SearchData:
     validation: Split
     flip: bool  # whether a horizontal flip preserves the class
     caveat: str = ""  # a note that is shown with all results on these images; "" if there is none
+    remarks: tuple[str, ...] = ()  # lines about files that were left out, and about images that are in both splits
 
 
 def identity(data: SearchData) -> dict[str, Any]:
@@ -201,6 +204,7 @@ def load_search(
         validation=_decode_split(*validation, input_size, "validation images", progress),
         flip=dataset.flip,
         caveat=dataset.caveat,
+        remarks=_remarks(train.source.left_out, "validation", validation.files, train.files),
     )
 
 
@@ -227,7 +231,11 @@ def load_test(
     source = dataset_named(settings.name).read(settings.root, "test")
     _check_memory(source, len(source.labels), input_size, memory_limit_bytes)
     every = np.arange(len(source.labels), dtype=np.int64)
-    return _decode_split(source, every, input_size, "test images", progress)
+    split = _decode_split(source, every, input_size, "test images", progress)
+    if not source.files:
+        return split
+    train = dataset_named(settings.name).read(settings.root, "train").files
+    return replace(split, remarks=_remarks(source.left_out, "test", source.files, train))
 
 
 class _Chosen(NamedTuple):
@@ -235,6 +243,11 @@ class _Chosen(NamedTuple):
 
     source: Source
     indices: NDArray[np.int64]  # (n,) in stratified order
+
+    @property
+    def files(self) -> list[Path]:
+        """The file of each image; empty if the images are not in files of their own."""
+        return [self.source.files[index] for index in self.indices] if self.source.files else []
 
 
 def _chosen(settings: DataSettings) -> tuple[_Chosen, _Chosen]:
@@ -245,6 +258,14 @@ def _chosen(settings: DataSettings) -> tuple[_Chosen, _Chosen]:
         return _Chosen(source, train), _Chosen(source, validation)
     held_out = read_memory(settings.root, "validation")
     return _subset(source, settings, "train"), _subset(held_out, settings, "validation")
+
+
+def _remarks(left_out: str, part: str, files: Sequence[Path], train: Sequence[Path]) -> tuple[str, ...]:
+    """Return lines about the files of a part: what was left out, and which images are training images, too."""
+    try:
+        return tuple(filter(None, (left_out, copies_text(part, files, "training", train))))
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
 def _subset(source: Source, settings: DataSettings, key: Literal["train", "validation"]) -> _Chosen:

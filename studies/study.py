@@ -98,7 +98,8 @@ def launch_study(
     try:
         study = _create(prepared, images, opened)
         if display:
-            display.print(class_counts_text(images.classes, class_counts(images)["train"]))
+            for line in (class_counts_text(images.classes, class_counts(images)["train"]), *images.remarks):
+                display.print(line)
         folders = replace(folders, checkpoints=_folder(folders.checkpoints / study.user_attrs[records.STUDY]))
         if counted(study) < spec.trials:
             _note_conditions(study, task.trains_on)

@@ -13,8 +13,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from search.datasets.images import Source, to_rgb
+from search.datasets.images import Source
 from threshnet.errors import InputError, shown
+from threshnet.export.carried.predict import to_rgb
 
 Part = Literal["train", "validation", "test"]
 ImageSet = tuple[Tensor | NDArray[Any], Tensor | NDArray[Any] | Sequence[int]] | Dataset[Any]

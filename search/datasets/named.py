@@ -87,7 +87,7 @@ DATASETS: dict[str, Dataset] = {
     "folder": Dataset(
         title="folder",
         about="your own images, an ImageFolder tree: train/CLASS/* and test/CLASS/*",
-        reader="search.datasets.images:read_folder",
+        reader="search.datasets.folder:read_folder",
         classes=None,
         home=None,
         flip=True,

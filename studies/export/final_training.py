@@ -121,6 +121,7 @@ def train_network(
         history.unlink(missing_ok=True)  # it describes the model that will be replaced
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
+    yield from dict.fromkeys((*images.remarks, *test.remarks))
     whole, scores, first = _whole(images), dict[int, Score](), None
     flip = images.flip if assignment.flip is None else assignment.flip
     for seed, file in files.items():

@@ -59,8 +59,10 @@ class ExportedModel:
 
     info: ModelInfo
     result: ExportResult
-    # Why there is no test error. It is printed but not written to files, because it may contain a path.
+    # Why there is no test error, and remarks about the images. They are printed but not written to files, because they
+    # may contain paths.
     missing: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def test_error(self) -> float | None:
@@ -93,6 +95,7 @@ class ExportedModel:
         lines += self.result.speed.lines() if self.result.speed else []
         lines += [f"no int8: {exported.int8_refused}"] if exported.int8_refused else []
         lines += [f"no test error: {self.missing}"] if self.missing else []
+        lines += self.remarks
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -198,7 +201,7 @@ def export_model(
             write(found)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
-    return ExportedModel(info, found, images.missing)
+    return ExportedModel(info, found, images.missing, images.test.remarks if images.test else ())
 
 
 def _result_json(info: ModelInfo, result: ExportResult) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from search import data
 from search.data import DataSettings, SearchData, as_settings, class_names, load_search, load_test
+from search.datasets import folder
 from search.datasets import images as datasets
 from search.datasets.named import DATASETS
 
@@ -169,13 +170,13 @@ def test_load_test_returns_the_whole_test_part(tree: Path) -> None:
 
 def test_only_the_images_of_the_split_are_opened(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[Path] = []
-    open_image = datasets._open_image
+    open_image = folder._open_image
 
     def opening(file: Path) -> Image.Image:
         opened.append(file)
         return open_image(file)
 
-    monkeypatch.setattr(datasets, "_open_image", opening)
+    monkeypatch.setattr(folder, "_open_image", opening)
     load_search(DataSettings("folder", tree, train=10, validation=6), 12)
     assert len(set(opened)) == len(opened) == 16
 

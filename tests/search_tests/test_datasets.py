@@ -18,8 +18,10 @@ from search_tests.trees import colors, contents, message, write_image, write_tre
 
 from search import data
 from search.data import DataSettings, class_names, load_search, load_test
+from search.datasets import folder
 from search.datasets import images as datasets
 from search.datasets.named import CIFAR10_CLASSES
+from threshnet.export.carried import predict
 
 SVHN_SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "svhn-rgb-small.tar.xz"
 
@@ -45,19 +47,19 @@ def test_every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
 
 def test_sixteen_bit_grey_keeps_its_middle() -> None:
     grey = Image.fromarray(np.full((4, 4), 128 * 257, np.uint16))
-    assert datasets.to_rgb(grey).getpixel((0, 0)) == (128, 128, 128)
+    assert predict.to_rgb(grey).getpixel((0, 0)) == (128, 128, 128)
 
 
 def test_a_palette_with_transparent_entries_gives_no_warning(tmp_path: Path) -> None:
     palette = Image.new("P", (4, 4), 1)
     palette.putpalette([10, 20, 30, 40, 50, 60])
     palette.save(tmp_path / "p.png", transparency=b"\x00\x80")
-    assert datasets._open_image(tmp_path / "p.png").getpixel((0, 0)) == (40, 50, 60)
+    assert folder._open_image(tmp_path / "p.png").getpixel((0, 0)) == (40, 50, 60)
 
 
 def test_the_order_of_channels_is_preserved(tmp_path: Path) -> None:
     Image.new("RGB", (5, 5), (10, 20, 30)).save(tmp_path / "c.png")
-    source = datasets.Source(np.zeros(1, np.int64), lambda _: datasets._open_image(tmp_path / "c.png"), "here")
+    source = datasets.Source(np.zeros(1, np.int64), lambda _: folder._open_image(tmp_path / "c.png"), "here")
     decoded = datasets.decode(source, np.zeros(1, np.int64), 5, "", data.no_progress)
     assert decoded[0, :, 2, 2].tolist() == [10, 20, 30]
 
@@ -74,13 +76,13 @@ def test_images_of_any_size_are_resized(tmp_path: Path, size: tuple[int, int]) -
 def test_the_centre_square_is_kept_unstretched() -> None:
     wide = np.zeros((10, 30), np.uint8)
     wide[:, 10:20] = 200  # the centre square
-    assert np.asarray(datasets.fit(Image.fromarray(wide), 10)).min() == 200
-    assert np.asarray(datasets.fit(Image.fromarray(wide.T.copy()), 10)).min() == 200
+    assert np.asarray(predict.fit(Image.fromarray(wide), 10)).min() == 200
+    assert np.asarray(predict.fit(Image.fromarray(wide.T.copy()), 10)).min() == 200
 
 
 def test_shrinking_is_antialiased() -> None:
     stripes = np.tile(np.asarray([0, 255], np.uint8), (64, 32))
-    shrunk = np.asarray(datasets.fit(Image.fromarray(stripes), 8)).astype(int)
+    shrunk = np.asarray(predict.fit(Image.fromarray(stripes), 8)).astype(int)
     assert abs(shrunk[:, 1:-1] - 127).max() <= 12
 
 

@@ -18,8 +18,8 @@ from search_tests.tiny import SIZE
 from studies_tests.small import TREE_NETWORK
 
 from search.data import DataSettings, load_test
-from search.datasets.images import fit
 from studies.export.score import score_onnx
+from threshnet.export.carried.predict import fit
 from threshnet.export.folder import export_onnx, write_config
 from threshnet.export.standalone import PREDICT, model_source, predict_source
 from threshnet.network import build
@@ -130,7 +130,7 @@ def change(**values: object) -> Callable[[Path], object]:
     [
         (lambda folder: None, ["gone.png"], "gone.png: no such image"),
         (lambda folder: None, ["model.onnx"], "model.onnx: damaged or not an image ("),
-        (lambda folder: None, ["."], "no images; their names must end in .bmp"),
+        (lambda folder: None, ["."], "no images that Pillow reads here (left out "),
         (lambda folder: None, ["a.png", "--model", "gone.onnx"], "gone.onnx: no such model"),
         (lambda folder: (folder / "model.onnx").write_bytes(b"\xff" * 9), ["a.png"], "damaged or not an ONNX file"),
         (lambda folder: (folder / "config.json").unlink(), ["a.png"], "not a model's configuration"),

@@ -5,7 +5,8 @@
                                                    class, the error rate comes last
     python predict.py FOLDER --model model_int8.onnx --json
 
-The input size and the class names are read from config.json in the folder of this file.
+The input size and the class names are read from config.json in the folder of this file. Images are found and converted
+as in training: this file holds the one rule for both (`image_files`, `fit`).
 """
 
 import os
@@ -18,6 +19,7 @@ if __name__ == "__main__":  # never import libraries from the folder of this fil
 import argparse
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +28,11 @@ import onnxruntime
 from PIL import Image, ImageOps
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Formats that Pillow recognizes but cannot read by itself, or that contain no single picture
+NOT_READ = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+SYSTEM = frozenset({"@eaDir", "#recycle", "__MACOSX", "Thumbs.db", "desktop.ini"})  # hidden without a leading dot
+SIXTEEN_BITS = frozenset({"PNG", "PPM"})  # formats whose mode "I" contains 16-bit values
+MAX_REASONS = 6  # number of reasons that `left_out_text` lists
 BATCH = 100  # images per run
 Z = 1.959964  # quantile of the normal distribution for a 95 % interval
 
@@ -77,15 +83,34 @@ def pixels(path: str, size: int) -> numpy.ndarray[Any, Any]:
 
 
 def fit(image: Image.Image, size: int) -> Image.Image:
-    """The image as 8-bit RGB, cropped and resized; greyscale becomes three equal channels, transparency is dropped."""
+    """Convert an image to 8-bit RGB, crop its central square and resize it to (size, size), bilinear, antialiased."""
+    rgb = to_rgb(image)
+    return rgb if rgb.size == (size, size) else ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image to 8-bit RGB: copy grey to three channels, drop transparency, and reduce integers to 8 bits.
+
+    Raises ValueError for floating-point pixels, because their range is unknown.
+    """
     if image.mode == "F":
-        raise ValueError("floating-point pixels of unknown range")
-    if image.mode.startswith("I"):  # 16-bit greyscale; Pillow's conversion would clip it to white
-        image = Image.fromarray((numpy.asarray(image).astype(numpy.int64) >> 8).clip(0, 255).astype(numpy.uint8))
-    if "transparency" in image.info:
+        raise ValueError("floating-point pixels, must be integers")
+    if image.mode.startswith("I"):  # Pillow's conversion would clip all values above 255 to white
+        values = numpy.asarray(image).astype(numpy.int64).clip(0)
+        image = Image.fromarray((values >> bits_above_8(image, values)).astype(numpy.uint8))
+    if "transparency" in image.info:  # Pillow warns if a palette with transparency is converted directly to RGB
         image = image.convert("RGBA")
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    return image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def bits_above_8(image: Image.Image, values: numpy.ndarray[Any, Any]) -> int:
+    """Return by how many bits the range of an integer image exceeds 8 bits: 0, 8, 16 or 24.
+
+    The file does not state the range of 32-bit values, so it is the smallest of these that contains all of them.
+    """
+    if image.mode != "I" or image.format in SIXTEEN_BITS:
+        return 8
+    return next(bits for bits in (0, 8, 16, 24) if values.max(initial=0) < 1 << (8 + bits))
 
 
 def logits(network: onnxruntime.InferenceSession, images: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
@@ -95,21 +120,78 @@ def logits(network: onnxruntime.InferenceSession, images: numpy.ndarray[Any, Any
     return result
 
 
-def image_files(paths: list[str]) -> list[tuple[str, str]]:
-    """All image files in `paths`, each with its class folder, '' if it has none."""
-    images = []
+def suffixes() -> frozenset[str]:
+    """Return the suffixes of the image files that Pillow reads on this machine, in lower case."""
+    known = Image.registered_extensions()
+    return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in NOT_READ)
+
+
+def hidden(name: str) -> bool:
+    """Return whether a file or folder is hidden, or belongs to an operating system."""
+    return name.startswith(".") or name in SYSTEM
+
+
+def image_files(folder: str) -> tuple[list[str], Counter[str]]:
+    """Return the image files below a folder, sorted by path, and count the other files and folders by reason.
+
+    Links are followed, but no folder is read twice. Raises OSError if a folder cannot be read.
+    """
+    found: list[str] = []
+    left_out: Counter[str] = Counter()
+    read: set[tuple[int, int]] = set()
+    readable = suffixes()
+    folders, links = [folder], list[str]()
+    while folders or links:
+        current = folders.pop() if folders else links.pop(0)  # links come after the folders that are really here
+        state = os.stat(current)
+        if (state.st_dev, state.st_ino) in read:
+            left_out["reached again by a link"] += 1
+            continue
+        read.add((state.st_dev, state.st_ino))
+        for entry in sorted(os.scandir(current), key=lambda entry: entry.name):
+            suffix = os.path.splitext(entry.name)[1].lower()
+            if hidden(entry.name):
+                left_out["hidden"] += 1
+            elif entry.is_dir():
+                (links if entry.is_symlink() else folders).append(entry.path)
+            elif not entry.is_file():
+                left_out["broken link" if entry.is_symlink() else "neither file nor folder"] += 1
+            elif suffix in readable:
+                found.append(entry.path)
+            else:
+                left_out[suffix or "without suffix"] += 1
+    return sorted(found, key=lambda path: os.path.relpath(path, folder).replace(os.sep, "/")), left_out
+
+
+def left_out_text(left_out: Counter[str]) -> str:
+    """Describe in a line what `image_files` left out, e.g. "left out 3 files or folders: 2 .txt, 1 hidden"."""
+    listed = left_out.most_common(MAX_REASONS)
+    total = sum(left_out.values())
+    others = total - sum(count for _, count in listed)
+    parts = [f"{count} {reason}" for reason, count in listed] + ([f"{others} more"] if others else [])
+    return f"left out {total} {'file or folder' if total == 1 else 'files or folders'}: {', '.join(parts)}"
+
+
+def labelled_files(paths: list[str]) -> tuple[list[tuple[str, str]], Counter[str]]:
+    """Return the image files in `paths`, each with its class folder ("" if it has none), and count what is left out."""
+    images: list[tuple[str, str]] = []
+    left_out: Counter[str] = Counter()
     for path in paths:
         if not os.path.isdir(path):
             images.append((path, ""))
             continue
-        for folder, inner, names in os.walk(path, followlinks=True):
-            inner.sort()
-            class_folder = os.path.relpath(folder, path).split(os.sep)[0]
-            chosen = sorted(name for name in names if name.lower().endswith(SUFFIXES) and name[0] != ".")
-            images += [(os.path.join(folder, name), "" if class_folder == "." else class_folder) for name in chosen]
+        try:
+            found, others = image_files(path)
+        except OSError as error:
+            raise UnusableError(f"{error.filename}: cannot be read ({error.strerror})") from None
+        left_out += others
+        for file in found:
+            class_folder, _, inside = os.path.relpath(file, path).partition(os.sep)
+            images.append((file, class_folder if inside else ""))
     if not images:
-        raise UnusableError(f"{', '.join(paths)}: no images; their names must end in {', '.join(SUFFIXES)}")
-    return images
+        reason = left_out_text(left_out) if left_out else "empty"
+        raise UnusableError(f"{', '.join(paths)}: no images that Pillow reads here ({reason})")
+    return images, left_out
 
 
 def predictions(
@@ -147,7 +229,9 @@ def main() -> None:
     try:
         config = configuration()
         names, size = config["classes"], config["input_size"]
-        images = image_files(arguments.images)
+        images, left_out = labelled_files(arguments.images)
+        if left_out:
+            print(printable(left_out_text(left_out)), file=sys.stderr)
         folders = {folder for _, folder in images if folder} if names else set()
         if not folders <= set(names):
             other = sorted(folders - set(names))[0]
