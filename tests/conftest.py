@@ -1,12 +1,27 @@
 """Fixtures of every suite."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+
+MEMORY = Path("/dev/shm")
+ENOUGH_BYTES = 4 << 30  # a run needs less than a quarter of it
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep temporary files in memory, where there is room for them: studies on a disk wait for it at every step."""
+    if config.option.basetemp is None and MEMORY.is_dir():
+        state = os.statvfs(MEMORY)
+        if state.f_bavail * state.f_frsize >= ENOUGH_BYTES and not state.f_flag & os.ST_NOEXEC:
+            config.option.basetemp = Path(tempfile.mkdtemp(prefix="threshnet-tests-", dir=MEMORY))
+            config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -36,14 +51,16 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def own_state(run_folder: Path) -> Iterator[None]:
+def own_state(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep idle baselines, cached files and leases in folders of this run, never in the user's.
 
-    The worker processes share them, so that a training in one pauses while another measures.
+    Each worker process has its own leases. Tests that need an undisturbed machine are marked `idle`, so the others need
+    not wait until a measurement in another worker is over.
     """
+    own = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME", "TMPDIR"):
-            folder = run_folder / variable.lower()
+        for variable, parent in (("XDG_STATE_HOME", run_folder), ("XDG_CACHE_HOME", run_folder), ("TMPDIR", own)):
+            folder = parent / variable.lower()
             folder.mkdir(exist_ok=True)
             patch.setenv(variable, str(folder))
         patch.setattr(tempfile, "tempdir", os.environ["TMPDIR"])
