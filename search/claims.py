@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
 
-from search.records import CONTINUES, DUPLICATE_OF, FINGERPRINT, OWNER, RUNGS, unfinished
+from search.records import CONTINUES, DUPLICATE_OF, FINGERPRINT, OWNER, REASON, RUNGS, UNRELIABLE, Verdict, unfinished
 
 POLL_S = 0.02  # seconds between two checks of a rival
 RIVAL_TIMEOUT_S = 60.0  # seconds after which a silent rival counts as dead
@@ -46,6 +46,15 @@ def latest_trials(study: Study) -> dict[str, FrozenTrial]:
 def stopped(trial: FrozenTrial) -> bool:
     """Return whether the training of a trial was stopped at a rung and can be resumed."""
     return trial.state is TrialState.PRUNED and RUNGS in trial.user_attrs
+
+
+def resumable(trial: FrozenTrial, verdict: Verdict) -> bool:
+    """Return whether the network of a trial can be trained further, or at all, in another trial.
+
+    It was stopped at a rung, or its latency was unreliable and it was measured again within the limit.
+    """
+    unreliable = str(trial.user_attrs.get(REASON, "")).startswith(UNRELIABLE)
+    return stopped(trial) or (unreliable and verdict.feasible and not verdict.postponed)
 
 
 def scores(study: Study, fingerprint: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,13 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
 from search import records
-from search.claims import claim, latest_trials, scores, stopped
+from search.claims import claim, latest_trials, resumable, scores
 from search.data import SearchData, identity
 from search.latency.lease import shared
 from search.latency.measure import measure_on
 from search.latency.protocol import ConnectionLost, MeasurementError
 from search.latency.reading import Latency
+from search.latency.settled import settled_readings
 from search.progress import Standing
 from search.samplers.sampler import Policy
 from search.storing import set_attributes, upload, upload_samples
@@ -142,13 +143,14 @@ class Scoring:
         measures = records.MEASURES in self.trial.user_attrs
         earlier = latest_trials(self.trial.study).get(name)
         record_network(self.trial, self.task.space, spec)
-        resumes = earlier is not None and stopped(earlier)
+        again = records.remeasured(self.trial.study).get(earlier.number, {}) if earlier else {}
+        resumes = earlier is not None and resumable(earlier, records.verdict(earlier, again))
         if earlier and (measures or not (resumes or (always and earlier.state is TrialState.PRUNED))):
             return _duplicate(self.trial, earlier)
         rival = claim(self.trial, name, earlier)
         if rival:
             return _duplicate(self.trial, rival)
-        latency_ms = self._latency_ms(spec, always, earlier)
+        latency_ms = self._latency_ms(spec, always, earlier, again)
         if measures:
             raise _pruned(self.trial, f"measured, {latency_ms:.3f} ms; its training comes later")
         if not (always or resumes or self.policy.can_reach(self.trial.study, name)):
@@ -158,8 +160,12 @@ class Scoring:
         self.display.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
         return self._error_percent(spec, always), latency_ms
 
-    def _latency_ms(self, spec: Architecture, always: bool, earlier: FrozenTrial | None) -> float:
+    def _latency_ms(
+        self, spec: Architecture, always: bool, earlier: FrozenTrial | None, again: Mapping[str, Any]
+    ) -> float:
         """Return the latency in ms, from the earlier trial if its measurements are complete; otherwise measure it.
+
+        Readings of the earlier trial that were taken `again`, by backend, replace its own.
 
         Raises TrialPruned if a constraint is violated, unless `always` is set.
         """
@@ -170,22 +176,45 @@ class Scoring:
             trial.set_user_attr(records.COSTS, counted)
         _check_constraints(trial, excess, always and costs is not None)
         known = records.attributes_of(earlier) if earlier else {}
-        if len(known.get(records.LATENCY, {})) == len(task.runtimes):
-            set_attributes(trial, {key: known[key] for key in (records.LATENCY_MS, records.LATENCY)})
-            latency_ms = float(known[records.LATENCY_MS])
-            _check_constraints(trial, task.limits.of_latency(latency_ms), always)
+        if earlier and len(known.get(records.LATENCY, {})) == len(task.runtimes):
+            latency = {backend: again.get(backend, own) for backend, own in known[records.LATENCY].items()}
+            latency_ms = float(next(iter(latency.values()))["latency_ms"])
+            set_attributes(trial, {records.LATENCY_MS: latency_ms, records.LATENCY: latency})
+            if records.verdict(earlier, again).postponed:
+                trial.set_user_attr(records.POSTPONED, known[records.POSTPONED])
+            else:
+                _check_constraints(trial, task.limits.of_latency(latency_ms), always)
             return latency_ms
         readings: list[Latency] = []
         for runtime in task.runtimes:
             self.display.stage(trial.number, f"measuring with {runtime}")
-            reading = measure_on(task.device, spec, task.input_size, runtime, task.protocol)
+            (reading,) = settled_readings(
+                lambda protocol: (measure_on(task.device, spec, task.input_size, runtime, protocol),),  # noqa: B023
+                task.protocol,
+                partial(self.display.stage, trial.number),
+            )
             readings.append(upload_samples(self.folders.weights, trial, reading))
             latency_ms = readings[0].latency_ms
             latency = {reading.backend: reading.to_json() for reading in readings}
-            set_attributes(trial, {records.LATENCY_MS: latency_ms, records.LATENCY: latency})
+            attributes: dict[str, Any] = {records.LATENCY_MS: latency_ms, records.LATENCY: latency}
+            set_attributes(trial, attributes)
             if len(readings) == 1:
-                _check_constraints(trial, task.limits.of_latency(latency_ms), always)
+                self._check_latency(reading, always)
         return latency_ms
+
+    def _check_latency(self, reading: Latency, always: bool) -> None:
+        """Check the latency limit; raises TrialPruned if it is violated, unless `always` is set.
+
+        A disturbed reading says nothing about the limit: above it, the network is not trained until it was measured
+        again, but no constraint is violated.
+        """
+        excess = self.task.limits.of_latency(reading.latency_ms)
+        if not reading.disturbed:
+            _check_constraints(self.trial, excess, always)
+            return
+        self.trial.set_user_attr(records.POSTPONED, excess.get(records.LATENCY_LIMIT, True))
+        if any(value > 0 for value in excess.values()) and not always:
+            raise _pruned(self.trial, f"{records.UNRELIABLE}: {reading.latency_ms:.3f} ms, {reading.warnings[0]}")
 
     def _store_drawing(self, spec: Architecture) -> None:
         """Store a drawing of the network as an artifact, to be shown in optuna-dashboard; a library model has none."""

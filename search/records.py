@@ -23,6 +23,7 @@ MEASURES = "measures"  # true if the trial only measures a named network; a late
 MODEL = "model"  # a named network of torchvision or timm, {"library", "constructor", "classes"}; it has no "network"
 COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
 LATENCY_MS = "latency_ms"  # latency objective in ms; stored as soon as it is measured
+POSTPONED = "postponed"  # relative excess of a disturbed reading over the latency limit, or true without a limit
 RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including rungs of earlier trials
 ERROR_AFTER = "error after"  # prefix of "error after N epochs": the error at a rung, as a number that tools can plot
 CLASS_ERRORS = "class_errors"  # [[misclassified, validation images]] by class; only with metric = "balanced_error"
@@ -45,7 +46,10 @@ EPOCHS = "epochs"  # epochs, [{"number", "loss", "seconds"}], including epochs o
 # Earlier versions stored them as user attributes.
 LONG = (NETWORK, LATENCY, EPOCHS)
 
+LATENCY_LIMIT = "latency_ms"  # the constraint that applies only to the study's own backend, see space.Limits
+
 INTERRUPTED = "interrupted"  # reason of a trial that the user stopped
+UNRELIABLE = "latency unreliable"  # prefix of the reason of a network that is not trained until measured again
 UNREACHABLE = "unreachable"  # prefix of the reason of a trial whose device could not be reached
 LOST = "lost"  # prefix of the reason of a trial that ended because its process died or an unexpected error occurred
 
@@ -57,6 +61,7 @@ GIVEN = "given_data"  # folder or data set that was given at the launch instead 
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CLASS_COUNTS = "class_counts"  # {"train": [images of each class], "validation": [images of each class]}
 CONDITIONS = "environment"  # processor, threads and versions of all launches, without repetitions
+FINAL_PASS = "final_pass"  # the last final pass, {"host", "pid", "trials": trials before it, "done": true at its end}
 REMEASURED = "remeasured"  # prefix of "remeasured NUMBER BACKEND": a reading of a trial's network taken after the study
 
 State = Literal[
@@ -101,6 +106,8 @@ class Record:
     class_errors: ErrorCounts | None = None
     # A named network of torchvision or timm: a point to compare, which is not in the space and never on the front.
     model: LibraryModel | None = None
+    # True if the reading was disturbed and the network was not measured again since then.
+    postponed: bool = False
 
     @property
     def architecture(self) -> Architecture | None:
@@ -114,8 +121,8 @@ class Record:
 
     @property
     def competes(self) -> bool:
-        """True if the network can be on the front: trained, feasible and not a model to compare."""
-        return self.state == "finished" and self.model is None
+        """True if the network can be on the front: trained, feasible, reliably measured and not a model to compare."""
+        return self.state == "finished" and self.model is None and not self.postponed
 
     @property
     def point(self) -> tuple[float, float]:
@@ -144,15 +151,57 @@ def schedule_of(network: NetworkSpec) -> str:
 
 def records(study: Study) -> list[Record]:
     """Return the records of all trials of the study, sorted by number."""
-    remeasured: dict[int, dict[str, Any]] = {}
-    for key, value in study.user_attrs.items():
-        if key.startswith(f"{REMEASURED} "):
-            _, number, backend = key.split(" ", 2)
-            remeasured.setdefault(int(number), {})[backend] = value
-    read = [record(trial, remeasured.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
+    again = remeasured(study)
+    read = [record(trial, again.get(trial.number, {})) for trial in study.get_trials(deepcopy=False)]
     # If the search found a named network before it was named, the trial that trained it gets the name.
     names = {one.duplicate_of: one.named for one in read if one.duplicate_of is not None and one.named}
     return [replace(one, named=one.named or names.get(one.number)) for one in read] if names else read
+
+
+def remeasured(study: Study) -> dict[int, dict[str, Any]]:
+    """Return the readings that were taken after the trials, as JSON values: {trial number: {backend: reading}}."""
+    found: dict[int, dict[str, Any]] = {}
+    for key, value in study._storage.get_study_user_attrs(study._study_id).items():
+        if key.startswith(f"{REMEASURED} "):
+            _, number, backend = key.split(" ", 2)
+            found.setdefault(int(number), {})[backend] = value
+    return found
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The latency of a trial and its constraints, by the reading that counts.
+
+    That is the reading that was taken again on the backend of the objective or, if there is none, the trial's own.
+    """
+
+    latency_ms: float | None
+    constraints: dict[str, float]
+    # True if the reading that counts was disturbed.
+    postponed: bool
+
+    @property
+    def feasible(self) -> bool:
+        """True if no constraint is violated."""
+        return all(excess <= 0 for excess in self.constraints.values())
+
+
+def verdict(trial: FrozenTrial, again: Mapping[str, Any] = MappingProxyType({})) -> Verdict:
+    """Return the verdict on a trial, given the readings of its network that were taken `again`, by backend.
+
+    Optuna does not change the values of a finished trial, so everything reads the latency through this function.
+    """
+    attrs = attributes_of(trial)
+    first_ms, postponed = attrs.get(LATENCY_MS), attrs.get(POSTPONED)
+    reading = again.get(next(iter(attrs.get(LATENCY, {})), ""))
+    if reading is None or not first_ms:
+        return Verdict(first_ms, trial.constraints, postponed is not None)
+    constraints, latency_ms = dict(trial.constraints), float(reading["latency_ms"])
+    excess = constraints.get(LATENCY_LIMIT, postponed if isinstance(postponed, float) else None)
+    if excess is not None:
+        limit_ms = first_ms / (1 + excess)
+        constraints[LATENCY_LIMIT] = latency_ms / limit_ms - 1
+    return Verdict(latency_ms, constraints, postponed=False)
 
 
 def stopped_at(records: Sequence[Record]) -> dict[int, int]:
@@ -186,15 +235,15 @@ def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
 
 def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
     """Parse the attributes of a trial and its `remeasured` latencies, which are JSON values by backend."""
-    attrs = attributes_of(trial)
+    attrs, found = attributes_of(trial), verdict(trial, remeasured)
     values: Sequence[float | None] = trial.values or (None, None)
     return Record(
         number=trial.number,
-        state=_state(trial),
+        state=_state(trial, found.constraints),
         network=NetworkSpec.from_json(attrs[NETWORK]) if NETWORK in attrs else None,
         named=attrs.get(NAMED),
         error=values[0],
-        latency_ms=values[1],
+        latency_ms=values[1] if trial.values is None else found.latency_ms or values[1],
         latency={
             backend: Latency.from_json(data, f"trial {trial.number}, {backend}")
             for backend, data in {**attrs.get(LATENCY, {}), **remeasured}.items()
@@ -204,7 +253,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         rungs={int(epochs): error for epochs, error in attrs.get(RUNGS, {}).items()},
         image_passes=attrs.get(IMAGE_PASSES, 0),
         continues=attrs.get(CONTINUES),
-        constraints=trial.constraints,
+        constraints=found.constraints,
         reason=attrs.get(REASON),
         weights=attrs.get(WEIGHTS),
         fingerprint=attrs.get(FINGERPRINT),
@@ -212,6 +261,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         seconds=trial.duration.total_seconds() if trial.duration else None,
         class_errors=ErrorCounts(*zip(*attrs[CLASS_ERRORS], strict=True)) if CLASS_ERRORS in attrs else None,
         model=LibraryModel.from_json(attrs[MODEL]) if MODEL in attrs else None,
+        postponed=found.postponed,
     )
 
 
@@ -226,12 +276,12 @@ def unfinished(trial: FrozenTrial) -> bool:
     return str(trial.user_attrs.get(REASON, "")).startswith((INTERRUPTED, UNREACHABLE, LOST))
 
 
-def _state(trial: FrozenTrial) -> State:
+def _state(trial: FrozenTrial, constraints: Mapping[str, float]) -> State:
     if DUPLICATE_OF in trial.user_attrs:
         return "duplicate"
     match trial.state:
         case TrialState.COMPLETE:
-            return "infeasible" if any(value > 0 for value in trial.constraints.values()) else "finished"
+            return "infeasible" if any(value > 0 for value in constraints.values()) else "finished"
         case TrialState.PRUNED:
             return "stopped" if RUNGS in trial.user_attrs else "not trained"
         case TrialState.FAIL:
@@ -240,9 +290,6 @@ def _state(trial: FrozenTrial) -> State:
             return "running"
         case TrialState.WAITING:
             return "waiting"
-
-
-LATENCY_LIMIT = "latency_ms"  # the constraint that applies only to the study's own backend, see space.Limits
 
 
 def seen_on(record: Record, backend: str) -> Record:
@@ -255,6 +302,7 @@ def seen_on(record: Record, backend: str) -> Record:
         latency_ms=latency.latency_ms,
         latency={backend: latency} | record.latency,
         constraints=constraints,
+        postponed=latency.disturbed,
     )
 
 

@@ -80,7 +80,7 @@ def reference_point(records: Sequence[Record], classes: int, limit_ms: float | N
 
 def feasible_hypervolume(records: Sequence[Record], reference: tuple[float, float]) -> float:
     """Return the hypervolume of the trained feasible networks, in ms x percent."""
-    points = [record.point for record in records if record.state == "finished"]
+    points = [record.point for record in records if record.competes]
     return hypervolume(points, reference) if points else 0.0
 
 

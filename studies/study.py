@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from search import records
 from search.data import Data, Progress, SearchData, class_counts, class_counts_text, identity, load_search, no_progress
 from search.datasets.named import MEMORY
+from search.final import final_pass
 from search.named import named_networks
-from search.objective import Display, StudyFolders
+from search.objective import Display, NoDisplay, StudyFolders
 from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
@@ -34,6 +35,7 @@ from threshnet.drawing import schedule_svg
 from threshnet.errors import InputError, require
 
 OBJECTIVES = ["error (%)", "latency (ms)"]
+ENDS = ("enough", "spent", "plateau")  # outcomes after which the front is measured again
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def launch_study(
             callbacks=callbacks,
             display=display,
         )
+        if outcome.ended in ENDS:
+            final_pass(study, task, folders.weights, display or NoDisplay())
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"storage {shown(storage)!r} cannot be written: {reason(error)}") from None
     return read_study(study, runs), outcome

@@ -16,7 +16,7 @@ ENOUGH_BYTES = 4 << 30  # a run needs less than a quarter of it
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep temporary files in memory, where there is room for them: studies on a disk wait for it at every step."""
+    """Keep temporary files in memory if there is room for them: studies on a disk wait for it at every step."""
     if config.option.basetemp is None and MEMORY.is_dir():
         state = os.statvfs(MEMORY)
         if state.f_bavail * state.f_frsize >= ENOUGH_BYTES and not state.f_flag & os.ST_NOEXEC:

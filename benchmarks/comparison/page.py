@@ -9,8 +9,8 @@ from benchmarks.comparison.claims import size_rows, speed_rows
 from benchmarks.comparison.runs import Protocols
 from benchmarks.comparison.systems import Kind, kind_of
 from benchmarks.report import Document, interval, table
-from search.intervals import error_interval
 from search.latency.protocol import Protocol
+from search.training.metrics import error_interval
 from search.training.recipes import Recipe
 from threshnet.costs import Costs
 from threshnet.published import INPUT_SIZE as PUBLISHED_SIZE

@@ -12,11 +12,10 @@ from search.latency import lease
 from search.latency.conversation import Conversation
 from search.latency.devices.device import Device
 from search.latency.onnx_files import Network
-from search.latency.probes.probe import ratio_interval, round_medians
+from search.latency.probes.probe import ratio_interval
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
-from search.latency.reading import Latency, Rounds, as_rounds, reading_warnings
+from search.latency.reading import Latency, Rounds, as_rounds, disturbances, reading_warnings
 from search.latency.reference import REFERENCE, idle_latency
-from search.latency.samples import Samples
 from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.shapes import walk
@@ -36,6 +35,7 @@ class Facts:
     notes: tuple[str, ...]
     pid: int
     processors: int
+    priority: int
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -181,7 +181,7 @@ def _idle_ms(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol
 
     def take() -> float:
         longer = replace(protocol, min_s=2 * protocol.min_s, max_s=2 * protocol.max_s, tolerance=protocol.tolerance / 2)
-        return ratio_interval(round_medians(ready.rounds((0,), longer).rounds_ms), 0)[0]
+        return ratio_interval(ready.rounds((0,), longer).medians, 0)[0]
 
     return idle_latency(", ".join(f"{key} {value}" for key, value in conditions.items()), take, recalibrate=recalibrate)
 
@@ -198,12 +198,14 @@ def _reading(
 ) -> Latency:
     """Create the record of the reading of one network, an index into the rounds."""
     crowded = f"{protocol.threads} threads on {facts.processors} processors"
-    samples = Samples(rounds.rounds_ms[network], rounds.rounds_ms[0])
+    samples = rounds.samples(network)
     latency = Latency(
         **samples.statistics(reference_ms),
         samples=samples,
         reference_ms=reference_ms,
         ended=rounds.ended,
+        switches=rounds.switches,
+        priority=facts.priority,
         device=device.name,
         processor=facts.processor,
         runtime=runtime,
@@ -217,7 +219,9 @@ def _reading(
         after=rounds.after,
     )
     notes = (*facts.notes, *([crowded] if protocol.threads > facts.processors else []))
-    return replace(latency, warnings=(*notes, *reading_warnings(latency, protocol.tolerance, rounds.steady)))
+    warnings = (*notes, *reading_warnings(latency, protocol.tolerance, rounds.steady))
+    disturbed = any(disturbances(latency, protocol.tolerance, rounds.steady))
+    return replace(latency, warnings=warnings, disturbed=disturbed)
 
 
 def parsed(read: Callable[[], Answer]) -> Answer:

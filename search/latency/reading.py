@@ -10,7 +10,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from search.latency.probes.probe import MIN_CYCLES, least_disturbed_cycles, round_medians
+from search.latency.probes.probe import MIN_CYCLES, counted_times, least_disturbed_cycles, round_medians
 from search.latency.samples import RoundsMs, Samples, check_rounds
 from threshnet import strict
 from threshnet.errors import InputError, require
@@ -41,7 +41,9 @@ class State:
 class Rounds:
     """Samples of several networks that were measured interleaved, as returned by a probe."""
 
-    rounds_ms: tuple[RoundsMs, ...]  # [network][cycle][run], one whole batch per run
+    rounds_ms: tuple[RoundsMs, ...]  # wall times [network][cycle][run], one whole batch per run
+    cpu_ms: tuple[RoundsMs, ...] | None  # CPU times of the same runs; None for several threads and for a GPU
+    switches: int  # how often the probe lost a processor to another process, in all rounds
     ended: Literal["precise", "time"]
     steady: bool  # whether the latency was steady at the end of the warm-up
     before: State
@@ -49,12 +51,23 @@ class Rounds:
 
     def __post_init__(self) -> None:
         check_rounds(self.rounds_ms)
+        if self.cpu_ms is not None:
+            check_rounds((*self.rounds_ms, *self.cpu_ms))
+
+    @cached_property
+    def medians(self) -> NDArray[np.float64]:
+        """Return the medians (networks, cycles) in ms of the times that count, see `counted_times`."""
+        return round_medians(counted_times(self.rounds_ms, self.cpu_ms))
 
     @cached_property
     def counted_medians(self) -> NDArray[np.float64]:
         """Return the medians (networks, cycles) in ms of the least-disturbed cycles, which determine the reading."""
-        medians = round_medians(self.rounds_ms)
-        return medians[:, least_disturbed_cycles(medians)]
+        return self.medians[:, least_disturbed_cycles(self.medians)]
+
+    def samples(self, network: int) -> Samples:
+        """Return the samples of a network, an index, and of the reference network, which is the first one."""
+        cpu = (None, None) if self.cpu_ms is None else (self.cpu_ms[network], self.cpu_ms[0])
+        return Samples(self.rounds_ms[network], self.rounds_ms[0], *cpu)
 
 
 @dataclass(frozen=True)
@@ -75,6 +88,7 @@ class Latency:
     slowdown: float  # latency of the reference network in the least-disturbed cycles, relative to reference_ms
     runs: int  # number of timed runs of the network
     rounds: int  # number of rounds, into which the runs are divided equally
+    lost: int  # number of runs that lost the processor to another process, so that their CPU time counts
     reference_ms: float  # latency of the reference network on the idle device
     ended: Literal["precise", "time"]  # "precise": the interval was narrow enough; "time": the time limit was reached
     device: str  # name of the device, e.g. "cpu", "cuda" or "ssh://..."
@@ -84,6 +98,9 @@ class Latency:
     threads: int  # number of threads of the runtime
     batch: int  # number of images in one run
     input_size: int  # height and width of the images in pixels
+    switches: int = 0  # how often the probe lost a processor to another process, in all rounds of the measurement
+    priority: int = 0  # priority of the probe, from -20, the highest, to 19
+    disturbed: bool = False  # whether the device was busy, unsteady or throttled, see `disturbances`
     precision: str = "fp32"  # precision of weights and activations
     channels_last: bool = False  # whether the memory layout is NHWC
     before: State = State()
@@ -129,7 +146,8 @@ class Latency:
         """
         if not isinstance(document, Mapping):
             return strict.read(document, cls, source)
-        values = {"artifact": None, "samples": None} | {key: document[key] for key in document if key != "ratio"}
+        later = {"artifact": None, "samples": None, "lost": 0, "switches": 0, "priority": 0, "disturbed": False}
+        values = later | {key: document[key] for key in document if key != "ratio"}
         if not ROUNDS & {*values}:
             return strict.read(values, cls, source, complete=True)
         samples = strict.read({key: values.pop(key) for key in ROUNDS & {*values}}, Samples, source)
@@ -145,8 +163,11 @@ def backend(device: str, runtime: str, threads: int, batch: int, precision: str,
     return " ".join(words)
 
 
-def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
-    """Yield the reasons why a reading may be unreliable, one line each."""
+def disturbances(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
+    """Yield the signs that other work or the state of the machine disturbed a reading, one line each.
+
+    Another reading may be better.
+    """
     middle, low, high = latency.ratio
     if not steady:
         yield UNSTEADY
@@ -157,12 +178,17 @@ def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterat
         yield f"wide interval: {wide:.1%} at the time limit, the tolerance is {tolerance:.1%}"
     if latency.slowdown > BUSY:
         yield f"busy device: the reference network took {latency.slowdown:.2f} times its idle baseline"
+    yield from changes(latency.before, latency.after)
+
+
+def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterator[str]:
+    """Yield the reasons why a reading may be unreliable, one line each."""
+    yield from disturbances(latency, tolerance, steady)
     if latency.slowdown < 1 / BUSY:
         yield (
             f"outdated idle baseline: the reference network took only {latency.slowdown:.2f} times as long; on the "
             f"idle device, re-measure it with {calibration(latency)}"
         )
-    yield from changes(latency.before, latency.after)
 
 
 def calibration(latency: Latency) -> str:

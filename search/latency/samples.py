@@ -6,16 +6,23 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
-from typing import Self, TypedDict
+from typing import Any, Self, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.latency.probes.probe import least_disturbed_cycles, ratio_interval, round_medians
+from search.latency.probes.probe import (
+    counted_times,
+    least_disturbed_cycles,
+    lost_processor,
+    ratio_interval,
+    round_medians,
+)
 from threshnet.errors import InputError, require
 
 RoundsMs = tuple[tuple[float, ...], ...]
 COLUMNS = ["round", "run", "ms", "reference_ms"]  # of the CSV file; one row for each run
+CPU_COLUMNS = ["cpu_ms", "reference_cpu_ms"]  # further columns if the CPU times are known
 
 
 class Statistics(TypedDict):
@@ -28,6 +35,7 @@ class Statistics(TypedDict):
     slowdown: float
     runs: int
     rounds: int
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -38,11 +46,21 @@ class Samples:
     finite.
     """
 
-    rounds_ms: RoundsMs  # [cycle][run] of the network, in milliseconds
-    reference_rounds_ms: RoundsMs  # [cycle][run] of the reference network in the same cycles
+    rounds_ms: RoundsMs  # wall times [cycle][run] of the network, in milliseconds
+    reference_rounds_ms: RoundsMs  # wall times [cycle][run] of the reference network in the same cycles
+    cpu_ms: RoundsMs | None = None  # CPU times of the network, None if they are not known
+    reference_cpu_ms: RoundsMs | None = None  # CPU times of the reference network, None if those of the network are
 
     def __post_init__(self) -> None:
-        check_rounds((self.reference_rounds_ms, self.rounds_ms))
+        check_rounds(tuple(column for column in self._columns() if column is not None))
+
+    def _columns(self) -> tuple[RoundsMs | None, ...]:
+        return self.rounds_ms, self.reference_rounds_ms, self.cpu_ms, self.reference_cpu_ms
+
+    @cached_property
+    def counted_ms(self) -> NDArray[Any]:
+        """The times (cycles, runs) of the network in ms that count: wall times, or CPU times of disturbed runs."""
+        return np.asarray(counted_times(self.rounds_ms, self.cpu_ms))
 
     @cached_property
     def counted_cycles(self) -> NDArray[np.int64]:
@@ -51,7 +69,8 @@ class Samples:
 
     @cached_property
     def _medians(self) -> NDArray[np.float64]:
-        return round_medians((self.reference_rounds_ms, self.rounds_ms))
+        reference = counted_times(self.reference_rounds_ms, self.reference_cpu_ms)
+        return round_medians(np.stack([reference, self.counted_ms]))
 
     def statistics(self, reference_ms: float) -> Statistics:
         """Compute the statistics; `reference_ms` is the latency of the reference network on the idle device.
@@ -60,7 +79,7 @@ class Samples:
         """
         require(math.isfinite(reference_ms) and reference_ms > 0, "reference_ms", reference_ms, "a number above 0")
         ratio, low, high = ratio_interval(self._medians, 1)
-        quartiles = np.percentile(np.asarray(self.rounds_ms)[self.counted_cycles], (25, 50, 75))
+        quartiles = np.percentile(self.counted_ms[self.counted_cycles], (25, 50, 75))
         return {
             "latency_ms": ratio * reference_ms,
             "low_ms": low * reference_ms,
@@ -69,15 +88,17 @@ class Samples:
             "slowdown": ratio_interval(self._medians, 0)[0] / reference_ms,
             "runs": sum(map(len, self.rounds_ms)),
             "rounds": len(self.rounds_ms),
+            "lost": 0 if self.cpu_ms is None else int(lost_processor(self.rounds_ms, self.cpu_ms).sum()),
         }
 
     def to_csv(self) -> str:
-        """Return the samples as CSV with the columns COLUMNS; rounds and runs are numbered from 1."""
+        """Return the samples as CSV with the columns COLUMNS, and CPU_COLUMNS if known; rounds and runs start at 1."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for number, runs in enumerate(zip(self.rounds_ms, self.reference_rounds_ms, strict=True), start=1):
-            table.writerows([number, run, *pair] for run, pair in enumerate(zip(*runs, strict=True), start=1))
+        columns = [column for column in self._columns() if column is not None]
+        table.writerow([*COLUMNS, *CPU_COLUMNS][: 2 + len(columns)])
+        for number, runs in enumerate(zip(*columns, strict=True), start=1):
+            table.writerows([number, run, *times] for run, times in enumerate(zip(*runs, strict=True), start=1))
         return text.getvalue()
 
     @classmethod
@@ -85,14 +106,13 @@ class Samples:
         """Parse the text of to_csv; raises InputError, which names `source`, if it is malformed."""
         try:
             header, *rows = [*csv.reader(io.StringIO(text))] or [[]]
-            if header != COLUMNS:
+            if header not in (COLUMNS, [*COLUMNS, *CPU_COLUMNS]):
                 raise ValueError(f"the columns are {', '.join(header)}")
-            times = [(int(number), float(ms), float(reference_ms)) for number, _, ms, reference_ms in rows]
-            rounds = [list(runs) for _, runs in groupby(times, key=lambda row: row[0])]
-            return cls(
-                tuple(tuple(ms for _, ms, _ in runs) for runs in rounds),
-                tuple(tuple(reference_ms for _, _, reference_ms in runs) for runs in rounds),
-            )
+            if any(len(row) != len(header) for row in rows):
+                raise ValueError("a row has not one value for each column")
+            rounds = [list(runs) for _, runs in groupby(rows, key=lambda row: row[0])]
+            columns = range(2, len(header))
+            return cls(*(tuple(tuple(float(row[at]) for row in runs) for runs in rounds) for at in columns))
         except (ValueError, csv.Error) as error:
             raise InputError(f"{source}: no latency samples ({error})") from None
 

@@ -1,10 +1,10 @@
 """Acquisition values of all candidates: the expected hypervolume improvement per remaining training cost."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from optuna.trial import FrozenTrial
+from optuna import Study
 from scipy.special import ndtri
 
 from search.pareto import dominators, knee, non_dominated
@@ -194,12 +194,12 @@ class Acquisition:
         )
 
 
-def can_reach(trial_candidates: TrialCandidates, trials: Collection[FrozenTrial], task: Task, fingerprint: str) -> bool:
-    """Return whether a measured network could join the front of these trials.
+def can_reach(trial_candidates: TrialCandidates, study: Study, task: Task, fingerprint: str) -> bool:
+    """Return whether a measured network could join the front of a study.
 
     The answer is always True until MIN_FINISHED feasible networks are trained to the end.
     """
-    candidates = trial_candidates.candidates(trials, current=fingerprint)
+    candidates = trial_candidates.candidates(study, current=fingerprint)
     if sum(task.rungs[-1] in each.errors for each in candidates if each.feasible) < MIN_FINISHED:
         return True
     (place,) = [place for place, each in enumerate(candidates) if each.fingerprint == fingerprint]

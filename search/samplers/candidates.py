@@ -1,14 +1,15 @@
 """The networks of a study as candidates for the next training."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from optuna import Study
 from optuna.trial import FrozenTrial
 
 from search import records
-from search.claims import stopped
+from search.claims import latest_trials, resumable
 from threshnet.costs import count, macs
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
@@ -58,25 +59,28 @@ class TrialCandidates:
         self.input_size = input_size
         self.descriptors: dict[str, tuple[float, ...]] = {}
 
-    def candidates(self, trials: Collection[FrozenTrial], current: str | None = None) -> list[Candidate]:
-        """Return one candidate for each trial with recorded costs, except for models of other libraries.
+    def candidates(self, study: Study, current: str | None = None) -> list[Candidate]:
+        """Return one candidate for each network of a study with recorded costs, except models of other libraries.
 
         `current` is the fingerprint of the network in the running trial. This network is "open", not "busy".
         """
-        return [self._candidate(trial, current) for trial in trials if _is_candidate(trial)]
+        again = records.remeasured(study)
+        trials = [trial for trial in latest_trials(study).values() if _is_candidate(trial)]
+        return [self._candidate(trial, again.get(trial.number, {}), current) for trial in trials]
 
-    def _candidate(self, trial: FrozenTrial, current: str | None) -> Candidate:
-        attrs = trial.user_attrs
+    def _candidate(self, trial: FrozenTrial, again: Mapping[str, Any], current: str | None) -> Candidate:
+        attrs, verdict = trial.user_attrs, records.verdict(trial, again)
         name = attrs[records.FINGERPRINT]
+        state: Literal["busy", "closed"] = "closed" if trial.state.is_finished() else "busy"
         if name not in self.descriptors:
             self.descriptors[name] = descriptors_of(network(trial), self.input_size)
         return Candidate(
             fingerprint=name,
             descriptors=self.descriptors[name],
-            latency_ms=attrs.get(records.LATENCY_MS),
-            feasible=all(excess <= 0 for excess in trial.constraints.values()),
+            latency_ms=verdict.latency_ms,
+            feasible=verdict.feasible,
             errors=errors_of(trial),
-            state="open" if name == current or stopped(trial) else "closed" if trial.state.is_finished() else "busy",
+            state="open" if name == current or resumable(trial, verdict) else state,
         )
 
 

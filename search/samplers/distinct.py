@@ -1,6 +1,6 @@
 """Optuna's samplers, with proposals redrawn if the study already has the network."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Any
 
@@ -47,7 +47,7 @@ class DistinctSampler(StudySampler):
         if "fixed_params" in trial.system_attrs:  # the trial was enqueued with its parameters
             return {}
         trials = latest_trials(study)
-        for name in self._promoted(trials.values()):
+        for name in self._promoted(study):
             if stopped(trials[name]):
                 return dict(trials[name].params)
         duplicates_left, infeasible_left = DUPLICATE_REDRAWS, INFEASIBLE_REDRAWS
@@ -67,11 +67,11 @@ class DistinctSampler(StudySampler):
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
         """Return whether a network is among the best at the last rung that it reached."""
-        return fingerprint in self._promoted(latest_trials(study).values())
+        return fingerprint in self._promoted(study)
 
-    def _promoted(self, trials: Collection[FrozenTrial]) -> Iterator[str]:
+    def _promoted(self, study: Study) -> Iterator[str]:
         """Yield the fingerprints of the networks among the best at the last rung they reached, highest rung first."""
-        candidates = [each for each in self.trial_candidates.candidates(trials) if each.latency_ms and each.feasible]
+        candidates = [each for each in self.trial_candidates.candidates(study) if each.latency_ms and each.feasible]
         for rung in reversed(self.task.rungs[:-1]):
             at_rung = [each for each in candidates if rung in each.errors]
             for index in promoted([(each.latency_ms or 0.0, each.errors[rung]) for each in at_rung]):
@@ -82,7 +82,7 @@ class DistinctSampler(StudySampler):
         """Return whether a measured, untrained network could join the front; always True without rungs."""
         if len(self.task.rungs) == 1:
             return True
-        return can_reach(self.trial_candidates, latest_trials(study).values(), self.task, fingerprint)
+        return can_reach(self.trial_candidates, study, self.task, fingerprint)
 
     def _draw(
         self, sampler: BaseSampler, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -79,7 +79,7 @@ class FreezeThawSampler(StudySampler):
 
     def can_reach(self, study: Study, fingerprint: str) -> bool:
         """Return whether a measured, untrained network could join the front at its latency."""
-        return can_reach(self.trial_candidates, latest_trials(study).values(), self.task, fingerprint)
+        return can_reach(self.trial_candidates, study, self.task, fingerprint)
 
     def _candidates(
         self, study: Study, trials: Mapping[str, FrozenTrial], current: str | None = None
@@ -90,7 +90,7 @@ class FreezeThawSampler(StudySampler):
         """
         pool = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials if trial.params])
         fresh = [Candidate(name, entry.descriptors, None, {}, True, "open") for name, entry in pool.items()]
-        return [*self.trial_candidates.candidates(trials.values(), current), *fresh], pool
+        return [*self.trial_candidates.candidates(study, current), *fresh], pool
 
     def _acquisition(self, candidates: Sequence[Candidate]) -> Acquisition:
         acquisition = Acquisition(candidates, self.task.rungs, self.task.limits.latency_ms, self.hyperparameters)

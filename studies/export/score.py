@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from search.data import Split
-from search.intervals import error_interval
 from search.latency.lease import shared
 from search.training.evaluate import BATCH, errors_by_class, scaled
-from search.training.metrics import ErrorCounts
+from search.training.metrics import ErrorCounts, error_interval
 from threshnet.export.folder import INPUT, OUTPUT
 
 

@@ -24,9 +24,9 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from search.intervals import NORMAL_95
 from search.pareto import Points, knee, non_dominated
 from search.records import Record, reading
+from search.training.metrics import NORMAL_95
 from studies.fronts.front import ParetoFront, nondominated
 from threshnet import strict
 from threshnet.errors import InputError, require

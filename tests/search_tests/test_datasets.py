@@ -130,7 +130,7 @@ def test_a_class_without_images_is_named(tree: Path, part: str) -> None:
     load = load_search if part == "train" else load_test
     error = message(lambda: load(DataSettings("folder", tree), 8))
     assert f"{tree / part / 'bee'}: a class without images" in error
-    assert ".png" in error
+    assert ".txt)" in error
 
 
 @pytest.mark.parametrize(("part", "other"), [("train", "test"), ("test", "train")])

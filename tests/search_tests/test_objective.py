@@ -81,7 +81,17 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
     task = tiny_task(Limits(params=1e6, latency_ms=100.0), runtimes=("onnxruntime", "torch"))
     trial = scoring.score(LARGEST, task, named="largest")
     assert trial.state is TrialState.COMPLETE
-    of_studies = ("SPEC", "STUDY", "IMAGES", "GIVEN", "CLASSES", "CLASS_COUNTS", "CONDITIONS", "REMEASURED")
+    of_studies = (
+        "SPEC",
+        "STUDY",
+        "IMAGES",
+        "GIVEN",
+        "CLASSES",
+        "CLASS_COUNTS",
+        "CONDITIONS",
+        "REMEASURED",
+        "FINAL_PASS",
+    )
     documented = {
         value
         for name, value in vars(records).items()
@@ -100,6 +110,8 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
         records.MEASURES,
         records.MODEL,
         records.CLASS_ERRORS,
+        records.POSTPONED,
+        records.UNRELIABLE,
     }
     assert trial.user_attrs.keys() == documented - absent - {*records.LONG} | readable.keys()
     assert trial.system_attrs.keys() >= {*records.LONG}
@@ -308,6 +320,7 @@ def test_training_gets_the_task_and_no_test_images(scoring: Scoring, monkeypatch
         "validation",
         "flip",
         "caveat",
+        "remarks",
     }
     assert not any("test" in field.name for field in fields(Task))
 

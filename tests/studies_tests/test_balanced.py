@@ -10,8 +10,7 @@ from search_tests.tiny import NETWORK
 from studies_tests.sample import sample_loaded
 
 from search.data import Split
-from search.intervals import error_interval
-from search.training.metrics import ErrorCounts
+from search.training.metrics import ErrorCounts, error_interval
 from studies.cli.tables import front_table, named_table
 from studies.export.card import ExportResult, ModelInfo, card, seeds_text
 from studies.export.folder import ExportedModel

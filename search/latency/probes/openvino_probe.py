@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import openvino
 
-from search.latency.probes.probe import Loaded, host_timer, serve
+from search.latency.probes.probe import Loaded, host_timer, one_thread_clock, serve
 
 
 def load(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
@@ -24,7 +24,7 @@ def load(paths: Sequence[str], settings: Mapping[str, Any]) -> Loaded:
         request = openvino.Core().compile_model(path, "CPU", options).create_infer_request()
         request.set_input_tensor(openvino.Tensor(image))
         timers.append(host_timer(request.infer))
-    return Loaded(timers, openvino.__version__.partition("-")[0])
+    return Loaded(timers, openvino.__version__.partition("-")[0], cpu_clock=one_thread_clock(settings))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import io
 import json
 import os
 import platform
+import resource
 import select
 import shutil
 import signal
@@ -42,17 +43,22 @@ MIN_CYCLES = 6  # the 95 % interval of a median does not exist for fewer cycles
 LEASE_POLL_S = 0.1  # seconds between two tries to lock a machine that is in use by another measurement
 PROVIDER = "CPUExecutionProvider"  # the execution provider of ONNX Runtime
 HUNG_S = 3600  # seconds after which a command is considered hung
+PRIORITY = -20  # the highest; others are tried down to 0 if the system does not allow it
+LOST_SHARE, LOST_MS = 0.01, 0.02  # a run lost the processor if its wall time exceeds its CPU time by more than both
 COUNTED_SHARE = 1 / 3  # share of the cycles that are used: the least disturbed, since interference only ever adds time
 
 
 Timer = Callable[[], float]  # runs a network once and returns the time in milliseconds
 Rounds = Sequence[Sequence[Sequence[float]]]  # [network][cycle][run] in milliseconds
+Clock = Callable[[], int]  # returns nanoseconds
 
 
 class Loaded:
     """Networks that are ready to run: timers in the order of the request, and facts about runtime and processor.
 
     `notes` contains reasons why readings may be unreliable, one line each. `state` returns the state of the machine.
+    `cpu_clock` returns the CPU time of the runs, None if it may differ from their wall time on an idle machine, e.g.
+    for several threads or for a GPU.
     """
 
     def __init__(
@@ -62,12 +68,14 @@ class Loaded:
         processor: str = "",
         notes: Iterable[str] = (),
         state: Callable[[], dict[str, Any]] | None = None,
+        cpu_clock: Clock | None = None,
     ) -> None:
         self.timers = list(timers)
         self.runtime_version = runtime_version
         self.processor = processor or processor_name()
         self.notes = list(notes)
         self.state = state or machine_state
+        self.cpu_clock = cpu_clock
 
 
 def median_interval(values: Iterable[float]) -> tuple[float, float]:
@@ -87,7 +95,30 @@ def median_interval(values: Iterable[float]) -> tuple[float, float]:
     return ordered[max(k, 1) - 1], ordered[n - max(k, 1)]
 
 
-def round_medians(rounds: Rounds) -> NDArray[np.float64]:
+def lost_processor(wall_ms: Any, cpu_ms: Any) -> Any:  # noqa: ANN401 - arrays of any shape
+    """Return for each run whether it lost the processor to another process.
+
+    The wall time of such a run contains the time of the other process; its CPU time does not.
+    """
+    wall, cpu = np.asarray(wall_ms), np.asarray(cpu_ms)
+    return wall - cpu > np.maximum(LOST_SHARE * wall, LOST_MS)
+
+
+def counted_times(wall_ms: Any, cpu_ms: Any) -> Any:  # noqa: ANN401 - arrays of any shape
+    """Return the times that count: wall times, but the CPU times of runs that lost the processor.
+
+    On an idle machine, the two agree. With `cpu_ms` None, the wall times are returned.
+    """
+    wall = np.asarray(wall_ms)
+    return wall if cpu_ms is None else np.where(lost_processor(wall, cpu_ms), cpu_ms, wall)
+
+
+def one_thread_clock(settings: Mapping[str, Any]) -> Clock | None:
+    """Return the CPU clock for networks that run in one thread, None for more threads."""
+    return time.process_time_ns if settings["threads"] == 1 else None
+
+
+def round_medians(rounds: Any) -> NDArray[np.float64]:  # noqa: ANN401 - Rounds or an array of this shape
     """Return the medians (networks, cycles) in ms of rounds[network][cycle][run]."""
     return np.array([[np.median(one) for one in network] for network in rounds])
 
@@ -156,30 +187,46 @@ def warm_up(timer: Timer, warmup_s: float) -> bool:
 
 
 def take(
-    timers: Sequence[Timer], plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic
-) -> tuple[list[list[list[float]]], str]:
-    """Time the networks in rounds and return (rounds[network][cycle][run] in ms, "precise" or "time").
+    timers: Sequence[Timer],
+    plan: Mapping[str, Any],
+    clock: Callable[[], float] = time.monotonic,
+    cpu_clock: Clock | None = None,
+) -> tuple[list[list[list[float]]], list[list[list[float]]] | None, str]:
+    """Time the networks in rounds and return (wall times, CPU times, "precise" or "time").
+
+    The times are [network][cycle][run] in ms. Without `cpu_clock`, the CPU times are None.
 
     A cycle consists of one round of each network. A round consists of round_runs consecutive runs, and its first
     `discard` runs are discarded. Every second cycle runs in reverse order, so that drift cancels out. Timing ends once
     the ratios are known to within the tolerance or after max_s, but not before MIN_CYCLES cycles and min_s.
     """
-    rounds: list[list[list[float]]] = [[] for _ in timers]
+    wall: list[list[list[float]]] = [[] for _ in timers]
+    cpu: list[list[list[float]]] = [[] for _ in timers]
     medians: list[list[float]] = [[] for _ in timers]
     order, began = list(range(len(timers))), clock()
     with no_garbage_collection():
         while True:
             for network in order:
-                runs = [timers[network]() for _ in range(plan["round_runs"])]
-                rounds[network].append([round(ms, 6) for ms in runs[plan["discard"] :]])
-                medians[network].append(float(np.median(rounds[network][-1])))
+                runs = [timed(timers[network], cpu_clock) for _ in range(plan["round_runs"])][plan["discard"] :]
+                wall[network].append([round(ms, 6) for ms, _ in runs])
+                cpu[network].append([round(ms, 6) for _, ms in runs])
+                medians[network].append(float(np.median(counted_times(wall[network][-1], cpu[network][-1]))))
             order.reverse()
-            cycles, passed = len(rounds[0]), clock() - began
+            cycles, passed = len(wall[0]), clock() - began
             if cycles >= MIN_CYCLES and passed >= plan["min_s"]:
-                if precise(np.array(medians), plan["tolerance"]):
-                    return rounds, "precise"
-                if passed >= plan["max_s"]:
-                    return rounds, "time"
+                ended = "precise" if precise(np.array(medians), plan["tolerance"]) else "time"
+                if ended == "precise" or passed >= plan["max_s"]:
+                    return wall, cpu if cpu_clock else None, ended
+
+
+def timed(timer: Timer, cpu_clock: Clock | None) -> tuple[float, float]:
+    """Run a network once and return its wall time and its CPU time in ms; they are equal without `cpu_clock`."""
+    if cpu_clock is None:
+        milliseconds = timer()
+        return milliseconds, milliseconds
+    start = cpu_clock()
+    milliseconds = timer()
+    return milliseconds, (cpu_clock() - start) / 1e6
 
 
 @contextlib.contextmanager
@@ -201,9 +248,37 @@ def measure(loaded: Loaded, plan: Mapping[str, Any], clock: Callable[[], float] 
     with leased(plan["lease"]):
         warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
         before = loaded.state()  # after the warm-up, since the clock of an idle processor is low
-        rounds, ended = take(timers, plan, clock)
+        switches = involuntary_switches()
+        rounds, cpu, ended = take(timers, plan, clock, loaded.cpu_clock)
+        switches = involuntary_switches() - switches
         after = loaded.state()
-    return {"rounds_ms": rounds, "ended": ended, "steady": all(warm), "before": before, "after": after}
+    return {
+        "rounds_ms": rounds,
+        "cpu_ms": cpu,
+        "switches": switches,
+        "ended": ended,
+        "steady": all(warm),
+        "before": before,
+        "after": after,
+    }
+
+
+def involuntary_switches() -> int:
+    """Return how often this process lost a processor to another process."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+def raise_priority() -> int:
+    """Give this process, and the threads it starts, the highest priority that the system allows, and return it.
+
+    Only root and users with a suitable limit (`ulimit -e`) may raise it.
+    """
+    current = os.getpriority(os.PRIO_PROCESS, 0)
+    for priority in range(PRIORITY, current):
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, priority)
+            return priority
+    return current
 
 
 @contextlib.contextmanager
@@ -354,7 +429,8 @@ def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loade
             runs.append(from_jpeg(settings, functools.partial(run_session, session, name)))
         else:
             runs.append(functools.partial(session.run, None, feed))
-    return Loaded(map(host_timer, runs), onnxruntime.__version__, notes=notes)
+    clock = one_thread_clock(settings)
+    return Loaded(map(host_timer, runs), onnxruntime.__version__, notes=notes, cpu_clock=clock)
 
 
 def run_session(session: Any, name: str, images: NDArray[np.float32]) -> Any:  # noqa: ANN401 - arrays of onnxruntime
@@ -427,7 +503,7 @@ def serve(
     A command is a JSON object with one entry: {"about": {}}, {"present": {"folder", "names"}}, {"load": {"models",
     "settings"}} or {"measure": plan}. A reply is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}.
     """
-    token, loaded = sys.argv[1], None
+    token, loaded, priority = sys.argv[1], None, raise_priority()
     for line in sys.stdin:
         signal.alarm(HUNG_S)
         try:
@@ -441,7 +517,7 @@ def serve(
                 for timer in loaded.timers:
                     timer()
                 facts = {name: getattr(loaded, name) for name in ("runtime_version", "processor", "notes")}
-                done = {**facts, "pid": os.getpid(), "processors": usable_processors()}
+                done = {**facts, "pid": os.getpid(), "processors": usable_processors(), "priority": priority}
             elif command == "measure" and loaded:
                 done = measure(loaded, body, watching)
             else:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from search.latency.probes.probe import Loaded, from_jpeg, host_timer, serve
+from search.latency.probes.probe import Loaded, from_jpeg, host_timer, one_thread_clock, serve
 from threshnet.baselines import LibraryModel, build_library_model
 from threshnet.checkpoint import load_weights
 from threshnet.network import build
@@ -38,7 +38,7 @@ def load(models: Sequence[Any], settings: Mapping[str, Any]) -> Loaded:
             runs.append(from_jpeg(settings, partial(infer_array, network, layout)))
         else:
             runs.append(inference(network, images))
-    return Loaded(map(host_timer, runs), torch.__version__)
+    return Loaded(map(host_timer, runs), torch.__version__, cpu_clock=one_thread_clock(settings))
 
 
 def built(model: Any, input_size: int) -> nn.Module:  # noqa: ANN401 - JSON

@@ -6,9 +6,9 @@ from typing import Any
 
 from scipy.stats import kendalltau, spearmanr
 
-from search.intervals import error_interval
 from search.progress import StudyProgress
 from search.records import Record, reading
+from search.training.metrics import error_interval
 from search.volume import Step
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import ParetoFront

@@ -64,7 +64,7 @@ def _reading(name: str, latency: Latency, samples: Samples | None) -> dict[str, 
         "backend": name,
         "ms": [number(value) for value in (latency.latency_ms, latency.low_ms, latency.high_ms)],
         "rounds": [
-            [float(f"{ms:.{SAMPLE_DIGITS}g}") for ms in cycle] for cycle in (samples.rounds_ms if samples else ())
+            [float(f"{ms:.{SAMPLE_DIGITS}g}") for ms in cycle] for cycle in (samples.counted_ms if samples else ())
         ],
         "counted": samples.counted_cycles.tolist() if samples else [],
         "conditions": conditions(latency, latency.processor or latency.device),
@@ -72,6 +72,12 @@ def _reading(name: str, latency: Latency, samples: Samples | None) -> dict[str, 
             f"ratio to the reference network {latency.ratio[0]:.3f}",
             f"reference {latency.reference_ms:.3f} ms when idle, {latency.slowdown:.2f} times that in this reading",
             f"interquartile range {latency.relative_iqr:.1%} of the median",
+            *(
+                [f"{latency.lost} of {latency.runs} runs lost the processor; their CPU time counts"]
+                if latency.lost
+                else []
+            ),
+            *([f"priority of the process {latency.priority}"] if latency.priority else []),
             "stopped at the target precision" if latency.ended == "precise" else "stopped at the time limit",
             *_machine(latency.before, latency.after),
         ],

@@ -11,9 +11,8 @@ from search_tests.tiny import NETWORK, SIZE
 from torch.nn import functional
 
 from search.data import Split
-from search.intervals import error_interval
 from search.training.evaluate import count_errors, error_percent
-from search.training.metrics import METRICS, ErrorCounts
+from search.training.metrics import METRICS, ErrorCounts, error_interval
 from search.training.recipes import FAST
 from search.training.train import Training, class_weights, train
 from threshnet.network import build

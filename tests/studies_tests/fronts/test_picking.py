@@ -232,7 +232,7 @@ def test_the_mark_of_an_unreliable_latency_is_explained() -> None:
     marked = replace(steady_latency(1), warnings=("wide spread", "busy device"))
     front = replace(front, trained=(replace(record, latency={"cpu onnxruntime": marked}),))
     first, *others = pick_text(pick(front, PickRequest(), 1000))
-    assert " ! ms on cpu onnxruntime" in first
+    assert " ms ! on cpu onnxruntime" in first
     assert others[:2] == ["  ! unreliable latency: wide spread", "  ! unreliable latency: busy device"]
 
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from studies_tests.sample import CAVEAT, remeasured, sample_loaded, with_stopped
 
-from search.intervals import error_interval
 from search.records import reading
+from search.training.metrics import error_interval
 from search.volume import curve
 from space import Limits
 from studies.defaults import DEFAULT_RUNS

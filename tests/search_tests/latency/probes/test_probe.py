@@ -32,14 +32,18 @@ from search.latency.probes.probe import (
     MIN_WARMUP_RUNS,
     Loaded,
     about,
+    counted_times,
     host_timer,
     least_disturbed_cycles,
     load_onnxruntime,
+    lost_processor,
     machine_state,
     median_interval,
+    one_thread_clock,
     precise,
     present,
     processor_name,
+    raise_priority,
     ratio_interval,
     round_medians,
     session_options,
@@ -73,7 +77,9 @@ class Machine:
         return self.now_ms / 1e3
 
     def take(self, **plan: float) -> tuple[list[list[list[float]]], str]:
-        return take(self.timers, PLAN | plan, self)
+        wall, cpu, ended = take(self.timers, PLAN | plan, self)
+        assert cpu is None
+        return wall, ended
 
 
 def steady(milliseconds: float) -> Callable[[Machine], float]:
@@ -93,6 +99,64 @@ class Clock:
     def run(self) -> None:
         self.now += round(self.millis[min(self.runs, len(self.millis) - 1)] * 1e6)
         self.runs += 1
+
+
+class Shared:
+    """A processor that another process shares: every third run takes 5 ms more, in which it has no CPU time."""
+
+    def __init__(self, milliseconds: float) -> None:
+        self.milliseconds, self.runs, self.cpu_ns, self.now_s = milliseconds, 0, 0, 0.0
+
+    def timer(self) -> float:
+        self.runs += 1
+        self.cpu_ns += round(self.milliseconds * 1e6)
+        lost = 5.0 if self.runs % 3 == 0 else 0.0
+        self.now_s += (self.milliseconds + lost) / 1e3
+        return self.milliseconds + lost
+
+    def take(self) -> tuple[list[list[list[float]]], list[list[list[float]]] | None, str]:
+        return take([self.timer], PLAN, lambda: self.now_s, lambda: self.cpu_ns)
+
+
+# The clock
+
+
+def test_the_cpu_time_of_every_run_is_recorded() -> None:
+    wall, cpu, ended = Shared(2.0).take()
+    assert cpu is not None
+    assert {ms for cycle in cpu[0] for ms in cycle} == {2.0}
+    assert {ms for cycle in wall[0] for ms in cycle} == {2.0, 7.0}
+    assert ended == "precise"
+    assert counted_times(wall, cpu).tolist() == cpu
+
+
+def test_wall_times_count_where_the_clocks_agree() -> None:
+    assert counted_times([[2.0, 2.01, 0.2]], [[1.99, 2.0, 0.19]]).tolist() == [[2.0, 2.01, 0.2]]
+    assert lost_processor([2.0, 2.03, 0.2, 0.23], [1.99, 2.0, 0.19, 0.2]).tolist() == [False, True, False, True]
+    assert counted_times([1.0, 9.0], None).tolist() == [1.0, 9.0]
+
+
+def test_several_threads_have_no_cpu_clock() -> None:
+    assert one_thread_clock({"threads": 2}) is None
+    assert one_thread_clock({"threads": 1}) is not None
+
+
+def test_the_priority_is_raised_as_far_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+
+    def allow(least: int) -> Callable[[int, int, int], None]:
+        def set_priority(which: int, who: int, priority: int) -> None:
+            if priority < least:
+                raise PermissionError
+            given.append(priority)
+
+        return set_priority
+
+    monkeypatch.setattr(os, "getpriority", lambda which, who: 3)
+    for least in (-20, -5, 4):
+        monkeypatch.setattr(os, "setpriority", allow(least))
+        assert raise_priority() == (least if least < 3 else 3)
+    assert given == [-20, -5]
 
 
 # Statistics
@@ -578,9 +642,11 @@ def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
     assert "must be [2, 3, 8, 8]" in wrong["failed"]
     facts = ready["done"]
     assert facts["pid"] != os.getpid()
+    assert facts["priority"] <= os.getpriority(os.PRIO_PROCESS, 0)
     assert (facts["runtime_version"], facts["notes"]) == (onnxruntime.__version__, [])
     answer = measured["done"]
-    assert answer.keys() == {"rounds_ms", "ended", "steady", "before", "after"}
+    assert answer.keys() == {"rounds_ms", "cpu_ms", "switches", "ended", "steady", "before", "after"}
+    assert np.shape(answer["rounds_ms"]) == np.shape(answer["cpu_ms"])
     assert np.shape(answer["rounds_ms"])[0] == 1
     assert np.shape(answer["rounds_ms"])[2] == 16
     assert unknown == {"failed": "ValueError: cannot shutdown"}

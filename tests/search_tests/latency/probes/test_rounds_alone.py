@@ -45,8 +45,8 @@ for timer in timers:
     probe.warm_up(timer, 0.3)
 found = []
 for _ in range(12):
-    both, _ = probe.take(timers, plan)
-    one, _ = probe.take(timers[1:], alone)
+    both, *_ = probe.take(timers, plan)
+    one, *_ = probe.take(timers[1:], alone)
     found.append([np.median(probe.round_medians(both)[1]), np.median(probe.round_medians(one)[0])])
 medians = np.array(found).T
 calm = medians[:, probe.least_disturbed_cycles(medians)]

@@ -1,0 +1,85 @@
+"""The final pass: at the end of a study, its front is measured again, all networks interleaved.
+
+The front consists of the networks with the best readings, so some of these readings are too good by luck. New values
+count for all of these networks alike; taking only the better ones would keep that bias.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from functools import partial
+
+from optuna import Study
+from optuna.artifacts import FileSystemArtifactStore
+
+from search import records
+from search.latency.lease import alive
+from search.latency.measure import measure_all
+from search.latency.protocol import MeasurementError
+from search.latency.settled import settled_readings
+from search.objective import Display
+from search.pareto import non_dominated
+from search.records import Record, reading
+from search.storing import upload_samples
+from search.task import Task
+
+
+def final_pass(study: Study, task: Task, store: FileSystemArtifactStore, display: Display) -> int:
+    """Measure the front of a study again, unless this was done since its last trial; returns the number of networks.
+
+    The front includes every network that would be on it at the lower end of its interval, and the networks whose
+    verdict was postponed. Only one of several workers measures. If the measurement fails, the earlier readings count.
+    """
+    read = records.records(study)
+    if not any(record.trained for record in read) or not _claimed(study, len(read)):
+        return 0
+    chosen = to_measure_again(read)
+    display.stage(chosen[0].number, f"measuring the {len(chosen)} networks of the front again")
+    architectures = [record.architecture for record in chosen if record.architecture]
+    take = partial(measure_all, task.device, architectures, task.input_size, task.runtimes[0])
+    try:
+        latencies = settled_readings(take, task.protocol, partial(display.stage, chosen[0].number))
+    except MeasurementError as failure:
+        display.print(f"the front was not measured again: {failure}")
+        return 0
+    by_network = dict(zip((each.fingerprint() for each in architectures), latencies, strict=True))
+    for record in read:
+        if record.fingerprint in by_network and record.latency and record.duplicate_of is None:
+            latency = by_network[record.fingerprint]
+            stored = upload_samples(store, study, latency).to_json()
+            study.set_user_attr(f"{records.REMEASURED} {record.number} {latency.backend}", stored)
+    study.set_user_attr(records.FINAL_PASS, study.user_attrs[records.FINAL_PASS] | {"done": True})
+    return len(chosen)
+
+
+def to_measure_again(read: Sequence[Record]) -> list[Record]:
+    """Return one record of each network that the final pass measures.
+
+    These are the networks that no other one dominates even at the lower end of its interval, and those whose verdict is
+    postponed.
+    """
+    competing = [record for record in read if record.competes or (record.trained and record.postponed)]
+    points = [record.point for record in competing]
+    front = [point for point, keep in zip(points, non_dominated(points), strict=True) if keep] if points else []
+    chosen = [record for record in competing if _reaches(record, front)]
+    chosen += [record for record in read if record.postponed and record.state != "duplicate"]
+    chosen = chosen or [record for record in read if record.trained]
+    return list({record.fingerprint: record for record in chosen if record.architecture}.values())
+
+
+def _reaches(record: Record, front: Sequence[tuple[float, float]]) -> bool:
+    """Return whether no point of the front dominates a network at the lower end of its latency interval."""
+    low_ms, error = reading(record).low_ms, record.point[1]
+    return not any(ms <= low_ms and other <= error and (ms, other) != (low_ms, error) for ms, other in front)
+
+
+def _claimed(study: Study, trials: int) -> bool:
+    """Claim the final pass after this number of trials; False if it was done, or if a living worker is at it."""
+    last = study.user_attrs.get(records.FINAL_PASS)
+    if last and last["trials"] == trials:
+        elsewhere = last["host"] != socket.gethostname() or (last["pid"] != os.getpid() and alive(last["pid"]))
+        if last.get("done") or elsewhere:
+            return False
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "trials": trials}
+    study.set_user_attr(records.FINAL_PASS, claim)
+    return bool(study.user_attrs[records.FINAL_PASS] == claim)

@@ -1,0 +1,256 @@
+"""Disturbed readings: taken again, never a reason to leave a network out, and replaced at the end of the study."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna import Study
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.trial import FrozenTrial, TrialState
+from search_tests.tiny import (
+    LARGEST,
+    SIZE,
+    SMALLEST,
+    StubTraining,
+    params_of,
+    steady_latency,
+    tiny_data,
+    tiny_task,
+)
+
+from search import records
+from search.claims import latest_trials
+from search.final import final_pass, to_measure_again
+from search.latency.measure import measure_on
+from search.latency.protocol import MeasurementError, Protocol
+from search.latency.reading import Latency
+from search.latency.settled import EXTENSION, PAUSES, settled_readings
+from search.objective import FAILURES, NoDisplay, StudyFolders, scorer
+from search.samplers.candidates import TrialCandidates
+from search.samplers.named import sampler_for
+from search.task import Task
+from space import Limits, encode
+from threshnet.spec import NetworkSpec
+
+LIMIT_MS = 5.0
+LIMITED = Limits(latency_ms=LIMIT_MS)
+
+
+class Device:
+    """A stand-in for measuring: latencies by network, and the networks whose readings are disturbed."""
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self.disturbed: set[str] = set()
+        self.taken: list[tuple[str, ...]] = []
+
+    def reading(self, spec: NetworkSpec) -> Latency:
+        name = spec.fingerprint()
+        warnings = ("busy device",) if name in self.disturbed else ()
+        milliseconds = self.ms.get(name, params_of(spec) / 1e4)
+        return steady_latency(milliseconds, disturbed=bool(warnings), warnings=warnings, input_size=SIZE)
+
+    def measure_on(self, device: object, spec: NetworkSpec, *others: object) -> Latency:
+        self.taken.append((spec.fingerprint(),))
+        return self.reading(spec)
+
+    def measure_all(self, device: object, specs: Sequence[NetworkSpec], *others: object) -> tuple[Latency, ...]:
+        self.taken.append(tuple(spec.fingerprint() for spec in specs))
+        return tuple(map(self.reading, specs))
+
+
+class Scoring:
+    """A study in memory whose networks are scored one by one, and measured again on request."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.device = Device()
+        monkeypatch.setattr("search.objective.measure_on", self.device.measure_on)
+        monkeypatch.setattr("search.final.measure_all", self.device.measure_all)
+        monkeypatch.setattr("search.objective.train", StubTraining([]))
+        monkeypatch.setattr("search.latency.settled.time.sleep", lambda seconds: None)
+        (folder / "checkpoints").mkdir()
+        self.store = FileSystemArtifactStore(folder)
+        self.folders = StudyFolders(self.store, folder / "checkpoints")
+        self.study: Study = optuna.create_study(directions=["minimize", "minimize"])
+
+    def score(self, spec: NetworkSpec, task: Task | None = None) -> FrozenTrial:
+        task = task or tiny_task(LIMITED)
+        self.study.enqueue_trial(encode(task.space, spec))
+        objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.folders, NoDisplay())
+        self.study.optimize(objective, n_trials=1, catch=FAILURES)
+        return self.study.trials[-1]
+
+    def finish(self, task: Task | None = None) -> int:
+        return final_pass(self.study, task or tiny_task(LIMITED), self.store, NoDisplay())
+
+
+@pytest.fixture
+def scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scoring:
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    return Scoring(tmp_path, monkeypatch)
+
+
+# Readings that are taken again
+
+
+@pytest.mark.parametrize(("disturbances", "expected"), [(0, 1), (1, 2), (len(PAUSES), 1 + len(PAUSES)), (99, 4)])
+def test_a_disturbed_reading_is_extended_then_taken_again_after_pauses(disturbances: int, expected: int) -> None:
+    protocols: list[Protocol] = []
+    slept: list[float] = []
+
+    def take(protocol: Protocol) -> tuple[Latency, ...]:
+        protocols.append(protocol)
+        return (steady_latency(1.0 * len(protocols), disturbed=len(protocols) <= disturbances),)
+
+    (latency,) = settled_readings(take, Protocol(min_s=1.0, max_s=2.0), sleep=slept.append)
+    assert len(protocols) == expected
+    assert latency.latency_ms == expected  # the last one, not the best one
+    assert {protocol.max_s for protocol in protocols[1:]} <= {2.0 * EXTENSION}
+    assert slept == [2.0 * pause for pause in PAUSES[: expected - 1]]
+
+
+# Verdicts that wait
+
+
+def test_a_disturbed_reading_above_the_limit_does_not_prune_the_network_for_good(scoring: Scoring) -> None:
+    scoring.device.ms[LARGEST.fingerprint()] = 3 * LIMIT_MS
+    scoring.device.disturbed = {LARGEST.fingerprint()}
+    trial = scoring.score(LARGEST)
+    assert trial.state is TrialState.PRUNED
+    assert trial.user_attrs[records.REASON] == "latency unreliable: 15.000 ms, busy device"
+    assert records.LATENCY_LIMIT not in trial.constraints
+    assert len(scoring.device.taken) == 1 + len(PAUSES)
+    assert records.record(trial).postponed
+
+    scoring.device.disturbed = set()
+    scoring.score(SMALLEST)
+    scoring.device.ms[LARGEST.fingerprint()] = 4.0
+    assert scoring.finish() == 2
+    again = scoring.score(LARGEST)  # may be proposed again
+    assert again.state is TrialState.COMPLETE
+    assert again.values[1] == 4.0
+    assert records.record(again).state == "finished"
+    assert sum(LARGEST.fingerprint() in taken for taken in scoring.device.taken) == 2 + len(PAUSES)
+
+
+def test_a_network_that_is_over_the_limit_indeed_is_not_proposed_again(scoring: Scoring) -> None:
+    scoring.device.ms[LARGEST.fingerprint()] = 3 * LIMIT_MS
+    scoring.device.disturbed = {LARGEST.fingerprint()}
+    scoring.score(LARGEST)
+    scoring.device.disturbed = set()
+    scoring.score(SMALLEST)
+    scoring.finish()
+    again = scoring.score(LARGEST)
+    assert records.record(again).state == "duplicate"
+
+
+def test_a_disturbed_reading_below_the_limit_is_trained_but_not_on_the_front(scoring: Scoring) -> None:
+    scoring.device.disturbed = {SMALLEST.fingerprint()}
+    trial = scoring.score(SMALLEST)
+    assert trial.state is TrialState.COMPLETE
+    record = records.record(trial)
+    assert (record.state, record.postponed, record.competes) == ("finished", True, False)
+    scoring.device.disturbed = set()
+    scoring.finish()
+    (record,) = records.records(scoring.study)
+    assert (record.postponed, record.competes) == (False, True)
+
+
+# The final pass
+
+
+def test_new_values_count_for_all_of_the_front_alike(scoring: Scoring) -> None:
+    for spec in (SMALLEST, LARGEST):
+        scoring.score(spec)
+    before = {record.fingerprint: record.latency_ms for record in records.records(scoring.study)}
+    scoring.device.ms = {SMALLEST.fingerprint(): 1.5, LARGEST.fingerprint(): LIMIT_MS * 1.2}
+    assert scoring.finish() == 2
+    assert scoring.device.taken[-1] == (SMALLEST.fingerprint(), LARGEST.fingerprint())
+    small, large = records.records(scoring.study)
+    assert (small.latency_ms, small.state) == (1.5, "finished")
+    assert (large.latency_ms, large.state) == (6.0, "infeasible")  # over the limit by the reading that counts
+    assert large.constraints[records.LATENCY_LIMIT] == pytest.approx(0.2)
+    assert before != {small.fingerprint: 1.5, large.fingerprint: 6.0}
+    candidates = {each.fingerprint: each for each in TrialCandidates(SIZE).candidates(scoring.study)}
+    assert candidates[LARGEST.fingerprint()].latency_ms == 6.0
+    assert not candidates[LARGEST.fingerprint()].feasible
+    assert scoring.study.trials[1].values[1] == before[LARGEST.fingerprint()]  # Optuna's values stay
+
+
+def test_the_final_pass_is_made_once_after_the_last_trial(scoring: Scoring) -> None:
+    assert scoring.finish() == 0  # nothing is trained
+    scoring.score(SMALLEST)
+    assert scoring.finish() == 1
+    assert scoring.finish() == 0
+    scoring.score(LARGEST)
+    assert scoring.finish() == 2
+
+
+def test_one_of_several_workers_makes_the_final_pass(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
+    scoring.score(SMALLEST)
+    claim = {"host": socket.gethostname(), "pid": os.getppid(), "trials": 1}
+    scoring.study.set_user_attr(records.FINAL_PASS, claim)
+    assert scoring.finish() == 0  # a living worker is at it
+    monkeypatch.setattr("search.final.alive", lambda pid: False)
+    assert scoring.finish() == 1
+
+
+def test_a_final_pass_that_fails_keeps_the_readings(scoring: Scoring, monkeypatch: pytest.MonkeyPatch) -> None:
+    scoring.score(SMALLEST)
+    before = records.records(scoring.study)
+
+    def failing(*arguments: object) -> None:
+        raise MeasurementError("the probe died")
+
+    monkeypatch.setattr("search.final.measure_all", failing)
+    assert scoring.finish() == 0
+    assert records.records(scoring.study) == before
+
+
+def variant(
+    base: records.Record, number: int, error: float, ms: float, low_ms: float, state: records.State = "finished"
+) -> records.Record:
+    """A network with an error, a latency and its lower end."""
+    latency = {"cpu onnxruntime": replace(steady_latency(ms), low_ms=low_ms)}
+    network = replace(SMALLEST, classes=number + 2)
+    return replace(
+        base,
+        number=number,
+        error=error,
+        latency_ms=ms,
+        state=state,
+        fingerprint=f"n{number}",
+        network=network,
+        latency=latency,
+    )
+
+
+def test_the_front_and_all_whose_interval_reaches_it_are_measured(scoring: Scoring) -> None:
+    scoring.score(SMALLEST)
+    (base,) = records.records(scoring.study)
+    read = [
+        variant(base, 0, 10.0, 2.0, 1.9),
+        variant(base, 1, 20.0, 1.0, 0.9),
+        variant(base, 2, 11.0, 2.2, 1.95),  # would be on the front at 1.95 ms
+        variant(base, 3, 12.0, 2.5, 2.4),
+        replace(variant(base, 4, 50.0, 4.0, 3.9), postponed=True),
+        variant(base, 5, 5.0, 9.0, 8.9, "infeasible"),
+        replace(variant(base, 6, 50.0, 8.0, 7.9, "not trained"), postponed=True),
+    ]
+    assert [each.number for each in to_measure_again(read)] == [0, 1, 2, 4, 6]
+
+
+def test_a_real_network_is_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scoring = Scoring(tmp_path, monkeypatch)
+    task = tiny_task()
+    scoring.score(SMALLEST, task)
+    monkeypatch.undo()
+    assert scoring.finish(task) == 1
+    (found,) = records.records(scoring.study)
+    expected = measure_on(task.device, SMALLEST, SIZE, "onnxruntime", task.protocol).latency_ms
+    assert found.latency_ms == pytest.approx(expected, rel=0.5)
+    assert latest_trials(scoring.study).keys() == {SMALLEST.fingerprint()}
