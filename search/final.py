@@ -42,12 +42,11 @@ def final_pass(study: Study, task: Task, store: FileSystemArtifactStore, display
     except MeasurementError as failure:
         display.print(f"the front was not measured again: {failure}")
         return 0
-    by_network = dict(zip((each.fingerprint() for each in architectures), latencies, strict=True))
-    for record in read:
-        if record.fingerprint in by_network and record.latency and record.duplicate_of is None:
-            latency = by_network[record.fingerprint]
-            stored = upload_samples(store, study, latency).to_json()
-            study.set_user_attr(f"{records.REMEASURED} {record.number} {latency.backend}", stored)
+    for architecture, latency in zip(architectures, latencies, strict=True):
+        name, stored = architecture.fingerprint(), upload_samples(store, study, latency).to_json()
+        for record in read:  # a network has several trials, e.g. if it was stopped at a rung
+            if record.fingerprint == name and record.latency:
+                study.set_user_attr(f"{records.REMEASURED} {record.number} {latency.backend}", stored)
     study.set_user_attr(records.FINAL_PASS, study.user_attrs[records.FINAL_PASS] | {"done": True})
     return len(chosen)
 

@@ -1,15 +1,17 @@
-"""Measure the networks of a study on another device without retraining them."""
+"""Measure the networks of a study again without retraining them: on another device, or those with a warning."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.latency.devices.device import Device
-from search.latency.measure import measure_on
+from search.latency.measure import measure_all
 from search.latency.protocol import ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, backend
+from search.latency.settled import settled_readings
 from search.objective import Display
 from search.records import REMEASURED, Record, seen_on
 from search.storing import upload_samples
@@ -33,18 +35,31 @@ class Remeasured:
 
 
 def remeasure(
-    loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol, display: Display, *, again: bool = False
+    loaded: LoadedStudy,
+    device: Device,
+    runtime: str,
+    protocol: Protocol,
+    display: Display,
+    *,
+    again: bool = False,
+    flagged: bool = False,
 ) -> Remeasured:
     """Measure all trained networks of a study on a device and store each reading immediately.
 
-    Networks that already have a reading on this backend are skipped unless `again` is true. Ctrl-C stops the
-    measurement and keeps the readings. The latency limit of the study does not apply. Raises InputError in the same
-    cases as `elsewhere` and if the storage cannot be written, and ConnectionLost if the connection to the device is
-    lost.
+    Networks that already have a reading on this backend are skipped unless `again` is true. With `flagged`, only
+    networks whose reading on this backend has a warning are measured, also on the backend of the study, where the new
+    readings replace those of the search. A disturbed reading is taken again, see settled_readings. Ctrl-C stops the
+    measurement and keeps the readings. The latency limit of the study only applies to its own backend. Raises
+    InputError in the same cases as `place_of` and if the storage cannot be written, and ConnectionLost if the
+    connection to the device is lost.
     """
-    place = elsewhere(loaded, device, runtime, protocol)
+    place = place_of(loaded, device, runtime, protocol, flagged=flagged)
     networks = networks_of(loaded)
-    todo = [(spec, trials) for spec, trials in networks if again or any(place not in trial.latency for trial in trials)]
+    todo = [
+        (spec, trials)
+        for spec, trials in networks
+        if again or any(_wanted(trial.latency.get(place), flagged=flagged) for trial in trials)
+    ]
     taken, before, failed = 0, len(networks) - len(todo), dict[int, str]()
     display.counted(before)
     try:
@@ -52,7 +67,11 @@ def remeasure(
             first = trials[0]
             display.stage(first.number, f"measuring on {place}")
             try:
-                latency = measure_on(device, spec, loaded.spec.input_size, runtime, protocol)
+                (latency,) = settled_readings(
+                    partial(measure_all, device, (spec,), loaded.spec.input_size, runtime),
+                    protocol,
+                    partial(display.stage, first.number),
+                )
             except ConnectionLost:
                 raise
             except MeasurementError as failure:
@@ -68,11 +87,16 @@ def remeasure(
     return Remeasured(taken, before, failed, interrupted=False)
 
 
-def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol) -> str:
+def _wanted(latency: Latency | None, *, flagged: bool) -> bool:
+    """Return whether a network with this reading is to be measured; with `flagged`, only if it has a warning."""
+    return bool(latency and latency.warnings) if flagged else latency is None
+
+
+def place_of(loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol, *, flagged: bool = False) -> str:
     """Return the backend for these settings, see Latency.backend.
 
-    Raises InputError if no network is trained, or if the study itself measured on this backend. Those readings guided
-    the search, and the values of its trials cannot be changed.
+    Raises InputError if no network is trained, or if the study itself measured on this backend and not only `flagged`
+    networks are to be measured.
     """
     place, *own = (
         backend(where, how, taken.threads, taken.batch, taken.precision, taken.channels_last)
@@ -82,8 +106,11 @@ def elsewhere(loaded: LoadedStudy, device: Device, runtime: str, protocol: Proto
         )
     )
     name = loaded.spec.name
-    if place in own:
-        raise InputError(f"study {name!r} itself measured on {place!r}; name another --device or --runtime")
+    if place in own and not flagged:
+        raise InputError(
+            f"study {name!r} itself measured on {place!r}; name another --device or --runtime, or measure the networks "
+            "whose readings have a warning with --flagged"
+        )
     require_trained(loaded)
     return place
 

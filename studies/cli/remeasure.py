@@ -1,4 +1,4 @@
-"""The command that measures a study on another backend: remeasure."""
+"""The command that measures the networks of a study again: remeasure."""
 
 import json
 import sys
@@ -14,32 +14,36 @@ from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, print_n
 @click.argument("study")
 @measuring_options
 @click.option("--again", is_flag=True, help="Also re-measure networks that have a reading there.")
+@click.option("--flagged", is_flag=True, help="Only measure networks whose reading there has a warning (!).")
 @storage_option
 @runs_option
 @as_json_option
-def remeasure(study: str, setting: Setting, again: bool, storage: str, runs: Path, as_json: bool) -> None:
-    """Measure a study's networks on another device.
+def remeasure(
+    study: str, setting: Setting, again: bool, flagged: bool, storage: str, runs: Path, as_json: bool
+) -> None:
+    """Measure a study's networks again, e.g. on another device.
 
     Measures the trained networks without training them again, and shows how the front changes. Each reading is stored
-    immediately, so you can interrupt the command and rerun it to resume.
+    immediately, so you can interrupt the command and rerun it to resume. With --flagged, networks are also measured on
+    the backend of the study, and their new readings replace those of the search.
     """
     from search.latency.protocol import ConnectionLost
     from studies.cli.tables import front_table, moves_tables
     from studies.fronts.as_json import moves_json
     from studies.fronts.front import front_of
     from studies.fronts.moves import moves
-    from studies.remeasure import elsewhere, networks_of
+    from studies.remeasure import networks_of, place_of
     from studies.remeasure import remeasure as measure_networks
     from studies.screen import Screen
     from studies.study import backends_of, load_study
 
     loaded = load_study(study, storage, runs=runs)
     device, runtime, protocol = setting.resolved()
-    place = elsewhere(loaded, device, runtime, protocol)
+    place = place_of(loaded, device, runtime, protocol, flagged=flagged)
     total = len(networks_of(loaded))
     try:
         with Screen(ERR if as_json else OUT, f"{study} on {place}", total) as screen:
-            done = measure_networks(loaded, device, runtime, protocol, screen, again=again)
+            done = measure_networks(loaded, device, runtime, protocol, screen, again=again, flagged=flagged)
     except ConnectionLost as lost:
         raise CommandFailed(f"{place}: {lost}; finished readings are kept; rerun the command to resume") from None
     if done.interrupted:

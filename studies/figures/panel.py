@@ -13,7 +13,7 @@ from search.training.metrics import METRICS
 from studies.figures.axes import Axis
 from studies.figures.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
 from studies.fronts.front import ParetoFront
-from studies.fronts.wording import title, verdict, violations
+from studies.fronts.wording import UNRELIABLE_NOTE, title, verdict, violations
 from threshnet.named import ABOUT
 from threshnet.schedules import describe
 from threshnet.spec import BlockSpec
@@ -46,16 +46,18 @@ def traces(panel: Panel) -> Iterator[go.Scatter]:
     front = panel.front
     on_front = {record.number for record in front.front}
     plain = [record for record in front.trained if record.number not in on_front and not record.named]
-    for hollow, name in ((False, "trained network"), (True, "trained, infeasible")):
-        records = [record for record in plain if infeasible(record) is hollow]
+    for hollow in (False, True):
+        records = [record for record in plain if excluded(record) is hollow]
+        name = f"trained, {exclusions(records)}" if hollow else "trained network"
         marker = {"size": 8, "color": "white" if hollow else DOT, "line": {"width": 1.4, "color": DOT}}
         yield _markers(records, name, panel, marker)
     yield from _staircase(panel)
     knee = {"size": 22, "symbol": "circle-open", "color": FRONT, "line": {"width": 1.6}}
     x, y = front.knee.point
     yield go.Scatter(x=[x], y=[y], mode="markers", marker=knee, name="knee", showlegend=False, hoverinfo="skip")
-    for hollow, name in ((False, "published network"), (True, "published, infeasible")):
-        records = [point.record for point in front.named if infeasible(point.record) is hollow]
+    for hollow in (False, True):
+        records = [point.record for point in front.named if excluded(point.record) is hollow]
+        name = f"published, {exclusions(records)}" if hollow else "published network"
         fill = "white" if hollow else VERMILLION
         marker = {"size": 13, "symbol": "diamond", "color": fill, "line": {"width": 2, "color": VERMILLION}}
         yield _markers(records, name, panel, marker)
@@ -106,6 +108,8 @@ def hover(record: Record, front: ParetoFront) -> str:
         lines += [f"block {number}: {_block(block)}" for number, block in enumerate(record.network.blocks, start=1)]
     if infeasible(record):
         lines.append(f"violates {violations(record)}")
+    if record.postponed:
+        lines.append(UNRELIABLE_NOTE)
     lines += [f"<b>{verdict(point)}</b>" for point in front.named if point.record.number == record.number]
     if record.named and reconstructed(record):
         lines.append(ABOUT[record.named].origin)
@@ -115,6 +119,17 @@ def hover(record: Record, front: ParetoFront) -> str:
 def infeasible(record: Record) -> bool:
     """True if a trained network violates a constraint of the study."""
     return record.state == "infeasible"
+
+
+def excluded(record: Record) -> bool:
+    """True if a trained network cannot be on the front: it is infeasible, or its latency is unreliable."""
+    return infeasible(record) or record.postponed
+
+
+def exclusions(records: Sequence[Record]) -> str:
+    """Return why networks cannot be on the front: "infeasible", "latency unreliable" or both."""
+    kinds = [(not all(map(infeasible, records)), "latency unreliable"), (any(map(infeasible, records)), "infeasible")]
+    return " or ".join(text for present, text in reversed(kinds) if present) or "infeasible"
 
 
 def reconstructed(record: Record) -> bool:
@@ -175,7 +190,7 @@ def _staircase(panel: Panel) -> list[go.Scatter]:
     )
     marker = {
         "size": 11,
-        "color": ["white" if infeasible(record) else FRONT for record in front],
+        "color": ["white" if excluded(record) else FRONT for record in front],
         "line": {"width": 2, "color": FRONT},
     }
     line = {"color": FRONT, "width": 2.2, "shape": "hv"}

@@ -19,6 +19,7 @@ def title(record: Record) -> str:
 def verdict(point: NamedPoint) -> str:
     """Describe the position of a named network relative to the front."""
     violation = "" if point.record.state == "finished" else " (violates a constraint)"
+    violation += " (latency unreliable)" if point.record.postponed else ""
     if point.dominated_by:
         return "dominated by " + ", ".join(title(record) for record in point.dominated_by) + violation
     outside = "a point to compare" if point.record.model else "not on the front"
@@ -47,6 +48,9 @@ def conditions(latency: Latency, place: str) -> str:
         latency.precision,
     ]
     return "; ".join(texts)
+
+
+UNRELIABLE_NOTE = "latency unreliable, not on the front until it is measured again"  # about a postponed network
 
 
 def violations(record: Record) -> str:

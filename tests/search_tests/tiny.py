@@ -1,6 +1,6 @@
 """Networks, images and tasks so small that a search takes seconds, and stand-ins for measuring and training."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -158,6 +158,23 @@ class StubMeasurement:
         recalibrate: bool = False,
     ) -> Latency:
         self.log.append(f"measure {spec.fingerprint()} {runtime}")
+        return self._reading(device, spec, input_size, runtime, protocol)
+
+    def interleaved(
+        self, device: Device, specs: Sequence[Architecture], input_size: int, runtime: str, protocol: Protocol
+    ) -> tuple[Latency, ...]:
+        """A stand-in for measure_all."""
+        return tuple(self(device, spec, input_size, runtime, protocol) for spec in specs)
+
+    def again(
+        self, device: Device, specs: Sequence[Architecture], input_size: int, runtime: str, protocol: Protocol
+    ) -> tuple[Latency, ...]:
+        """A stand-in for measure_all in the final pass, which it does not log; the latencies are the same."""
+        return tuple(self._reading(device, spec, input_size, runtime, protocol) for spec in specs)
+
+    def _reading(
+        self, device: Device, spec: Architecture, input_size: int, runtime: str, protocol: Protocol
+    ) -> Latency:
         self.fail(spec)
         milliseconds = self.milliseconds(spec) * (1 if runtime == "onnxruntime" else 2)
         return steady_latency(

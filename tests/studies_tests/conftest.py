@@ -34,7 +34,9 @@ def storages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace measuring and training by stubs; the list contains their calls."""
     log: list[str] = []
-    monkeypatch.setattr("search.objective.measure_on", StubMeasurement(log))
+    measuring = StubMeasurement(log)
+    monkeypatch.setattr("search.objective.measure_on", measuring)
+    monkeypatch.setattr("search.final.measure_all", measuring.again)
     monkeypatch.setattr("search.objective.train", StubTraining(log))
     return log
 

@@ -13,7 +13,7 @@ from search.volume import Step
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
-from studies.fronts.wording import change_text, conditions, title, verdict, violations
+from studies.fronts.wording import UNRELIABLE_NOTE, change_text, conditions, title, verdict, violations
 from studies.report.importances import importances
 from studies.storage import export_parts, place_options
 from studies.study import LoadedStudy, full_training
@@ -60,7 +60,7 @@ def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
         "front": [record.number for record in front.front],
         "knee": front.knee.number,
         "named": [{"trial": point.record.number, "verdict": verdict(point)} for point in front.named],
-        "over": [record.number for record in front.trained if record.state == "infeasible"],
+        "over": [record.number for record in front.trained if record.state == "infeasible" or record.postponed],
         "feasible": feasible,
         "hypervolume": number(front.hypervolume),
         "share": number(front.share_percent),
@@ -97,6 +97,8 @@ def note(record: Record) -> str:
     parts = [ABOUT[record.named].origin] if record.named in ABOUT else []
     if record.state == "infeasible":
         parts.append(f"violates {violations(record)}")
+    if record.postponed and record.trained:
+        parts.append(UNRELIABLE_NOTE)
     if record.state == "stopped" and record.rungs and not record.reason:
         epochs = max(record.rungs)
         parts.append(f"stopped after {epochs} epoch{'s' if epochs > 1 else ''} at {record.rungs[epochs]:.2f} %")

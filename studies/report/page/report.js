@@ -105,7 +105,7 @@ function legend() {
     ["front", "on the front", true],
     ["named", "published network", every.some((one) => one.named)],
     ["plain", "trained network", every.some((one) => !one.named && !one.onFront)],
-    ["hollow", "infeasible", every.some((one) => one.over)],
+    ["hollow", "infeasible or latency unreliable", every.some((one) => one.over)],
     ["knee", "knee", true],
   ];
   document.getElementById("legend").append(...kinds.filter((kind) => kind[2]).map(([kind, text]) => html("li", { class: kind }, text)));
