@@ -1,7 +1,7 @@
 """Test the repeatability of latency measurements: `python -m benchmarks.latency_repeatability`.
 
-The benchmark measures twelve networks in four passes: twice on an idle machine, then beside six processes that compute,
-then beside two that stream through memory. Each pass uses both the default protocol of this project and a naive
+The benchmark measures twelve networks in four passes: twice on an idle machine, then with six other processes that
+compute, then with two that stream through memory. Each pass uses both the default protocol of this project and a naive
 protocol, the mean of ten runs in a fresh session. The benchmark takes about eight minutes, with or without --quick.
 """
 
@@ -73,7 +73,7 @@ DISTURBANCES = (
     Disturbance("6 computing processes", 6, COMPUTE, median=0.03, largest=0.10, order=0.05),
     Disturbance("2 processes that stream through memory", 2, STREAM, median=0.08, largest=0.15, order=0.15),
 )
-PASSES = ("idle", "idle again", *(f"beside {one.title}" for one in DISTURBANCES))
+PASSES = ("idle", "idle again", *(f"with {one.title}" for one in DISTURBANCES))
 
 
 @dataclass(frozen=True)

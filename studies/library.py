@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from search.data import Data
-from search.latency.compare import Comparison, compare_on
+from search.latency.compare import LIMIT_S, Comparison, compare_on
 from search.latency.devices.named import device_named
 from search.latency.measure import measure_on
 from search.latency.protocol import DEFAULT_PROTOCOL, Protocol
@@ -314,11 +314,16 @@ def compare(
     runtime: str | None = None,
     input_size: int | None = None,
     protocol: Protocol = DEFAULT_PROTOCOL,
+    limit_s: float = LIMIT_S,
 ) -> Comparison:
-    """Measure several networks in alternating rounds of one run, and compare all pairs. See `measure`."""
+    """Measure several networks in alternating rounds of one run, and compare all pairs. See `measure`.
+
+    The measurement ends when every pair is decided, or when `limit_s` seconds have passed.
+    """
     target, given = device_named(device), [_measurable(network) for network in networks]
     pixels = measured_size(given, input_size, protocol.batch)
-    return compare_on(target, [one.network for one in given], pixels, runtime or target.runtimes[0], protocol)
+    networks_given, chosen = [one.network for one in given], runtime or target.runtimes[0]
+    return compare_on(target, networks_given, pixels, chosen, protocol, limit_s=limit_s)
 
 
 @contextmanager

@@ -50,6 +50,8 @@ class Protocol:
     max_s: Seconds = 2.0
     # Target relative half-width of the 95 % interval. The rounds stop once it is reached.
     tolerance: Annotated[float, Range(0, 1)] = 0.02
+    # Maximum number of further readings in a study if the device was disturbed, with growing pauses between them.
+    retakes: Annotated[int, Range(0, 10)] = 3
     # Maximum number of seconds to wait for a reply of the probe.
     timeout_s: Seconds = 300.0
 

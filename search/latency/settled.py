@@ -8,7 +8,6 @@ from search.latency.protocol import Protocol
 from search.latency.reading import Latency
 
 EXTENSION = 2.0  # a reading that is taken again may take this many times as long
-PAUSES = (0.0, 1.0, 3.0)  # before each further reading, as multiples of the max_s of the protocol
 
 
 def settled_readings(
@@ -17,17 +16,18 @@ def settled_readings(
     report: Callable[[str], None] = lambda text: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sequence[Latency]:
-    """Take readings until none is disturbed, and return them, or the last ones after len(PAUSES) further tries.
+    """Take readings until none is disturbed, and return them, or the last ones after `retakes` of the protocol.
 
-    The choice never depends on the latencies themselves, as the lowest of several readings would be too low. `take`
-    returns readings of networks that were measured interleaved. `report` is called with a few words about what happens.
+    The choice never depends on the latencies themselves, as the lowest of several readings would be too low. The pauses
+    before further readings are 0, 1, 3, 7 times max_s of the protocol, and so on. `take` returns readings of networks
+    that were measured interleaved. `report` is called with a few words about what happens.
     """
     latencies = take(protocol)
     longer = replace(protocol, min_s=EXTENSION * protocol.min_s, max_s=EXTENSION * protocol.max_s)
-    for number, pause in enumerate(PAUSES, start=2):
+    for number in range(protocol.retakes):
         if not any(latency.disturbed for latency in latencies):
             break
-        report(f"reading {number} of {len(PAUSES) + 1}, as the device was disturbed")
-        sleep(pause * protocol.max_s)
+        report(f"measuring again ({number + 1} of {protocol.retakes}), the device was disturbed")
+        sleep((2**number - 1) * protocol.max_s)
         latencies = take(longer)
     return latencies

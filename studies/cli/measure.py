@@ -13,6 +13,7 @@ from studies.cli.options import (
     OUT,
     Command,
     CommandFailed,
+    Duration,
     as_json_option,
     input_option,
     storage_option,
@@ -124,13 +125,23 @@ def measure(network: str, setting: Setting, size: int | None, storage: str, as_j
 @click.argument("networks", nargs=-1, required=True)
 @measuring_options
 @input_option(None, "Image size, pixels [the networks', or 32].")
+@click.option(
+    "--limit",
+    type=Duration(),
+    default="30s",
+    show_default=True,
+    help="An undecided comparison ends after this time, e.g. 2m.",
+)
 @storage_option
 @as_json_option
-def compare(networks: tuple[str, ...], setting: Setting, size: int | None, storage: str, as_json: bool) -> None:
+def compare(
+    networks: tuple[str, ...], setting: Setting, size: int | None, limit: float, storage: str, as_json: bool
+) -> None:
     """Compare the latencies of networks, pair by pair.
 
     All networks are measured in one run, in alternating rounds. The verdict is SAME if the 95 % interval of the latency
-    ratio is within 2 % of 1, FASTER or SLOWER if it is entirely outside that range, and UNDECIDED otherwise.
+    ratio is within 2 % of 1, FASTER or SLOWER if it is entirely outside that range, and UNDECIDED otherwise. The
+    measurement goes on until every pair is decided or the --limit is reached.
     """
     from search.latency.compare import compare_on
     from search.latency.protocol import MeasurementError
@@ -143,7 +154,7 @@ def compare(networks: tuple[str, ...], setting: Setting, size: int | None, stora
     device, runtime, protocol = setting.resolved()
     pixels = measured_size(given, size, protocol.batch)
     try:
-        found = compare_on(device, [one.network for one in given], pixels, runtime, protocol)
+        found = compare_on(device, [one.network for one in given], pixels, runtime, protocol, limit_s=limit)
     except MeasurementError as error:
         raise CommandFailed(f"could not compare: {error}") from None
     titles = [one.title for one in given]
@@ -154,7 +165,12 @@ def compare(networks: tuple[str, ...], setting: Setting, size: int | None, stora
             for pair in found.pairs
         ]
         conditions = {"device": device.name, "processor": found.processor, "input_size": pixels}
-        conditions |= {"runtime": runtime, "runtime_version": found.runtime_version, **protocol.to_json()}
+        conditions |= {
+            "runtime": runtime,
+            "runtime_version": found.runtime_version,
+            **protocol.to_json(),
+            "loads": found.loads,
+        }
         click.echo(json.dumps({"pairs": pairs, "conditions": conditions, "warnings": found.warnings}, indent=2))
     else:
         OUT.print(comparison_table(titles, found, device.name))

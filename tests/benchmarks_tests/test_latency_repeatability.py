@@ -35,7 +35,7 @@ def test_passes_that_agree_hold() -> None:
     found = list(rows().values())
     assert [one.median_difference for one in agreements(found)["ours"]] == [0, 0, 0]
     assert reached(found)
-    assert "| beside 6 computing processes | 12 of 12 | 0.0% | 0.0% | none |" in markdown(found, "here")
+    assert "| with 6 computing processes | 12 of 12 | 0.0% | 0.0% | none |" in markdown(found, "here")
 
 
 @pytest.mark.parametrize("at", [2, 3])

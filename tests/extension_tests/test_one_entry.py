@@ -70,6 +70,7 @@ device = "npu"
 warmup_s = 0.0
 min_s = 0.0
 max_s = 0.0
+retakes = 0
 """
 
 

@@ -13,6 +13,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.trial import FrozenTrial, TrialState
 from search_tests.tiny import (
     LARGEST,
+    QUICK,
     SIZE,
     SMALLEST,
     StubTraining,
@@ -28,7 +29,7 @@ from search.final import final_pass, to_measure_again
 from search.latency.measure import measure_on
 from search.latency.protocol import MeasurementError, Protocol
 from search.latency.reading import Latency
-from search.latency.settled import EXTENSION, PAUSES, settled_readings
+from search.latency.settled import EXTENSION, settled_readings
 from search.objective import FAILURES, NoDisplay, StudyFolders, scorer
 from search.samplers.candidates import TrialCandidates
 from search.samplers.named import sampler_for
@@ -37,6 +38,7 @@ from space import Limits, encode
 from threshnet.spec import NetworkSpec
 
 LIMIT_MS = 5.0
+RETAKES = 2
 LIMITED = Limits(latency_ms=LIMIT_MS)
 
 
@@ -75,17 +77,18 @@ class Scoring:
         (folder / "checkpoints").mkdir()
         self.store = FileSystemArtifactStore(folder)
         self.folders = StudyFolders(self.store, folder / "checkpoints")
+        self.task = replace(tiny_task(LIMITED), protocol=replace(QUICK, retakes=RETAKES))
         self.study: Study = optuna.create_study(directions=["minimize", "minimize"])
 
     def score(self, spec: NetworkSpec, task: Task | None = None) -> FrozenTrial:
-        task = task or tiny_task(LIMITED)
+        task = task or self.task
         self.study.enqueue_trial(encode(task.space, spec))
         objective = scorer(task, tiny_data(), sampler_for("random", task, 0), self.folders, NoDisplay())
         self.study.optimize(objective, n_trials=1, catch=FAILURES)
         return self.study.trials[-1]
 
     def finish(self, task: Task | None = None) -> int:
-        return final_pass(self.study, task or tiny_task(LIMITED), self.store, NoDisplay())
+        return final_pass(self.study, task or self.task, self.store, NoDisplay())
 
 
 @pytest.fixture
@@ -97,7 +100,7 @@ def scoring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scoring:
 # Readings that are taken again
 
 
-@pytest.mark.parametrize(("disturbances", "expected"), [(0, 1), (1, 2), (len(PAUSES), 1 + len(PAUSES)), (99, 4)])
+@pytest.mark.parametrize(("disturbances", "expected"), [(0, 1), (1, 2), (3, 4), (99, 4)])
 def test_a_disturbed_reading_is_extended_then_taken_again_after_pauses(disturbances: int, expected: int) -> None:
     protocols: list[Protocol] = []
     slept: list[float] = []
@@ -110,7 +113,7 @@ def test_a_disturbed_reading_is_extended_then_taken_again_after_pauses(disturban
     assert len(protocols) == expected
     assert latency.latency_ms == expected  # the last one, not the best one
     assert {protocol.max_s for protocol in protocols[1:]} <= {2.0 * EXTENSION}
-    assert slept == [2.0 * pause for pause in PAUSES[: expected - 1]]
+    assert slept == [0.0, 2.0, 6.0][: expected - 1]
 
 
 # Verdicts that wait
@@ -123,7 +126,7 @@ def test_a_disturbed_reading_above_the_limit_does_not_prune_the_network_for_good
     assert trial.state is TrialState.PRUNED
     assert trial.user_attrs[records.REASON] == "latency unreliable: 15.000 ms, busy device"
     assert records.LATENCY_LIMIT not in trial.constraints
-    assert len(scoring.device.taken) == 1 + len(PAUSES)
+    assert len(scoring.device.taken) == 1 + RETAKES
     assert records.record(trial).postponed
 
     scoring.device.disturbed = set()
@@ -134,7 +137,7 @@ def test_a_disturbed_reading_above_the_limit_does_not_prune_the_network_for_good
     assert again.state is TrialState.COMPLETE
     assert again.values[1] == 4.0
     assert records.record(again).state == "finished"
-    assert sum(LARGEST.fingerprint() in taken for taken in scoring.device.taken) == 2 + len(PAUSES)
+    assert sum(LARGEST.fingerprint() in taken for taken in scoring.device.taken) == 2 + RETAKES
 
 
 def test_a_network_that_is_over_the_limit_indeed_is_not_proposed_again(scoring: Scoring) -> None:

@@ -31,7 +31,7 @@ SIZE = 16  # pixels
 STEM = StemSpec((4, 8), stride=2, pool=False)
 NETWORK = NetworkSpec((BlockSpec(links=((0,), (0, 1)), growth=4, transition=8),), stem=STEM, classes=2)
 DROPPING = replace(NETWORK, block_dropout=0.3, head_dropout=0.3)
-QUICK = Protocol(warmup_s=0.0, min_s=0.0, max_s=0.0)  # six cycles
+QUICK = Protocol(warmup_s=0.0, min_s=0.0, max_s=0.0, retakes=0)  # six cycles
 RECIPE: Recipe = replace(FAST, name="tiny", epochs=2, batch=8, shift=1)
 
 SPACE = Space(  # 6 schedules x 6 growths x 6 transitions = 216 networks

@@ -187,7 +187,7 @@ def test_a_spec_takes_the_name_of_a_data_set_or_a_folder(data: str | Path, tmp_p
 def test_networks_are_measured_and_compared_by_name_or_spec(monkeypatch: pytest.MonkeyPatch, study: Study) -> None:
     calls: Calls = []
 
-    def record(*arguments: object) -> None:
+    def record(*arguments: object, **limits: object) -> None:
         calls.append(arguments[1:4])
         raise MeasurementError("stub")
 

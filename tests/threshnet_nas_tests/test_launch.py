@@ -44,6 +44,7 @@ epochs = 1
 warmup_s = 0
 min_s = 0
 max_s = 0
+retakes = 0
 """
 
 

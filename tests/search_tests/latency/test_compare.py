@@ -5,8 +5,10 @@ import pytest
 from numpy.typing import NDArray
 from search_tests.tiny import LARGEST, QUICK, SIZE, SMALLEST
 
-from search.latency.compare import LOADS, Pair, Verdict, _pair, compare_on
+from search.latency.compare import LIMIT_S, LOADS, Comparison, Pair, Verdict, _pair, compare_on
 from search.latency.devices.named import device_named
+from search.latency.measure import Facts
+from search.latency.reading import Rounds, State
 from threshnet.errors import InputError
 
 
@@ -54,9 +56,65 @@ def test_networks_are_compared_pair_by_pair_in_one_run() -> None:
     assert smaller.ratio < 1 < larger.ratio
     assert itself.ratio == pytest.approx(1.0, abs=0.25)  # six cycles of microseconds
     assert all(pair.low <= pair.ratio <= pair.high for pair in found.pairs)
-    assert found.cycles >= 6 * LOADS
+    assert found.cycles >= 6 * found.loads >= 6 * LOADS
     assert found.processor
     assert found.runtime_version
+
+
+class Loading:
+    """A bench on which network 1 takes `ratio` times as long as network 0; every load takes 2 s of a fake clock."""
+
+    def __init__(self, ratio: float, of_load: float) -> None:
+        self.loads, self.ratio, self.of_load, self.random = 0, ratio, of_load, np.random.default_rng(0)
+
+    def __enter__(self) -> "Loading":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing."""
+
+    def load(self) -> Facts:
+        self.loads += 1
+        return Facts("1", "abacus", (), 1, 1, 0)
+
+    def rounds(self, order: object, protocol: object) -> Rounds:
+        factor = self.ratio * self.random.lognormal(0, self.of_load)
+        first = tuple((self.random.lognormal(0, 0.003),) * 16 for _ in range(8))
+        second = tuple((factor * self.random.lognormal(0, 0.003),) * 16 for _ in range(8))
+        return Rounds((second, first), None, 0, "time", True, State(), State())
+
+    def clock(self) -> float:
+        return 2.0 * self.loads
+
+    def compared(self, monkeypatch: pytest.MonkeyPatch) -> Comparison:
+        monkeypatch.setattr("search.latency.compare.bench", lambda *arguments: self)
+        return compare_on(device_named("cpu"), (LARGEST, SMALLEST), SIZE, "onnxruntime", QUICK, clock=self.clock)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "of_load", "verdict", "loads"), [(1.0, 0.001, "SAME", LOADS), (1.3, 0.01, "SLOWER", LOADS)]
+)
+def test_a_clear_comparison_ends_early(
+    ratio: float, of_load: float, verdict: Verdict, loads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Loading(ratio, of_load).compared(monkeypatch)
+    assert ([pair.verdict for pair in found.pairs], found.loads) == ([verdict], loads)
+
+
+def test_an_unclear_comparison_goes_on_until_it_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Loading(1.0, 0.02).compared(monkeypatch)
+    assert LOADS < found.loads <= LIMIT_S / 2
+    assert found.pairs[0].verdict in ("SAME", "UNDECIDED")
+
+
+def test_time_runs_out_for_a_ratio_at_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = Loading(1.02, 0.01).compared(monkeypatch)
+    assert (found.pairs[0].verdict, found.loads) == ("UNDECIDED", LIMIT_S / 2)
+
+
+def test_networks_5_percent_apart_are_never_the_same() -> None:
+    for seed in range(200):
+        assert _pair(simulated(1.05, 0.012, 0.006, seed), 0, 1, np.random.default_rng(seed)).verdict != "SAME"
 
 
 def test_a_size_that_is_pooled_away_is_refused() -> None:

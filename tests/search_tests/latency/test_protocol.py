@@ -26,6 +26,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "min_s": 1.0,
         "max_s": 2.0,
         "tolerance": 0.02,
+        "retakes": 3,
         "timeout_s": 300.0,
     }
     assert Protocol() == DEFAULT_PROTOCOL

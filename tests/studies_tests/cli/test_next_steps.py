@@ -37,8 +37,10 @@ def stubbed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Replace all readings by stubs; networks are trained."""
     log: list[str] = []
     stub = StubMeasurement(log, lambda spec: 0.5)
-    for module in ("search.objective", "studies.start.study_file", "studies.start.dry_run", "studies.remeasure"):
+    for module in ("search.objective", "studies.start.study_file", "studies.start.dry_run"):
         monkeypatch.setattr(f"{module}.measure_on", stub)
+    monkeypatch.setattr("studies.remeasure.measure_all", stub.interleaved)
+    monkeypatch.setattr("search.final.measure_all", stub.again)
     monkeypatch.setattr(measure, "measure_on", stub)
     monkeypatch.setattr(device_check, "measure_on", stub)
     return log
