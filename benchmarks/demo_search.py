@@ -25,6 +25,7 @@ from benchmarks.search_efficiency.figure import axis
 from search.latency.probes.probe import processor_name, usable_processors
 from studies.figures.chrome import NoChrome, draw
 from studies.figures.front import layout
+from studies.fronts.front import front_of
 from studies.spec import StudySpec, find_spec
 from studies.study import full_training, launch_study, progress_of
 
@@ -97,7 +98,7 @@ def search(sampler: str, seed: int, budget: float | None) -> Search:
         curve=tuple((step.image_passes / price, step.share_percent) for step in progress.curve),
         measured=len(measured),
         scored=len({record.fingerprint for record in loaded.records if record.rungs}),
-        front=len([trial for trial in loaded.study.best_trials if trial.values]),
+        front=len(front_of(loaded).front),
         seconds=round(time.monotonic() - start, 1),
     )
 

@@ -23,6 +23,7 @@ from search.latency.measure import measure_on
 from search.latency.onnx_files import onnx_files
 from search.latency.probes.probe import load_onnxruntime, processor_name, usable_processors
 from search.latency.protocol import DEFAULT_PROTOCOL
+from search.latency.reading import Latency
 from space import contains, suggest
 from studies.spec import StudySpec, find_spec
 from threshnet.costs import count
@@ -163,11 +164,8 @@ def _sibling(spec: NetworkSpec, study: StudySpec) -> NetworkSpec | None:
 
 def one_pass(
     chosen: dict[str, NetworkSpec], size: int, title: str, *, recalibrate: bool = False
-) -> dict[str, tuple[float, float, bool]]:
-    """Measure each network in ms with (our, the naive) protocol, and return whether our reading has a warning.
-
-    `recalibrate` re-measures the reference network.
-    """
+) -> dict[str, tuple[Latency, float]]:
+    """Measure each network with our and the naive protocol, in ms; `recalibrate` re-measures the reference network."""
     latencies = {}
     for name, spec in chosen.items():
         ours = measure_on(Cpu(), spec, size, recalibrate=recalibrate)
@@ -175,7 +173,7 @@ def one_pass(
         naive = naive_latency(spec, size)
         reading_warnings = "".join(f"; {warning}" for warning in ours.warnings)
         sys.stderr.write(f"{title}: {name} {digits(ours.latency_ms)} ms, naive {digits(naive)} ms{reading_warnings}\n")
-        latencies[name] = (ours.latency_ms, naive, bool(ours.warnings))
+        latencies[name] = (ours, naive)
     return latencies
 
 
@@ -346,11 +344,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with disturbed(by):
             passes.append(one_pass(chosen, size, title))
     rows = [
-        Row(name, count(spec, size).macs, *map(tuple, zip(*(taken[name] for taken in passes), strict=True)))
+        Row(
+            network=name,
+            macs=count(spec, size).macs,
+            ours=tuple(taken[name][0].latency_ms for taken in passes),
+            naive=tuple(taken[name][1] for taken in passes),
+            flagged=tuple(bool(taken[name][0].warnings) for taken in passes),
+        )
         for name, spec in chosen.items()
     ]
+    facts = f"{processor_name()} ({usable_processors()} processors)", f"probe at priority {passes[0]['A'][0].priority}"
     document = {
-        "conditions": conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES),
+        "conditions": conditions(*facts, packages=PACKAGES),
         "protocol": DEFAULT_PROTOCOL.to_json(),
         "networks": [asdict(row) | {"spec": chosen[row.network].to_json()} for row in rows],
         "passes": PASSES,

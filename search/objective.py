@@ -178,9 +178,10 @@ class Scoring:
         known = records.attributes_of(earlier) if earlier else {}
         if earlier and len(known.get(records.LATENCY, {})) == len(task.runtimes):
             latency = {backend: again.get(backend, own) for backend, own in known[records.LATENCY].items()}
-            latency_ms = float(next(iter(latency.values()))["latency_ms"])
+            verdict = records.verdict(earlier, again)
+            latency_ms = verdict.latency_ms or known[records.LATENCY_MS]
             set_attributes(trial, {records.LATENCY_MS: latency_ms, records.LATENCY: latency})
-            if records.verdict(earlier, again).postponed:
+            if verdict.postponed:
                 trial.set_user_attr(records.POSTPONED, known[records.POSTPONED])
             else:
                 _check_constraints(trial, task.limits.of_latency(latency_ms), always)

@@ -13,6 +13,7 @@ from threshnet.untrusted import clean
 
 INPUT_SIZE = 32  # in pixels; the input size of most studies
 ENOUGH_MIB = 500  # about the memory that Python, onnxruntime and a large network need; a hint is shown if less is free
+BUSY_LOAD = 0.5  # runnable processes per processor, on average over the last minute; a hint is shown above this
 PACKAGES = ("numpy", "onnxruntime")
 THROTTLED = {  # bits of `vcgencmd get_throttled` (raspberrypi.com/documentation, "vcgencmd")
     0: "under-voltage now",
@@ -152,6 +153,11 @@ def _hints(device: Device, about: About | None, latency: Latency | None) -> Iter
     if about:
         yield from _throttled(about, now=False)
         yield from device.hints(about.state)
+        if about.state.load is not None and about.state.load > BUSY_LOAD * about.processors:
+            yield (
+                f"busy: {about.state.load:.1f} processes on {about.processors} processor(s) in the last minute; "
+                "readings are more reliable on an idle machine"
+            )
         if about.free_mib is not None and about.free_mib < ENOUGH_MIB:
             yield f"only {about.free_mib} MiB of memory are free"
     yield from map(clean, latency.warnings if latency else ())

@@ -141,7 +141,7 @@ def compare(
 
     All networks are measured in one run, in alternating rounds. The verdict is SAME if the 95 % interval of the latency
     ratio is within 2 % of 1, FASTER or SLOWER if it is entirely outside that range, and UNDECIDED otherwise. The
-    measurement goes on until every pair is decided or the --limit is reached.
+    measurement continues until every pair is decided or the --limit is reached.
     """
     from search.latency.compare import compare_on
     from search.latency.protocol import MeasurementError
@@ -165,12 +165,8 @@ def compare(
             for pair in found.pairs
         ]
         conditions = {"device": device.name, "processor": found.processor, "input_size": pixels}
-        conditions |= {
-            "runtime": runtime,
-            "runtime_version": found.runtime_version,
-            **protocol.to_json(),
-            "loads": found.loads,
-        }
+        conditions |= {"runtime": runtime, "runtime_version": found.runtime_version, "loads": found.loads}
+        conditions |= protocol.to_json()
         click.echo(json.dumps({"pairs": pairs, "conditions": conditions, "warnings": found.warnings}, indent=2))
     else:
         OUT.print(comparison_table(titles, found, device.name))

@@ -140,7 +140,7 @@ def test_a_disturbed_reading_above_the_limit_does_not_prune_the_network_for_good
     assert sum(LARGEST.fingerprint() in taken for taken in scoring.device.taken) == 2 + RETAKES
 
 
-def test_a_network_that_is_over_the_limit_indeed_is_not_proposed_again(scoring: Scoring) -> None:
+def test_a_network_that_violates_the_limit_after_all_is_not_proposed_again(scoring: Scoring) -> None:
     scoring.device.ms[LARGEST.fingerprint()] = 3 * LIMIT_MS
     scoring.device.disturbed = {LARGEST.fingerprint()}
     scoring.score(LARGEST)
@@ -175,7 +175,7 @@ def test_new_values_count_for_all_of_the_front_alike(scoring: Scoring) -> None:
     assert scoring.device.taken[-1] == (SMALLEST.fingerprint(), LARGEST.fingerprint())
     small, large = records.records(scoring.study)
     assert (small.latency_ms, small.state) == (1.5, "finished")
-    assert (large.latency_ms, large.state) == (6.0, "infeasible")  # over the limit by the reading that counts
+    assert (large.latency_ms, large.state) == (6.0, "infeasible")  # it violates the limit by the reading that counts
     assert large.constraints[records.LATENCY_LIMIT] == pytest.approx(0.2)
     assert before != {small.fingerprint: 1.5, large.fingerprint: 6.0}
     candidates = {each.fingerprint: each for each in TrialCandidates(SIZE).candidates(scoring.study)}

@@ -50,7 +50,7 @@ def test_swapping_the_networks_inverts_the_ratio() -> None:
 
 @pytest.mark.xdist_group("timed")
 def test_networks_are_compared_pair_by_pair_in_one_run() -> None:
-    found = compare_on(device_named("cpu"), (SMALLEST, LARGEST, SMALLEST), SIZE, "onnxruntime", QUICK)
+    found = compare_on(device_named("cpu"), (SMALLEST, LARGEST, SMALLEST), SIZE, "onnxruntime", QUICK, limit_s=1.0)
     assert [(pair.a, pair.b) for pair in found.pairs] == [(0, 1), (0, 2), (1, 2)]
     smaller, itself, larger = found.pairs
     assert smaller.ratio < 1 < larger.ratio
@@ -101,10 +101,11 @@ def test_a_clear_comparison_ends_early(
     assert ([pair.verdict for pair in found.pairs], found.loads) == ([verdict], loads)
 
 
-def test_an_unclear_comparison_goes_on_until_it_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = Loading(1.0, 0.02).compared(monkeypatch)
-    assert LOADS < found.loads <= LIMIT_S / 2
-    assert found.pairs[0].verdict in ("SAME", "UNDECIDED")
+def test_an_unclear_comparison_continues_until_it_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Loading(1.0, 0.03)
+    found = bench.compared(monkeypatch)
+    assert found.loads == bench.loads > LOADS
+    assert found.pairs[0].verdict == "SAME" or found.loads == LIMIT_S / 2
 
 
 def test_time_runs_out_for_a_ratio_at_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -387,9 +387,8 @@ def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str
     assert (plateau, correlation) == progress_of(load_study("mine", "journal:x.log")).sentences
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)
     assert following == "Next: threshnet pareto mine --html front.html --storage journal:x.log"
-    assert (
-        len(list(Path("runs/mine/weights").iterdir())) == 3 * 3 + 3
-    )  # weights, picture and samples of each, samples of the final pass
+    # The weights, the picture and the samples of each, and the samples of the final pass.
+    assert len(list(Path("runs/mine/weights").iterdir())) == 3 * 3 + 3
     assert "mine: 3 networks trained: done." in run("launch", "mine.toml", "--storage", "journal:x.log").out
     assert (
         "mine: 5 networks trained: done."

@@ -279,7 +279,7 @@ def test_check_of_an_unknown_device() -> None:
 def test_check_removes_control_characters(far: Far) -> None:
     far.python(
         "import json, sys\n"
-        "state = dict.fromkeys(('temperature_c', 'clock_mhz', 'throttled', 'load')) | {'governor': 'x\\x1b[2J'}\n"
+        "state = dict.fromkeys(('temperature_c', 'clock_mhz', 'throttled')) | {'governor': 'x\\x1b[2J', 'load': 3.0}\n"
         "about = {'python': '3', 'machine': 'arm', 'bits': 32, 'processor': 'a\\n\\x07b', 'processors': 1}\n"
         "about |= {'versions': {'numpy': '1\\x1b', 'onnxruntime': None}, 'free_mib': 100, 'state': state}\n"
         "input()\n"
@@ -289,7 +289,8 @@ def test_check_removes_control_characters(far: Far) -> None:
     assert found.about
     assert (found.about.processor, found.about.versions.numpy, found.about.state.governor) == ("a b", "1", "x [2J")
     assert found.problems[0] == "its Python is 32-bit (arm), for which there is no onnxruntime"
-    assert found.hints[1] == "only 100 MiB of memory are free"
+    assert found.hints[1].startswith("busy: 3.0 processes on 1 processor(s) in the last minute")
+    assert found.hints[2] == "only 100 MiB of memory are free"
     assert found.hints[0].startswith("the clock's governor is x [2J, performance is steadier")
 
 
