@@ -316,9 +316,9 @@ def markdown(rows: Sequence[Row], facts: str) -> str:
             "",
             f"{len(rows)} networks from the space of {STUDY}, seed {SEED}; the slowest takes {spread(rows):.1f} times "
             f"as long as the fastest; close pairs: {pairs}. The passes: {'; '.join(PASSES)}. A reading with a ! has a "
-            "warning. The last table compares with the mean of both idle passes; networks that differ by more than "
-            f"{' and '.join(f'{one.order:.0%}' for one in DISTURBANCES)} keep their order. fp32, batch 1, one thread. "
-            f"Conditions: {facts}.",
+            "warning. The last table compares with the mean of both idle passes; it lists networks that changed their "
+            f"order and differ by more than {' or '.join(f'{one.order:.0%}' for one in DISTURBANCES)} on the idle "
+            f"machine. fp32, batch 1, one thread. Conditions: {facts}.",
         ]
     )
 

@@ -18,6 +18,7 @@ from search.datasets.memory import Contents, ImageData, ImageSet, hold, read_mem
 from search.datasets.named import DATASETS, MEMORY, dataset_named, without_path
 from threshnet import strict
 from threshnet.errors import InputError, require, shown
+from threshnet.export.carried.predict import printable
 from threshnet.strict import OneOf, Range
 
 __all__ = [
@@ -234,7 +235,10 @@ def load_test(
     split = _decode_split(source, every, input_size, "test images", progress)
     if not source.files:
         return split
-    train = dataset_named(settings.name).read(settings.root, "train").files
+    try:
+        train = dataset_named(settings.name).read(settings.root, "train").files
+    except InputError:  # the training images are not needed for a score
+        train = ()
     return replace(split, remarks=_remarks(source.left_out, "test", source.files, train))
 
 
@@ -263,7 +267,7 @@ def _chosen(settings: DataSettings) -> tuple[_Chosen, _Chosen]:
 def _remarks(left_out: str, part: str, files: Sequence[Path], train: Sequence[Path]) -> tuple[str, ...]:
     """Return lines about the files of a part: what was left out, and which images are training images, too."""
     try:
-        return tuple(filter(None, (left_out, copies_text(part, files, "training", train))))
+        return tuple(map(printable, filter(None, (left_out, copies_text(part, files, "training", train)))))
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None
 

@@ -6,8 +6,10 @@ count for all of these networks alike; taking only the better ones would keep th
 
 import os
 import socket
+import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from optuna import Study
 from optuna.artifacts import FileSystemArtifactStore
@@ -16,6 +18,7 @@ from search import records
 from search.latency.lease import alive
 from search.latency.measure import measure_all
 from search.latency.protocol import MeasurementError
+from search.latency.reading import Latency
 from search.latency.settled import settled_readings
 from search.objective import Display
 from search.pareto import non_dominated
@@ -23,31 +26,45 @@ from search.records import Record, reading
 from search.storing import upload_samples
 from search.task import Task
 
+TOGETHER = 20  # maximum number of networks that are measured interleaved
+CLAIM_S = 3600.0  # seconds after which the claim of a worker on another host expires
+
 
 def final_pass(study: Study, task: Task, store: FileSystemArtifactStore, display: Display) -> int:
     """Measure the front of a study again, unless this was done since its last trial; returns the number of networks.
 
     The front includes every network that would be on it at the lower end of its interval, and the networks whose
-    verdict was postponed. Only one of several workers measures. If the measurement fails, the earlier readings count.
+    verdict was postponed. Networks whose new reading is disturbed keep their earlier one. Only one of several workers
+    measures. If the measurement fails, the earlier readings count.
     """
-    read = records.records(study)
-    if not any(record.trained for record in read) or not _claimed(study, len(read)):
+    read = [record for record in records.records(study) if record.state not in ("running", "waiting")]
+    claim = _claimed(study, len(read)) if any(record.trained for record in read) else None
+    if claim is None:
         return 0
     chosen = to_measure_again(read)
-    display.stage(chosen[0].number, f"measuring the {len(chosen)} networks of the front again")
     architectures = [record.architecture for record in chosen if record.architecture]
-    take = partial(measure_all, task.device, architectures, task.input_size, task.runtimes[0])
+    latencies: list[Latency] = []
     try:
-        latencies = settled_readings(take, task.protocol, partial(display.stage, chosen[0].number))
+        for start in range(0, len(architectures), TOGETHER):
+            part = architectures[start : start + TOGETHER]
+            display.stage(chosen[start].number, f"measuring the {len(chosen)} networks of the front again")
+            take = partial(measure_all, task.device, part, task.input_size, task.runtimes[0])
+            latencies += settled_readings(take, task.protocol, partial(display.stage, chosen[start].number))
     except MeasurementError as failure:
         display.print(f"the front was not measured again: {failure}")
         return 0
+    disturbed = sum(latency.disturbed for latency in latencies)
+    if disturbed:
+        display.print(f"{disturbed} of {len(chosen)} networks of the front could not be measured undisturbed")
     for architecture, latency in zip(architectures, latencies, strict=True):
+        if latency.disturbed:
+            continue
         name, stored = architecture.fingerprint(), upload_samples(store, study, latency).to_json()
         for record in read:  # a network has several trials, e.g. if it was stopped at a rung
             if record.fingerprint == name and record.latency:
                 study.set_user_attr(f"{records.REMEASURED} {record.number} {latency.backend}", stored)
-    study.set_user_attr(records.FINAL_PASS, study.user_attrs[records.FINAL_PASS] | {"done": True})
+    if study.user_attrs[records.FINAL_PASS] == claim:
+        study.set_user_attr(records.FINAL_PASS, claim | {"done": True})
     return len(chosen)
 
 
@@ -72,13 +89,17 @@ def _reaches(record: Record, front: Sequence[tuple[float, float]]) -> bool:
     return not any(ms <= low_ms and other <= error and (ms, other) != (low_ms, error) for ms, other in front)
 
 
-def _claimed(study: Study, trials: int) -> bool:
-    """Claim the final pass after this number of trials; False if it was done, or if a living worker is at it."""
+def _claimed(study: Study, trials: int) -> dict[str, Any] | None:
+    """Claim the final pass after this number of ended trials, and return the claim.
+
+    Returns None if the pass was done, or if another worker is at it.
+    """
     last = study.user_attrs.get(records.FINAL_PASS)
     if last and last["trials"] == trials:
-        elsewhere = last["host"] != socket.gethostname() or (last["pid"] != os.getpid() and alive(last["pid"]))
-        if last.get("done") or elsewhere:
-            return False
-    claim = {"host": socket.gethostname(), "pid": os.getpid(), "trials": trials}
+        here = last["host"] == socket.gethostname()
+        working = alive(last["pid"]) and last["pid"] != os.getpid() if here else time.time() < last["since"] + CLAIM_S
+        if last.get("done") or working:
+            return None
+    claim = {"host": socket.gethostname(), "pid": os.getpid(), "trials": trials, "since": time.time()}
     study.set_user_attr(records.FINAL_PASS, claim)
-    return bool(study.user_attrs[records.FINAL_PASS] == claim)
+    return claim if study.user_attrs[records.FINAL_PASS] == claim else None

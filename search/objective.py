@@ -153,7 +153,8 @@ class Scoring:
         latency_ms = self._latency_ms(spec, always, earlier, again)
         if measures:
             raise _pruned(self.trial, f"measured, {latency_ms:.3f} ms; its training comes later")
-        if not (always or resumes or self.policy.can_reach(self.trial.study, name)):
+        postponed = records.POSTPONED in self.trial.user_attrs  # its latency says nothing about the front
+        if not (always or resumes or postponed or self.policy.can_reach(self.trial.study, name)):
             self.trial.set_constraint("front", 1.0)
             raise _pruned(self.trial, f"not expected to reach the front at {latency_ms:.3g} ms")
         self._store_drawing(spec)

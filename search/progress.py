@@ -8,7 +8,7 @@ from typing import Any
 from optuna import Study
 from scipy.stats import kendalltau
 
-from search.records import Record, record, stopped_at
+from search.records import Record, record, remeasured, stopped_at
 from search.volume import (
     Plateau,
     Step,
@@ -53,12 +53,13 @@ class Standings:
     def __init__(self, study: Study, trials: int, classes: int, limit_ms: float | None) -> None:
         self.study, self.trials, self.classes, self.limit_ms = study, trials, classes, limit_ms
         self.ended: dict[int, Record] = {}
+        self.again = remeasured(study)  # does not change while the study runs
 
     def now(self, counted: int, spent: float) -> Standing:
         """Return the standing. `spent` is the share of the budget that is spent, 0 without a budget."""
         for trial in self.study.get_trials(deepcopy=False):
             if trial.state.is_finished() and trial.number not in self.ended:
-                self.ended[trial.number] = record(trial)
+                self.ended[trial.number] = record(trial, self.again.get(trial.number, {}))
         records = [self.ended[number] for number in sorted(self.ended)]
         points = [each.point for each in records if each.competes]
         limits_ms: tuple[float, ...] = ()

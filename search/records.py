@@ -61,7 +61,7 @@ GIVEN = "given_data"  # folder or data set that was given at the launch instead 
 CLASSES = "classes"  # names of the classes, in the order of the logits
 CLASS_COUNTS = "class_counts"  # {"train": [images of each class], "validation": [images of each class]}
 CONDITIONS = "environment"  # processor, threads and versions of all launches, without repetitions
-FINAL_PASS = "final_pass"  # the last final pass, {"host", "pid", "trials": trials before it, "done": true at its end}
+FINAL_PASS = "final_pass"  # the last final pass, {"host", "pid", "since", "trials", "done": true at its end}
 REMEASURED = "remeasured"  # prefix of "remeasured NUMBER BACKEND": a reading of a trial's network taken after the study
 
 State = Literal[
@@ -172,7 +172,8 @@ def remeasured(study: Study) -> dict[int, dict[str, Any]]:
 class Verdict:
     """The latency of a trial and its constraints, by the reading that counts.
 
-    That is the reading that was taken again on the backend of the objective or, if there is none, the trial's own.
+    That is an undisturbed reading that was taken again on the backend of the objective or, if there is none, the
+    trial's own.
     """
 
     latency_ms: float | None
@@ -197,6 +198,8 @@ def verdict(trial: FrozenTrial, again: Mapping[str, Any] = MappingProxyType({}))
     if reading is None or not first_ms:
         return Verdict(first_ms, trial.constraints, postponed is not None)
     constraints, latency_ms = dict(trial.constraints), float(reading["latency_ms"])
+    if reading.get("disturbed"):
+        return Verdict(first_ms, constraints, postponed is not None)
     excess = constraints.get(LATENCY_LIMIT, postponed if isinstance(postponed, float) else None)
     if excess is not None:
         limit_ms = first_ms / (1 + excess)
@@ -236,6 +239,8 @@ def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
 def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
     """Parse the attributes of a trial and its `remeasured` latencies, which are JSON values by backend."""
     attrs, found = attributes_of(trial), verdict(trial, remeasured)
+    own = next(iter(attrs.get(LATENCY, {})), None)
+    later = {backend: data for backend, data in remeasured.items() if backend != own or not data.get("disturbed")}
     values: Sequence[float | None] = trial.values or (None, None)
     return Record(
         number=trial.number,
@@ -246,7 +251,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         latency_ms=values[1] if trial.values is None else found.latency_ms or values[1],
         latency={
             backend: Latency.from_json(data, f"trial {trial.number}, {backend}")
-            for backend, data in {**attrs.get(LATENCY, {}), **remeasured}.items()
+            for backend, data in {**attrs.get(LATENCY, {}), **later}.items()
         },
         costs=attrs.get(COSTS, {}),
         epochs=tuple(attrs.get(EPOCHS, ())),
@@ -302,7 +307,7 @@ def seen_on(record: Record, backend: str) -> Record:
         latency_ms=latency.latency_ms,
         latency={backend: latency} | record.latency,
         constraints=constraints,
-        postponed=latency.disturbed,
+        postponed=False,
     )
 
 

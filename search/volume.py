@@ -63,7 +63,8 @@ def reference_point(records: Sequence[Record], classes: int, limit_ms: float | N
     The reference latency is the latency limit of the study. If there is no limit, it is REFERENCE_MARGIN times the
     latency of the slowest named network, without models of other libraries. If there are no named networks, the slowest
     of the first FIRST_TRAINED trained networks is used instead, with `records` in trial order. The reference error is
-    chance level. The point is therefore fixed once these networks are measured. Raises ValueError if there is neither a
+    chance level. The point is therefore fixed once these networks are measured, until some of them are measured again
+    at the end of the study. Raises ValueError if there is neither a
     limit nor a measured named network nor a trained network.
     """
     error = 100 * (1 - 1 / classes)

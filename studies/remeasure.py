@@ -47,7 +47,7 @@ def remeasure(
     """Measure all trained networks of a study on a device and store each reading immediately.
 
     Networks that already have a reading on this backend are skipped unless `again` is true. With `flagged`, only
-    networks whose reading on this backend has a warning are measured, also on the backend of the study, where the new
+    networks whose reading on this backend was disturbed are measured, also on the backend of the study, where the new
     readings replace those of the search. A disturbed reading is taken again, see settled_readings. Ctrl-C stops the
     measurement and keeps the readings. The latency limit of the study only applies to its own backend. Raises
     InputError in the same cases as `place_of` and if the storage cannot be written, and ConnectionLost if the
@@ -58,7 +58,7 @@ def remeasure(
     todo = [
         (spec, trials)
         for spec, trials in networks
-        if again or any(_wanted(trial.latency.get(place), flagged=flagged) for trial in trials)
+        if (again and not flagged) or any(_wanted(trial.latency.get(place), flagged=flagged) for trial in trials)
     ]
     taken, before, failed = 0, len(networks) - len(todo), dict[int, str]()
     display.counted(before)
@@ -78,18 +78,22 @@ def remeasure(
                 failed[first.number] = str(failure)
                 display.finished(replace(first, state="failed", reason=str(failure)))
                 continue
+            own = place == next(iter(first.latency), None)
+            if own and latency.processor != first.latency[place].processor:
+                raise InputError(f"study {loaded.spec.name!r} was measured on another processor: {latency.processor!r}")
             _store(loaded, trials, place, latency)
             taken += 1
             display.counted(before + taken)
-            display.finished(seen_on(replace(first, latency=first.latency | {place: latency}), place))
+            measured = replace(first, latency=first.latency | {place: latency})
+            display.finished(replace(measured, latency_ms=latency.latency_ms) if own else seen_on(measured, place))
     except KeyboardInterrupt:
         return Remeasured(taken, before, failed, interrupted=True)
     return Remeasured(taken, before, failed, interrupted=False)
 
 
 def _wanted(latency: Latency | None, *, flagged: bool) -> bool:
-    """Return whether a network with this reading is to be measured; with `flagged`, only if it has a warning."""
-    return bool(latency and latency.warnings) if flagged else latency is None
+    """Return whether a network with this reading is to be measured; with `flagged`, only if it was disturbed."""
+    return bool(latency and latency.disturbed) if flagged else latency is None
 
 
 def place_of(loaded: LoadedStudy, device: Device, runtime: str, protocol: Protocol, *, flagged: bool = False) -> str:
@@ -109,7 +113,7 @@ def place_of(loaded: LoadedStudy, device: Device, runtime: str, protocol: Protoc
     if place in own and not flagged:
         raise InputError(
             f"study {name!r} itself measured on {place!r}; name another --device or --runtime, or measure the networks "
-            "whose readings have a warning with --flagged"
+            "whose readings were disturbed with --flagged"
         )
     require_trained(loaded)
     return place

@@ -105,6 +105,7 @@ def launch_study(
         folders = replace(folders, checkpoints=_folder(folders.checkpoints / study.user_attrs[records.STUDY]))
         if counted(study) < spec.trials:
             _note_conditions(study, task.trains_on)
+        before = ended_trials(study)
         outcome = run(
             study,
             task,
@@ -119,11 +120,19 @@ def launch_study(
             callbacks=callbacks,
             display=display,
         )
-        if outcome.ended in ENDS:
-            final_pass(study, task, folders.weights, display or NoDisplay())
+        if outcome.ended in ENDS and (ended_trials(study) > before or records.FINAL_PASS in study.user_attrs):
+            try:
+                final_pass(study, task, folders.weights, display or NoDisplay())
+            except KeyboardInterrupt:
+                outcome = replace(outcome, ended="interrupted")
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"storage {shown(storage)!r} cannot be written: {reason(error)}") from None
     return read_study(study, runs), outcome
+
+
+def ended_trials(study: Study) -> int:
+    """Return the number of trials that have ended."""
+    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
 
 
 def require_trained(loaded: LoadedStudy, title: str = "") -> None:

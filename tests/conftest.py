@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None and MEMORY.is_dir():
         state = os.statvfs(MEMORY)
         if state.f_bavail * state.f_frsize >= ENOUGH_BYTES and not state.f_flag & os.ST_NOEXEC:
-            config.option.basetemp = Path(tempfile.mkdtemp(prefix="threshnet-tests-", dir=MEMORY))
+            config.option.basetemp = Path(tempfile.mkdtemp(prefix="tn-", dir=MEMORY))
             config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
 
 

@@ -19,6 +19,7 @@ SAME_MARGIN = 0.02  # two latencies are considered the same if their ratio diffe
 LOADS = 6  # minimum number of loads of the networks, since their placement in memory changes latency by about 1 %
 LIMIT_S = 30.0  # seconds after which an undecided comparison ends
 DRAWS = 2000  # bootstrap resamples
+MAX_CYCLES = 40  # cycles of a load that are resampled, which limits the memory of a long comparison
 CONFIDENCE = 0.95  # confidence level of the interval
 
 Verdict = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
@@ -123,9 +124,10 @@ def _pairs(loads: Sequence[NDArray[np.float64]], seed: int) -> tuple[Pair, ...]:
 def _pair(loads: Sequence[NDArray[np.float64]], a: int, b: int, generator: np.random.Generator) -> Pair:
     """Compare two networks; the bootstrap resamples loads, then cycles, because the cycles of a load are correlated.
 
-    Every load counts with as many cycles as the shortest one.
+    Every load counts with as many cycles as the shortest one, at most MAX_CYCLES. As a comparison may end after any
+    load, the interval holds the true ratio in somewhat less than 95 % of comparisons.
     """
-    cycles = min(load.shape[1] for load in loads)
+    cycles = min(MAX_CYCLES, *(load.shape[1] for load in loads))
     ratios = np.stack([(load[a] / load[b])[:cycles] for load in loads])
     load = generator.integers(len(ratios), size=(DRAWS, len(ratios), 1))
     cycle = generator.integers(cycles, size=(DRAWS, len(ratios), cycles))

@@ -53,6 +53,8 @@ class Rounds:
         check_rounds(self.rounds_ms)
         if self.cpu_ms is not None:
             check_rounds((*self.rounds_ms, *self.cpu_ms))
+            if len(self.cpu_ms) != len(self.rounds_ms):
+                raise InputError("cpu_ms must have as many networks as rounds_ms")
 
     @cached_property
     def medians(self) -> NDArray[np.float64]:

@@ -46,8 +46,9 @@ class DistinctSampler(StudySampler):
         """Propose values for all parameters; if every draw is a duplicate or infeasible, the last draw is used."""
         if "fixed_params" in trial.system_attrs:  # the trial was enqueued with its parameters
             return {}
-        trials = latest_trials(study)
-        for name in self._promoted(study):
+        promoted_names = list(self._promoted(study))
+        trials = latest_trials(study)  # read last, so that it contains all of them
+        for name in promoted_names:
             if stopped(trials[name]):
                 return dict(trials[name].params)
         duplicates_left, infeasible_left = DUPLICATE_REDRAWS, INFEASIBLE_REDRAWS

@@ -57,7 +57,7 @@ class FreezeThawSampler(StudySampler):
         chosen = candidates[int(np.argmax(values))].fingerprint
         proposal = {"by": type(self).__name__, "among": len(candidates)}
         study._storage.set_trial_user_attr(trial._trial_id, records.PROPOSAL, proposal)
-        spec = pool[chosen].spec if chosen in pool else network(trials[chosen])
+        spec = pool[chosen].spec if chosen in pool else network(latest_trials(study)[chosen])
         return dict(encode(self.task.space, spec))
 
     def sample_independent(

@@ -225,7 +225,10 @@ class FrontLine:
 
     def __call__(self, study: "optuna.Study", trial: "FrozenTrial") -> None:
         """Print the front if it differs from the front that was printed last."""
-        points = sorted({(each.values[1], each.values[0]) for each in study.best_trials})
+        from search.records import records
+        from studies.fronts.front import nondominated
+
+        points = sorted({each.point for each in nondominated([one for one in records(study) if one.competes])})
         if points != self.points:
             self.points = points
             shown = ", ".join(f"{error:.1f} % at {latency_ms:.2g} ms" for latency_ms, error in points)

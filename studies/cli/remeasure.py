@@ -14,7 +14,7 @@ from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, print_n
 @click.argument("study")
 @measuring_options
 @click.option("--again", is_flag=True, help="Also re-measure networks that have a reading there.")
-@click.option("--flagged", is_flag=True, help="Only measure networks whose reading there has a warning (!).")
+@click.option("--flagged", is_flag=True, help="Only measure networks whose reading there was disturbed.")
 @storage_option
 @runs_option
 @as_json_option
@@ -40,7 +40,7 @@ def remeasure(
     loaded = load_study(study, storage, runs=runs)
     device, runtime, protocol = setting.resolved()
     place = place_of(loaded, device, runtime, protocol, flagged=flagged)
-    total = len(networks_of(loaded))
+    total, first = len(networks_of(loaded)), front_of(loaded)
     try:
         with Screen(ERR if as_json else OUT, f"{study} on {place}", total) as screen:
             done = measure_networks(loaded, device, runtime, protocol, screen, again=again, flagged=flagged)
@@ -50,7 +50,7 @@ def remeasure(
         ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; rerun the command to resume")
         sys.exit(130)
     loaded = load_study(study, storage, runs=runs)
-    fronts = [front_of(loaded, backend) for backend in (None, place) if backend in (None, *backends_of(loaded))]
+    fronts = [first, *([front_of(loaded, place)] if place in backends_of(loaded) else [])]
     if as_json:
         summary = {
             "study": study,

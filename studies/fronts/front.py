@@ -78,7 +78,8 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
     if backend != backends[0]:
         trained = tuple(seen_on(record, backend) for record in trained if backend in record.latency)
     feasible = [record for record in trained if record.competes]
-    front = nondominated(feasible or [record for record in trained if record.model is None] or trained)
+    ours = [record for record in trained if record.model is None]
+    front = nondominated(feasible or [record for record in ours if record.state == "finished"] or ours or trained)
     limit = loaded.spec.limits.latency_ms if backend == backends[0] else None
     untrained = [record for record in loaded.records if not record.trained and backend in record.latency]
     measured = [*(replace(record, latency={backend: record.latency[backend]}) for record in untrained), *trained]

@@ -158,7 +158,9 @@ def pick(
     require(noisy, "training_noise", training_noise, "a number of percentage points from 0 to 100")
     feasible = [record for record in front.trained if record.competes]
     if not feasible:
-        raise InputError(f"study {front.study!r}: nothing to pick, every trained network violates a constraint")
+        unreliable = " or has an unreliable latency" if any(record.postponed for record in front.trained) else ""
+        reason = f"every trained network violates a constraint{unreliable}"
+        raise InputError(f"study {front.study!r}: nothing to pick, {reason}")
     candidates = [
         record
         for record in feasible

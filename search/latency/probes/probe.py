@@ -43,7 +43,8 @@ MIN_CYCLES = 6  # the 95 % interval of a median does not exist for fewer cycles
 LEASE_POLL_S = 0.1  # seconds between two tries to lock a machine that is in use by another measurement
 PROVIDER = "CPUExecutionProvider"  # the execution provider of ONNX Runtime
 HUNG_S = 3600  # seconds after which a command is considered hung
-PRIORITY = -20  # the highest; others are tried down to 0 if the system does not allow it
+PRIORITY = -20  # the highest; lower ones are tried if the system does not allow it
+CLOCK_TEST_S, MIN_CLOCK_STEPS = 0.002, 20  # a CPU clock must advance at least this often in this time of work
 LOST_SHARE, LOST_MS = 0.01, 0.02  # a run lost the processor if its wall time exceeds its CPU time by more than both
 COUNTED_SHARE = 1 / 3  # share of the cycles that are used: the least disturbed, since interference only ever adds time
 
@@ -113,9 +114,17 @@ def counted_times(wall_ms: Any, cpu_ms: Any) -> Any:  # noqa: ANN401 - arrays of
     return wall if cpu_ms is None else np.where(lost_processor(wall, cpu_ms), cpu_ms, wall)
 
 
-def one_thread_clock(settings: Mapping[str, Any]) -> Clock | None:
-    """Return the CPU clock for networks that run in one thread, None for more threads."""
-    return time.process_time_ns if settings["threads"] == 1 else None
+def one_thread_clock(settings: Mapping[str, Any], clock: Clock = time.process_time_ns) -> Clock | None:
+    """Return the CPU clock for networks that run in one thread, None for more threads or if the clock is too coarse.
+
+    In some sandboxes and emulators, the CPU time advances in steps that are longer than a run.
+    """
+    if settings["threads"] != 1:
+        return None
+    seen, until = set[int](), time.perf_counter() + CLOCK_TEST_S
+    while time.perf_counter() < until:
+        seen.add(clock())
+    return clock if len(seen) >= MIN_CLOCK_STEPS else None
 
 
 def round_medians(rounds: Any) -> NDArray[np.float64]:  # noqa: ANN401 - Rounds or an array of this shape

@@ -169,7 +169,7 @@ function pointText(one) {
   ];
   if (one.knee) parts.push("the knee of the front");
   else if (one.onFront) parts.push("on the front");
-  if (one.over) parts.push("violates a constraint");
+  if (one.over) parts.push(one.row.state === "infeasible" ? "violates a constraint" : "latency unreliable");
   return parts;
 }
 

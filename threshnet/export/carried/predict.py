@@ -123,7 +123,8 @@ def logits(network: onnxruntime.InferenceSession, images: numpy.ndarray[Any, Any
 def suffixes() -> frozenset[str]:
     """Return the suffixes of the image files that Pillow reads on this machine, in lower case."""
     known = Image.registered_extensions()
-    return frozenset(suffix for suffix, name in known.items() if name in Image.OPEN and name not in NOT_READ)
+    readable = {suffix for suffix, name in known.items() if name in Image.OPEN and name not in NOT_READ}
+    return frozenset(readable - {".pfm"})  # floating-point pixels
 
 
 def hidden(name: str) -> bool:
@@ -152,10 +153,12 @@ def image_files(folder: str) -> tuple[list[str], Counter[str]]:
             suffix = os.path.splitext(entry.name)[1].lower()
             if hidden(entry.name):
                 left_out["hidden"] += 1
+            elif entry.is_symlink() and not os.path.exists(entry.path):  # also a link to itself
+                left_out["broken link"] += 1
             elif entry.is_dir():
                 (links if entry.is_symlink() else folders).append(entry.path)
             elif not entry.is_file():
-                left_out["broken link" if entry.is_symlink() else "neither file nor folder"] += 1
+                left_out["neither file nor folder"] += 1
             elif suffix in readable:
                 found.append(entry.path)
             else:

@@ -145,7 +145,7 @@ def test_what_ssh_is_given(far: Far) -> None:
     assert options[-4:] == ["-p", "2222", "-l", "pi"]
     (shared,) = (option.partition("=")[2] for option in options if option.startswith("ControlPath="))
     assert stat.S_IMODE(Path(shared).parent.stat().st_mode) == 0o700
-    assert len(shared) < 100
+    assert len(shared) < 80
     (sent,) = (far.home / "it's here").glob("*.py")
     assert shlex.split(command[0])[3:] == ["threshnet", "1", "python3", f"./it's here/{sent.name}"]
     assert len(command) == 2  # and the token

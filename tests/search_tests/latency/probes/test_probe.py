@@ -11,6 +11,7 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -139,6 +140,10 @@ def test_wall_times_count_where_the_clocks_agree() -> None:
 def test_several_threads_have_no_cpu_clock() -> None:
     assert one_thread_clock({"threads": 2}) is None
     assert one_thread_clock({"threads": 1}) is not None
+
+
+def test_a_clock_that_advances_in_long_steps_is_not_used() -> None:
+    assert one_thread_clock({"threads": 1}, lambda: time.monotonic_ns() // 1_000_000 * 1_000_000) is None
 
 
 def test_the_priority_is_raised_as_far_as_the_system_allows(monkeypatch: pytest.MonkeyPatch) -> None:
