@@ -1,7 +1,7 @@
 # The environment lives in .venv; everything else is a file of the project or below runs/.
 PYTHON ?= python3
 BIN := .venv/bin
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup --durations 10
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
 APT := apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq
 
 .PHONY: help demo test test-services test-wheel coverage lint docs wheel clean

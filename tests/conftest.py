@@ -69,6 +69,14 @@ def own_state(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 @pytest.fixture(autouse=True, scope="session")
+def undisturbed() -> Iterator[None]:
+    """Let readings be undisturbed: the machine is busy with other tests, and what follows has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("search.latency.measure.disturbances", lambda *arguments: iter(()))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
     """Compute in one thread, also in subprocesses: tiny networks gain nothing from more, which wait for each other."""
     before = torch.get_num_threads()

@@ -77,9 +77,8 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
     trained = tuple(record for record in loaded.records if record.trained)
     if backend != backends[0]:
         trained = tuple(seen_on(record, backend) for record in trained if backend in record.latency)
-    feasible = [record for record in trained if record.competes]
-    ours = [record for record in trained if record.model is None]
-    front = nondominated(feasible or [record for record in ours if record.state == "finished"] or ours or trained)
+    feasible = competitors(trained)
+    front = nondominated(feasible or [record for record in trained if record.model is None] or trained)
     limit = loaded.spec.limits.latency_ms if backend == backends[0] else None
     untrained = [record for record in loaded.records if not record.trained and backend in record.latency]
     measured = [*(replace(record, latency={backend: record.latency[backend]}) for record in untrained), *trained]
@@ -97,6 +96,15 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
         hypervolume=feasible_hypervolume(trained, reference),
         metric=loaded.spec.metric,
     )
+
+
+def competitors(trained: Sequence[Record]) -> list[Record]:
+    """Return the trained networks that can be on a front.
+
+    If the latency of none of them is reliable, these are the feasible ones, whose latencies are marked with !.
+    """
+    reliable = [record for record in trained if record.competes]
+    return reliable or [record for record in trained if record.state == "finished" and record.model is None]
 
 
 def _caveat(given: str, trained: Sequence[Record]) -> str:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from search.pareto import Points, knee, non_dominated
 from search.records import Record, reading
 from search.training.metrics import NORMAL_95
-from studies.fronts.front import ParetoFront, nondominated
+from studies.fronts.front import ParetoFront, competitors, nondominated
 from threshnet import strict
 from threshnet.errors import InputError, require
 from threshnet.strict import Range
@@ -156,11 +156,9 @@ def pick(
     require(whole, "validation_images", validation_images, "a whole number, at least 1")
     noisy = training_noise is None or (type(training_noise) in (int, float) and 0 <= training_noise <= 100)
     require(noisy, "training_noise", training_noise, "a number of percentage points from 0 to 100")
-    feasible = [record for record in front.trained if record.competes]
+    feasible = competitors(front.trained)
     if not feasible:
-        unreliable = " or has an unreliable latency" if any(record.postponed for record in front.trained) else ""
-        reason = f"every trained network violates a constraint{unreliable}"
-        raise InputError(f"study {front.study!r}: nothing to pick, {reason}")
+        raise InputError(f"study {front.study!r}: nothing to pick, every trained network violates a constraint")
     candidates = [
         record
         for record in feasible

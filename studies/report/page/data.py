@@ -11,7 +11,7 @@ from search.records import Record, reading
 from search.training.metrics import error_interval
 from search.volume import Step
 from studies.defaults import DEFAULT_STORAGE
-from studies.fronts.front import ParetoFront
+from studies.fronts.front import ParetoFront, competitors
 from studies.fronts.moves import moves
 from studies.fronts.wording import UNRELIABLE_NOTE, change_text, conditions, title, verdict, violations
 from studies.report.importances import importances
@@ -52,7 +52,7 @@ def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
     """Return one front: trial numbers of its networks, fastest first, and the measurement conditions."""
     latency = reading(front.knee)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
-    feasible = any(record.competes for record in front.trained)
+    feasible = bool(competitors(front.trained))
     return {
         "backend": front.backend,
         "conditions": conditions(latency, latency.device + processor),

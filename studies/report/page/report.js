@@ -93,7 +93,7 @@ function frontCaption() {
     `Horizontal bars: the 95 % interval of the latency reading. Vertical bars: ${error}. Each network was trained once: neither interval includes seed-to-seed variance, so neighbors on the front may trade places. No test image was used.`,
     `The shaded area is dominated by the front. Numbers are trials; ! marks an unreliable latency; hover over a network for its name, click for its card; drag to zoom, double-click to reset. With more than ${MAX_BARS} networks in view, only those of the front and the named ones have bars.`,
     `By keyboard: Tab enters the plot. ${KEYS}`,
-    ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network satisfies all constraints by a reliable latency: this front is of the others."}`),
+    ...data.fronts.map((front) => `${front.backend}: ${front.conditions}.${front.moved ? ` Against ${data.fronts[0].backend}: ${front.moved}.` : ""}${front.feasible ? "" : " No network satisfies all constraints: this front is of infeasible networks."}`),
   ];
   document.getElementById("front-caption").append(...lines.map((line) => html("p", {}, line)));
 }

@@ -18,7 +18,7 @@ from search.volume import curve
 from space import Limits
 from studies.cli.volume import incomparable
 from studies.fronts.as_json import front_json
-from studies.fronts.front import ParetoFront, front_of, fronts_of
+from studies.fronts.front import ParetoFront, competitors, front_of, fronts_of
 from studies.fronts.wording import title, verdict
 from studies.spec import StudySpec
 from studies.study import LoadedStudy, ended, full_training, progress_of, reference_of
@@ -316,3 +316,14 @@ def test_no_test_error_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.data.load_test", None)
     assert front_json(front_of(loaded(with_test_errors))) == front_json(front_of(made))
     assert not any("test" in field.name for field in (*fields(Record), *fields(ParetoFront)))
+
+
+def test_without_a_reliable_latency_the_front_is_of_unreliable_ones() -> None:
+    front = sample_front()
+    none = [replace(record, postponed=True) for record in front.trained]
+    assert {record.number for record in competitors(none)} == {
+        record.number for record in front.trained if record.state == "finished" and record.model is None
+    }
+    best = next(record for record in front.front if not record.named)
+    some = [replace(record, postponed=record.number == best.number) for record in front.trained]
+    assert best.number not in {record.number for record in competitors(some)}
