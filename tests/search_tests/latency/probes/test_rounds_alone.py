@@ -28,7 +28,7 @@ SMALL = decode(  # of the default space, about the costs of the reference networ
     | {f"block{block}_pool": int(block == 2) for block in range(1, 7)},
 )
 CLOSE = 0.03  # share by which the two may differ
-TRIES = 5
+TRIES = 4
 # Both see the same minutes: a stretch of rounds with the reference, a stretch of the network alone, and so on. Prints
 # the ratio of the two over the least-disturbed cycles. The clock is that of the thread, which stands still while other
 # processes have the processor.
