@@ -178,7 +178,8 @@ class Scoring:
         _check_constraints(trial, excess, always and costs is not None)
         known = records.attributes_of(earlier) if earlier else {}
         if earlier and len(known.get(records.LATENCY, {})) == len(task.runtimes):
-            latency = {backend: again.get(backend, own) for backend, own in known[records.LATENCY].items()}
+            later = records.later_readings(earlier, again)
+            latency = {backend: later.get(backend, own) for backend, own in known[records.LATENCY].items()}
             verdict = records.verdict(earlier, again)
             latency_ms = verdict.latency_ms or known[records.LATENCY_MS]
             set_attributes(trial, {records.LATENCY_MS: latency_ms, records.LATENCY: latency})
@@ -198,8 +199,7 @@ class Scoring:
             readings.append(upload_samples(self.folders.weights, trial, reading))
             latency_ms = readings[0].latency_ms
             latency = {reading.backend: reading.to_json() for reading in readings}
-            attributes: dict[str, Any] = {records.LATENCY_MS: latency_ms, records.LATENCY: latency}
-            set_attributes(trial, attributes)
+            set_attributes(trial, {records.LATENCY_MS: latency_ms, records.LATENCY: latency})
             if len(readings) == 1:
                 self._check_latency(reading, always)
         return latency_ms

@@ -187,6 +187,12 @@ class Verdict:
         return all(excess <= 0 for excess in self.constraints.values())
 
 
+def later_readings(trial: FrozenTrial, again: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the readings that were taken `again` and count, by backend: all but a disturbed one of the objective."""
+    own = next(iter(attributes_of(trial).get(LATENCY, {})), None)
+    return {backend: data for backend, data in again.items() if backend != own or not data.get("disturbed")}
+
+
 def verdict(trial: FrozenTrial, again: Mapping[str, Any] = MappingProxyType({})) -> Verdict:
     """Return the verdict on a trial, given the readings of its network that were taken `again`, by backend.
 
@@ -194,12 +200,10 @@ def verdict(trial: FrozenTrial, again: Mapping[str, Any] = MappingProxyType({}))
     """
     attrs = attributes_of(trial)
     first_ms, postponed = attrs.get(LATENCY_MS), attrs.get(POSTPONED)
-    reading = again.get(next(iter(attrs.get(LATENCY, {})), ""))
+    reading = later_readings(trial, again).get(next(iter(attrs.get(LATENCY, {})), ""))
     if reading is None or not first_ms:
         return Verdict(first_ms, trial.constraints, postponed is not None)
     constraints, latency_ms = dict(trial.constraints), float(reading["latency_ms"])
-    if reading.get("disturbed"):
-        return Verdict(first_ms, constraints, postponed is not None)
     excess = constraints.get(LATENCY_LIMIT, postponed if isinstance(postponed, float) else None)
     if excess is not None:
         limit_ms = first_ms / (1 + excess)
@@ -239,8 +243,6 @@ def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
 def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType({})) -> Record:
     """Parse the attributes of a trial and its `remeasured` latencies, which are JSON values by backend."""
     attrs, found = attributes_of(trial), verdict(trial, remeasured)
-    own = next(iter(attrs.get(LATENCY, {})), None)
-    later = {backend: data for backend, data in remeasured.items() if backend != own or not data.get("disturbed")}
     values: Sequence[float | None] = trial.values or (None, None)
     return Record(
         number=trial.number,
@@ -251,7 +253,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         latency_ms=values[1] if trial.values is None else found.latency_ms or values[1],
         latency={
             backend: Latency.from_json(data, f"trial {trial.number}, {backend}")
-            for backend, data in {**attrs.get(LATENCY, {}), **later}.items()
+            for backend, data in {**attrs.get(LATENCY, {}), **later_readings(trial, remeasured)}.items()
         },
         costs=attrs.get(COSTS, {}),
         epochs=tuple(attrs.get(EPOCHS, ())),

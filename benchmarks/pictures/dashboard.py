@@ -5,7 +5,6 @@ python -m benchmarks.pictures.dashboard STUDY --output docs/pages/pictures
 
 import argparse
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.pictures.page import SCALE, compressed
+from benchmarks.pictures.page import SCALE, chromium, compressed
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.fronts.front import front_of
 from studies.study import LoadedStudy, load_study
@@ -91,9 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def pictures(loaded: LoadedStudy, storage: str) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the PNG of each screenshot. Raises InputError if Chromium is missing."""
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    if executable is None:
-        raise InputError("no chromium or google-chrome is installed")
+    executable = chromium()
     with dashboard(storage, loaded.weights) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         address = f"{server.url}/dashboard/studies/{server.study_id(loaded.spec.name)}"

@@ -57,9 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def pictures(page: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the name and the PNG of each screenshot. Raises InputError if the page or Chromium is missing."""
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    if executable is None:
-        raise InputError("no chromium or google-chrome is installed")
+    executable = chromium()
     if not page.is_file():
         raise InputError(f"{page}: no such file")
     with sync_playwright() as playwright:
@@ -67,6 +65,14 @@ def pictures(page: Path) -> Iterator[tuple[str, bytes]]:
         for screenshot in SCREENSHOTS:
             yield screenshot.name, compressed(_take(browser, page, screenshot))
         browser.close()
+
+
+def chromium() -> str:
+    """Return the path of Chromium or Chrome. Raises InputError if neither is installed."""
+    executable = shutil.which("chromium") or shutil.which("google-chrome")
+    if executable is None:
+        raise InputError("no chromium or google-chrome is installed")
+    return executable
 
 
 def _take(browser: Browser, page: Path, screenshot: Screenshot) -> bytes:

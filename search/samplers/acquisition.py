@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from optuna import Study
 from scipy.special import ndtri
 
+from search.claims import latest_trials
 from search.pareto import dominators, knee, non_dominated
 from search.samplers.candidates import MAP_SIZES, Candidate, TrialCandidates
 from search.samplers.surrogate import PRIOR, Observations, Surrogate
@@ -199,7 +200,7 @@ def can_reach(trial_candidates: TrialCandidates, study: Study, task: Task, finge
 
     The answer is always True until MIN_FINISHED feasible networks are trained to the end.
     """
-    candidates = trial_candidates.candidates(study, current=fingerprint)
+    candidates = trial_candidates.candidates(study, latest_trials(study), current=fingerprint)
     if sum(task.rungs[-1] in each.errors for each in candidates if each.feasible) < MIN_FINISHED:
         return True
     (place,) = [place for place, each in enumerate(candidates) if each.fingerprint == fingerprint]

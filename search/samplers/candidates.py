@@ -9,7 +9,7 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from search import records
-from search.claims import latest_trials, resumable
+from search.claims import resumable
 from threshnet.costs import count, macs
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
@@ -59,14 +59,17 @@ class TrialCandidates:
         self.input_size = input_size
         self.descriptors: dict[str, tuple[float, ...]] = {}
 
-    def candidates(self, study: Study, current: str | None = None) -> list[Candidate]:
-        """Return one candidate for each network of a study with recorded costs, except models of other libraries.
+    def candidates(
+        self, study: Study, trials: Mapping[str, FrozenTrial], current: str | None = None
+    ) -> list[Candidate]:
+        """Return one candidate for each of the latest trials of a study with costs, except models of other libraries.
 
-        `current` is the fingerprint of the network in the running trial. This network is "open", not "busy".
+        `trials` is a result of `latest_trials`. `current` is the fingerprint of the network in the running trial. This
+        network is "open", not "busy".
         """
         again = records.remeasured(study)
-        trials = [trial for trial in latest_trials(study).values() if _is_candidate(trial)]
-        return [self._candidate(trial, again.get(trial.number, {}), current) for trial in trials]
+        chosen = [trial for trial in trials.values() if _is_candidate(trial)]
+        return [self._candidate(trial, again.get(trial.number, {}), current) for trial in chosen]
 
     def _candidate(self, trial: FrozenTrial, again: Mapping[str, Any], current: str | None) -> Candidate:
         attrs, verdict = trial.user_attrs, records.verdict(trial, again)

@@ -1,6 +1,6 @@
 """Optuna's samplers, with proposals redrawn if the study already has the network."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -46,9 +46,8 @@ class DistinctSampler(StudySampler):
         """Propose values for all parameters; if every draw is a duplicate or infeasible, the last draw is used."""
         if "fixed_params" in trial.system_attrs:  # the trial was enqueued with its parameters
             return {}
-        promoted_names = list(self._promoted(study))
-        trials = latest_trials(study)  # read last, so that it contains all of them
-        for name in promoted_names:
+        trials = latest_trials(study)
+        for name in self._promoted(study, trials):
             if stopped(trials[name]):
                 return dict(trials[name].params)
         duplicates_left, infeasible_left = DUPLICATE_REDRAWS, INFEASIBLE_REDRAWS
@@ -68,11 +67,13 @@ class DistinctSampler(StudySampler):
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
         """Return whether a network is among the best at the last rung that it reached."""
-        return fingerprint in self._promoted(study)
+        return fingerprint in self._promoted(study, latest_trials(study))
 
-    def _promoted(self, study: Study) -> Iterator[str]:
+    def _promoted(self, study: Study, trials: Mapping[str, FrozenTrial]) -> Iterator[str]:
         """Yield the fingerprints of the networks among the best at the last rung they reached, highest rung first."""
-        candidates = [each for each in self.trial_candidates.candidates(study) if each.latency_ms and each.feasible]
+        candidates = [
+            each for each in self.trial_candidates.candidates(study, trials) if each.latency_ms and each.feasible
+        ]
         for rung in reversed(self.task.rungs[:-1]):
             at_rung = [each for each in candidates if rung in each.errors]
             for index in promoted([(each.latency_ms or 0.0, each.errors[rung]) for each in at_rung]):

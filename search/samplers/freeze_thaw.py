@@ -57,7 +57,7 @@ class FreezeThawSampler(StudySampler):
         chosen = candidates[int(np.argmax(values))].fingerprint
         proposal = {"by": type(self).__name__, "among": len(candidates)}
         study._storage.set_trial_user_attr(trial._trial_id, records.PROPOSAL, proposal)
-        spec = pool[chosen].spec if chosen in pool else network(latest_trials(study)[chosen])
+        spec = pool[chosen].spec if chosen in pool else network(trials[chosen])
         return dict(encode(self.task.space, spec))
 
     def sample_independent(
@@ -90,7 +90,7 @@ class FreezeThawSampler(StudySampler):
         """
         pool = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials if trial.params])
         fresh = [Candidate(name, entry.descriptors, None, {}, True, "open") for name, entry in pool.items()]
-        return [*self.trial_candidates.candidates(study, current), *fresh], pool
+        return [*self.trial_candidates.candidates(study, trials, current), *fresh], pool
 
     def _acquisition(self, candidates: Sequence[Candidate]) -> Acquisition:
         acquisition = Acquisition(candidates, self.task.rungs, self.task.limits.latency_ms, self.hyperparameters)

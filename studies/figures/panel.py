@@ -128,8 +128,8 @@ def excluded(record: Record) -> bool:
 
 def exclusions(records: Sequence[Record]) -> str:
     """Return why networks cannot be on the front: "infeasible", "latency unreliable" or both."""
-    kinds = [(not all(map(infeasible, records)), "latency unreliable"), (any(map(infeasible, records)), "infeasible")]
-    return " or ".join(text for present, text in reversed(kinds) if present) or "infeasible"
+    kinds = {"infeasible" if infeasible(record) else "latency unreliable" for record in records}
+    return " or ".join(sorted(kinds)) or "infeasible"
 
 
 def reconstructed(record: Record) -> bool:

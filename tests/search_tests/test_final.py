@@ -179,7 +179,9 @@ def test_new_values_count_for_all_of_the_front_alike(scoring: Scoring) -> None:
     assert (large.latency_ms, large.state) == (6.0, "infeasible")  # it violates the limit by the reading that counts
     assert large.constraints[records.LATENCY_LIMIT] == pytest.approx(0.2)
     assert before != {small.fingerprint: 1.5, large.fingerprint: 6.0}
-    candidates = {each.fingerprint: each for each in TrialCandidates(SIZE).candidates(scoring.study)}
+    candidates = {
+        each.fingerprint: each for each in TrialCandidates(SIZE).candidates(scoring.study, latest_trials(scoring.study))
+    }
     assert candidates[LARGEST.fingerprint()].latency_ms == 6.0
     assert not candidates[LARGEST.fingerprint()].feasible
     assert scoring.study.trials[1].values[1] == before[LARGEST.fingerprint()]  # Optuna's values stay
@@ -227,6 +229,8 @@ def test_a_disturbed_reading_that_is_stored_later_decides_nothing(scoring: Scori
     worse = steady_latency(2 * LIMIT_MS, disturbed=True)
     scoring.study.set_user_attr(f"{records.REMEASURED} 0 {worse.backend}", worse.to_json())
     assert records.records(scoring.study) == [before]
+    again = {worse.backend: worse.to_json(), "cpu torch": worse.to_json()}
+    assert records.later_readings(scoring.study.trials[0], again).keys() == {"cpu torch"}
 
 
 def test_the_pass_is_repeated_if_a_trial_ends_during_it(scoring: Scoring) -> None:
