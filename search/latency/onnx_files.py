@@ -4,10 +4,8 @@ Weights do not change fp32 latency.
 """
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import onnx
@@ -16,11 +14,10 @@ from torch import nn
 
 from search.latency.lease import shared
 from search.latency.protocol import MeasurementError
-from search.latency.reference import REFERENCE
 from threshnet.baselines import LibraryModel, build_library_model
 from threshnet.errors import InputError
 from threshnet.export.fold import folded
-from threshnet.export.folder import export_onnx
+from threshnet.export.onnx_file import export_onnx
 from threshnet.inspect_onnx import external_files
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
@@ -34,10 +31,9 @@ Network = NetworkSpec | LibraryModel | Path
 def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iterator[list[Path]]:
     """Export networks to ONNX files with float32 input (batch, 3, size, size) that are deleted after the block.
 
-    The file of the reference network is cached. Networks that are already files are used unchanged, except that weights
-    in other files are included, as a device receives one file. Raises MeasurementError if an export fails, and
-    InputError if a library has no such model or the model does not take images of this size. The global random state of
-    torch does not change.
+    Networks that are already files are used unchanged, except that weights in other files are included, as a device
+    receives one file. Raises MeasurementError if an export fails, and InputError if a library has no such model or the
+    model does not take images of this size. The global random state of torch does not change.
     """
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         paths = []
@@ -45,17 +41,9 @@ def onnx_files(networks: Sequence[Network], input_size: int, batch: int) -> Iter
             if isinstance(network, Path):
                 paths.append(_self_contained(network, Path(folder) / f"{number}.onnx"))
                 continue
-            path = _cached(input_size, batch) if network == REFERENCE else Path(folder) / f"{number}.onnx"
-            if not path.exists():
-                _export(network, input_size, path, batch)
-            paths.append(path)
+            paths.append(Path(folder) / f"{number}.onnx")
+            _export(network, input_size, paths[-1], batch)
         yield paths
-
-
-def _cached(input_size: int, batch: int) -> Path:
-    """Return the cached file of the reference network (XDG base directories)."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "threshnet"
-    return folder / f"reference-folded-{REFERENCE.fingerprint()}-{input_size}-{batch}-torch{version('torch')}.onnx"
 
 
 def _self_contained(file: Path, path: Path) -> Path:
@@ -72,17 +60,13 @@ def _self_contained(file: Path, path: Path) -> Path:
 
 def _export(network: NetworkSpec | LibraryModel, input_size: int, path: Path, batch: int) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with shared(), torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        with shared(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            part = Path(folder) / path.name
-            # ONNX Runtime folds these norms as well; with fewer operators, the export takes half the time.
             if isinstance(network, NetworkSpec):
-                model: nn.Module = folded(build(network))
+                model: nn.Module = folded(build(network))  # as in an exported folder
             else:
                 model = build_library_model(network, input_size)
-            export_onnx(model, input_size, part, batch)
-            part.replace(path)
+            export_onnx(model, input_size, path, batch)
     except InputError:
         raise
     except Exception as error:  # memory or disk errors, or errors of torch's exporter, which have no common base class

@@ -23,7 +23,8 @@ from threshnet.bounds import check_size
 from threshnet.checkpoint import load_weights
 from threshnet.errors import InputError
 from threshnet.export.agreement import INT8_CORRELATION, RANDOM_IMAGES, agreement, correlation, random_images
-from threshnet.export.folder import INPUT, INT8, ONNX, OUTPUT, PT2, WEIGHTS
+from threshnet.export.folder import INT8, ONNX, PT2, WEIGHTS
+from threshnet.export.onnx_graph import INPUT, OUTPUT
 from threshnet.export.standalone import MODEL, PREDICT, Version, model_version, predict_version
 from threshnet.inspect_onnx import read_onnx
 from threshnet.spec_file import CONFIG, ResolvedNetwork, read_spec_file

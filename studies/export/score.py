@@ -13,7 +13,7 @@ from search.data import Split
 from search.latency.lease import shared
 from search.training.evaluate import BATCH, errors_by_class, scaled
 from search.training.metrics import ErrorCounts, error_interval
-from threshnet.export.folder import INPUT, OUTPUT
+from threshnet.export.onnx_graph import INPUT, OUTPUT
 
 
 @dataclass(frozen=True)

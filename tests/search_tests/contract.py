@@ -21,7 +21,7 @@ from search.latency.reading import Latency
 from search.latency.reference import REFERENCE
 from threshnet.baselines import LibraryModel
 from threshnet.errors import InputError
-from threshnet.export.folder import export_onnx
+from threshnet.export.onnx_file import export_onnx
 from threshnet.network import build
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 

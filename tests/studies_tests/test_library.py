@@ -19,7 +19,7 @@ from studies.library import Study, compare, launch, load, measure
 from studies.spec import StudySpec
 from threshnet import NAMED, InputError
 from threshnet.baselines import LibraryModel
-from threshnet.export.folder import export_onnx
+from threshnet.export.onnx_file import export_onnx
 
 Calls = list[tuple[object, ...]]
 

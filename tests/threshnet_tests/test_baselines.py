@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from threshnet import InputError, baselines
 from threshnet.baselines import BASELINES, Baseline, LibraryModel, build_baseline, build_library_model, library_model
 from threshnet.export.agreement import TOLERANCE
-from threshnet.export.folder import export_onnx, run_onnx
+from threshnet.export.onnx_file import export_onnx, run_onnx
 
 needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 NETWORKS = [

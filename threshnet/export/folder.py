@@ -1,35 +1,33 @@
 """Export a network and its weights to files that run without this project, and verify each in a separate process."""
 
 import json
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim
 
 from threshnet.checkpoint import load_weights, save_weights
 from threshnet.export import reload
 from threshnet.export.agreement import INT8_CORRELATION, agreement, correlation, random_images
 from threshnet.export.fold import folded, folding_difference
+from threshnet.export.onnx_file import export_onnx, run_onnx, strip_metadata
+from threshnet.export.onnx_graph import INPUT, OUTPUT
 from threshnet.export.quantise import quantise
+from threshnet.export.silence import silenced
 from threshnet.export.standalone import MODEL, PREDICT, model_source, predict_source
 from threshnet.network import ThreshNet
 from threshnet.shapes import walk
 from threshnet.shared_lease import SharedLease
 
 CONFIG, WEIGHTS, ONNX, INT8, PT2 = "config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
-INPUT, OUTPUT = "images", "logits"
-BATCH = 100  # images per call of ONNX Runtime
 
 
 class ExportError(RuntimeError):
@@ -101,12 +99,12 @@ def export_folder(
     verify_isolated(MODEL)
 
     with lease():
-        program = trace(folded(model), input_size, batch=None)
-        write_onnx(program, folder / ONNX)
+        inference = folded(model)
+        export_onnx(inference, input_size, folder / ONNX, batch=None)
     verify_isolated(ONNX)
     on_file(PREDICT)
     with lease():
-        write_pt2(program, folder / PT2)
+        write_pt2(inference, input_size, folder / PT2)
     verify_isolated(PT2)
     with lease():
         folding = folding_difference(model, images)
@@ -138,59 +136,14 @@ def write_config(model: ThreshNet, input_size: int, folder: Path, config: Mappin
     partial.replace(folder / CONFIG)
 
 
-def export_onnx(model: nn.Module, input_size: int, path: Path, batch: int | None = 1) -> None:
-    """Export a self-contained ONNX file, weights included; with `batch` None, the batch size is dynamic."""
-    write_onnx(trace(model, input_size, batch), path)
-
-
-def trace(model: nn.Module, input_size: int, batch: int | None) -> ExportedProgram:
-    """Trace a network in eval mode with torch.export; with `batch` None, the batch size is dynamic."""
-    example = torch.zeros(batch or 2, 3, input_size, input_size)
-    shapes = ({0: Dim("n")},) if batch is None else None
-    with _silenced():
-        program = torch.export.export(model.eval(), (example,), dynamic_shapes=shapes)
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # contains local paths
-    return program
-
-
-def write_onnx(program: ExportedProgram, path: Path) -> None:
-    """Write a program as a self-contained ONNX file; a dynamic batch size is called n."""
-    dynamic = ({0: "n"},) if program.range_constraints else None
-    with _silenced():
-        onnx_program = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes=dynamic,
-            verbose=False,
-        )
-    assert onnx_program is not None  # always, with dynamo=True
-    model = onnx_program.model_proto
-    _strip_metadata(model)
-    onnx.save(model, path)
-    onnx.checker.check_model(path)
-
-
-def write_pt2(program: ExportedProgram, path: Path) -> None:
-    """Write a program to a .pt2 file for torch.export.load."""
-    with _silenced():
+def write_pt2(model: nn.Module, input_size: int, path: Path) -> None:
+    """Write a network in eval mode to a .pt2 file for torch.export.load, with a dynamic batch size called n."""
+    example = torch.zeros(2, 3, input_size, input_size)
+    with silenced():
+        program = torch.export.export(model, (example,), dynamic_shapes=({0: Dim("n")},))
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # contains local paths
         torch.export.save(program, path)
-
-
-def run_onnx(path: Path, images: Tensor, lease: SharedLease = nullcontext) -> NDArray[np.float32]:
-    """Run an ONNX file on the CPU: logits (n, classes) for images (n, 3, h, w) in [0, 1].
-
-    Takes the lease for loading the file and for each batch.
-    """
-    with lease():
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    parts = []
-    for batch in images.split(BATCH):
-        with lease():
-            parts.append(session.run([OUTPUT], {INPUT: batch.numpy()})[0])
-    return np.concatenate(parts)
 
 
 def _with_int8(
@@ -198,11 +151,11 @@ def _with_int8(
 ) -> Exported:
     """Add the int8 file to a folder, or the reason to reject it if its logits for `images` are too far off."""
     folder, partial = exported.folder, exported.folder / f"partial_{INT8}"
-    with _silenced():
+    with silenced():
         quantise(folder / ONNX, INPUT, calibration.numpy(), partial, lease)
     with lease():
         quantised = onnx.load(partial)
-        _strip_metadata(quantised)
+        strip_metadata(quantised)
         onnx.save(quantised, partial)
         isolated = _isolated_logits(folder, partial.name, images)
     local, on_calibration = np.split(run_onnx(partial, torch.cat([images, calibration]), lease), [len(images)])
@@ -239,25 +192,3 @@ def _isolated_logits(folder: Path, file: str, images: Tensor) -> NDArray[np.floa
         return reload.isolated_logits(folder, file, images.numpy())
     except reload.ReloadError as error:
         raise ExportError(str(error)) from None
-
-
-def _strip_metadata(model: onnx.ModelProto) -> None:
-    """Remove the exporter's metadata, which contains local paths."""
-    graph = model.graph
-    items = [model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer]
-    for item in [*items, *model.functions, *(node for function in model.functions for node in function.node)]:
-        del item.metadata_props[:]
-        item.doc_string = ""
-
-
-@contextmanager
-def _silenced() -> Iterator[None]:
-    """Suppress the exporters' warnings about their own internals."""
-    before = logging.root.manager.disable
-    logging.disable(max(before, logging.WARNING))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

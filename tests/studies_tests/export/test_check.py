@@ -30,7 +30,7 @@ from studies.network import read_network
 from threshnet import InputError
 from threshnet.checkpoint import SPEC_KEY, save_weights
 from threshnet.export.agreement import TOLERANCE, random_images
-from threshnet.export.folder import run_onnx
+from threshnet.export.onnx_file import run_onnx
 from threshnet.network import ThreshNet, build
 
 LIMIT_BYTES = 2**30  # of memory to check a folder, without the libraries

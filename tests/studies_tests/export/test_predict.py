@@ -20,7 +20,8 @@ from studies_tests.small import TREE_NETWORK
 from search.data import DataSettings, load_test
 from studies.export.score import score_onnx
 from threshnet.export.carried.predict import fit
-from threshnet.export.folder import export_onnx, write_config
+from threshnet.export.folder import write_config
+from threshnet.export.onnx_file import export_onnx
 from threshnet.export.standalone import PREDICT, model_source, predict_source
 from threshnet.network import build
 

@@ -22,17 +22,8 @@ from threshnet.checkpoint import load_weights
 from threshnet.export import folder as export
 from threshnet.export import reload
 from threshnet.export.agreement import TOLERANCE
-from threshnet.export.folder import (
-    CONFIG,
-    INT8,
-    ONNX,
-    PT2,
-    WEIGHTS,
-    Exported,
-    ExportError,
-    export_folder,
-    run_onnx,
-)
+from threshnet.export.folder import CONFIG, INT8, ONNX, PT2, WEIGHTS, Exported, ExportError, export_folder
+from threshnet.export.onnx_file import run_onnx
 from threshnet.export.standalone import MODEL, PREDICT
 from threshnet.named import dense_block, harmonic_block
 from threshnet.network import ThreshNet, build
@@ -108,7 +99,7 @@ def exported(
         for owner, name in (
             (ThreshNet, "forward"),
             (torch.export, "export"),
-            (torch.onnx, "export"),
+            (export, "export_onnx"),
             (torch.export, "save"),
             (onnxruntime.InferenceSession, "__init__"),
             (onnxruntime.InferenceSession, "run"),
@@ -122,14 +113,13 @@ def test_heavy_work_runs_under_the_lease(exported: Exported, lease: RecordedLeas
     assert exported.int8_agreement is not None
     assert lease.outside == []
     heavy = {name for calls in lease.held for name in calls}
-    assert heavy == {"forward", "export", "save", "__init__", "run"}
+    assert heavy == {"forward", "export", "export_onnx", "save", "__init__", "run"}
     assert max(calls.count("run") for calls in lease.held) == 1  # a batch, or a process
 
 
 def test_nothing_is_exported_twice(exported: Exported, lease: RecordedLease) -> None:
     all_calls = [name for calls in lease.held for name in calls]
-    assert all_calls.count("export") == 2  # a program of torch.export, and ONNX from it
-    assert all_calls.count("save") == 1
+    assert [all_calls.count(name) for name in ("export", "save", "export_onnx")] == [1, 1, 1]
 
 
 def test_all_files_are_written_and_agree(exported: Exported, reported: list[str]) -> None:
@@ -211,7 +201,7 @@ def test_without_calibration_images_no_int8_file_remains(
     monkeypatch.setattr(
         reload, "isolated_logits", lambda folder, file, images: logits_of(model.eval(), torch.from_numpy(images))
     )
-    for name in ("trace", "write_pt2", "write_onnx"):
+    for name in ("write_pt2", "export_onnx"):
         monkeypatch.setattr(export, name, lambda *arguments, **options: None)
     (tmp_path / INT8).write_bytes(b"from an earlier export")
     exported = export_folder(model, SIZE, tmp_path, {"classes": []})
@@ -250,9 +240,8 @@ def test_a_file_that_differs_is_an_error(
     other = build(SPEC).eval()
     monkeypatch.setattr(reload, "isolated_logits", isolated_logits)
     monkeypatch.setattr(export, "load_weights", lambda path: other if file == WEIGHTS else model.eval())
-    monkeypatch.setattr(export, "trace", lambda model, size, batch: None)
-    monkeypatch.setattr(export, "write_pt2", lambda program, path: write(path))
-    monkeypatch.setattr(export, "write_onnx", lambda program, path: write(path))
+    monkeypatch.setattr(export, "write_pt2", lambda model, size, path: write(path))
+    monkeypatch.setattr(export, "export_onnx", lambda model, size, path, batch: write(path))
     monkeypatch.setattr(
         export, "quantise", lambda source, name, images, path, lease: onnx.save(onnx.ModelProto(), path)
     )
@@ -277,7 +266,7 @@ def test_the_tolerance_is_relative_to_the_logits(
         return logits_of(model, torch.from_numpy(images)) * np.float32(1 + share * TOLERANCE)
 
     monkeypatch.setattr(reload, "isolated_logits", isolated_logits)
-    for name in ("trace", "write_pt2", "write_onnx"):
+    for name in ("write_pt2", "export_onnx"):
         monkeypatch.setattr(export, name, lambda *arguments, **options: None)
     with contextlib.nullcontext() if agrees else pytest.raises(ExportError, match=r"differ .* rounding explains"):
         assert set(export_folder(model, SIZE, tmp_path, {}).differences) == {WEIGHTS, MODEL, ONNX, PT2}
@@ -288,7 +277,7 @@ def test_an_inaccurate_int8_file_is_rejected(model: ThreshNet, tmp_path: Path, m
         return logits_of(model.eval(), images) * np.float32(-1 if file.endswith(INT8) else 1)
 
     monkeypatch.setattr(reload, "isolated_logits", lambda folder, file, images: logits(file, torch.from_numpy(images)))
-    for name in ("trace", "write_pt2", "write_onnx"):
+    for name in ("write_pt2", "export_onnx"):
         monkeypatch.setattr(export, name, lambda *arguments, **options: None)
     monkeypatch.setattr(
         export, "quantise", lambda source, name, images, path, lease: onnx.save(onnx.ModelProto(), path)

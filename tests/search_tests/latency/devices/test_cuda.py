@@ -20,7 +20,7 @@ from search.latency.probes.torch_probe import inference
 from search.latency.protocol import Precision, Protocol
 from search.latency.reading import THROTTLED_NOW, State
 from threshnet.errors import InputError
-from threshnet.export.folder import export_onnx
+from threshnet.export.onnx_file import export_onnx
 from threshnet.named import NAMED
 from threshnet.network import build
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
