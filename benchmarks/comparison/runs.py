@@ -32,7 +32,7 @@ from search.training.checkpoints import load_training, save_training
 from search.training.evaluate import error_percent
 from search.training.recipes import Recipe
 from search.training.train import Training, TrainingFailed, memory_errors
-from threshnet.export.folder import export_onnx
+from threshnet.export.onnx_file import export_onnx
 
 DEVICE, RUNTIME = "cpu", "onnxruntime"
 RATES = (1.0, 1 / 4, 1 / 16)  # learning rates to try, as fractions of the recipe's learning rate
@@ -181,7 +181,7 @@ def paired(ledger: Ledger, ours: System, other: System, protocol: Protocol) -> d
         (pair,) = comparison.pairs
         sys.stderr.write(f"{other.title} / {ours.title}: {pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})\n")
         outcome = {"ratio": pair.ratio, "low": pair.low, "high": pair.high, "verdict": pair.verdict}
-        return outcome | {"cycles": comparison.cycles, "warnings": list(comparison.warnings)}
+        return outcome | {"loads": comparison.loads, "warnings": list(comparison.warnings)}
 
     networks = {"networks": [other.identity, ours.identity]}
     return ledger.take("paired", f"{other.key}/{ours.key}", _conditions(protocol) | networks, compare)

@@ -95,7 +95,7 @@ def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> T
         table.add_row(titles[pair.a], pair.verdict, titles[pair.b], ratio, now)
     table.caption = (
         f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; "
-        f"{found.cycles} least-disturbed cycles of one run; SAME: within {SAME_MARGIN:.0%}"
+        f"networks loaded {found.loads} times; SAME: within {SAME_MARGIN:.0%}"
     )
     table.caption += "".join(f"\nwarning: {warning}" for warning in found.warnings)
     return table

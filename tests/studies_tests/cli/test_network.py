@@ -83,7 +83,7 @@ def test_costs_of_a_trial_are_counted_at_the_size_of_its_study(study: LoadedStud
 
 @pytest.mark.xdist_group("timed")
 def test_a_trial_and_an_onnx_file_are_compared() -> None:
-    found = json.loads(output_of("compare", "mine:knee", "conv.onnx", "--max-s", "0", "--json"))
+    found = json.loads(output_of("compare", "mine:knee", "conv.onnx", "--json"))
     (pair,) = found["pairs"]
     assert (pair["a"], pair["b"]) == (read_network("mine:knee", storage=STORAGE).title, "conv.onnx")
     assert pair["verdict"] == "SLOWER"  # than one convolution

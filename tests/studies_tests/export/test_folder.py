@@ -345,7 +345,7 @@ def test_weights_are_scored_and_calibrated_on_the_given_images(
 def test_the_card_reports_latency_in_the_study_and_measured_latency(tmp_path: Path) -> None:
     def comparison(ratio: float) -> Comparison:
         pair = Pair(0, 1, ratio, ratio - 0.01, ratio + 0.01)
-        return Comparison((pair,), (1.0, 2.0), 36, 6, "abacus", "onnxruntime", "1", ())
+        return Comparison((pair,), (1.0, 2.0), 10, "abacus", "onnxruntime", "1", ())
 
     study_latency = steady_latency(2.0, runtime="onnxruntime")
     info = ModelInfo(title="Mine", origin="A test", input_size=SIZE, latency=(study_latency,))
