@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from search.latency.lease import Wait, reporting
+from search.latency.reports import Measuring, Wait, reporting
 
 if TYPE_CHECKING:
     from search.latency.reading import Latency
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 BAR = 16  # width of a bar in characters
 REFRESHES = 4  # updates of the live lines per second
-PLAIN_WAIT_S = 10.0  # seconds after which a wait is printed, if there are no live lines
+PLAIN_WAIT_S = 10.0  # a wait or a measurement that takes longer is printed, if there are no live lines
 PLAIN_STANDING_S = 60.0  # least seconds between two printed standings, if there are no live lines
 
 
@@ -68,7 +68,7 @@ class Screen:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as opened:
             opened.enter_context(self._interruptible())
-            opened.enter_context(reporting(self.waiting))
+            opened.enter_context(reporting(self.reported))
             if self.live is not None:
                 opened.enter_context(self.live)
             self.opened = opened.pop_all()
@@ -127,16 +127,30 @@ class Screen:
         """Print the result of a trial."""
         self.print(line(record))
 
-    def waiting(self, wait: Wait | None) -> None:
-        """Show which process holds the device that the command waits for; None if the wait is over."""
+    def reported(self, report: Wait | Measuring | None) -> None:
+        """Show which process holds the device that the command waits for, or how long the measurement takes.
+
+        None means that a wait is over.
+        """
         self._check()
-        if wait is None:
-            self.wait, self.wait_text = None, ""
+        now = time.monotonic()
+        if isinstance(report, Wait):
+            since = self.wait.since if self.wait else now
+            self.wait = Activity(waiting_text(report), since)
+            self._print_long(self.wait.text, now - since)
             return
-        now, text = time.monotonic(), waiting_text(wait)
-        since = self.wait.since if self.wait else now
-        self.wait = Activity(text, since)
-        if self.live is None and now - since >= PLAIN_WAIT_S and text != self.wait_text:
+        self.wait = None
+        if report is None:
+            self.wait_text = ""
+        else:
+            passed, expected = round(report.passed_s), round(report.expected_s)
+            self.activity = replace(self.activity, done=min(passed, expected), total=expected or None)
+            text = f"a measurement takes about {duration_text(report.expected_s)} here"
+            self._print_long(text, report.expected_s)
+
+    def _print_long(self, text: str, seconds: float) -> None:
+        """Print what takes long, once, if there are no live lines."""
+        if self.live is None and seconds >= PLAIN_WAIT_S and text != self.wait_text:
             self.wait_text = text
             self.print(text)
 

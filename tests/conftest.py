@@ -52,14 +52,14 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def own_state(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep idle baselines, cached files and leases in folders of this run, never in the user's.
+    """Keep idle baselines and leases in folders of this run, never in the user's.
 
     Each worker process has its own leases. Tests that need an undisturbed machine are marked `idle`, so the others need
     not wait until a measurement in another worker is over.
     """
     own = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        for variable, parent in (("XDG_STATE_HOME", run_folder), ("XDG_CACHE_HOME", run_folder), ("TMPDIR", own)):
+        for variable, parent in (("XDG_STATE_HOME", run_folder), ("THRESHNET_LEASES", own), ("TMPDIR", own)):
             folder = parent / variable.lower()
             folder.mkdir(exist_ok=True)
             patch.setenv(variable, str(folder))

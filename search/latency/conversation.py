@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import queue
 import secrets
@@ -9,14 +10,18 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from search.latency.protocol import ConnectionLost, MeasurementError
+from search.latency.reports import Measuring, Wait, current_report
+from threshnet import strict
 from threshnet.untrusted import clean
 
 MAX_LINE = 64 << 20  # maximum number of characters that are read from a line; replies are shorter
+PATIENCE = 10.0  # a measurement may take this many times as long as expected
 SSH_FAILED = 255  # exit status of ssh if ssh failed, as opposed to the remote command
 
 
@@ -33,30 +38,53 @@ class Conversation:
     writer: threading.Thread | None = None  # thread that writes the last command
 
     def ask(self, command: str, body: object, timeout_s: float) -> Any:  # noqa: ANN401 - JSON
-        """Send a command and return the reply; raises MeasurementError if the probe fails, dies or times out."""
+        """Send a command and return the reply.
+
+        Waits and progress that the probe reports before the reply are passed on, see `reporting`. Raises
+        MeasurementError if the probe fails, dies, sends nothing for `timeout_s` seconds, or takes much longer than it
+        expected.
+        """
         text = json.dumps({command: body}) + "\n"
         self.writer = threading.Thread(target=_write, args=(self.process.stdin, text), daemon=True)
         self.writer.start()  # in a thread, so that a probe that does not read cannot block this process
+        report, waits, until = current_report(), False, math.inf
+        while True:
+            match self._next(min(timeout_s, until - time.monotonic()), timeout_s):
+                case "waiting", _:
+                    waits, until = True, math.inf
+                    report(Wait(self.name, None))
+                case "progress", Measuring() as measuring:
+                    if waits:
+                        report(None)
+                    waits = False
+                    report(measuring)
+                    until = min(until, time.monotonic() + PATIENCE * measuring.expected_s + timeout_s)
+                case _, value:
+                    return value
+
+    def _next(self, left_s: float, timeout_s: float) -> tuple[str, Any]:
+        """Return the kind and the content of the next message."""
         try:
-            line = self.lines.get(timeout=timeout_s)
+            line = self.lines.get(timeout=max(0.0, left_s))
         except queue.Empty:
-            raise MeasurementError(f"{self.name} took more than {timeout_s:g} s: {self._last_words()}") from None
+            problem = (
+                f"sent nothing for {timeout_s:g} s" if left_s == timeout_s else "takes much longer than it expected"
+            )
+            raise MeasurementError(f"{self.name} {problem}: {self._last_words()}") from None
         if line is None:
             raise self._ended()
-        return self._answer(line.removeprefix(self.token))
-
-    def _answer(self, line: str) -> Any:  # noqa: ANN401 - JSON
-        try:
-            answer = json.loads(line)
-        except (ValueError, RecursionError):
-            answer = None
-        match answer:
-            case {"done": value} if len(answer) == 1:
-                return value
-            case {"failed": reason} if len(answer) == 1:
-                raise MeasurementError(f"{self.name} failed: {clean(str(reason))}")
-            case _:
-                raise MeasurementError(f"{self.name} sent a malformed reply: {clean(line)!r}")
+        line = line.removeprefix(self.token)
+        with contextlib.suppress(ValueError, RecursionError):
+            match json.loads(line):
+                case {"failed": reason, **others} if not others:
+                    raise MeasurementError(f"{self.name} failed: {clean(str(reason))}")
+                case {"progress": value, **others} if not others:
+                    return "progress", strict.read(value, Measuring, self.name, complete=True)
+                case {"waiting": value, **others} if not others:
+                    return "waiting", value
+                case {"done": value, **others} if not others:
+                    return "done", value
+        raise MeasurementError(f"{self.name} sent a malformed reply: {clean(line)!r}")
 
     def _ended(self) -> MeasurementError:
         """Return the error for a probe that ended before it replied."""

@@ -11,66 +11,30 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from filelock import ReadWriteLock, Timeout
 
-from search.latency.protocol import MeasurementError
+from search.latency.reports import Holder, Wait, current_report
 from threshnet import strict
-from threshnet.strict import Range
 
 CPU = "cpu"
-WAIT_S = 1800.0  # maximum number of seconds that a measurement waits for its device
+FOLDER = "/tmp/threshnet-leases"  # not the temporary folder of a job, since all processes must share it
+FOLDER_VARIABLE = "THRESHNET_LEASES"  # environment variable that replaces FOLDER
 REPORT_S = 1.0  # seconds between two reports of a wait; other work releases the shared lease sooner
 MAX_RECORD = 1000  # maximum size of the record of a holder in bytes
 
 
-@dataclass(frozen=True)
-class Holder:
-    """The process that holds the exclusive lease of a device."""
-
-    pid: Annotated[int, Range(1, 2**31 - 1)]
-    # Start of the lease, in seconds since the epoch.
-    since: Annotated[float, Range(0)]
-
-
-@dataclass(frozen=True)
-class Wait:
-    """A wait for the lease of a device."""
-
-    # Name of the lease, see Device.lease.
-    device: str
-    # None if the device is held by trainings, or by a process that left no record.
-    holder: Holder | None
-
-
-Report = Callable[[Wait | None], None]
-"""Called every REPORT_S seconds during a wait that takes longer, then with None when the wait is over."""
-
-_report: ContextVar[Report] = ContextVar("report", default=lambda wait: None)
-
-
-@contextlib.contextmanager
-def reporting(report: Report) -> Iterator[None]:
-    """Report all waits for leases within the block, in this thread. The report may raise an exception to give up."""
-    token = _report.set(report)
-    try:
-        yield
-    finally:
-        _report.reset(token)
-
-
 def lease_file(device: str) -> Path:
     """Return the lock file of a device, in a folder that all users of this machine share."""
-    folder = Path(tempfile.gettempdir()) / "threshnet-leases"
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or FOLDER)
     name = device if device.isalnum() else hashlib.sha256(device.encode()).hexdigest()[:16]
     path = folder / f"{name}.lock"
     with contextlib.suppress(FileExistsError):
-        folder.mkdir()
+        folder.mkdir(parents=True)
         folder.chmod(0o777)  # regardless of the umask
     with contextlib.suppress(FileExistsError):  # does not create a file through a symbolic link
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR, 0o666)
@@ -80,14 +44,9 @@ def lease_file(device: str) -> Path:
 
 
 @contextlib.contextmanager
-def exclusive(device: str, wait_s: float = WAIT_S) -> Iterator[None]:
-    """Hold the exclusive lease of a device; raises MeasurementError if the lease is not free within wait_s."""
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(_held(device, "write", wait_s))
-        except Timeout:
-            raise MeasurementError(f"{device}: still in use by another measurement after {wait_s:g} s") from None
-        held.enter_context(_recorded(device))
+def exclusive(device: str) -> Iterator[None]:
+    """Hold the exclusive lease of a device; waits, however long, while another process holds it."""
+    with _held(device, "write"), _recorded(device):
         yield
 
 
@@ -104,21 +63,18 @@ def shared(*devices: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _held(device: str, mode: Literal["read", "write"], wait_s: float = float("inf")) -> Iterator[None]:
-    """Hold a lease and report the wait for it; raises Timeout if the lease is not free within wait_s."""
-    lock, report = ReadWriteLock(lease_file(device)), _report.get()
+def _held(device: str, mode: Literal["read", "write"]) -> Iterator[None]:
+    """Hold a lease and report the wait for it."""
+    lock, report = ReadWriteLock(lease_file(device)), current_report()
     acquire = lock.acquire_write if mode == "write" else lock.acquire_read
-    until, waited = time.monotonic() + wait_s, False
+    waited = False
     with contextlib.ExitStack() as held:
         while True:
-            left = max(0.0, until - time.monotonic())
             try:
-                held.enter_context(acquire(timeout=min(REPORT_S, left)))
+                held.enter_context(acquire(timeout=REPORT_S))
                 break
             except Timeout:
-                report(None if left <= REPORT_S else Wait(device, holder(device)))
-                if left <= REPORT_S:
-                    raise
+                report(Wait(device, holder(device)))
                 waited = True
         if waited:
             report(None)

@@ -12,7 +12,7 @@ from search.latency import lease
 from search.latency.conversation import Conversation
 from search.latency.devices.device import Device
 from search.latency.onnx_files import Network
-from search.latency.probes.probe import ratio_interval
+from search.latency.probes.probe import MIN_CYCLES, ratio_interval
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, Rounds, as_rounds, disturbances, reading_warnings
 from search.latency.reference import REFERENCE, idle_latency
@@ -59,17 +59,21 @@ class Bench:
             answer = self.talk.ask("load", self.request, self.timeout_s)
         return parsed(lambda: strict.read(answer, Facts, self.talk.name, complete=True))
 
-    def rounds(self, order: Sequence[int], protocol: Protocol) -> Rounds:
-        """Time the networks with the indices in `order`, interleaved and with exclusive use of the device."""
+    def rounds(self, order: Sequence[int], protocol: Protocol, min_cycles: int = MIN_CYCLES) -> Rounds:
+        """Time the networks with the indices in `order`, interleaved and with exclusive use of the device.
+
+        With fewer than MIN_CYCLES cycles, the rounds do not determine an interval.
+        """
         plan = {name: getattr(protocol, name) for name in ("round_runs", "discard", "warmup_s", "min_s", "max_s")}
-        plan |= {"order": list(order), "tolerance": protocol.tolerance, "lease": self.device.remote_lease}
+        plan |= {"order": list(order), "tolerance": protocol.tolerance, "min_cycles": min_cycles}
+        plan |= {"lease": self.device.remote_lease}
         runs = protocol.round_runs - protocol.discard
         with contextlib.ExitStack() as held:
             if not self.device.remote_lease and self.device.lease != lease.CPU:
                 held.enter_context(lease.shared())  # the host thread of a GPU also uses the CPU
             held.enter_context(lease.exclusive(self.device.lease))
             answer = self.talk.ask("measure", plan, protocol.timeout_s + protocol.max_s)
-        return parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs))
+        return parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs, min_cycles))
 
 
 def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:

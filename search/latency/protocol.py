@@ -52,7 +52,7 @@ class Protocol:
     tolerance: Annotated[float, Range(0, 1)] = 0.02
     # Maximum number of further readings in a study if the device was disturbed, with growing pauses between them.
     retakes: Annotated[int, Range(0, 10)] = 3
-    # Maximum number of seconds to wait for a reply of the probe.
+    # Maximum number of seconds without a message of the probe. It reports its progress, so a reading may take longer.
     timeout_s: Seconds = 300.0
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from search.latency.probes.probe import MIN_CYCLES, counted_times, least_disturbed_cycles, round_medians
+from search.latency.probes.probe import counted_times, least_disturbed_cycles, round_medians
 from search.latency.samples import RoundsMs, Samples, check_rounds
 from threshnet import strict
 from threshnet.errors import InputError, require
@@ -218,12 +218,12 @@ def changes(before: State, after: State) -> Iterator[str]:
         yield f"the device warmed from {before.temperature_c:.0f} to {after.temperature_c:.0f} degrees C"
 
 
-def as_rounds(document: object, source: str, networks: int, runs: int) -> Rounds:
+def as_rounds(document: object, source: str, networks: int, runs: int, min_cycles: int) -> Rounds:
     """Parse the rounds in the reply of a probe; raises InputError if it is malformed or has the wrong shape."""
     rounds = strict.read(document, Rounds, source, complete=True)
     if len(rounds.rounds_ms) != networks:
         raise InputError(f"{source}: rounds of {len(rounds.rounds_ms)} networks, must be of {networks}")
     cycles, taken = len(rounds.rounds_ms[0]), len(rounds.rounds_ms[0][0])
-    if cycles < MIN_CYCLES or taken != runs:
-        raise InputError(f"{source}: {cycles} cycles of {taken} runs, must be {MIN_CYCLES} or more cycles of {runs}")
+    if cycles < min_cycles or taken != runs:
+        raise InputError(f"{source}: {cycles} cycles of {taken} runs, must be {min_cycles} or more cycles of {runs}")
     return rounds

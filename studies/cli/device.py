@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from search.latency.devices.named import device_forms, device_named
-from studies.cli.options import OUT, as_json_option, plain_table, print_next
+from studies.cli.options import ERR, OUT, as_json_option, plain_table, print_next
 
 if TYPE_CHECKING:
     from search.latency.check import About, Check
@@ -78,8 +78,11 @@ def check(device: str, calibrate: bool, as_json: bool) -> None:
     The exit status is 1 if the device is not suitable.
     """
     from search.latency.check import check as check_device
+    from studies.screen import Screen
 
-    found = check_device(device_named(device), recalibrate=calibrate)
+    with Screen(ERR, f"checking {device}") as screen:
+        screen.doing("measuring the reference network")
+        found = check_device(device_named(device), recalibrate=calibrate)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:

@@ -9,6 +9,7 @@ import click
 
 from search.latency.devices.named import device_forms, device_named
 from studies.cli.options import (
+    ERR,
     MEASURABLE,
     OUT,
     Command,
@@ -36,21 +37,19 @@ class Setting:
     threads: int
     precision: str
     channels_last: bool
-    # See Protocol; None: as there.
-    tolerance: float | None
-    max_s: float | None
 
-    def resolved(self) -> "tuple[Device, str, Protocol]":
-        """Device, runtime and protocol. Raises InputError if one does not exist."""
+    def resolved(self, tolerance: float | None = None, max_s: float | None = None) -> "tuple[Device, str, Protocol]":
+        """Device, runtime and protocol; with None, values as in Protocol. Raises InputError if one does not exist."""
         from search.latency.measure import check_runtime
         from search.latency.protocol import Protocol
 
         device = device_named(self.device)
         runtime = self.runtime or device.runtimes[0]
-        options = {name: value for name, value in vars(self).items() if name not in ("device", "runtime")}
-        given = {name: value for name, value in options.items() if value is not None}
-        if self.max_s is not None:
-            given["min_s"] = min(self.max_s, Protocol().min_s)
+        given = {name: value for name, value in vars(self).items() if name not in ("device", "runtime")}
+        if tolerance is not None:
+            given["tolerance"] = tolerance
+        if max_s is not None:
+            given |= {"max_s": max_s, "min_s": min(max_s, Protocol().min_s)}
         protocol = Protocol(**given)
         check_runtime(device, runtime, protocol)
         return device, runtime, protocol
@@ -67,10 +66,6 @@ def measuring_options(command: Command) -> Command:
     )
     @click.option("--precision", default="fp32", show_default=True, help="fp32; fp16 or bf16 on a GPU.")
     @click.option("--channels-last", is_flag=True, help="Use the NHWC memory layout (torch only).")
-    @click.option(
-        "--tolerance", type=click.FloatRange(min=0), help="Target relative half-width of the 95 % interval [0.02]."
-    )
-    @click.option("--max-s", type=click.FloatRange(min=0), help="Time limit of the measurement in seconds [2].")
     @functools.wraps(command)
     def wrapped(
         device: str,
@@ -79,24 +74,41 @@ def measuring_options(command: Command) -> Command:
         threads: int,
         precision: str,
         channels_last: bool,
-        tolerance: float | None,
-        max_s: float | None,
         **others: Any,  # noqa: ANN401 - the command's own
     ) -> Any:  # noqa: ANN401 - whatever the command returns
-        setting = Setting(device, runtime, batch, threads, precision, channels_last, tolerance, max_s)
+        setting = Setting(device, runtime, batch, threads, precision, channels_last)
         return command(setting=setting, **others)
 
     return wrapped
 
 
+def stopping_options(command: Command) -> Command:
+    """Add the options that say when a reading ends, passed as `tolerance` and `max_s`."""
+    tolerance = click.option(
+        "--tolerance", type=click.FloatRange(min=0), help="Target relative half-width of the 95 % interval [0.02]."
+    )
+    max_s = click.option("--max-s", type=click.FloatRange(min=0), help="Time limit of the measurement in seconds [2].")
+    return tolerance(max_s(command))
+
+
 @click.command(epilog=f"NETWORK is {MEASURABLE}.")
 @click.argument("network")
 @measuring_options
+@stopping_options
 @input_option(None, "Image size, pixels [the network's, or 32].")
 @storage_option
 @as_json_option
 @click.option("--calibrate", is_flag=True, help="Re-measure the idle latency of the reference network.")
-def measure(network: str, setting: Setting, size: int | None, storage: str, as_json: bool, calibrate: bool) -> None:
+def measure(
+    network: str,
+    setting: Setting,
+    size: int | None,
+    storage: str,
+    as_json: bool,
+    tolerance: float | None,
+    max_s: float | None,
+    calibrate: bool,
+) -> None:
     """Measure the latency of a network.
 
     The latency is measured relative to a reference network. Weights do not change it, so a network that is not a file
@@ -106,13 +118,16 @@ def measure(network: str, setting: Setting, size: int | None, storage: str, as_j
     from search.latency.protocol import MeasurementError
     from studies.cli.tables import latency_table
     from studies.network import measurable_network, measured_size
+    from studies.screen import Screen
     from threshnet.strict import plain
 
     given = measurable_network(network, storage)
-    device, runtime, protocol = setting.resolved()
+    device, runtime, protocol = setting.resolved(tolerance, max_s)
     pixels = measured_size([given], size, protocol.batch)
     try:
-        reading = measure_on(device, given.network, pixels, runtime, protocol, recalibrate=calibrate)
+        with Screen(ERR, f"{given.title} on {device.name}") as screen:
+            screen.doing("measuring")
+            reading = measure_on(device, given.network, pixels, runtime, protocol, recalibrate=calibrate)
     except MeasurementError as error:
         raise CommandFailed(f"could not measure {given.title}: {error}") from None
     if as_json:
@@ -128,7 +143,7 @@ def measure(network: str, setting: Setting, size: int | None, storage: str, as_j
 @click.option(
     "--limit",
     type=Duration(),
-    default="30s",
+    default="25s",
     show_default=True,
     help="An undecided comparison ends after this time, e.g. 2m.",
 )
@@ -139,14 +154,16 @@ def compare(
 ) -> None:
     """Compare the latencies of networks, pair by pair.
 
-    All networks are measured in one run, in alternating rounds. The verdict is SAME if the 95 % interval of the latency
-    ratio is within 2 % of 1, FASTER or SLOWER if it is entirely outside that range, and UNDECIDED otherwise. The
-    measurement continues until every pair is decided or the --limit is reached.
+    All networks are measured in one run, in alternating rounds, and reloaded many times, because their placement in
+    memory changes the latency. The verdict is SAME if the 95 % interval of the latency ratio is within 2 % of 1, FASTER
+    or SLOWER if it is entirely outside that range, and UNDECIDED otherwise. The measurement continues until every pair
+    is decided or the --limit is reached.
     """
     from search.latency.compare import compare_on
     from search.latency.protocol import MeasurementError
     from studies.cli.tables import comparison_table
     from studies.network import measurable_network, measured_size
+    from studies.screen import Screen
 
     if len(networks) < 2:
         raise InputError("name at least two networks to compare")
@@ -154,7 +171,9 @@ def compare(
     device, runtime, protocol = setting.resolved()
     pixels = measured_size(given, size, protocol.batch)
     try:
-        found = compare_on(device, [one.network for one in given], pixels, runtime, protocol, limit_s=limit)
+        with Screen(ERR, f"{len(given)} networks on {device.name}") as screen:
+            screen.doing("comparing")
+            found = compare_on(device, [one.network for one in given], pixels, runtime, protocol, limit_s=limit)
     except MeasurementError as error:
         raise CommandFailed(f"could not compare: {error}") from None
     titles = [one.title for one in given]

@@ -6,20 +6,29 @@ from pathlib import Path
 
 import click
 
-from studies.cli.measure import Setting, measuring_options
+from studies.cli.measure import Setting, measuring_options, stopping_options
 from studies.cli.options import ERR, OUT, CommandFailed, as_json_option, print_next, runs_option, storage_option
 
 
 @click.command()
 @click.argument("study")
 @measuring_options
+@stopping_options
 @click.option("--again", is_flag=True, help="Also re-measure networks that have a reading there.")
 @click.option("--flagged", is_flag=True, help="Only measure networks whose reading there was disturbed.")
 @storage_option
 @runs_option
 @as_json_option
 def remeasure(
-    study: str, setting: Setting, again: bool, flagged: bool, storage: str, runs: Path, as_json: bool
+    study: str,
+    setting: Setting,
+    tolerance: float | None,
+    max_s: float | None,
+    again: bool,
+    flagged: bool,
+    storage: str,
+    runs: Path,
+    as_json: bool,
 ) -> None:
     """Measure a study's networks again, e.g. on another device.
 
@@ -38,7 +47,7 @@ def remeasure(
     from studies.study import backends_of, load_study
 
     loaded = load_study(study, storage, runs=runs)
-    device, runtime, protocol = setting.resolved()
+    device, runtime, protocol = setting.resolved(tolerance, max_s)
     place = place_of(loaded, device, runtime, protocol, flagged=flagged)
     total, first = len(networks_of(loaded)), front_of(loaded)
     try:

@@ -1,10 +1,8 @@
 """Other processes that use devices: who holds a lease can only be seen from outside."""
 
 import contextlib
-import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +17,6 @@ def other(program: str, *arguments: str) -> "subprocess.Popen[str]":
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": tempfile.gettempdir()},
     )
 
 
@@ -51,10 +48,13 @@ def holding(how: str, *names: str) -> Iterator["subprocess.Popen[str]"]:
 def busy(names: Sequence[str]) -> list[str]:
     """Those of the leases that another process could not have exclusively now."""
     program = (
+        "from search.latency.reports import reporting\n"
+        "lease.REPORT_S = 0.05\n"
+        "def give_up(wait): raise TimeoutError\n"
         "for name in sys.argv[1:]:\n"
         "    try:\n"
-        "        with lease.exclusive(name, wait_s=0.05): pass\n"
-        "    except lease.MeasurementError: print(name)\n"
+        "        with reporting(give_up), lease.exclusive(name): pass\n"
+        "    except TimeoutError: print(name)\n"
     )
     output, _ = other(program, *names).communicate(timeout=60)
     return output.split()

@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +14,8 @@ from search_tests.leases import holding
 from search_tests.tiny import steady_latency
 from studies_tests.sample import sample_loaded
 
-from search.latency.lease import Holder, Wait, exclusive
+from search.latency.lease import exclusive
+from search.latency.reports import Holder, Measuring, Wait
 from search.progress import Standing
 from studies import screen as module
 from studies.screen import Screen, duration_text, line, waiting_text
@@ -86,23 +86,34 @@ def test_live_lines_fit_into_the_terminal(width: int) -> None:
 def test_a_wait_is_shown_instead_of_the_stage() -> None:
     screen = Screen(plain(), "digits")
     screen.stage(3, "measuring with onnxruntime")
-    screen.waiting(Wait("cpu", Holder(4711, 0.0)))
+    screen.reported(Wait("cpu", Holder(4711, 0.0)))
     assert live_lines(screen)[1].startswith("waiting for cpu, held by process 4711 since ")
-    screen.waiting(None)
+    screen.reported(None)
     assert live_lines(screen)[1].startswith("trial 3: measuring")
 
 
 def test_a_wait_for_a_device_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("THRESHNET_LEASES", str(tmp_path))
     monkeypatch.setattr("search.latency.lease.REPORT_S", 0.05)
     monkeypatch.setattr(module, "PLAIN_WAIT_S", 0.0)
     console = plain()
     with holding("exclusive", "cpu") as other, Screen(console, "digits") as screen:
         threading.Timer(0.5, lambda: other.stdin and other.stdin.close()).start()
-        with exclusive("cpu", 30):
+        with exclusive("cpu"):
             assert screen.wait is None
     (text,) = printed(console)
     assert text.startswith(f"waiting for cpu, held by process {other.pid} since ")
+
+
+def test_a_pipe_gets_a_line_about_a_long_measurement_once() -> None:
+    console = plain()
+    screen = Screen(console, "digits")
+    for passed in (0.0, 1.0, 2.0):
+        screen.reported(Measuring(passed, 3.0))
+    for passed in (0.0, 100.0, 700.0):
+        screen.reported(Measuring(passed, 560.0))
+        assert (screen.activity.done, screen.activity.total) == (min(passed, 560), 560)
+    assert printed(console) == ["a measurement takes about 9 min 20 s here"]
 
 
 def test_a_pipe_gets_a_line_about_a_long_wait_once(clock: Callable[[float], None]) -> None:
@@ -111,11 +122,11 @@ def test_a_pipe_gets_a_line_about_a_long_wait_once(clock: Callable[[float], None
     wait = Wait("cpu", None)
     for second in range(30):
         clock(second)
-        screen.waiting(wait)
+        screen.reported(wait)
     assert printed(console) == ["waiting for cpu, in use by other processes"]
-    screen.waiting(None)
+    screen.reported(None)
     clock(100)
-    screen.waiting(wait)
+    screen.reported(wait)
     assert len(printed(console)) == 1
 
 
@@ -140,7 +151,7 @@ def test_the_first_interrupt_stops_at_the_next_callback() -> None:
         with pytest.raises(KeyboardInterrupt):
             screen.progress(1, 2)
         with pytest.raises(KeyboardInterrupt):
-            screen.waiting(Wait("cpu", None))
+            screen.reported(Wait("cpu", None))
 
 
 def test_the_second_interrupt_stops_at_once() -> None:

@@ -17,6 +17,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 import resource
@@ -42,7 +43,9 @@ MAX_WARMUP = 4.0  # an unsteady warm-up ends after this many times the planned t
 MIN_CYCLES = 6  # the 95 % interval of a median does not exist for fewer cycles
 LEASE_POLL_S = 0.1  # seconds between two tries to lock a machine that is in use by another measurement
 PROVIDER = "CPUExecutionProvider"  # the execution provider of ONNX Runtime
-HUNG_S = 3600  # seconds after which a command is considered hung
+HUNG_S = 3600  # seconds without a report after which a command is considered hung
+REPORT_S = 1.0  # minimum number of seconds between two reports
+SLOW_MS = 500.0  # a report may follow each run that takes longer, and each cycle
 PRIORITY = -20  # the highest; lower ones are tried if the system does not allow it
 CLOCK_TEST_S, MIN_CLOCK_STEPS = 0.002, 20  # a CPU clock must advance at least this often in this time of work
 LOST_SHARE, LOST_MS = 0.01, 0.02  # a run lost the processor if its wall time exceeds its CPU time by more than both
@@ -52,6 +55,7 @@ COUNTED_SHARE = 1 / 3  # share of the cycles that are used: the least disturbed,
 Timer = Callable[[], float]  # runs a network once and returns the time in milliseconds
 Rounds = Sequence[Sequence[Sequence[float]]]  # [network][cycle][run] in milliseconds
 Clock = Callable[[], int]  # returns nanoseconds
+Report = Callable[[Mapping[str, Any]], None]  # sends {"waiting": ...} or {"progress": ...} to the client
 
 
 class Loaded:
@@ -207,7 +211,7 @@ def take(
 
     A cycle consists of one round of each network. A round consists of round_runs consecutive runs, and its first
     `discard` runs are discarded. Every second cycle runs in reverse order, so that drift cancels out. Timing ends once
-    the ratios are known to within the tolerance or after max_s, but not before MIN_CYCLES cycles and min_s.
+    the ratios are known to within the tolerance or after max_s, but not before min_cycles cycles and min_s.
     """
     wall: list[list[list[float]]] = [[] for _ in timers]
     cpu: list[list[list[float]]] = [[] for _ in timers]
@@ -222,7 +226,7 @@ def take(
                 medians[network].append(float(np.median(counted_times(wall[network][-1], cpu[network][-1]))))
             order.reverse()
             cycles, passed = len(wall[0]), clock() - began
-            if cycles >= MIN_CYCLES and passed >= plan["min_s"]:
+            if cycles >= plan["min_cycles"] and passed >= plan["min_s"]:
                 ended = "precise" if precise(np.array(medians), plan["tolerance"]) else "time"
                 if ended == "precise" or passed >= plan["max_s"]:
                     return wall, cpu if cpu_clock else None, ended
@@ -251,14 +255,61 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def measure(loaded: Loaded, plan: Mapping[str, Any], clock: Callable[[], float] = time.monotonic) -> dict[str, Any]:
-    """Measure the networks in plan["order"] and return the reply to the command."""
+class Progress:
+    """A clock that reports at most every REPORT_S how long a measurement has taken, and how long it will take."""
+
+    def __init__(self, clock: Callable[[], float], expected_s: float, report: Report) -> None:
+        self.clock, self.expected_s, self.report = clock, expected_s, report
+        self.began: float = clock()
+        self.reported = -REPORT_S  # seconds from the start to the last report
+        self()
+
+    def __call__(self) -> float:
+        """Return the time in seconds."""
+        now: float = self.clock()
+        passed = now - self.began
+        if passed - self.reported >= REPORT_S:
+            self.reported = passed
+            self.report({"progress": {"passed_s": round(passed, 3), "expected_s": round(self.expected_s, 3)}})
+        return now
+
+    def after(self, timer: Timer) -> Timer:
+        """Return the timer; after slow runs, it reports."""
+
+        def watched() -> float:
+            milliseconds = timer()
+            if milliseconds >= SLOW_MS:
+                self()
+            return milliseconds
+
+        return watched
+
+
+def expected_seconds(run_s: Iterable[float], plan: Mapping[str, Any]) -> float:
+    """Return the least duration of a measurement if a run of each network takes `run_s` seconds."""
+    run_s = list(run_s)
+    warm_up_s = sum(max(plan["warmup_s"], MIN_WARMUP_RUNS * seconds) for seconds in run_s)
+    return float(warm_up_s + max(plan["min_s"], plan["min_cycles"] * plan["round_runs"] * sum(run_s)))
+
+
+def measure(
+    loaded: Loaded,
+    plan: Mapping[str, Any],
+    report: Report = lambda message: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Any]:
+    """Measure the networks in plan["order"] and return the reply to the command.
+
+    After the first run of each network, `report` is called with the expected duration, then with the progress.
+    """
     timers = [loaded.timers[network] for network in plan["order"]]
-    with leased(plan["lease"]):
+    with leased(plan["lease"], report):
+        progress = Progress(clock, expected_seconds([timer() / 1e3 for timer in timers], plan), report)
+        timers = [progress.after(timer) for timer in timers]
         warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
         before = loaded.state()  # after the warm-up, since the clock of an idle processor is low
         switches = involuntary_switches()
-        rounds, cpu, ended = take(timers, plan, clock, loaded.cpu_clock)
+        rounds, cpu, ended = take(timers, plan, progress, loaded.cpu_clock)
         switches = involuntary_switches() - switches
         after = loaded.state()
     return {
@@ -291,19 +342,23 @@ def raise_priority() -> int:
 
 
 @contextlib.contextmanager
-def leased(path: str) -> Iterator[None]:
-    """Hold the lock file at `path` ('' for none), so that only one measurement runs on this machine at a time."""
+def leased(path: str, report: Report = lambda message: None) -> Iterator[None]:
+    """Hold the lock file at `path` ('' for none), so that only one measurement runs on this machine at a time.
+
+    While another measurement holds it, `report` is called about every REPORT_S seconds.
+    """
     if not path:
         yield
         return
     descriptor = lock_file(path)
     try:
-        if not locked(descriptor):
-            sys.stderr.write(f"waiting for another measurement on this machine, which holds {path}\n")
-            while not locked(descriptor):
-                if select.select([0], [], [], LEASE_POLL_S)[0]:  # no command is expected, so standard input has ended
-                    raise EOFError("the client is gone")
-            sys.stderr.write("the other measurement has ended\n")
+        reported = -math.inf
+        while not locked(descriptor):
+            if time.monotonic() - reported >= REPORT_S:
+                reported = time.monotonic()
+                report({"waiting": path})
+            if select.select([0], [], [], LEASE_POLL_S)[0]:  # no command is expected, so standard input has ended
+                raise EOFError("the client is gone")
         yield
     finally:
         os.close(descriptor)
@@ -507,12 +562,20 @@ def serve(
 ) -> None:
     """Reply to commands until standard input ends; `load(models, settings)` loads the networks.
 
-    If a command hangs, even in native code, the process ends after HUNG_S seconds, which releases its leases.
+    If a command hangs, even in native code, the process ends HUNG_S seconds after its last report, which releases its
+    leases.
 
     A command is a JSON object with one entry: {"about": {}}, {"present": {"folder", "names"}}, {"load": {"models",
-    "settings"}} or {"measure": plan}. A reply is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}.
+    "settings"}} or {"measure": plan}. A reply is a line "TOKEN {...}" with {"done": ...} or {"failed": reason}. Before
+    it, "measure" sends lines with {"waiting": lock file} or {"progress": {"passed_s", "expected_s"}}.
     """
     token, loaded, priority = sys.argv[1], None, raise_priority()
+
+    def send(message: Mapping[str, Any]) -> None:
+        signal.alarm(HUNG_S)
+        sys.stdout.write(f"\n{token} {json.dumps(message)}\n")
+        sys.stdout.flush()
+
     for line in sys.stdin:
         signal.alarm(HUNG_S)
         try:
@@ -528,15 +591,14 @@ def serve(
                 facts = {name: getattr(loaded, name) for name in ("runtime_version", "processor", "notes")}
                 done = {**facts, "pid": os.getpid(), "processors": usable_processors(), "priority": priority}
             elif command == "measure" and loaded:
-                done = measure(loaded, body, watching)
+                done = measure(loaded, body, send, watching)
             else:
                 raise ValueError(f"cannot {command}")
             answer = {"done": done}
         except Exception as error:
             traceback.print_exc()
             answer = {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
-        sys.stdout.write(f"\n{token} {json.dumps(answer)}\n")
-        sys.stdout.flush()
+        send(answer)
         signal.alarm(0)
 
 

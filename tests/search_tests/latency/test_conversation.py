@@ -14,6 +14,7 @@ import pytest
 from search.latency.conversation import Conversation, ending, probe
 from search.latency.devices import cpu
 from search.latency.protocol import ConnectionLost, MeasurementError
+from search.latency.reports import Measuring, Wait, reporting
 from threshnet.untrusted import MAX_SHOWN, clean
 
 ANSWER = "import json, sys\ntoken = sys.argv[1]\ndef answer(**what): print(token, json.dumps(what), flush=True)\n"
@@ -111,6 +112,44 @@ def test_an_exit_status_of_ssh_means_a_lost_connection(remote: bool) -> None:
     assert not isinstance(refused("import sys; sys.exit(254)", remote=True), ConnectionLost)
 
 
+def test_progress_and_waits_are_reported_before_the_reply() -> None:
+    program = (
+        f"{ANSWER}sys.stdin.readline()\n"
+        "answer(waiting='/tmp/lock')\n"
+        "answer(progress={'passed_s': 0.0, 'expected_s': 2.5})\n"
+        "answer(progress={'passed_s': 1.0, 'expected_s': 2.5})\n"
+        "answer(done='right')\n"
+    )
+    reports: list[Wait | Measuring | None] = []
+    with talking(program) as talk, reporting(reports.append):
+        assert talk.ask("measure", {}, 30.0) == "right"
+    assert reports == [Wait("the probe", None), None, Measuring(0.0, 2.5), Measuring(1.0, 2.5)]
+
+
+def test_a_long_measurement_needs_no_long_timeout_if_it_reports() -> None:
+    program = (
+        f"import time\n{ANSWER}sys.stdin.readline()\n"
+        "for i in range(8): answer(progress={'passed_s': i / 2, 'expected_s': 4.0}); time.sleep(0.5)\n"
+        "answer(done='right')\n"
+    )
+    with talking(program) as talk:
+        assert talk.ask("measure", {}, 2.0) == "right"
+
+
+def test_a_measurement_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.latency.conversation.PATIENCE", 2.0)
+    program = "import time\nwhile True: answer(progress={'passed_s': 0.0, 'expected_s': 0.2}); time.sleep(0.1)\n"
+    message = refused(f"{ANSWER}{program}", timeout_s=1.0)
+    assert str(message).startswith("the probe takes much longer than it expected")
+
+
+@pytest.mark.parametrize(
+    "value", ["3", "{}", "{'passed_s': -1.0, 'expected_s': 1.0}", "{'passed_s': 0.0, 'expected_s': 1e9}"]
+)
+def test_malformed_progress_is_an_error(value: str) -> None:
+    assert "malformed reply" in str(refused(f"{ANSWER}answer(progress={value})"))
+
+
 def test_a_probe_that_hangs_is_given_up() -> None:
     began = time.monotonic()
     message = refused(
@@ -118,14 +157,14 @@ def test_a_probe_that_hangs_is_given_up() -> None:
         "time.sleep(600)",
         timeout_s=1.0,
     )
-    assert re.search("took more than 1 s: ", str(message))
+    assert re.search("sent nothing for 1 s: ", str(message))
     assert time.monotonic() - began < 15
 
 
 def test_a_probe_that_chatters_for_ever_is_given_up() -> None:
     began = time.monotonic()
     message = refused("import time\nwhile True:\n    print('busy', flush=True)\n    time.sleep(0.1)", timeout_s=1.0)
-    assert "took more than 1 s" in str(message)
+    assert "sent nothing for 1 s" in str(message)
     assert time.monotonic() - began < 15
 
 
@@ -263,6 +302,6 @@ def test_a_child_gets_the_threads_and_finds_this_project_from_anywhere(
 def test_a_probe_that_does_not_read_is_given_up() -> None:
     deaf = [sys.executable, "-c", "import time; time.sleep(600)"]
     began = time.monotonic()
-    with pytest.raises(MeasurementError, match=r"took more than 1 s"), probe("deaf", deaf) as talk:
+    with pytest.raises(MeasurementError, match=r"sent nothing for 1 s"), probe("deaf", deaf) as talk:
         talk.ask("load", "x" * (1 << 20), 1.0)
     assert time.monotonic() - began < 30

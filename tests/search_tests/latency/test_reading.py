@@ -222,15 +222,15 @@ def test_a_probes_answer_is_read(recwarn: pytest.WarningsRecorder) -> None:
         "after": dataclasses.asdict(State()),
     }
     expected = Rounds((((1.0, 2.0),) * 6, ((3.0, 4.0),) * 6), None, 0, "time", False, QUIET, State())
-    assert as_rounds(document, "probe", 2, 2) == expected
+    assert as_rounds(document, "probe", 2, 2, 6) == expected
     with pytest.raises(InputError, match="probe: rounds of 2 networks, must be of 1"):
-        as_rounds(document, "probe", 1, 2)
+        as_rounds(document, "probe", 1, 2, 6)
     with pytest.raises(InputError, match="probe: 6 cycles of 2 runs, must be 6 or more cycles of 16"):
-        as_rounds(document, "probe", 2, 16)
+        as_rounds(document, "probe", 2, 16, 6)
     with pytest.raises(InputError, match="probe: 5 cycles of 2 runs, must be 6 or more cycles of 2"):
-        as_rounds(document | {"rounds_ms": [[[1.0, 2.0]] * 5] * 2}, "probe", 2, 2)
+        as_rounds(document | {"rounds_ms": [[[1.0, 2.0]] * 5] * 2}, "probe", 2, 2, 6)
     with pytest.raises(InputError, match=r"probe: key 'before\.clock_mhz' is missing"):
-        as_rounds(document | {"before": {"temperature_c": 1.0, "throttled": 1, "load": 1.0}}, "probe", 2, 2)
+        as_rounds(document | {"before": {"temperature_c": 1.0, "throttled": 1, "load": 1.0}}, "probe", 2, 2, 6)
     assert not recwarn
 
 

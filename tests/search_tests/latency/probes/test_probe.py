@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ from search.latency.probes.probe import (
     warm_up,
 )
 
-PLAN = {"round_runs": 20, "discard": 4, "min_s": 0.0, "max_s": 0.0, "tolerance": 0.02}
+PLAN = {"round_runs": 20, "discard": 4, "min_cycles": 6, "min_s": 0.0, "max_s": 0.0, "tolerance": 0.02}
 SETTINGS = {"batch": 1, "input_size": 8, "threads": 1}
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -622,8 +622,8 @@ def served(*commands: object) -> list[Any]:
         for command in commands:
             process.stdin.write(f"{json.dumps(command)}\n")
             process.stdin.flush()
-            marked = (line for line in process.stdout if line.startswith("token "))
-            answers.append(json.loads(next(marked).removeprefix("token ")))
+            marked = (json.loads(line.removeprefix("token ")) for line in process.stdout if line.startswith("token "))
+            answers.append(next(message for message in marked if not message.keys() & {"progress", "waiting"}))
         process.stdin.close()
     return answers
 
@@ -658,10 +658,43 @@ def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
     assert malformed["failed"].startswith("AttributeError")
 
 
+def test_a_slow_device_says_at_once_how_long_it_takes() -> None:
+    """At 2.5 s a run, six cycles of 20 runs of two networks take 10 minutes."""
+    machine = Machine(steady(2500.0), steady(2500.0))
+    reports: list[Mapping[str, Any]] = []
+    plan = PLAN | {"order": [0, 1], "warmup_s": 0.3, "lease": ""}
+    answer = probe.measure(Loaded(machine.timers, "1", state=dict), plan, reports.append, machine)
+    assert np.shape(answer["rounds_ms"]) == (2, 6, 16)
+    messages = [report["progress"] for report in reports]
+    assert messages[0] == {"passed_s": 0.0, "expected_s": 30.0 + 600.0}
+    assert {message["expected_s"] for message in messages} == {630.0}
+    passed = [message["passed_s"] for message in messages]
+    assert passed == [2.5 * run for run in range(len(passed))]  # after every run
+    assert passed[-1] == 630.0
+
+
+def test_reports_do_not_interrupt_the_rounds_of_a_fast_network() -> None:
+    machine, at = Machine(steady(1.0), steady(2.0)), []
+    plan = PLAN | {"order": [0, 1], "warmup_s": 0.0, "lease": "", "min_s": 5.0, "max_s": 5.0}
+    probe.measure(Loaded(machine.timers, "1", state=dict), plan, lambda report: at.append(len(machine.log)), machine)
+    first, *others = at
+    assert first == 2  # after one run of each
+    assert len(others) >= 4
+    assert {(runs - first - 12) % 40 for runs in others} == {0}  # after the warm-up, only after whole cycles
+
+
 def test_a_measurement_ends_with_who_asked_for_it(tmp_path: Path) -> None:
     path = conv_file(tmp_path / "conv.onnx")
     settings = {"threads": 1, "batch": 1, "input_size": 8}
-    plan = {"order": [0], "round_runs": 20, "discard": 4, "warmup_s": 0.0, "min_s": 600.0, "max_s": 600.0}
+    plan = {
+        "order": [0],
+        "min_cycles": 6,
+        "round_runs": 20,
+        "discard": 4,
+        "warmup_s": 0.0,
+        "min_s": 600.0,
+        "max_s": 600.0,
+    }
     commands = [
         {"load": {"models": [str(path)], "settings": settings}},
         {"measure": plan | {"tolerance": 0, "lease": ""}},
