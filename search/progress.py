@@ -45,7 +45,7 @@ class Standing:
 
 
 class Standings:
-    """Computes the standing of a study after each trial, and parses each trial only once.
+    """Computes the standing of a study after each trial; a trial is parsed again only if it gets another reading.
 
     `trials` is the size of the study. `classes` and `limit_ms`, the latency limit, set the reference point.
     """
@@ -53,13 +53,18 @@ class Standings:
     def __init__(self, study: Study, trials: int, classes: int, limit_ms: float | None) -> None:
         self.study, self.trials, self.classes, self.limit_ms = study, trials, classes, limit_ms
         self.ended: dict[int, Record] = {}
-        self.again = remeasured(study)  # does not change while the study runs
+        self.again: dict[int, dict[str, Any]] = {}
 
     def now(self, counted: int, spent: float) -> Standing:
         """Return the standing. `spent` is the share of the budget that is spent, 0 without a budget."""
+        again = remeasured(self.study)
         for trial in self.study.get_trials(deepcopy=False):
-            if trial.state.is_finished() and trial.number not in self.ended:
-                self.ended[trial.number] = record(trial, self.again.get(trial.number, {}))
+            later = again.get(trial.number, {})
+            if trial.state.is_finished() and (
+                trial.number not in self.ended or later != self.again.get(trial.number, {})
+            ):
+                self.ended[trial.number] = record(trial, later)
+        self.again = again
         records = [self.ended[number] for number in sorted(self.ended)]
         points = [each.point for each in records if each.competes]
         limits_ms: tuple[float, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from search.latency.reading import Latency
+from search.latency.reading import Latency, rescaled_reading
 from search.training.metrics import ErrorCounts
 from threshnet.baselines import Architecture, LibraryModel
 from threshnet.schedules import describe
@@ -159,13 +159,50 @@ def records(study: Study) -> list[Record]:
 
 
 def remeasured(study: Study) -> dict[int, dict[str, Any]]:
-    """Return the readings that were taken after the trials, as JSON values: {trial number: {backend: reading}}."""
+    """Return the readings that may replace those of the trials, as JSON values: {trial number: {backend: reading}}.
+
+    They were taken after the trials, or they are readings under another idle baseline than the latest one of the study,
+    rescaled to the latest one, so that all latencies have one scale.
+    """
     found: dict[int, dict[str, Any]] = {}
     for key, value in study._storage.get_study_user_attrs(study._study_id).items():
         if key.startswith(f"{REMEASURED} "):
             _, number, backend = key.split(" ", 2)
             found.setdefault(int(number), {})[backend] = value
+    counted = {
+        (trial.number, backend): data
+        for trial in study.get_trials(deepcopy=False)
+        for backend, data in (
+            attributes_of(trial).get(LATENCY, {}) | later_readings(trial, found.get(trial.number, {}))
+        ).items()
+    }
+    for (trial_number, backend), data in on_one_baseline(counted).items():
+        found.setdefault(trial_number, {})[backend] = data
     return found
+
+
+def on_one_baseline(readings: Mapping[tuple[int, str], Mapping[str, Any]]) -> dict[tuple[int, str], dict[str, Any]]:
+    """Rescale readings, by (trial number, backend), to the latest idle baseline of their backend and processor.
+
+    Returns the rescaled ones only. Readings with raw samples, of earlier versions, are not rescaled.
+    """
+    baselines: dict[tuple[str, ...], dict[str, Any]] = {}
+    ranks: dict[tuple[str, ...], tuple[bool, str, int]] = {}
+    for (number, backend), data in readings.items():
+        baseline = data.get("baseline") or dict.fromkeys(("ms", "low_ms", "high_ms"), data["reference_ms"])
+        scale, rank = _scale(backend, data), (not baseline.get("disturbed"), baseline.get("date", ""), number)
+        if scale not in ranks or rank > ranks[scale]:
+            ranks[scale], baselines[scale] = rank, baseline
+    return {
+        key: rescaled_reading(data, baselines[_scale(key[1], data)])
+        for key, data in readings.items()
+        if "latency_ms" in data and data["reference_ms"] != baselines[_scale(key[1], data)]["ms"]
+    }
+
+
+def _scale(backend: str, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The conditions under which readings have the same baseline, except the host, which earlier versions lack."""
+    return backend, data["processor"], data["runtime_version"]
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ def undisturbed() -> Iterator[None]:
     """Let readings be undisturbed: the machine is busy with other tests, and what follows has tests of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("search.latency.measure.disturbances", lambda *arguments: iter(()))
+        patch.setattr("search.latency.measure.MAX_LOST", 1.0)
+        patch.setattr("search.latency.measure.OUTDATED", 0.0)
         yield
 
 

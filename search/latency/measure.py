@@ -5,17 +5,20 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TypeVar
 
 from search.latency import lease
+from search.latency.baseline import Baseline, recorded_baseline
 from search.latency.conversation import Conversation
 from search.latency.devices.device import Device
 from search.latency.onnx_files import Network
 from search.latency.probes.probe import MIN_CYCLES, ratio_interval
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, Rounds, as_rounds, disturbances, reading_warnings
-from search.latency.reference import REFERENCE, idle_latency
+from search.latency.reference import REFERENCE
+from search.latency.settled import settled_readings
 from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.shapes import walk
@@ -23,6 +26,8 @@ from threshnet.spec import NetworkSpec
 from threshnet.untrusted import clean
 
 Answer = TypeVar("Answer")
+OUTDATED = 0.95  # a baseline is renewed if the reference network takes less than this share of it
+MAX_LOST = 0.05  # maximum share of the runs of an idle baseline that lost the processor to another process
 PAUSE_S = 2.0  # seconds to wait before retrying after a lost connection
 
 
@@ -36,6 +41,7 @@ class Facts:
     pid: int
     processors: int
     priority: int
+    host: str = ""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -122,12 +128,12 @@ def measure_all(
     def once(device: Device) -> tuple[Latency, ...]:
         with bench(device, (REFERENCE, *networks), input_size, runtime, protocol, decode if jpeg else {}) as ready:
             facts = ready.load()
-            reference_ms = _idle_ms(ready, facts, input_size, runtime, protocol, recalibrate)
+            setting = _Setting(ready, facts, input_size, runtime, protocol)
+            baseline = setting.baseline(renew=recalibrate)
             rounds = ready.rounds(range(1 + len(networks)), share)
-        return tuple(
-            _reading(device, facts, rounds, 1 + index, reference_ms, input_size, runtime, protocol)
-            for index in range(len(networks))
-        )
+            if baseline.disturbed or ratio_interval(rounds.medians, 0)[0] < OUTDATED * baseline.ms:
+                baseline = setting.baseline(renew=True)
+        return tuple(setting.reading(rounds, 1 + index, baseline) for index in range(len(networks)))
 
     return retried(device, once)
 
@@ -170,62 +176,80 @@ def bench(
         yield Bench(device, talk, {"models": models, "settings": settings}, protocol.timeout_s)
 
 
-def _idle_ms(ready: Bench, facts: Facts, input_size: int, runtime: str, protocol: Protocol, recalibrate: bool) -> float:
-    """Return the idle baseline of the reference network under the conditions of this bench, in milliseconds."""
-    conditions = {
-        "device": ready.device.name,
-        "processor": facts.processor,
-        "runtime": f"{runtime} {facts.runtime_version}",
-        "threads": protocol.threads,
-        "batch": protocol.batch,
-        "input": input_size,
-        "precision": protocol.precision + (" channels_last" if protocol.channels_last else ""),
-        "reference": REFERENCE.fingerprint(),
-    }
+@dataclass(frozen=True)
+class _Setting:
+    """A bench with its networks loaded, and the settings that its readings share."""
 
-    def take() -> float:
-        longer = replace(protocol, min_s=2 * protocol.min_s, max_s=2 * protocol.max_s, tolerance=protocol.tolerance / 2)
-        return ratio_interval(ready.rounds((0,), longer).medians, 0)[0]
+    ready: Bench
+    facts: Facts
+    input_size: int
+    runtime: str
+    protocol: Protocol
 
-    return idle_latency(", ".join(f"{key} {value}" for key, value in conditions.items()), take, recalibrate=recalibrate)
+    def baseline(self, *, renew: bool) -> Baseline:
+        """Return the idle baseline under the conditions of this bench; `renew` measures it again."""
+        conditions = {
+            "device": self.ready.device.name,
+            "processor": self.facts.processor,
+            "runtime": f"{self.runtime} {self.facts.runtime_version}",
+            "threads": self.protocol.threads,
+            "batch": self.protocol.batch,
+            "input": self.input_size,
+            "precision": self.protocol.precision + (" channels_last" if self.protocol.channels_last else ""),
+            "reference": REFERENCE.fingerprint(),
+        }
+        text = ", ".join(f"{key} {value}" for key, value in conditions.items())
+        return recorded_baseline(text, self.facts.host, self._take_baseline, renew=renew)
 
+    def _take_baseline(self) -> Baseline:
+        """Measure the idle baseline, again after pauses while the device is busy or throttled."""
+        before = self.protocol
+        longer = replace(before, min_s=2 * before.min_s, max_s=2 * before.max_s, tolerance=before.tolerance / 2)
 
-def _reading(
-    device: Device,
-    facts: Facts,
-    rounds: Rounds,
-    network: int,
-    reference_ms: float,
-    input_size: int,
-    runtime: str,
-    protocol: Protocol,
-) -> Latency:
-    """Create the record of the reading of one network, an index into the rounds."""
-    crowded = f"{protocol.threads} threads on {facts.processors} processors"
-    samples = rounds.samples(network)
-    latency = Latency(
-        **samples.statistics(reference_ms),
-        samples=samples,
-        reference_ms=reference_ms,
-        ended=rounds.ended,
-        switches=rounds.switches,
-        priority=facts.priority,
-        device=device.name,
-        processor=facts.processor,
-        runtime=runtime,
-        runtime_version=facts.runtime_version,
-        threads=protocol.threads,
-        batch=protocol.batch,
-        input_size=input_size,
-        precision=protocol.precision,
-        channels_last=protocol.channels_last,
-        before=rounds.before,
-        after=rounds.after,
-    )
-    notes = (*facts.notes, *([crowded] if protocol.threads > facts.processors else []))
-    warnings = (*notes, *reading_warnings(latency, protocol.tolerance, rounds.steady))
-    disturbed = any(disturbances(latency, protocol.tolerance, rounds.steady))
-    return replace(latency, warnings=warnings, disturbed=disturbed)
+        def take(protocol: Protocol) -> list[Latency]:
+            rounds = self.ready.rounds((0,), protocol)
+            ms, low, high = ratio_interval(rounds.medians, 0)
+            latency = self.reading(rounds, 0, Baseline(ms, low, high))
+            return [replace(latency, disturbed=latency.disturbed or latency.lost > MAX_LOST * latency.runs)]
+
+        (latency,) = settled_readings(take, longer)
+        return replace(
+            latency.used_baseline,
+            host=self.facts.host,
+            date=f"{datetime.now(UTC):%Y-%m-%d %H:%M}",
+            load=latency.before.load,
+            temperature_c=latency.before.temperature_c,
+            disturbed=latency.disturbed,
+        )
+
+    def reading(self, rounds: Rounds, network: int, baseline: Baseline) -> Latency:
+        """Create the record of the reading of one network, an index into the rounds."""
+        facts, protocol, samples = self.facts, self.protocol, rounds.samples(network)
+        latency = Latency(
+            **samples.statistics(baseline.ms),
+            samples=samples,
+            reference_ms=baseline.ms,
+            baseline=baseline,
+            ended=rounds.ended,
+            switches=rounds.switches,
+            priority=facts.priority,
+            device=self.ready.device.name,
+            processor=facts.processor,
+            runtime=self.runtime,
+            runtime_version=facts.runtime_version,
+            threads=protocol.threads,
+            batch=protocol.batch,
+            input_size=self.input_size,
+            precision=protocol.precision,
+            channels_last=protocol.channels_last,
+            before=rounds.before,
+            after=rounds.after,
+        )
+        crowded = f"{protocol.threads} threads on {facts.processors} processors"
+        notes = (*facts.notes, *([crowded] if protocol.threads > facts.processors else []))
+        warnings = (*notes, *reading_warnings(latency, protocol.tolerance, rounds.steady))
+        disturbed = any(disturbances(latency, protocol.tolerance, rounds.steady))
+        return replace(latency, warnings=warnings, disturbed=disturbed)
 
 
 def parsed(read: Callable[[], Answer]) -> Answer:

@@ -5,11 +5,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.latency.baseline import Baseline
 from search.latency.probes.probe import counted_times, least_disturbed_cycles, round_medians
 from search.latency.samples import RoundsMs, Samples, check_rounds
 from threshnet import strict
@@ -108,6 +109,8 @@ class Latency:
     before: State = State()
     after: State = State()
     warnings: tuple[str, ...] = ()  # reasons why the reading may be unreliable, one line each
+    baseline: Baseline | None = None  # the idle baseline, its latency is reference_ms; None in earlier versions
+    rescaled: bool = False  # whether the reading was taken under another baseline, see `rescaled_reading`
     artifact: str | None = None  # id of the artifact with the raw samples; None if they were not stored
     samples: Samples | None = field(default=None, repr=False, compare=False)  # None if read without the raw samples
 
@@ -124,6 +127,11 @@ class Latency:
     def backend(self) -> str:
         """The device, the runtime, and all settings that differ from batch size 1, fp32 and one thread, as text."""
         return backend(self.device, self.runtime, self.threads, self.batch, self.precision, self.channels_last)
+
+    @property
+    def used_baseline(self) -> Baseline:
+        """The idle baseline; in readings of earlier versions, only its latency is known."""
+        return self.baseline or Baseline(self.reference_ms, self.reference_ms, self.reference_ms)
 
     @property
     def ratio(self) -> tuple[float, float, float]:
@@ -149,12 +157,24 @@ class Latency:
         if not isinstance(document, Mapping):
             return strict.read(document, cls, source)
         later = {"artifact": None, "samples": None, "lost": 0, "switches": 0, "priority": 0, "disturbed": False}
+        later |= {"baseline": None, "rescaled": False}
         values = later | {key: document[key] for key in document if key != "ratio"}
         if not ROUNDS & {*values}:
             return strict.read(values, cls, source, complete=True)
         samples = strict.read({key: values.pop(key) for key in ROUNDS & {*values}}, Samples, source)
         earlier = strict.read({**values, **samples.statistics(1.0), "samples": samples}, cls, source, complete=True)
         return replace(earlier, **samples.statistics(earlier.reference_ms))
+
+
+def rescaled_reading(document: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any]:
+    """Express a reading under another idle baseline of the same device; both are JSON values.
+
+    The ratio to the reference network stays, and the latency is that ratio times the latency of the `baseline`.
+    """
+    factor = baseline["ms"] / document["reference_ms"]
+    scaled = {key: document[key] * factor for key in ("latency_ms", "low_ms", "high_ms")}
+    changed = {"reference_ms": baseline["ms"], "slowdown": document["slowdown"] / factor, "baseline": dict(baseline)}
+    return {**document, **scaled, **changed, "rescaled": True}
 
 
 def backend(device: str, runtime: str, threads: int, batch: int, precision: str, channels_last: bool) -> str:

@@ -46,6 +46,7 @@ def benchmark(folder: Path, device: str, data: str | None, as_json: bool) -> Non
 def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
     """The files of a model folder, one per row, with the conditions and problems below."""
     from studies.export.benchmark import JPEG_SIZE
+    from studies.fronts.wording import baselines_text
     from threshnet.export.folder import WEIGHTS
 
     table = plain_table(f"Files of {folder}")
@@ -69,6 +70,7 @@ def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
     warnings = dict.fromkeys(warning.partition(":")[0] for one in readings for warning in unreliable(one))
     lines = [
         *dict.fromkeys(measured),
+        baselines_text(readings),
         "latencies: batch 1, one thread, 95 % intervals",
         "from JPEG: decode an image of {}x{} pixels, resize it, infer".format(*JPEG_SIZE),
         f"agreement with {WEIGHTS}: largest difference of a logit; in int8, images of the same class",

@@ -33,7 +33,7 @@ def _rows(check: "Check") -> Iterator[tuple[str, str]]:
     if check.latency_ms and check.reference_ms:
         yield "runtime", f"{check.runtime} {check.runtime_version} survives its first inference"
         ratio = check.latency_ms / check.reference_ms
-        measured = f"{check.latency_ms:.3f} ms, {ratio:.2f} times the recorded {check.reference_ms:.3f} ms"
+        measured = f"{check.latency_ms:.3f} ms, {ratio:.2f} times the idle baseline of {check.reference_ms:.3f} ms"
         yield "reference network", measured
     for problem in check.problems:
         yield "problem", problem

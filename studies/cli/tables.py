@@ -6,12 +6,13 @@ from rich.table import Table
 
 from search.latency.compare import SAME_MARGIN, Comparison
 from search.latency.reading import Latency
+from search.records import reading
 from search.training.metrics import METRICS
 from search.volume import Step
 from studies.cli.options import plain_table
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import Moves
-from studies.fronts.wording import agreement_text, change_text, flag, latency_text, title, verdict
+from studies.fronts.wording import agreement_text, baselines_text, change_text, flag, latency_text, title, verdict
 
 
 def front_table(front: ParetoFront) -> Table:
@@ -25,7 +26,7 @@ def front_table(front: ParetoFront) -> Table:
     table.caption = (
         "* the knee; ! an unreliable reading: wide spread, unsteady, on a busy or throttled device\n"
         f"hypervolume: {front.hypervolume:.2f} ms x percent, {front.share_percent:.2f} % of the box below "
-        f"{front.reference[0]:.3f} ms and {front.reference[1]:.2f} %"
+        f"{front.reference[0]:.3f} ms and {front.reference[1]:.2f} %\n{_baselines(front)}"
     )
     for record in front.front:
         mark = " *" if record is front.knee else ""
@@ -41,6 +42,11 @@ def front_table(front: ParetoFront) -> Table:
     return table
 
 
+def _baselines(front: ParetoFront) -> str:
+    """The idle baseline of a front's latencies."""
+    return baselines_text(map(reading, front.trained))
+
+
 def _error(front: ParetoFront) -> str:
     """The heading of a column of errors."""
     return f"{METRICS[front.metric].prefix}error %"
@@ -53,6 +59,7 @@ def named_table(front: ParetoFront) -> Table:
     table.add_column(_error(front), justify="right", no_wrap=True)
     table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold")
+    table.caption = _baselines(front)
     for point in front.named:
         record = point.record
         table.add_row(title(record), f"{record.error:.2f}", f"{record.latency_ms:.3f}{flag(record)}", verdict(point))
@@ -68,7 +75,10 @@ def latency_table(name: str, latency: Latency) -> Table:
         ("latency", f"{latency.latency_ms:.3f} ms on the idle device"),
         ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms within this pass, {_ended(latency)}"),
         ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
-        ("the reference", f"{latency.reference_ms:.3f} ms on the idle device, now {latency.slowdown:.2f} times that"),
+        (
+            "idle baseline",
+            f"{latency.used_baseline.text}; the reference now takes {latency.slowdown:.2f} times as long",
+        ),
         ("interquartile range", f"{100 * latency.relative_iqr:.1f} % of the median"),
         ("runs", f"{latency.runs} in {latency.rounds} rounds, of which the least-disturbed third counts"),
         ("device", f"{latency.device}: {latency.processor}, {latency.threads} thread(s)"),
@@ -95,7 +105,7 @@ def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> T
         table.add_row(titles[pair.a], pair.verdict, titles[pair.b], ratio, now)
     table.caption = (
         f"{device}: {found.processor}, {found.runtime} {found.runtime_version}; "
-        f"networks loaded {found.loads} times; SAME: within {SAME_MARGIN:.0%}"
+        f"networks loaded {found.loads} times; SAME: within {SAME_MARGIN:.0%}; ms now: not relative to an idle baseline"
     )
     table.caption += "".join(f"\nwarning: {warning}" for warning in found.warnings)
     return table
@@ -141,6 +151,11 @@ def moves_tables(found: Moves) -> Iterator[Table | str]:
     table.add_column("the front", no_wrap=True)
     for name in ("error %", "objective's ms", "ms there", "rank by ms"):
         table.add_column(name, justify="right", no_wrap=True)
+    common = [*found.joined, *found.left]
+    table.caption = "; ".join(
+        f"{where}: {baselines_text(reading(getattr(one, side)) for one in common)}"
+        for where, side in ((found.here, "here"), (found.there, "there"))
+    )
     for moved, change in ((found.joined, "joined"), (found.left, "left")):
         for one in moved:
             table.add_row(

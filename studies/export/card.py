@@ -158,7 +158,8 @@ def _latency(reading: Latency, precision: str | None = None) -> str:
     return escaped(
         f"{reading.latency_ms:.3f} ms ({reading.low_ms:.3f} to {reading.high_ms:.3f}, 95 % interval), "
         f"n = {reading.runs} runs, batch {reading.batch}, {reading.threads} thread(s), "
-        f"{precision or reading.precision}, {reading.processor}, {reading.runtime} {reading.runtime_version}{flags}"
+        f"{precision or reading.precision}, {reading.processor}, {reading.runtime} {reading.runtime_version}, "
+        f"idle baseline {reading.used_baseline.text}{flags}"
     )
 
 

@@ -7,6 +7,7 @@ from search.records import Record, reading
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
 from studies.fronts.wording import title
+from threshnet.strict import plain
 
 
 def front_json(front: ParetoFront) -> dict[str, Any]:
@@ -20,6 +21,7 @@ def front_json(front: ParetoFront) -> dict[str, Any]:
             "error_percent": f"{front.error_name} of one training",
             "latency_ms": "ratio to the reference network times its idle latency, with a 95 % interval",
         },
+        "baseline": plain(reading(front.knee).used_baseline),
         "trained": len(front.trained),
         "hypervolume": front.hypervolume,
         "hypervolume_percent": front.share_percent,
@@ -52,6 +54,7 @@ def entry(record: Record) -> dict[str, Any]:
         "latency_interval_ms": [latency.low_ms, latency.high_ms],
         "latency_relative_iqr": latency.relative_iqr,
         "latency_warnings": list(latency.warnings),
+        "latency_rescaled": latency.rescaled,
         "params": record.costs["params"],
         "macs": record.costs["macs"],
         "schedule": record.schedule,

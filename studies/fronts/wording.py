@@ -1,6 +1,6 @@
 """Sentences about networks and fronts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from search.latency.reading import Latency
 from search.records import Record, reading
@@ -48,6 +48,15 @@ def conditions(latency: Latency, place: str) -> str:
         latency.precision,
     ]
     return "; ".join(texts)
+
+
+def baselines_text(latencies: Iterable[Latency]) -> str:
+    """Describe the idle baselines of readings, and how many of the readings were rescaled to them."""
+    used = [*latencies]
+    texts = dict.fromkeys(f"idle baseline {latency.used_baseline.text}" for latency in used)
+    rescaled = sum(latency.rescaled for latency in used)
+    note = f"{rescaled} of {len(used)} latencies rescaled from an earlier one" if rescaled else ""
+    return "; ".join([*texts, *([note] if note else [])])
 
 
 UNRELIABLE_NOTE = "latency unreliable, not on the front until it is measured again"  # about a postponed network

@@ -17,7 +17,7 @@ from studies.figures.files import write_png
 from studies.fronts.as_json import study_json
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
-from studies.fronts.wording import change_text, flag, latency_text, title, verdict
+from studies.fronts.wording import baselines_text, change_text, flag, latency_text, title, verdict
 from studies.report.page.file import write_report
 from studies.study import LoadedStudy
 from threshnet.errors import InputError
@@ -91,6 +91,9 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
                 f"{backend}: high ms": latency.high_ms,
                 f"{backend}: ratio to the reference": latency.ratio[0],
                 f"{backend}: relative iqr": latency.relative_iqr,
+                f"{backend}: idle baseline ms": latency.reference_ms,
+                f"{backend}: idle baseline": latency.used_baseline.id,
+                f"{backend}: rescaled": latency.rescaled,
                 f"{backend}: runs": latency.runs,
                 f"{backend}: warnings": "; ".join(latency.warnings),
             }
@@ -148,7 +151,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
         f"- Latency: {latency_of}, {example.threads} thread(s), in a process of its own, in rounds of "
         f"{spec.protocol.round_runs} runs that alternate with the reference network's: their ratio, with its 95 % "
-        f"interval, times the reference's idle latency ({example.reference_ms:.3f} ms). "
+        f"interval, times the {baselines_text(map(reading, front.trained))}. "
         f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or taken on a busy device.",
         *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %, "

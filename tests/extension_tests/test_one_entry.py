@@ -240,8 +240,8 @@ def test_a_toy_data_set_is_split_and_loaded() -> None:
 
 
 def test_a_toy_device_measures_and_compares(run: Callable[..., str]) -> None:
-    quick = "--device npu --input 16 --max-s 0 --json"
-    assert json.loads(run(f"measure squeezed.json {quick}"))["device"] == "npu"
+    quick = "--device npu --input 16 --json"
+    assert json.loads(run(f"measure squeezed.json {quick} --max-s 0"))["device"] == "npu"
     (pair,) = json.loads(run(f"compare squeezed.json plain.json {quick}"))["pairs"]
     assert pair["verdict"] in ("FASTER", "SLOWER", "SAME")
     assert json.loads(run("device check npu --json"))["fit"]

@@ -28,6 +28,7 @@ from search_tests.tiny import (
 from search import records
 from search.claims import latest_trials
 from search.final import CLAIM_S, final_pass, to_measure_again
+from search.latency.baseline import Baseline
 from search.latency.measure import measure_all, measure_on
 from search.latency.protocol import MeasurementError, Protocol
 from search.latency.reading import Latency
@@ -231,6 +232,43 @@ def test_a_disturbed_reading_that_is_stored_later_decides_nothing(scoring: Scori
     assert records.records(scoring.study) == [before]
     again = {worse.backend: worse.to_json(), "cpu torch": worse.to_json()}
     assert records.later_readings(scoring.study.trials[0], again).keys() == {"cpu torch"}
+
+
+# Readings under another idle baseline
+
+
+def test_readings_under_another_baseline_are_rescaled_to_the_latest(scoring: Scoring) -> None:
+    """The idle baseline was 1 ms, and then 2 ms: a latency of 3 ms is 6 ms, above the limit."""
+    scoring.device.ms = {SMALLEST.fingerprint(): 3.0, LARGEST.fingerprint(): 2.0}
+    for spec in (SMALLEST, LARGEST):
+        scoring.score(spec)
+    latest = Baseline(2.0, 1.9, 2.1, "pi", "2026-11-28 01:36")
+    samples = steady_latency(2.0).samples
+    assert samples is not None
+    later = replace(steady_latency(4.0), **samples.statistics(2.0), reference_ms=2.0, baseline=latest)
+    scoring.study.set_user_attr(f"{records.REMEASURED} 1 {later.backend}", later.to_json())
+    small, large = records.records(scoring.study)
+    assert (small.latency_ms, large.latency_ms) == (6.0, 4.0)
+    assert (small.state, large.state) == ("infeasible", "finished")
+    assert small.constraints[records.LATENCY_LIMIT] == pytest.approx(6.0 / LIMIT_MS - 1)
+    assert (records.reading(small).rescaled, records.reading(large).rescaled) == (True, False)
+    assert records.reading(small).baseline == latest
+    assert records.reading(small).ratio == pytest.approx((3.0, 3.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("other", "rescaled"),
+    [({"processor": "slide rule"}, False), ({"runtime_version": "2"}, False), ({"disturbed": True}, False), ({}, True)],
+)
+def test_only_comparable_baselines_rescale(other: dict[str, Any], rescaled: bool) -> None:
+    early = Baseline(1.0, 1.0, 1.0, "pi", "2026-11-27 01:36")
+    late = Baseline(2.0, 2.0, 2.0, "pi", "2026-11-28 01:36", disturbed=other.pop("disturbed", False))
+    readings = [
+        steady_latency(3.0, baseline=late, reference_ms=2.0, **other).to_json(),
+        steady_latency(3.0, baseline=early).to_json(),
+    ]
+    found = records.on_one_baseline({(number, "cpu onnxruntime"): data for number, data in enumerate(readings)})
+    assert ((1, "cpu onnxruntime") in found) == rescaled
 
 
 def test_the_pass_is_repeated_if_a_trial_ends_during_it(scoring: Scoring) -> None:

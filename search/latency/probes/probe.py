@@ -589,7 +589,8 @@ def serve(
                 for timer in loaded.timers:
                     timer()
                 facts = {name: getattr(loaded, name) for name in ("runtime_version", "processor", "notes")}
-                done = {**facts, "pid": os.getpid(), "processors": usable_processors(), "priority": priority}
+                done = {**facts, "host": platform.node(), "pid": os.getpid(), "priority": priority}
+                done["processors"] = usable_processors()
             elif command == "measure" and loaded:
                 done = measure(loaded, body, send, watching)
             else:

@@ -10,7 +10,7 @@ from search.latency.samples import Samples
 from search.records import Record
 from search.storing import samples_of
 from studies.fronts.front import ParetoFront
-from studies.fronts.wording import conditions, title
+from studies.fronts.wording import baselines_text, conditions, title
 from studies.report.page.data import number
 from studies.study import LoadedStudy
 from threshnet.drawing import schedule_svg
@@ -70,7 +70,7 @@ def _reading(name: str, latency: Latency, samples: Samples | None) -> dict[str, 
         "conditions": conditions(latency, latency.processor or latency.device),
         "facts": [
             f"ratio to the reference network {latency.ratio[0]:.3f}",
-            f"reference {latency.reference_ms:.3f} ms when idle, {latency.slowdown:.2f} times that in this reading",
+            f"{baselines_text([latency])}; {latency.slowdown:.2f} times that in this reading",
             f"interquartile range {latency.relative_iqr:.1%} of the median",
             *(
                 [f"{latency.lost} of {latency.runs} runs lost the processor; their CPU time counts"]

@@ -361,7 +361,14 @@ def test_json_is_read_strictly(change: dict[str, object], named: str) -> None:
         Latency.from_json(steady_latency(1.0).to_json() | change, "trial 3")
 
 
-LATER = {"lost", "switches", "priority", "disturbed"}  # keys that readings of earlier versions lack
+LATER = {
+    "lost",
+    "switches",
+    "priority",
+    "disturbed",
+    "baseline",
+    "rescaled",
+}  # keys that readings of earlier versions lack
 
 
 def test_keys_of_this_version_may_be_missing() -> None:

@@ -273,6 +273,7 @@ def test_json_has_every_field() -> None:
         "about",
         "caveat",
         "backend",
+        "baseline",
         "objectives",
         "trained",
         "hypervolume",
