@@ -9,8 +9,10 @@ from typing import Any, Literal
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from search.latency.baseline import Baseline
 from search.latency.reading import Latency, rescaled_reading
 from search.training.metrics import ErrorCounts
+from threshnet import strict
 from threshnet.baselines import Architecture, LibraryModel
 from threshnet.schedules import describe
 from threshnet.spec import NetworkSpec
@@ -186,23 +188,36 @@ def on_one_baseline(readings: Mapping[tuple[int, str], Mapping[str, Any]]) -> di
 
     Returns the rescaled ones only. Readings with raw samples, of earlier versions, are not rescaled.
     """
+    scales = _scales(readings)
     baselines: dict[tuple[str, ...], dict[str, Any]] = {}
     ranks: dict[tuple[str, ...], tuple[bool, str, int]] = {}
     for (number, backend), data in readings.items():
-        baseline = data.get("baseline") or dict.fromkeys(("ms", "low_ms", "high_ms"), data["reference_ms"])
-        scale, rank = _scale(backend, data), (not baseline.get("disturbed"), baseline.get("date", ""), number)
+        baseline = data.get("baseline") or strict.plain(Baseline(*[data["reference_ms"]] * 3))
+        scale, rank = scales[number, backend], (not baseline.get("disturbed"), baseline.get("date", ""), number)
         if scale not in ranks or rank > ranks[scale]:
             ranks[scale], baselines[scale] = rank, baseline
     return {
-        key: rescaled_reading(data, baselines[_scale(key[1], data)])
+        key: rescaled_reading(data, baselines[scales[key]])
         for key, data in readings.items()
-        if "latency_ms" in data and data["reference_ms"] != baselines[_scale(key[1], data)]["ms"]
+        if "latency_ms" in data and data["reference_ms"] != baselines[scales[key]]["ms"]
     }
 
 
-def _scale(backend: str, data: Mapping[str, Any]) -> tuple[str, ...]:
-    """The conditions under which readings have the same baseline, except the host, which earlier versions lack."""
-    return backend, data["processor"], data["runtime_version"]
+def _scales(readings: Mapping[tuple[int, str], Mapping[str, Any]]) -> dict[tuple[int, str], tuple[str, ...]]:
+    """Return the conditions that a reading and its baseline share: backend, processor, runtime version and host.
+
+    Readings of earlier versions do not know their host. It is known if all other readings are of one host.
+    """
+    hosts: dict[tuple[str, ...], set[str]] = {}
+    for (_, backend), data in readings.items():
+        host = (data.get("baseline") or {}).get("host", "")
+        hosts.setdefault((backend, data["processor"], data["runtime_version"]), set()).update([host] if host else [])
+    scales: dict[tuple[int, str], tuple[str, ...]] = {}
+    for (number, backend), data in readings.items():
+        conditions = (backend, data["processor"], data["runtime_version"])
+        only = next(iter(hosts[conditions])) if len(hosts[conditions]) == 1 else ""
+        scales[number, backend] = (*conditions, (data.get("baseline") or {}).get("host", "") or only)
+    return scales
 
 
 @dataclass(frozen=True)
@@ -225,9 +240,16 @@ class Verdict:
 
 
 def later_readings(trial: FrozenTrial, again: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the readings that were taken `again` and count, by backend: all but a disturbed one of the objective."""
+    """Return the readings among `again` that count, by backend: all but one of the objective that was disturbed.
+
+    A disturbed reading of the trial itself still counts when it is rescaled.
+    """
     own = next(iter(attributes_of(trial).get(LATENCY, {})), None)
-    return {backend: data for backend, data in again.items() if backend != own or not data.get("disturbed")}
+    return {
+        backend: data
+        for backend, data in again.items()
+        if backend != own or data.get("rescaled") or not data.get("disturbed")
+    }
 
 
 def verdict(trial: FrozenTrial, again: Mapping[str, Any] = MappingProxyType({})) -> Verdict:
@@ -241,6 +263,8 @@ def verdict(trial: FrozenTrial, again: Mapping[str, Any] = MappingProxyType({}))
     if reading is None or not first_ms:
         return Verdict(first_ms, trial.constraints, postponed is not None)
     constraints, latency_ms = dict(trial.constraints), float(reading["latency_ms"])
+    if reading.get("disturbed"):
+        return Verdict(latency_ms, constraints, postponed=True)
     excess = constraints.get(LATENCY_LIMIT, postponed if isinstance(postponed, float) else None)
     if excess is not None:
         limit_ms = first_ms / (1 + excess)

@@ -142,11 +142,12 @@ class Screen:
         self.wait = None
         if report is None:
             self.wait_text = ""
+            self.activity = replace(self.activity, done=0, total=None)
         else:
             passed, expected = round(report.passed_s), round(report.expected_s)
             self.activity = replace(self.activity, done=min(passed, expected), total=expected or None)
-            text = f"a measurement takes about {duration_text(report.expected_s)} here"
-            self._print_long(text, report.expected_s)
+            if report.passed_s == 0:
+                self._print_long(f"a measurement takes about {duration_text(report.expected_s)}", report.expected_s)
 
     def _print_long(self, text: str, seconds: float) -> None:
         """Print what takes long, once, if there are no live lines."""

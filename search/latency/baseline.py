@@ -13,6 +13,8 @@ from search.latency.reference import state_folder
 from threshnet import strict
 from threshnet.errors import InputError, require
 
+EARLIER = "references.json"  # the file of earlier versions: only latencies, by conditions without the host
+
 
 @dataclass(frozen=True)
 class Baseline:
@@ -29,7 +31,7 @@ class Baseline:
     # Mean number of runnable processes in the minute before, and temperature in degrees C; None if not reported.
     load: float | None = None
     temperature_c: float | None = None
-    # True if the device was busy or throttled in every attempt. The next measurement tries again.
+    # True if the device was busy or throttled in every attempt. It is renewed after the next undisturbed reading.
     disturbed: bool = False
 
     def __post_init__(self) -> None:
@@ -43,34 +45,38 @@ class Baseline:
 
     @property
     def text(self) -> str:
-        """The baseline in one line, e.g. "1.230 ms on pi, 2026-11-28 01:36 UTC, load 0.1"."""
-        parts = [f"{self.ms:.3f} ms{self.host and f' on {self.host}'}", self.date and f"{self.date} UTC"]
+        """The baseline in one line without the host, e.g. "1.230 ms, 2026-11-28 01:36 UTC, load 0.1"."""
+        parts = [f"{self.ms:.3f} ms", self.date and f"{self.date} UTC"]
         parts += ["" if self.load is None else f"load {self.load:.1f}"]
         parts += ["" if self.temperature_c is None else f"{self.temperature_c:.0f} degrees C"]
         return ", ".join([*filter(None, parts), *(["device busy"] if self.disturbed else [])])
 
 
-def recorded_baseline(conditions: str, host: str, take: Callable[[], Baseline], *, renew: bool = False) -> Baseline:
+def recorded_baseline(
+    conditions: str,
+    host: str,
+    take: Callable[[], Baseline],
+    replaces: Callable[[Baseline, Baseline], bool] | None = None,
+) -> Baseline:
     """Return the idle baseline; if none is recorded, it is measured by `take` and recorded.
 
     `conditions` describes everything that the latency depends on except the host, as several hosts may share a home
-    folder. With `renew`, the baseline is measured again; if the new one is disturbed, it replaces only a disturbed one.
+    folder. Given `replaces`, the baseline is measured again, and replaces(earlier, new) decides which one is kept.
     Raises InputError if the record is damaged or cannot be written.
     """
-    file, key = state_folder() / "references.json", f"{conditions}, host {host}"
+    file, key = state_folder() / "baselines.json", f"{conditions}, host {host}"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(file.with_suffix(".lock")):
-            earlier = _found(_read(file), key, conditions)
-        if earlier and not renew:
+            earlier = _read(file).get(key) or _read(file.with_name(EARLIER)).get(conditions)
+        if earlier and not replaces:
             return earlier
         taken = take()
         with FileLock(file.with_suffix(".lock")):
             recorded = _read(file)
-            latest = _found(recorded, key, conditions)
-            # Another process may have recorded it in the meantime.
-            if latest and (latest != earlier or (taken.disturbed and not latest.disturbed)):
-                return latest
+            latest = recorded.get(key, earlier)
+            if latest and (latest != earlier or not replaces or not replaces(latest, taken)):
+                return latest  # another process may have recorded it in the meantime
             part = file.with_suffix(".part")
             entries = {name: strict.plain(value) for name, value in (recorded | {key: taken}).items()}
             part.write_text(json.dumps(entries, indent=2) + "\n")
@@ -78,11 +84,6 @@ def recorded_baseline(conditions: str, host: str, take: Callable[[], Baseline], 
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be used ({error.strerror})") from None
     return taken
-
-
-def _found(recorded: dict[str, Baseline], key: str, conditions: str) -> Baseline | None:
-    """Find the baseline of a host, or else one of an earlier version, which did not record the host."""
-    return recorded.get(key) or recorded.get(conditions)
 
 
 def _read(file: Path) -> dict[str, Baseline]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.latency.devices.device import Device
+from search.latency.lease import CPU
 from search.latency.measure import Facts, bench, retried
 from search.latency.onnx_files import Network
 from search.latency.probes.probe import median_interval
@@ -20,9 +21,10 @@ from search.latency.reading import UNSTEADY, Rounds, changes
 SAME_MARGIN = 0.02  # two latencies are considered the same if their ratio differs from 1 by at most this share
 # The placement of networks in memory changes their latency by up to 5 %, so many short loads are better than a few long
 # ones: every load gives one ratio, and the interval is that of the median over all loads.
-LOADS = 10  # minimum number of loads
+LOADS = 10  # minimum number of loads for a verdict before the time is up
+MIN_LOADS = 6  # minimum number of loads, the 95 % interval of a median does not exist for fewer
 CYCLES = 2  # cycles in each load, one forwards and one backwards
-WARMUP_S = 0.02  # seconds of warm-up in each load, unless the protocol asks for less
+WARMUP_S = 0.02  # maximum seconds of warm-up in each load on this machine's CPU, whose clock does not fall meanwhile
 MIN_STEADY = 0.5  # share of the loads whose latency must be steady after the warm-up
 LIMIT_S = 25.0  # seconds after which an undecided comparison ends
 
@@ -80,30 +82,31 @@ def compare_on(
     """Measure two or more networks interleaved and compare all pairs, until every pair is decided or time is up.
 
     The networks are loaded at least LOADS times, and as long as another load fits into `limit_s` seconds if a pair is
-    undecided. After each load, the measurement takes CYCLES cycles; the durations and the tolerance of the protocol
-    are not used. A network may occur twice. Raises InputError and MeasurementError in the same cases as measure_on.
+    undecided; on a slow device, they are loaded at least MIN_LOADS times. After each load, the measurement takes CYCLES
+    cycles; min_s, max_s and the tolerance of the protocol are not used. A network may occur twice. Raises InputError
+    and MeasurementError in the same cases as measure_on.
     """
-    warmup_s = min(protocol.warmup_s, WARMUP_S)
+    warmup_s = min(protocol.warmup_s, WARMUP_S) if device.lease == CPU else protocol.warmup_s
     share = replace(protocol, warmup_s=warmup_s, min_s=0.0, max_s=0.0, tolerance=1.0)
 
     def once(device: Device) -> tuple[Facts, list[Rounds], NDArray[np.float64]]:
         taken: list[Rounds] = []
-        began = clock()
         with bench(device, networks, input_size, runtime, protocol) as ready:
+            began = clock()
             while True:
                 facts = ready.load()
                 taken.append(ready.rounds(range(len(networks)), share, CYCLES))
-                if len(taken) < LOADS:
+                if len(taken) < MIN_LOADS:
                     continue
                 loads = np.array([np.median(rounds.medians, axis=1) for rounds in taken])
                 decided = all(pair.verdict != "UNDECIDED" for pair in compared(loads))
                 passed = clock() - began
-                if decided or passed * (1 + 1 / len(taken)) > limit_s:
+                if (decided and len(taken) >= LOADS) or passed * (1 + 1 / len(taken)) > limit_s:
                     return facts, taken, loads
 
     facts, taken, loads = retried(device, once)
     unsteady = [UNSTEADY] if np.mean([rounds.steady for rounds in taken]) < MIN_STEADY else []
-    warnings = [*facts.notes, *unsteady, *changes(taken[0].before, taken[-1].after)]
+    warnings = [*facts.notes, *unsteady, *(change for one in taken for change in changes(one.before, one.after))]
     return Comparison(
         pairs=compared(loads),
         latency_ms=tuple(np.median(loads, axis=0).tolist()),

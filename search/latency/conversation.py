@@ -47,23 +47,23 @@ class Conversation:
         text = json.dumps({command: body}) + "\n"
         self.writer = threading.Thread(target=_write, args=(self.process.stdin, text), daemon=True)
         self.writer.start()  # in a thread, so that a probe that does not read cannot block this process
-        report, waits, until = current_report(), False, math.inf
-        while True:
-            match self._next(min(timeout_s, until - time.monotonic()), timeout_s):
-                case "waiting", _:
-                    waits, until = True, math.inf
-                    report(Wait(self.name, None))
-                case "progress", Measuring() as measuring:
-                    if waits:
-                        report(None)
-                    waits = False
-                    report(measuring)
-                    until = min(until, time.monotonic() + PATIENCE * measuring.expected_s + timeout_s)
-                case _, value:
-                    return value
+        report, until = current_report(), math.inf
+        try:
+            while True:
+                kinds = ("waiting", "progress")[math.isfinite(until) :] if command == "measure" else ()
+                match self._next(min(timeout_s, until - time.monotonic()), timeout_s, kinds):
+                    case "waiting", _:
+                        report(Wait(self.name, None))
+                    case "progress", Measuring() as measuring:
+                        report(measuring)
+                        until = min(until, time.monotonic() + PATIENCE * measuring.expected_s + timeout_s)
+                    case _, value:
+                        return value
+        finally:
+            report(None)
 
-    def _next(self, left_s: float, timeout_s: float) -> tuple[str, Any]:
-        """Return the kind and the content of the next message."""
+    def _next(self, left_s: float, timeout_s: float, kinds: Sequence[str]) -> tuple[str, Any]:
+        """Return the kind and the content of the next message: "done", or one of `kinds`."""
         try:
             line = self.lines.get(timeout=max(0.0, left_s))
         except queue.Empty:
@@ -78,9 +78,9 @@ class Conversation:
             match json.loads(line):
                 case {"failed": reason, **others} if not others:
                     raise MeasurementError(f"{self.name} failed: {clean(str(reason))}")
-                case {"progress": value, **others} if not others:
+                case {"progress": value, **others} if not others and "progress" in kinds:
                     return "progress", strict.read(value, Measuring, self.name, complete=True)
-                case {"waiting": value, **others} if not others:
+                case {"waiting": value, **others} if not others and "waiting" in kinds:
                     return "waiting", value
                 case {"done": value, **others} if not others:
                     return "done", value

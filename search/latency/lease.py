@@ -20,6 +20,7 @@ from filelock import ReadWriteLock, Timeout
 
 from search.latency.reports import Holder, Wait, current_report
 from threshnet import strict
+from threshnet.errors import InputError
 
 CPU = "cpu"
 FOLDER = "/tmp/threshnet-leases"  # not the temporary folder of a job, since all processes must share it
@@ -29,13 +30,22 @@ MAX_RECORD = 1000  # maximum size of the record of a holder in bytes
 
 
 def lease_file(device: str) -> Path:
-    """Return the lock file of a device, in a folder that all users of this machine share."""
-    folder = Path(os.environ.get(FOLDER_VARIABLE) or FOLDER)
+    """Return the lock file of a device, in a folder that all users of this machine share.
+
+    Raises InputError if the folder is not an absolute path or cannot be created.
+    """
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or FOLDER).expanduser()
+    if not folder.is_absolute():
+        raise InputError(f"{FOLDER_VARIABLE} = {str(folder)!r}: must be an absolute path")
     name = device if device.isalnum() else hashlib.sha256(device.encode()).hexdigest()[:16]
     path = folder / f"{name}.lock"
-    with contextlib.suppress(FileExistsError):
+    try:
         folder.mkdir(parents=True)
         folder.chmod(0o777)  # regardless of the umask
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be created ({error.strerror}); {FOLDER_VARIABLE} replaces it") from None
     with contextlib.suppress(FileExistsError):  # does not create a file through a symbolic link
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_RDWR, 0o666)
         os.fchmod(descriptor, 0o666)

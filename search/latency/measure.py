@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -14,7 +15,7 @@ from search.latency.baseline import Baseline, recorded_baseline
 from search.latency.conversation import Conversation
 from search.latency.devices.device import Device
 from search.latency.onnx_files import Network
-from search.latency.probes.probe import MIN_CYCLES, ratio_interval
+from search.latency.probes.probe import MAX_WARMUP, MIN_CYCLES, ratio_interval
 from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
 from search.latency.reading import Latency, Rounds, as_rounds, disturbances, reading_warnings
 from search.latency.reference import REFERENCE
@@ -27,6 +28,7 @@ from threshnet.untrusted import clean
 
 Answer = TypeVar("Answer")
 OUTDATED = 0.95  # a baseline is renewed if the reference network takes less than this share of it
+MAX_WIDTH = 0.05  # maximum relative half-width of the interval of an idle baseline
 MAX_LOST = 0.05  # maximum share of the runs of an idle baseline that lost the processor to another process
 PAUSE_S = 2.0  # seconds to wait before retrying after a lost connection
 
@@ -78,7 +80,8 @@ class Bench:
             if not self.device.remote_lease and self.device.lease != lease.CPU:
                 held.enter_context(lease.shared())  # the host thread of a GPU also uses the CPU
             held.enter_context(lease.exclusive(self.device.lease))
-            answer = self.talk.ask("measure", plan, protocol.timeout_s + protocol.max_s)
+            silent_s = protocol.timeout_s + protocol.max_s + MAX_WARMUP * protocol.warmup_s * len(order)
+            answer = self.talk.ask("measure", plan, silent_s)
         return parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs, min_cycles))
 
 
@@ -129,11 +132,14 @@ def measure_all(
         with bench(device, (REFERENCE, *networks), input_size, runtime, protocol, decode if jpeg else {}) as ready:
             facts = ready.load()
             setting = _Setting(ready, facts, input_size, runtime, protocol)
-            baseline = setting.baseline(renew=recalibrate)
+            baseline = setting.baseline(protocol.retakes, (lambda earlier, new: True) if recalibrate else None)
             rounds = ready.rounds(range(1 + len(networks)), share)
-            if baseline.disturbed or ratio_interval(rounds.medians, 0)[0] < OUTDATED * baseline.ms:
-                baseline = setting.baseline(renew=True)
-        return tuple(setting.reading(rounds, 1 + index, baseline) for index in range(len(networks)))
+            readings = setting.readings(rounds, replace(baseline, disturbed=False))
+            doubtful = baseline.disturbed or readings[0].slowdown < OUTDATED
+            if doubtful and not any(latency.disturbed for latency in readings):
+                with contextlib.suppress(MeasurementError):  # the readings are valid all the same
+                    baseline = setting.baseline(0, better)
+            return setting.readings(rounds, baseline)
 
     return retried(device, once)
 
@@ -176,6 +182,13 @@ def bench(
         yield Bench(device, talk, {"models": models, "settings": settings}, protocol.timeout_s)
 
 
+def better(earlier: Baseline, new: Baseline) -> bool:
+    """Return whether a new idle baseline replaces an earlier one, of which a reading has raised doubts."""
+    if new.disturbed or earlier.disturbed:
+        return not new.disturbed or (earlier.disturbed and new.ms < earlier.ms)
+    return new.ms < OUTDATED * earlier.ms
+
+
 @dataclass(frozen=True)
 class _Setting:
     """A bench with its networks loaded, and the settings that its readings share."""
@@ -186,8 +199,12 @@ class _Setting:
     runtime: str
     protocol: Protocol
 
-    def baseline(self, *, renew: bool) -> Baseline:
-        """Return the idle baseline under the conditions of this bench; `renew` measures it again."""
+    def baseline(self, retakes: int, replaces: Callable[[Baseline, Baseline], bool] | None) -> Baseline:
+        """Return the idle baseline under the conditions of this bench; `replaces` measures it again.
+
+        While the device is busy or throttled, it is measured up to `retakes` more times, after pauses. See
+        `recorded_baseline`.
+        """
         conditions = {
             "device": self.ready.device.name,
             "processor": self.facts.processor,
@@ -199,18 +216,24 @@ class _Setting:
             "reference": REFERENCE.fingerprint(),
         }
         text = ", ".join(f"{key} {value}" for key, value in conditions.items())
-        return recorded_baseline(text, self.facts.host, self._take_baseline, renew=renew)
+        return recorded_baseline(text, self.facts.host, partial(self._take_baseline, retakes), replaces)
 
-    def _take_baseline(self) -> Baseline:
-        """Measure the idle baseline, again after pauses while the device is busy or throttled."""
+    def _take_baseline(self, retakes: int) -> Baseline:
         before = self.protocol
-        longer = replace(before, min_s=2 * before.min_s, max_s=2 * before.max_s, tolerance=before.tolerance / 2)
+        longer = replace(
+            before,
+            min_s=2 * before.min_s,
+            max_s=2 * before.max_s,
+            tolerance=before.tolerance / 2,
+            retakes=retakes,
+        )
 
         def take(protocol: Protocol) -> list[Latency]:
             rounds = self.ready.rounds((0,), protocol)
             ms, low, high = ratio_interval(rounds.medians, 0)
             latency = self.reading(rounds, 0, Baseline(ms, low, high))
-            return [replace(latency, disturbed=latency.disturbed or latency.lost > MAX_LOST * latency.runs)]
+            busy = latency.lost > MAX_LOST * latency.runs or max(high / ms - 1, 1 - low / ms) > MAX_WIDTH
+            return [replace(latency, disturbed=latency.disturbed or busy)]
 
         (latency,) = settled_readings(take, longer)
         return replace(
@@ -221,6 +244,16 @@ class _Setting:
             temperature_c=latency.before.temperature_c,
             disturbed=latency.disturbed,
         )
+
+    def _missing(self, rounds: Rounds) -> float:
+        """Return how many processors the threads lacked; 0 with CPU times, which do not contain other processes."""
+        if rounds.cpu_ms is not None or rounds.others is None:
+            return 0.0
+        return max(0.0, rounds.others + self.protocol.threads - self.facts.processors)
+
+    def readings(self, rounds: Rounds, baseline: Baseline) -> tuple[Latency, ...]:
+        """Create the records of all networks except the reference network, which is the first one."""
+        return tuple(self.reading(rounds, network, baseline) for network in range(1, len(rounds.rounds_ms)))
 
     def reading(self, rounds: Rounds, network: int, baseline: Baseline) -> Latency:
         """Create the record of the reading of one network, an index into the rounds."""
@@ -233,6 +266,7 @@ class _Setting:
             ended=rounds.ended,
             switches=rounds.switches,
             priority=facts.priority,
+            missing=self._missing(rounds),
             device=self.ready.device.name,
             processor=facts.processor,
             runtime=self.runtime,
@@ -249,7 +283,9 @@ class _Setting:
         notes = (*facts.notes, *([crowded] if protocol.threads > facts.processors else []))
         warnings = (*notes, *reading_warnings(latency, protocol.tolerance, rounds.steady))
         disturbed = any(disturbances(latency, protocol.tolerance, rounds.steady))
-        return replace(latency, warnings=warnings, disturbed=disturbed)
+        if baseline.disturbed:
+            warnings = (*warnings, "busy baseline: the device was busy when the idle baseline was measured")
+        return replace(latency, warnings=warnings, disturbed=disturbed or baseline.disturbed)
 
 
 def parsed(read: Callable[[], Answer]) -> Answer:

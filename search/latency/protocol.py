@@ -25,8 +25,8 @@ class Protocol:
     """A measurement protocol: threads, batch size, precision, rounds and stopping rule.
 
     A cycle consists of one round of the network and one round of the reference network. The reading uses the
-    least-disturbed third of the cycles, but at least six cycles. With the default values, a measurement takes 1 to 2 s
-    for a network with a latency of 1 ms. Raises InputError if a value is out of range.
+    least-disturbed third of the cycles, but at least six cycles. With the default values, a measurement takes 1 to
+    2.5 s for a network with a latency of 1 ms. Raises InputError if a value is out of range.
     """
 
     # Number of threads of the runtime, at least 1. Ignored on a GPU.
@@ -43,9 +43,9 @@ class Protocol:
     # Number of runs at the start of a round that are discarded, at least 1 and less than round_runs.
     discard: Annotated[int, Range(1, 9_999)] = 4
     # Seconds of warm-up for each network. The warm-up takes up to 4 times as long if the latency is unsteady.
-    warmup_s: Seconds = 0.3
+    warmup_s: Seconds = 0.2
     # Minimum total duration of the rounds in seconds.
-    min_s: Seconds = 1.0
+    min_s: Seconds = 0.5
     # Maximum total duration of the rounds in seconds. At least six cycles are always run.
     max_s: Seconds = 2.0
     # Target relative half-width of the 95 % interval. The rounds stop once it is reached.

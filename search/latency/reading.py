@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.latency.baseline import Baseline
-from search.latency.probes.probe import counted_times, least_disturbed_cycles, round_medians
+from search.latency.probes.probe import counted_times, round_medians
 from search.latency.samples import RoundsMs, Samples, check_rounds
 from threshnet import strict
 from threshnet.errors import InputError, require
@@ -20,9 +20,11 @@ from threshnet.errors import InputError, require
 WIDE_SPREAD = 0.10  # relative interquartile range
 WIDER = 2.5  # half-width of the interval relative to the tolerance
 BUSY = 1.10  # latency of the reference network relative to its idle baseline
+MISSING = 0.25  # processors that the threads of a network lacked
 HOTTER_C = 10.0  # temperature rise in degrees C
 SLOWER_CLOCK = 0.95  # clock after the reading relative to the clock before the reading
 UNSTEADY = "not steady: the latency was still changing at the end of the warm-up"
+OUTDATED = "outdated idle baseline"
 THROTTLED_NOW = 0xF  # vcgencmd bits for under-voltage, capped clock, throttling and soft temperature limit
 ROUNDS = {field.name for field in fields(Samples)}  # keys of the raw samples in readings of earlier versions
 
@@ -35,6 +37,7 @@ class State:
     clock_mhz: float | None = None
     governor: str | None = None
     throttled: int | None = None  # vcgencmd bits, 0-3: now, 16-19: since boot; GPU reasons are converted to these bits
+    quota_throttled: int | None = None  # number of periods in which the CPU quota of a container stopped the process
     load: float | None = None  # mean number of runnable processes over the last minute
 
 
@@ -45,6 +48,7 @@ class Rounds:
     rounds_ms: tuple[RoundsMs, ...]  # wall times [network][cycle][run], one whole batch per run
     cpu_ms: tuple[RoundsMs, ...] | None  # CPU times of the same runs; None for several threads and for a GPU
     switches: int  # how often the probe lost a processor to another process, in all rounds
+    others: float | None  # mean number of processors that other processes used during the rounds; None if not reported
     ended: Literal["precise", "time"]
     steady: bool  # whether the latency was steady at the end of the warm-up
     before: State
@@ -61,11 +65,6 @@ class Rounds:
     def medians(self) -> NDArray[np.float64]:
         """Return the medians (networks, cycles) in ms of the times that count, see `counted_times`."""
         return round_medians(counted_times(self.rounds_ms, self.cpu_ms))
-
-    @cached_property
-    def counted_medians(self) -> NDArray[np.float64]:
-        """Return the medians (networks, cycles) in ms of the least-disturbed cycles, which determine the reading."""
-        return self.medians[:, least_disturbed_cycles(self.medians)]
 
     def samples(self, network: int) -> Samples:
         """Return the samples of a network, an index, and of the reference network, which is the first one."""
@@ -103,6 +102,7 @@ class Latency:
     input_size: int  # height and width of the images in pixels
     switches: int = 0  # how often the probe lost a processor to another process, in all rounds of the measurement
     priority: int = 0  # priority of the probe, from -20, the highest, to 19
+    missing: float = 0.0  # number of processors that the threads lacked, as other processes used them
     disturbed: bool = False  # whether the device was busy, unsteady or throttled, see `disturbances`
     precision: str = "fp32"  # precision of weights and activations
     channels_last: bool = False  # whether the memory layout is NHWC
@@ -156,9 +156,12 @@ class Latency:
         """
         if not isinstance(document, Mapping):
             return strict.read(document, cls, source)
-        later = {"artifact": None, "samples": None, "lost": 0, "switches": 0, "priority": 0, "disturbed": False}
-        later |= {"baseline": None, "rescaled": False}
+        later: dict[str, Any] = {"artifact": None, "samples": None, "baseline": None, "rescaled": False}
+        later |= {"lost": 0, "switches": 0, "priority": 0, "missing": 0.0, "disturbed": False}
         values = later | {key: document[key] for key in document if key != "ratio"}
+        for moment in ("before", "after"):
+            if isinstance(values.get(moment), Mapping):
+                values[moment] = {"quota_throttled": None, **values[moment]}
         if not ROUNDS & {*values}:
             return strict.read(values, cls, source, complete=True)
         samples = strict.read({key: values.pop(key) for key in ROUNDS & {*values}}, Samples, source)
@@ -174,6 +177,7 @@ def rescaled_reading(document: Mapping[str, Any], baseline: Mapping[str, Any]) -
     factor = baseline["ms"] / document["reference_ms"]
     scaled = {key: document[key] * factor for key in ("latency_ms", "low_ms", "high_ms")}
     changed = {"reference_ms": baseline["ms"], "slowdown": document["slowdown"] / factor, "baseline": dict(baseline)}
+    changed["warnings"] = [text for text in document["warnings"] if not text.startswith(OUTDATED)]
     return {**document, **scaled, **changed, "rescaled": True}
 
 
@@ -200,6 +204,8 @@ def disturbances(latency: Latency, tolerance: float, steady: bool) -> Iterator[s
         yield f"wide interval: {wide:.1%} at the time limit, the tolerance is {tolerance:.1%}"
     if latency.slowdown > BUSY:
         yield f"busy device: the reference network took {latency.slowdown:.2f} times its idle baseline"
+    if latency.missing > MISSING:
+        yield f"busy device: other processes used {latency.missing:.1f} of the processors that its threads need"
     yield from changes(latency.before, latency.after)
 
 
@@ -208,7 +214,7 @@ def reading_warnings(latency: Latency, tolerance: float, steady: bool) -> Iterat
     yield from disturbances(latency, tolerance, steady)
     if latency.slowdown < 1 / BUSY:
         yield (
-            f"outdated idle baseline: the reference network took only {latency.slowdown:.2f} times as long; on the "
+            f"{OUTDATED}: the reference network took only {latency.slowdown:.2f} times as long; on the "
             f"idle device, re-measure it with {calibration(latency)}"
         )
 
@@ -230,6 +236,9 @@ def changes(before: State, after: State) -> Iterator[str]:
         now = (before.throttled | after.throttled) & THROTTLED_NOW
         if now or before.throttled != after.throttled:
             yield f"throttled: bits {before.throttled:#x} before, {after.throttled:#x} after"
+    stops = (after.quota_throttled or 0) - (before.quota_throttled or 0)
+    if stops > 0:
+        yield f"throttled by the CPU quota of the container: in {stops} period(s)"
     if before.governor != after.governor:
         yield f"the clock's governor changed from {before.governor} to {after.governor}"
     if before.clock_mhz and after.clock_mhz and after.clock_mhz < SLOWER_CLOCK * before.clock_mhz:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from threshnet.strict import Range
 
-MAX_S = 7 * 86_400.0  # maximum expected duration of a measurement in seconds
+MAX_S = 86_400.0  # maximum expected duration of a measurement in seconds
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Holder:
 class Wait:
     """A wait for the lease of a device."""
 
-    # Name of the lease, see Device.lease.
+    # Name of the lease, see Device.lease, or of the probe that waits on a remote host.
     device: str
     # None if the device is held by trainings, or by a process that left no record.
     holder: Holder | None
@@ -41,7 +41,7 @@ class Measuring:
 
 
 Report = Callable[[Wait | Measuring | None], None]
-"""Called about every second during a wait or a measurement, with None when a wait is over."""
+"""Called about every second during a wait or a measurement, with None when it is over."""
 
 _report: ContextVar[Report] = ContextVar("report", default=lambda report: None)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from search.data import DataSettings, class_names
 from search.latency.devices.device import Device
 from search.latency.lease import shared
+from search.latency.reading import Latency
 from search.records import Record
 from search.training.metrics import METRICS
 from studies.environment import environment
@@ -176,7 +177,7 @@ def export_model(
         "classes": list(info.classes),
         "recipe": asdict(info.recipe) if info.recipe else None,
         "trained_on": info.trained_on,
-        "latency": [reading.summary() for reading in info.latency],
+        "latency": [_summary(reading) for reading in info.latency],
         "caveat": info.caveat,
         "environment": environment(),
     }
@@ -219,7 +220,7 @@ def _result_json(info: ModelInfo, result: ExportResult) -> dict[str, Any]:
         "int8_calibrated_on": None if result.exported.int8_refused else result.calibrated_on,
         "int8_agreement_percent": result.exported.int8_agreement,
         "int8_refused": result.exported.int8_refused,
-        "measured": {file: reading.summary() for file, reading in speed.readings.items()} if speed else {},
+        "measured": {file: _summary(reading) for file, reading in speed.readings.items()} if speed else {},
         "int8_against_fp32": [asdict(pair) | {"verdict": pair.verdict} for pair in pairs],
     }
 
@@ -270,3 +271,9 @@ def network_weights(spec: NetworkSpec, weights: Path | None) -> ThreshNet:
         return import_original(spec, state).float()
     except InputError as error:
         raise InputError(f"{weights}: {error}") from None
+
+
+def _summary(reading: Latency) -> dict[str, object]:
+    """The summary of a reading without the name of the measured machine."""
+    baseline = reading.baseline and replace(reading.baseline, host="")
+    return replace(reading, baseline=baseline).summary()

@@ -52,6 +52,7 @@ def subtitle(front: ParetoFront, more: Sequence[str], line: int) -> str:
         f"{len(front.trained)} trained network{'s' if len(front.trained) > 1 else ''}, one training each",
         "numbers along the front are trials",
         "bars: 95 % interval of the latency",
+        *(["! unreliable latency"] if any(reading(record).warnings for record in front.trained) else []),
     ]
     texts = [front.about, "; ".join(counted), *more, f"Caveat: {front.caveat}" if front.caveat else ""]
     if all(infeasible(record) for record in front.trained):

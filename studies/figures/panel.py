@@ -13,7 +13,7 @@ from search.training.metrics import METRICS
 from studies.figures.axes import Axis
 from studies.figures.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
 from studies.fronts.front import ParetoFront
-from studies.fronts.wording import UNRELIABLE_NOTE, title, verdict, violations
+from studies.fronts.wording import UNRELIABLE_NOTE, flag, title, verdict, violations
 from threshnet.named import ABOUT
 from threshnet.schedules import describe
 from threshnet.spec import BlockSpec
@@ -110,6 +110,7 @@ def hover(record: Record, front: ParetoFront) -> str:
         lines.append(f"violates {violations(record)}")
     if record.postponed:
         lines.append(UNRELIABLE_NOTE)
+    lines += [f"! {warning}" for warning in latency.warnings]
     lines += [f"<b>{verdict(point)}</b>" for point in front.named if point.record.number == record.number]
     if record.named and reconstructed(record):
         lines.append(ABOUT[record.named].origin)
@@ -213,14 +214,15 @@ def _labels(panel: Panel) -> Iterator[_Label]:
     front, knee = panel.front, panel.front.knee
     for point in front.named:
         text = title(point.record) + (panel.reconstructed if reconstructed(point.record) else "")
+        text += flag(point.record)
         yield _Label(point.record, text, {"size": 13, "color": VERMILLION}, required=True)
-    text = "knee" if knee.named else f"knee: trial {knee.number}"
+    text = "knee" if knee.named else f"knee: trial {knee.number}{flag(knee)}"
     yield _Label(knee, text, {"size": 12, "color": FRONT}, required=True)
     others = [record for record in front.trained if not record.named and record.number != knee.number]
     for record in others:
         if record.number in panel.moved:
             font = {"size": 12, "color": INK, "weight": "bold"}
-            yield _Label(record, str(record.number), font, required=True)
+            yield _Label(record, f"{record.number}{flag(record)}", font, required=True)
     for record in others:
         if record.number not in panel.moved and record in front.front:
-            yield _Label(record, str(record.number), {"size": 11, "color": FRONT}, required=False)
+            yield _Label(record, f"{record.number}{flag(record)}", {"size": 11, "color": FRONT}, required=False)

@@ -109,8 +109,8 @@ def competitors(trained: Sequence[Record]) -> list[Record]:
 
 def _caveat(given: str, trained: Sequence[Record]) -> str:
     """Return the study's caveat and, if its latencies are not comparable with each other, a warning."""
-    scales = {(one.processor, one.runtime_version) for one in map(reading, trained)}
-    mixed = f"latencies are on {len(scales)} scales: processor or runtime changed between launches"
+    scales = {(one.processor, one.runtime_version, one.reference_ms) for one in map(reading, trained)}
+    mixed = f"latencies are on {len(scales)} scales: host, processor, runtime or idle baseline differ between launches"
     return "; ".join(filter(None, [given, mixed if len(scales) > 1 else ""]))
 
 

@@ -151,7 +151,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
         f"{spec.input_size}x{spec.input_size}, {spec.space.classes} classes.",
         f"- Latency: {latency_of}, {example.threads} thread(s), in a process of its own, in rounds of "
         f"{spec.protocol.round_runs} runs that alternate with the reference network's: their ratio, with its 95 % "
-        f"interval, times the {baselines_text(map(reading, front.trained))}. "
+        f"interval, times the idle latency of the reference network ({baselines_text(map(reading, front.trained))}). "
         f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or taken on a busy device.",
         *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
         f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %, "

@@ -119,7 +119,9 @@ def test_a_trial_is_exported_with_its_trained_weights(run: Run) -> None:
     for key in ("format", "fingerprint", "input_size", "classes", "recipe", "spec"):
         assert again[key] == before[key]
     for now, earlier in zip(again["latency"], before["latency"], strict=True):
-        later = {"disturbed": False, "lost": 0, "priority": 0, "switches": 0, "baseline": None, "rescaled": False}
+        later: dict[str, Any] = {"disturbed": False, "lost": 0, "priority": 0, "switches": 0, "missing": 0.0}
+        later |= {"baseline": None, "rescaled": False}
+        later |= {moment: {"quota_throttled": None, **earlier[moment]} for moment in ("before", "after")}
         assert now | {"ratio": pytest.approx(now["ratio"])} == earlier | {"rounds": 6} | later
 
 

@@ -256,6 +256,49 @@ def test_readings_under_another_baseline_are_rescaled_to_the_latest(scoring: Sco
     assert records.reading(small).ratio == pytest.approx((3.0, 3.0, 3.0))
 
 
+def test_readings_of_earlier_versions_with_two_baselines_are_read(scoring: Scoring) -> None:
+    """They know only the latency of their baseline."""
+    for spec in (SMALLEST, LARGEST):
+        scoring.device.ms = {spec.fingerprint(): 1.0}
+        trial = scoring.score(spec)
+        stored = records.attributes_of(trial)[records.LATENCY]
+        earlier = {
+            backend: {key: value for key, value in data.items() if key not in ("baseline", "rescaled", "missing")}
+            for backend, data in stored.items()
+        }
+        scale = 1.0 if spec == SMALLEST else 2.0
+        for data in earlier.values():
+            data.update({key: scale * data[key] for key in ("reference_ms", "latency_ms", "low_ms", "high_ms")})
+        stored_trial = scoring.study.get_trials(deepcopy=False)[trial.number]
+        stored_trial.system_attrs[records.LATENCY] = earlier
+    small, large = records.records(scoring.study)
+    assert [records.reading(record).reference_ms for record in (small, large)] == [2.0, 2.0]
+    assert small.latency_ms == pytest.approx(2.0)
+
+
+def test_each_host_has_its_own_baseline() -> None:
+    readings = {
+        (number, "cpu onnxruntime"): steady_latency(3.0, reference_ms=ms, baseline=Baseline(ms, ms, ms, host)).to_json()
+        for number, (host, ms) in enumerate([("a", 1.0), ("b", 2.0), ("a", 1.5)])
+    }
+    assert {number for number, _ in records.on_one_baseline(readings)} == {0}
+
+
+def test_a_disturbed_reading_is_rescaled_and_stays_postponed(scoring: Scoring) -> None:
+    scoring.device.ms = {SMALLEST.fingerprint(): 3.0, LARGEST.fingerprint(): 2.0}
+    scoring.device.disturbed = {SMALLEST.fingerprint()}
+    for spec in (SMALLEST, LARGEST):
+        scoring.score(spec)
+    latest = Baseline(2.0, 1.9, 2.1, "pi", "2026-11-28 01:36")
+    samples = steady_latency(2.0).samples
+    assert samples is not None
+    later = replace(steady_latency(4.0), **samples.statistics(2.0), reference_ms=2.0, baseline=latest)
+    scoring.study.set_user_attr(f"{records.REMEASURED} 1 {later.backend}", later.to_json())
+    small, _ = records.records(scoring.study)
+    assert records.reading(small).latency_ms == 6.0
+    assert small.postponed
+
+
 @pytest.mark.parametrize(
     ("other", "rescaled"),
     [({"processor": "slide rule"}, False), ({"runtime_version": "2"}, False), ({"disturbed": True}, False), ({}, True)],

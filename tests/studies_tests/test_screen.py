@@ -113,7 +113,7 @@ def test_a_pipe_gets_a_line_about_a_long_measurement_once() -> None:
     for passed in (0.0, 100.0, 700.0):
         screen.reported(Measuring(passed, 560.0))
         assert (screen.activity.done, screen.activity.total) == (min(passed, 560), 560)
-    assert printed(console) == ["a measurement takes about 9 min 20 s here"]
+    assert printed(console) == ["a measurement takes about 9 min 20 s"]
 
 
 def test_a_pipe_gets_a_line_about_a_long_wait_once(clock: Callable[[float], None]) -> None:

@@ -185,18 +185,20 @@ def state_under_load(gpu: str, timers: Sequence[Timer]) -> dict[str, Any]:
 
 
 def gpu_state(gpu: str) -> dict[str, Any]:
-    """Return the state of a GPU ("GPU-UUID") from nvidia-smi and the load of the machine; None if not reported."""
+    """Return the state of a GPU ("GPU-UUID") from nvidia-smi and of the machine; None if not reported."""
     degrees, megahertz, reasons = "", "", ""
     for field in REASONS:
         if values := nvidia_smi(gpu, "temperature.gpu", "clocks.sm", field):
             degrees, megahertz, reasons = values
             break
+    machine = machine_state()
     return {
         "temperature_c": number(degrees),
         "clock_mhz": number(megahertz),
         "governor": None,
         "throttled": throttling(int(reasons, 16)) if reasons.startswith("0x") else None,
-        "load": machine_state()["load"],
+        "quota_throttled": machine["quota_throttled"],
+        "load": machine["load"],
     }
 
 

@@ -45,7 +45,7 @@ LEASE_POLL_S = 0.1  # seconds between two tries to lock a machine that is in use
 PROVIDER = "CPUExecutionProvider"  # the execution provider of ONNX Runtime
 HUNG_S = 3600  # seconds without a report after which a command is considered hung
 REPORT_S = 1.0  # minimum number of seconds between two reports
-SLOW_MS = 500.0  # a report may follow each run that takes longer, and each cycle
+SLOW_MS = 500.0  # a report may follow each run that takes longer, and each round
 PRIORITY = -20  # the highest; lower ones are tried if the system does not allow it
 CLOCK_TEST_S, MIN_CLOCK_STEPS = 0.002, 20  # a CPU clock must advance at least this often in this time of work
 LOST_SHARE, LOST_MS = 0.01, 0.02  # a run lost the processor if its wall time exceeds its CPU time by more than both
@@ -224,6 +224,7 @@ def take(
                 wall[network].append([round(ms, 6) for ms, _ in runs])
                 cpu[network].append([round(ms, 6) for _, ms in runs])
                 medians[network].append(float(np.median(counted_times(wall[network][-1], cpu[network][-1]))))
+                clock()  # reports the progress
             order.reverse()
             cycles, passed = len(wall[0]), clock() - began
             if cycles >= plan["min_cycles"] and passed >= plan["min_s"]:
@@ -308,14 +309,16 @@ def measure(
         timers = [progress.after(timer) for timer in timers]
         warm = [warm_up(timer, plan["warmup_s"]) for timer in timers]
         before = loaded.state()  # after the warm-up, since the clock of an idle processor is low
-        switches = involuntary_switches()
+        switches, others, began = involuntary_switches(), others_s(), time.monotonic()
         rounds, cpu, ended = take(timers, plan, progress, loaded.cpu_clock)
-        switches = involuntary_switches() - switches
+        switches, passed, others_after = involuntary_switches() - switches, time.monotonic() - began, others_s()
         after = loaded.state()
+    others = None if others is None or others_after is None else max(0.0, (others_after - others) / max(passed, 1e-9))
     return {
         "rounds_ms": rounds,
         "cpu_ms": cpu,
         "switches": switches,
+        "others": None if others is None else round(others, 3),
         "ended": ended,
         "steady": all(warm),
         "before": before,
@@ -408,9 +411,53 @@ def processor_name(cpuinfo: str | Path = "/proc/cpuinfo") -> str:
     return named or platform.machine() or "unknown"
 
 
-def usable_processors() -> int:
-    """Return the number of processors available to this process, which may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def usable_processors(root: str | Path = "/") -> int:
+    """Return the number of processors available to this process, at least 1.
+
+    A container may have fewer than the machine, by its affinity or by its CPU quota, which is rounded up.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for folder in control_groups(root):
+        quota, _, period = (text_in(folder / "cpu.max") or "").partition(" ")
+        if quota.isdigit() and period.isdigit() and int(period):
+            processors = min(processors, max(1, math.ceil(int(quota) / int(period))))
+    return processors
+
+
+def control_groups(root: str | Path = "/") -> list[Path]:
+    """Return the folders of the control group (version 2) of this process and of its parents, as far as it sees them.
+
+    Source: https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    top = Path(root) / "sys/fs/cgroup"
+    lines = (text_in(Path(root) / "proc/self/cgroup") or "").splitlines()
+    own = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
+    parts = [part for part in own.split("/") if part not in ("", "..")]
+    return [top.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
+
+
+def quota_throttled(root: str | Path = "/") -> int | None:
+    """Return in how many periods a CPU quota has stopped this process so far, None without a quota."""
+    found = None
+    for folder in control_groups(root):
+        for line in (text_in(folder / "cpu.stat") or "").splitlines():
+            key, _, value = line.partition(" ")
+            if key == "nr_throttled" and value.isdigit():
+                found = (found or 0) + int(value)
+    return found
+
+
+def others_s(root: str | Path = "/") -> float | None:
+    """Return the CPU time in seconds that all other processes have used since the start of the machine.
+
+    None if the system does not report it.
+    """
+    words = (text_in(Path(root) / "proc/stat") or "").split("\n")[0].split()
+    if len(words) < 9 or words[0] != "cpu":
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, words[1:9])
+    ticks = user + nice + system + irq + softirq + steal
+    return ticks / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
@@ -424,6 +471,7 @@ def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
         "clock_mhz": hertz / 1000 if hertz else None,
         "governor": text_in(cpu / "scaling_governor"),
         "throttled": int(throttled, 16) if throttled.startswith("0x") else None,
+        "quota_throttled": quota_throttled(),
         "load": round(os.getloadavg()[0], 2),
     }
 

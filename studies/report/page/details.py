@@ -70,7 +70,8 @@ def _reading(name: str, latency: Latency, samples: Samples | None) -> dict[str, 
         "conditions": conditions(latency, latency.processor or latency.device),
         "facts": [
             f"ratio to the reference network {latency.ratio[0]:.3f}",
-            f"{baselines_text([latency])}; {latency.slowdown:.2f} times that in this reading",
+            baselines_text([latency]),
+            f"the reference network took {latency.slowdown:.2f} times as long in this reading",
             f"interquartile range {latency.relative_iqr:.1%} of the median",
             *(
                 [f"{latency.lost} of {latency.runs} runs lost the processor; their CPU time counts"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.latency.baseline import Baseline, recorded_baseline
+from search.latency.measure import better
 from search.latency.reference import state_folder
 from threshnet.errors import InputError
 from threshnet.strict import plain
@@ -21,19 +22,27 @@ ROOT = Path(__file__).resolve().parents[3]
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The record, in a folder of this test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    return tmp_path / "threshnet" / "references.json"
+    return tmp_path / "threshnet" / "baselines.json"
 
 
 def of(ms: float) -> Baseline:
     return Baseline(ms, 0.9 * ms, 1.1 * ms, "pi", "2026-11-28 01:36", 0.125, 40.0)
 
 
+def busy(ms: float) -> Baseline:
+    return replace(of(ms), disturbed=True)
+
+
 def never() -> Baseline:
     raise AssertionError("it was measured again")
 
 
+def always(earlier: Baseline, new: Baseline) -> bool:
+    return True
+
+
 def idle_latency(conditions: str, take: Callable[[], float], host: str = "pi", *, renew: bool = False) -> float:
-    return recorded_baseline(conditions, host, lambda: of(take()), renew=renew).ms
+    return recorded_baseline(conditions, host, lambda: of(take()), always if renew else None).ms
 
 
 def test_a_latency_is_taken_once() -> None:
@@ -155,21 +164,36 @@ def test_hosts_with_one_home_folder_have_their_own() -> None:
 
 def test_the_record_of_an_earlier_version_is_used(file: Path) -> None:
     file.parent.mkdir(parents=True)
-    file.write_text('{"cpu": 1.25}')
+    file.with_name("references.json").write_text('{"cpu": 1.25}')
     assert recorded_baseline("cpu", "pi", never) == Baseline(1.25, 1.25, 1.25)
     assert idle_latency("cpu", lambda: 1.5, renew=True) == 1.5
     assert idle_latency("cpu", lambda: never().ms) == 1.5
 
 
-def test_a_disturbed_baseline_never_replaces_an_undisturbed_one() -> None:
-    busy = replace(of(3.0), disturbed=True)
-    assert recorded_baseline("cpu", "pi", lambda: busy) == busy
-    assert recorded_baseline("cpu", "pi", lambda: of(2.0), renew=True) == of(2.0)
-    assert recorded_baseline("cpu", "pi", lambda: busy, renew=True) == of(2.0)
+@pytest.mark.parametrize(
+    ("earlier", "new", "replaced"),
+    [
+        (of(2.0), of(1.8), True),
+        (of(2.0), of(1.95), False),  # not 5 % lower
+        (of(2.0), of(3.0), False),
+        (of(2.0), busy(1.0), False),
+        (busy(2.0), of(3.0), True),
+        (busy(2.0), busy(1.9), True),
+        (busy(2.0), busy(3.0), False),
+    ],
+)
+def test_a_better_baseline_replaces_an_earlier_one(
+    earlier: Baseline, new: Baseline, replaced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.latency.measure.OUTDATED", 0.95)
+    assert recorded_baseline("cpu", "pi", lambda: earlier) == earlier
+    found = new if replaced else earlier
+    assert recorded_baseline("cpu", "pi", lambda: new, better) == found
+    assert recorded_baseline("cpu", "pi", never) == found
 
 
 def test_a_baseline_states_its_conditions() -> None:
-    assert of(1.25).text == "1.250 ms on pi, 2026-11-28 01:36 UTC, load 0.1, 40 degrees C"
+    assert of(1.25).text == "1.250 ms, 2026-11-28 01:36 UTC, load 0.1, 40 degrees C"
     assert replace(of(1.25), disturbed=True).text.endswith(", device busy")
     assert Baseline(1.25, 1.2, 1.3).text == "1.250 ms"
     assert len({of(1.0).id, of(2.0).id, replace(of(1.0), host="b").id}) == 3

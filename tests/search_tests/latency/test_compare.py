@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from search_tests.tiny import LARGEST, QUICK, SIZE, SMALLEST
 
-from search.latency.compare import LIMIT_S, LOADS, Comparison, Pair, Verdict, compare_on, compared
+from search.latency.compare import LIMIT_S, LOADS, MIN_LOADS, Comparison, Pair, Verdict, compare_on, compared
 from search.latency.devices.named import device_named
 from search.latency.measure import Facts
 from search.latency.reading import UNSTEADY, Rounds, State
@@ -80,7 +80,7 @@ class Loading:
     def rounds(self, order: object, protocol: object, min_cycles: int) -> Rounds:
         factor = self.ratio * self.random.lognormal(0, self.of_load)
         first, second = (((ms,) * 16,) * min_cycles for ms in (factor, 1.0))
-        return Rounds((first, second), None, 0, "time", self.loads % self.steady == 0, State(), State())
+        return Rounds((first, second), None, 0, None, "time", self.loads % self.steady == 0, State(), State())
 
     def clock(self) -> float:
         return 0.5 * self.loads
@@ -110,6 +110,15 @@ def test_an_unclear_comparison_continues_until_it_is_clear(monkeypatch: pytest.M
 def test_time_runs_out_for_a_ratio_at_the_margin(monkeypatch: pytest.MonkeyPatch) -> None:
     found = Loading(1.02, 0.01).compared(monkeypatch)
     assert (found.pairs[0].verdict, found.loads) == ("UNDECIDED", LIMIT_S / 0.5)
+
+
+def test_a_slow_device_is_loaded_as_often_as_an_interval_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Loading(1.0, 0.001)
+    monkeypatch.setattr("search.latency.compare.bench", lambda *arguments: bench)
+    found = compare_on(
+        device_named("cpu"), (LARGEST, SMALLEST), SIZE, "onnxruntime", QUICK, limit_s=0.1, clock=bench.clock
+    )
+    assert found.loads == MIN_LOADS
 
 
 @pytest.mark.parametrize(("steady", "warned"), [(1, False), (2, False), (3, True)])

@@ -123,7 +123,7 @@ def test_progress_and_waits_are_reported_before_the_reply() -> None:
     reports: list[Wait | Measuring | None] = []
     with talking(program) as talk, reporting(reports.append):
         assert talk.ask("measure", {}, 30.0) == "right"
-    assert reports == [Wait("the probe", None), None, Measuring(0.0, 2.5), Measuring(1.0, 2.5)]
+    assert reports == [Wait("the probe", None), Measuring(0.0, 2.5), Measuring(1.0, 2.5), None]
 
 
 def test_a_long_measurement_needs_no_long_timeout_if_it_reports() -> None:
@@ -134,6 +134,15 @@ def test_a_long_measurement_needs_no_long_timeout_if_it_reports() -> None:
     )
     with talking(program) as talk:
         assert talk.ask("measure", {}, 2.0) == "right"
+
+
+@pytest.mark.parametrize(
+    ("command", "first"), [("load", ""), ("measure", "answer(progress={'passed_s': 0.0, 'expected_s': 1.0})\n")]
+)
+def test_only_a_measurement_that_has_not_begun_may_wait(command: str, first: str) -> None:
+    program = f"{ANSWER}sys.stdin.readline()\n{first}answer(waiting='/tmp/lock')\n"
+    with talking(program) as talk, pytest.raises(MeasurementError, match="malformed reply"):
+        talk.ask(command, {}, 30.0)
 
 
 def test_a_measurement_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,12 @@ WIDER = (1.0,) * 4 + (0.5,) * 6 + (1.5,) * 6
             True,
             "throttled: bits 0x8 before, 0x8 after",
         ),
+        ({"missing": 0.5}, True, r"busy device: other processes used 0\.5 of the processors that its threads need"),
+        (
+            {"before": state(quota_throttled=3), "after": state(quota_throttled=5)},
+            True,
+            r"throttled by the CPU quota of the container: in 2 period\(s\)",
+        ),
         ({"after": state(throttled=0x40000)}, True, "throttled: bits 0x0 before, 0x40000 after"),
         ({"after": state(governor="powersave")}, True, "governor changed from performance to powersave"),
         ({"after": state(clock_mhz=1400.0)}, True, "the clock fell from 1500 to 1400 MHz"),
@@ -186,6 +192,8 @@ def test_each_reason_alone_is_one_line(changes: dict[str, Any], steady: bool, do
         {"reference_ms": 1.05},
         {"before": state(throttled=0x50000), "after": state(throttled=0x50000)},  # it was so before
         {"before": state(throttled=None)},
+        {"before": state(quota_throttled=5), "after": state(quota_throttled=5)},
+        {"missing": 0.2},
         {"after": state(throttled=None)},
         {"after": state(clock_mhz=1430.0)},
         {"after": state(clock_mhz=1800.0)},
@@ -216,12 +224,13 @@ def test_a_probes_answer_is_read(recwarn: pytest.WarningsRecorder) -> None:
         "rounds_ms": [[[1.0, 2.0]] * 6, [[3.0, 4]] * 6],
         "cpu_ms": None,
         "switches": 0,
+        "others": 0.5,
         "ended": "time",
         "steady": False,
         "before": dataclasses.asdict(QUIET),
         "after": dataclasses.asdict(State()),
     }
-    expected = Rounds((((1.0, 2.0),) * 6, ((3.0, 4.0),) * 6), None, 0, "time", False, QUIET, State())
+    expected = Rounds((((1.0, 2.0),) * 6, ((3.0, 4.0),) * 6), None, 0, 0.5, "time", False, QUIET, State())
     assert as_rounds(document, "probe", 2, 2, 6) == expected
     with pytest.raises(InputError, match="probe: rounds of 2 networks, must be of 1"):
         as_rounds(document, "probe", 1, 2, 6)
@@ -361,14 +370,7 @@ def test_json_is_read_strictly(change: dict[str, object], named: str) -> None:
         Latency.from_json(steady_latency(1.0).to_json() | change, "trial 3")
 
 
-LATER = {
-    "lost",
-    "switches",
-    "priority",
-    "disturbed",
-    "baseline",
-    "rescaled",
-}  # keys that readings of earlier versions lack
+LATER = {"lost", "switches", "priority", "disturbed", "baseline", "rescaled", "missing"}  # missing in earlier versions
 
 
 def test_keys_of_this_version_may_be_missing() -> None:

@@ -1,5 +1,6 @@
 """The figure of a front: its points, texts and labels, its panels for several backends, and its PNG."""
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from choreographer.browsers.chromium import Chromium
 from studies_tests.sample import CAVEAT, remeasured, sample_front, sample_loaded
 
+from search.records import Record
 from space import Limits
 from studies.figures import backends as plots_backends
 from studies.figures import chrome
@@ -72,6 +74,23 @@ def test_named_networks_have_a_label_and_a_verdict(front: ParetoFront) -> None:
         assert verdict(point) in hover(point.record, front).replace("<br>", " ")
         assert (point.record.named == "threshnet28") == ("a reconstruction" in hover(point.record, front))
     assert any(label.startswith("knee") for label in labels)
+
+
+def test_an_exclamation_mark_flags_unreliable_latencies() -> None:
+    front = FRONTS["usual"]
+
+    def flagged(record: Record) -> Record:
+        backend, latency = next(iter(record.latency.items()))
+        return replace(record, latency={backend: replace(latency, warnings=("busy device: 1.2 times",))})
+
+    trained, members = (tuple(map(flagged, records)) for records in (front.trained, front.front))
+    named = tuple(replace(point, record=flagged(point.record)) for point in front.named)
+    chart = figure(replace(front, trained=trained, front=members, named=named, knee=flagged(front.knee)))
+    labels = [annotation.text for annotation in chart.layout.annotations]
+    assert labels
+    assert all(label.endswith(" !") or label == "knee" for label in labels)
+    assert "! unreliable latency" in chart.layout.title.subtitle.text
+    assert any("! busy device: 1.2 times" in text for line in chart.data for text in line.hovertext or ())
 
 
 def test_labels_of_named_networks_do_not_overlap() -> None:

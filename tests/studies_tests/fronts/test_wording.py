@@ -10,7 +10,7 @@ from studies.fronts.wording import baselines_text
 
 def test_the_idle_baselines_are_listed_once_with_the_number_of_rescaled_latencies() -> None:
     latest = replace(steady_latency(2.0), baseline=Baseline(1.0, 0.9, 1.1, "pi", "2026-11-28 01:36"))
-    text = "idle baseline 1.000 ms on pi, 2026-11-28 01:36 UTC"
+    text = "idle baseline 1.000 ms, 2026-11-28 01:36 UTC"
     assert baselines_text([latest, latest]) == text
     assert (
         baselines_text([latest, replace(latest, rescaled=True)])

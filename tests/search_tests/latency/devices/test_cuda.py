@@ -173,10 +173,10 @@ def test_harmful_reasons_and_no_others_are_throttling(reasons: int, bits: int) -
 def test_the_state_is_that_of_nvidia_smi_for_this_gpu(nvidia_smi: Callable[[str], Path]) -> None:
     asked = nvidia_smi('echo "61, 1777, 0x0000000000000024"')
     state = cuda_probe.gpu_state("GPU-abc")
-    load = state.pop("load")
+    assert {field.name for field in dataclasses.fields(State)} == {*state}
+    load, _ = state.pop("load"), state.pop("quota_throttled")
     assert state == {"temperature_c": 61.0, "clock_mhz": 1777.0, "governor": None, "throttled": 0xA}
     assert load >= 0
-    assert {field.name for field in dataclasses.fields(State)} == {*state, "load"}
     assert asked.read_text() == (
         "--query-gpu=temperature.gpu,clocks.sm,clocks_event_reasons.active --format=csv,noheader,nounits -i GPU-abc\n"
     )

@@ -63,13 +63,13 @@ run()
 ANSWERING = """
 import json, sys
 probe, token = sys.argv[1:]
-facts = {"runtime_version": "1", "processor": "abacus", "notes": [], "pid": 1, "processors": 4, "priority": 0}
-state = dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled", "load"))
+facts = {"runtime_version": "1", "processor": "abacus", "notes": [], "pid": 1, "processors": 4, "priority": 0, "host": "far"}
+state = dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled", "quota_throttled", "load"))
 for line in sys.stdin:
     ((command, body),) = json.loads(line).items()
     networks = len(body.get("order", ()))
     rounds = {
-        "rounds_ms": [[[1.0] * 16] * 6] * networks, "cpu_ms": None, "switches": 0, "ended": "precise",
+        "rounds_ms": [[[1.0] * 16] * 6] * networks, "cpu_ms": None, "switches": 0, "others": None, "ended": "precise",
         "steady": True, "before": state, "after": state
     }
     done = {"load": facts, "measure": rounds, "present": body.get("names")}[command]

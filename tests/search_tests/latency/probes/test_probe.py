@@ -41,9 +41,11 @@ from search.latency.probes.probe import (
     machine_state,
     median_interval,
     one_thread_clock,
+    others_s,
     precise,
     present,
     processor_name,
+    quota_throttled,
     raise_priority,
     ratio_interval,
     round_medians,
@@ -421,6 +423,7 @@ def test_the_state_is_what_the_files_and_vcgencmd_say(tmp_path: Path, commands: 
     )
     state = machine_state(root)
     assert state.pop("load") == pytest.approx(os.getloadavg()[0], abs=0.5)
+    assert state.pop("quota_throttled") == quota_throttled()
     assert state == {"temperature_c": 48.25, "clock_mhz": 1500.0, "governor": "ondemand", "throttled": 0x50005}
 
 
@@ -428,6 +431,7 @@ def test_the_state_is_what_the_files_and_vcgencmd_say(tmp_path: Path, commands: 
 def test_without_files_and_commands_the_state_is_unknown_except_for_the_load(tmp_path: Path) -> None:
     state = machine_state(tmp_path)
     assert state.pop("load") >= 0
+    del state["quota_throttled"]
     assert state == dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled"))
 
 
@@ -437,8 +441,60 @@ def test_nonsense_in_files_and_from_vcgencmd_is_unknown(tmp_path: Path, commands
     for script in ("echo VCHI initialization failed", "exit 1", "echo throttled="):
         commands("vcgencmd", script)
         state = machine_state(sys_tree(tmp_path, nonsense))
-        del state["load"]
+        del state["load"], state["quota_throttled"]
         assert set(state.values()) == {None}
+
+
+def container(root: Path, **files: str) -> Path:
+    """A file system whose process is in the control group /a/b; `files` are the contents of cpu.max and cpu.stat."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("0::/a/b\n")
+    for name, content in files.items():
+        depth, _, kind = name.partition("_")
+        folder = root / "sys/fs/cgroup" / {"top": "", "a": "a", "ab": "a/b"}[depth]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"cpu.{kind}").write_text(content)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("files", "processors"),
+    [
+        ({}, 1024),
+        ({"ab_max": "max 100000"}, 1024),
+        ({"ab_max": "200000 100000"}, 2),
+        ({"ab_max": "150000 100000"}, 2),
+        ({"ab_max": "20000 100000"}, 1),
+        ({"ab_max": "max 100000", "a_max": "300000 100000"}, 3),
+        ({"ab_max": "400000 100000", "top_max": "300000 100000"}, 3),
+        ({"ab_max": "nonsense"}, 1024),
+        ({"ab_max": "200000 0"}, 1024),
+    ],
+)
+def test_a_quota_limits_the_processors(
+    files: dict[str, str], processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(1024), raising=False)
+    assert usable_processors(container(tmp_path, **files)) == processors
+
+
+def test_the_periods_in_which_a_quota_stopped_the_process_are_counted(tmp_path: Path) -> None:
+    stat = "usage_usec 100\nnr_periods 9\nnr_throttled {}\nthrottled_usec 5\n"
+    assert quota_throttled(container(tmp_path, ab_stat=stat.format(3), a_stat=stat.format(4), top_stat="x\n")) == 7
+
+
+def test_without_control_groups_no_quota_is_known(tmp_path: Path) -> None:
+    assert quota_throttled(tmp_path) is None
+    assert others_s(tmp_path) is None
+
+
+def test_the_cpu_time_of_other_processes_is_that_of_the_machine_without_ours(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    tick = os.sysconf("SC_CLK_TCK")
+    idle, waiting = 10**6, 10**5
+    words = [7 * tick, tick, tick, idle, waiting, tick, tick, tick, 0, 0]
+    (tmp_path / "proc/stat").write_text(f"cpu  {' '.join(map(str, words))}\ncpu0 1 2 3\n")
+    assert others_s(tmp_path) == pytest.approx(12 - time.process_time(), abs=0.5)
 
 
 def test_about_reports_the_facts_of_a_machine() -> None:
@@ -650,7 +706,7 @@ def test_the_program_answers_command_by_command(tmp_path: Path) -> None:
     assert facts["priority"] <= os.getpriority(os.PRIO_PROCESS, 0)
     assert (facts["runtime_version"], facts["notes"]) == (onnxruntime.__version__, [])
     answer = measured["done"]
-    assert answer.keys() == {"rounds_ms", "cpu_ms", "switches", "ended", "steady", "before", "after"}
+    assert answer.keys() == {"rounds_ms", "cpu_ms", "switches", "others", "ended", "steady", "before", "after"}
     assert np.shape(answer["rounds_ms"]) == np.shape(answer["cpu_ms"])
     assert np.shape(answer["rounds_ms"])[0] == 1
     assert np.shape(answer["rounds_ms"])[2] == 16
@@ -680,7 +736,7 @@ def test_reports_do_not_interrupt_the_rounds_of_a_fast_network() -> None:
     first, *others = at
     assert first == 2  # after one run of each
     assert len(others) >= 4
-    assert {(runs - first - 12) % 40 for runs in others} == {0}  # after the warm-up, only after whole cycles
+    assert {(runs - first - 12) % 20 for runs in others} == {0}  # after the warm-up, only after whole rounds
 
 
 def test_a_measurement_ends_with_who_asked_for_it(tmp_path: Path) -> None:
