@@ -304,7 +304,9 @@ def measure(
     """
     target, given = device_named(device), _measurable(network)
     pixels = measured_size([given], input_size, protocol.batch)
-    return measure_on(target, given.network, pixels, runtime or target.runtimes[0], protocol)
+    with Screen(console(True), f"{given.title} on {device}") as screen:
+        screen.doing("measuring")
+        return measure_on(target, given.network, pixels, runtime or target.runtimes[0], protocol)
 
 
 def compare(
@@ -323,7 +325,9 @@ def compare(
     target, given = device_named(device), [_measurable(network) for network in networks]
     pixels = measured_size(given, input_size, protocol.batch)
     networks_given, chosen = [one.network for one in given], runtime or target.runtimes[0]
-    return compare_on(target, networks_given, pixels, chosen, protocol, limit_s=limit_s)
+    with Screen(console(True), f"{len(given)} networks on {device}") as screen:
+        screen.doing("comparing")
+        return compare_on(target, networks_given, pixels, chosen, protocol, limit_s=limit_s)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Fixtures of every suite."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -74,6 +75,7 @@ def undisturbed() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("search.latency.measure.disturbances", lambda *arguments: iter(()))
         patch.setattr("search.latency.measure.MAX_LOST", 1.0)
+        patch.setattr("search.latency.measure.MAX_WIDTH", math.inf)
         patch.setattr("search.latency.measure.OUTDATED", 0.0)
         yield
 

@@ -28,6 +28,7 @@ from threshnet.untrusted import clean
 
 Answer = TypeVar("Answer")
 OUTDATED = 0.95  # a baseline is renewed if the reference network takes less than this share of it
+BASELINE_S = 0.5  # an idle baseline is measured for up to this many seconds even if the protocol asks for less
 MAX_WIDTH = 0.05  # maximum relative half-width of the interval of an idle baseline
 MAX_LOST = 0.05  # maximum share of the runs of an idle baseline that lost the processor to another process
 PAUSE_S = 2.0  # seconds to wait before retrying after a lost connection
@@ -223,7 +224,7 @@ class _Setting:
         longer = replace(
             before,
             min_s=2 * before.min_s,
-            max_s=2 * before.max_s,
+            max_s=max(2 * before.max_s, BASELINE_S),
             tolerance=before.tolerance / 2,
             retakes=retakes,
         )

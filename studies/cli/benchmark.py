@@ -33,9 +33,11 @@ def benchmark(folder: Path, device: str, data: str | None, as_json: bool) -> Non
     from search.data import as_settings
     from studies.export.benchmark import benchmark_folder
     from studies.export.latency import device_for_files
+    from studies.screen import Screen
 
     settings, target = as_settings(data) if data else None, device_for_files(device)
-    with ERR.status(f"running the files of {folder}"):
+    with Screen(ERR, str(folder)) as screen:
+        screen.doing("running the files")
         found = benchmark_folder(folder, target, settings)
     if as_json:
         click.echo(json.dumps([file.to_json() for file in found], indent=2))

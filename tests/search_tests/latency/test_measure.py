@@ -61,6 +61,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(measure, "disturbances", reading.disturbances)
     monkeypatch.setattr(measure, "OUTDATED", 0.95)
     monkeypatch.setattr(measure, "MAX_LOST", 0.05)
+    monkeypatch.setattr(measure, "MAX_WIDTH", 0.05)
     return made
 
 

@@ -63,7 +63,8 @@ run()
 ANSWERING = """
 import json, sys
 probe, token = sys.argv[1:]
-facts = {"runtime_version": "1", "processor": "abacus", "notes": [], "pid": 1, "processors": 4, "priority": 0, "host": "far"}
+facts = {"runtime_version": "1", "processor": "abacus", "notes": [], "pid": 1, "processors": 4}
+facts |= {"priority": 0, "host": "far"}
 state = dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled", "quota_throttled", "load"))
 for line in sys.stdin:
     ((command, body),) = json.loads(line).items()
@@ -373,7 +374,7 @@ def test_remote_lease(server: Server, tmp_path: Path) -> None:
 
         with pytest.raises(TimeoutError), reporting(give_up):
             measured(device, replace(QUICK, timeout_s=6.0))
-        assert set(waits) == {Wait(f"onnxruntime on {device.name}", None)}
+        assert set(waits) == {Wait(f"onnxruntime on {device.name}", None), None}
         time.sleep(10 * probe.LEASE_POLL_S)
     with lock.open() as free:
         fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the probe that waited is gone, and never had it
