@@ -171,13 +171,10 @@ def remeasured(study: Study) -> dict[int, dict[str, Any]]:
         if key.startswith(f"{REMEASURED} "):
             _, number, backend = key.split(" ", 2)
             found.setdefault(int(number), {})[backend] = value
-    counted = {
-        (trial.number, backend): data
-        for trial in study.get_trials(deepcopy=False)
-        for backend, data in (
-            attributes_of(trial).get(LATENCY, {}) | later_readings(trial, found.get(trial.number, {}))
-        ).items()
-    }
+    counted: dict[tuple[int, str], Mapping[str, Any]] = {}
+    for trial in study.get_trials(deepcopy=False):
+        readings = own_readings(trial) | later_readings(trial, found.get(trial.number, {}))
+        counted.update({(trial.number, backend): data for backend, data in readings.items()})
     for (trial_number, backend), data in on_one_baseline(counted).items():
         found.setdefault(trial_number, {})[backend] = data
     return found
@@ -188,6 +185,8 @@ def on_one_baseline(readings: Mapping[tuple[int, str], Mapping[str, Any]]) -> di
 
     Returns the rescaled ones only. Readings with raw samples, of earlier versions, are not rescaled.
     """
+    if len({data["reference_ms"] for data in readings.values()}) < 2:
+        return {}
     scales = _scales(readings)
     baselines: dict[tuple[str, ...], dict[str, Any]] = {}
     ranks: dict[tuple[str, ...], tuple[bool, str, int]] = {}
@@ -244,7 +243,7 @@ def later_readings(trial: FrozenTrial, again: Mapping[str, Any]) -> dict[str, An
 
     A disturbed reading of the trial itself still counts when it is rescaled.
     """
-    own = next(iter(attributes_of(trial).get(LATENCY, {})), None)
+    own = next(iter(own_readings(trial)), None)
     return {
         backend: data
         for backend, data in again.items()
@@ -259,7 +258,7 @@ def verdict(trial: FrozenTrial, again: Mapping[str, Any] = MappingProxyType({}))
     """
     attrs = attributes_of(trial)
     first_ms, postponed = attrs.get(LATENCY_MS), attrs.get(POSTPONED)
-    reading = later_readings(trial, again).get(next(iter(attrs.get(LATENCY, {})), ""))
+    reading = later_readings(trial, again).get(next(iter(own_readings(trial)), ""))
     if reading is None or not first_ms:
         return Verdict(first_ms, trial.constraints, postponed is not None)
     constraints, latency_ms = dict(trial.constraints), float(reading["latency_ms"])
@@ -296,6 +295,12 @@ def by_end(study: Study, read: Sequence[Record]) -> list[Record]:
     return [each for _, each in sorted(ended, key=lambda pair: (pair[0], pair[1].number))]
 
 
+def own_readings(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the readings of a trial by backend, as JSON values."""
+    found: dict[str, Any] = trial.system_attrs.get(LATENCY) or trial.user_attrs.get(LATENCY, {})
+    return found
+
+
 def attributes_of(trial: FrozenTrial) -> dict[str, Any]:
     """Return the user attributes of a trial and its system attributes with long values."""
     return {key: trial.system_attrs[key] for key in LONG if key in trial.system_attrs} | trial.user_attrs
@@ -314,7 +319,7 @@ def record(trial: FrozenTrial, remeasured: Mapping[str, Any] = MappingProxyType(
         latency_ms=values[1] if trial.values is None else found.latency_ms or values[1],
         latency={
             backend: Latency.from_json(data, f"trial {trial.number}, {backend}")
-            for backend, data in {**attrs.get(LATENCY, {}), **later_readings(trial, remeasured)}.items()
+            for backend, data in {**own_readings(trial), **later_readings(trial, remeasured)}.items()
         },
         costs=attrs.get(COSTS, {}),
         epochs=tuple(attrs.get(EPOCHS, ())),

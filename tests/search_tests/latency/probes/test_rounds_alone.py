@@ -37,7 +37,7 @@ import sys
 import time
 import numpy as np
 from search.latency.probes import probe
-plan = dict(round_runs=int(sys.argv[3]), discard=int(sys.argv[4]), min_s=0.0, max_s=0.0, tolerance=0.0)
+plan = dict(min_cycles=6, round_runs=int(sys.argv[3]), discard=int(sys.argv[4]), min_s=0.0, max_s=0.0, tolerance=0.0)
 alone = dict(plan, round_runs=20, discard=4)
 loaded = probe.load_onnxruntime(sys.argv[1:3], dict(batch=1, input_size={SIZE}, threads=1))
 timers = [probe.host_timer(timer, time.thread_time_ns) for timer in loaded.timers]
