@@ -319,8 +319,9 @@ def markdown(rows: Sequence[Row], facts: str) -> str:
             f"{len(rows)} networks from the space of {STUDY}, seed {SEED}; the slowest takes {spread(rows):.1f} times "
             f"as long as the fastest; close pairs: {pairs}. The passes: {'; '.join(PASSES)}. A reading with a ! has a "
             "warning. The last table compares with the mean of the idle readings without a !; it lists networks that "
-            f"changed their order and differ by more than {' or '.join(f'{one.order:.0%}' for one in DISTURBANCES)} on the "
-            f"idle machine. fp32, batch 1, one thread. Conditions: {facts}.",
+            "changed their order and differ by more than "
+            f"{' or '.join(f'{one.order:.0%}' for one in DISTURBANCES)} on the idle machine. fp32, batch 1, "
+            f"one thread. Conditions: {facts}.",
         ]
     )
 
