@@ -237,16 +237,22 @@ def test_a_disturbed_reading_that_is_stored_later_decides_nothing(scoring: Scori
 # Readings under another idle baseline
 
 
+def measured_under_a_later_baseline(scoring: Scoring, number: int) -> Baseline:
+    """Store another reading of a trial, 4 ms under an idle baseline of 2 ms, and return the baseline."""
+    latest = Baseline(2.0, 1.9, 2.1, "pi", "2026-11-28 01:36")
+    samples = steady_latency(2.0).samples
+    assert samples is not None
+    later = replace(steady_latency(4.0), **samples.statistics(2.0), reference_ms=2.0, baseline=latest)
+    scoring.study.set_user_attr(f"{records.REMEASURED} {number} {later.backend}", later.to_json())
+    return latest
+
+
 def test_readings_under_another_baseline_are_rescaled_to_the_latest(scoring: Scoring) -> None:
     """The idle baseline was 1 ms, and then 2 ms: a latency of 3 ms is 6 ms, above the limit."""
     scoring.device.ms = {SMALLEST.fingerprint(): 3.0, LARGEST.fingerprint(): 2.0}
     for spec in (SMALLEST, LARGEST):
         scoring.score(spec)
-    latest = Baseline(2.0, 1.9, 2.1, "pi", "2026-11-28 01:36")
-    samples = steady_latency(2.0).samples
-    assert samples is not None
-    later = replace(steady_latency(4.0), **samples.statistics(2.0), reference_ms=2.0, baseline=latest)
-    scoring.study.set_user_attr(f"{records.REMEASURED} 1 {later.backend}", later.to_json())
+    latest = measured_under_a_later_baseline(scoring, 1)
     small, large = records.records(scoring.study)
     assert (small.latency_ms, large.latency_ms) == (6.0, 4.0)
     assert (small.state, large.state) == ("infeasible", "finished")
@@ -289,11 +295,7 @@ def test_a_disturbed_reading_is_rescaled_and_stays_postponed(scoring: Scoring) -
     scoring.device.disturbed = {SMALLEST.fingerprint()}
     for spec in (SMALLEST, LARGEST):
         scoring.score(spec)
-    latest = Baseline(2.0, 1.9, 2.1, "pi", "2026-11-28 01:36")
-    samples = steady_latency(2.0).samples
-    assert samples is not None
-    later = replace(steady_latency(4.0), **samples.statistics(2.0), reference_ms=2.0, baseline=latest)
-    scoring.study.set_user_attr(f"{records.REMEASURED} 1 {later.backend}", later.to_json())
+    measured_under_a_later_baseline(scoring, 1)
     small, _ = records.records(scoring.study)
     assert records.reading(small).latency_ms == 6.0
     assert small.postponed
