@@ -207,15 +207,15 @@ def _scales(readings: Mapping[tuple[int, str], Mapping[str, Any]]) -> dict[tuple
 
     Readings of earlier versions do not know their host. It is known if all other readings are of one host.
     """
+    known = {key: (data.get("baseline") or {}).get("host", "") for key, data in readings.items()}
+    shared = {key: (key[1], data["processor"], data["runtime_version"]) for key, data in readings.items()}
     hosts: dict[tuple[str, ...], set[str]] = {}
-    for (_, backend), data in readings.items():
-        host = (data.get("baseline") or {}).get("host", "")
-        hosts.setdefault((backend, data["processor"], data["runtime_version"]), set()).update([host] if host else [])
+    for key, host in known.items():
+        hosts.setdefault(shared[key], set()).update(filter(None, [host]))
     scales: dict[tuple[int, str], tuple[str, ...]] = {}
-    for (number, backend), data in readings.items():
-        conditions = (backend, data["processor"], data["runtime_version"])
-        only = next(iter(hosts[conditions])) if len(hosts[conditions]) == 1 else ""
-        scales[number, backend] = (*conditions, (data.get("baseline") or {}).get("host", "") or only)
+    for key, host in known.items():
+        only = min(hosts[shared[key]]) if len(hosts[shared[key]]) == 1 else ""
+        scales[key] = (*shared[key], host or only)
     return scales
 
 
