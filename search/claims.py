@@ -12,7 +12,18 @@ from collections.abc import Iterator
 from optuna import Study, Trial
 from optuna.trial import FrozenTrial, TrialState
 
-from search.records import CONTINUES, DUPLICATE_OF, FINGERPRINT, OWNER, REASON, RUNGS, UNRELIABLE, Verdict, unfinished
+from search.records import (
+    CONTINUES,
+    DUPLICATE_OF,
+    FINGERPRINT,
+    LATENCY_LIMIT,
+    OWNER,
+    REASON,
+    RUNGS,
+    UNRELIABLE,
+    Verdict,
+    unfinished,
+)
 
 POLL_S = 0.02  # seconds between two checks of a rival
 RIVAL_TIMEOUT_S = 60.0  # seconds after which a silent rival counts as dead
@@ -51,10 +62,12 @@ def stopped(trial: FrozenTrial) -> bool:
 def resumable(trial: FrozenTrial, verdict: Verdict) -> bool:
     """Return whether the network of a trial can be trained further, or at all, in another trial.
 
-    It was stopped at a rung, or its latency was unreliable and it was measured again within the limit.
+    It was stopped at a rung, or it was not trained because of its latency, which is within the limit by the reading
+    that counts now: it was measured again, or rescaled to a later idle baseline.
     """
     unreliable = str(trial.user_attrs.get(REASON, "")).startswith(UNRELIABLE)
-    return stopped(trial) or (unreliable and verdict.feasible and not verdict.postponed)
+    slow = trial.state is TrialState.PRUNED and trial.constraints.get(LATENCY_LIMIT, 0.0) > 0
+    return stopped(trial) or ((unreliable or slow) and verdict.feasible and not verdict.postponed)
 
 
 def scores(study: Study, fingerprint: str) -> dict[str, float]:

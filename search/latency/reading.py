@@ -21,6 +21,7 @@ WIDE_SPREAD = 0.10  # relative interquartile range
 WIDER = 2.5  # half-width of the interval relative to the tolerance
 BUSY = 1.10  # latency of the reference network relative to its idle baseline
 MISSING = 0.25  # processors that the threads of a network lacked
+GPU_OTHERS_PERCENT = 5.0  # multiprocessors of a GPU that other processes keep busy
 HOTTER_C = 10.0  # temperature rise in degrees C
 SLOWER_CLOCK = 0.95  # clock after the reading relative to the clock before the reading
 UNSTEADY = "not steady: the latency was still changing at the end of the warm-up"
@@ -39,6 +40,7 @@ class State:
     throttled: int | None = None  # vcgencmd bits, 0-3: now, 16-19: since boot; GPU reasons are converted to these bits
     quota_throttled: int | None = None  # number of periods in which the CPU quota of a container stopped the process
     load: float | None = None  # mean number of runnable processes over the last minute
+    gpu_others_percent: float | None = None  # multiprocessors of the GPU that other processes keep busy
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ class Latency:
         values = later | {key: document[key] for key in document if key != "ratio"}
         for moment in ("before", "after"):
             if isinstance(values.get(moment), Mapping):
-                values[moment] = {"quota_throttled": None, **values[moment]}
+                values[moment] = {"quota_throttled": None, "gpu_others_percent": None, **values[moment]}
         if not ROUNDS & {*values}:
             return strict.read(values, cls, source, complete=True)
         samples = strict.read({key: values.pop(key) for key in ROUNDS & {*values}}, Samples, source)
@@ -239,6 +241,9 @@ def changes(before: State, after: State) -> Iterator[str]:
     stops = (after.quota_throttled or 0) - (before.quota_throttled or 0)
     if stops > 0:
         yield f"throttled by the CPU quota of the container: in {stops} period(s)"
+    percent = max(before.gpu_others_percent or 0.0, after.gpu_others_percent or 0.0)
+    if percent > GPU_OTHERS_PERCENT:
+        yield f"busy GPU: other processes used {percent:.0f} % of its multiprocessors"
     if before.governor != after.governor:
         yield f"the clock's governor changed from {before.governor} to {after.governor}"
     if before.clock_mhz and after.clock_mhz and after.clock_mhz < SLOWER_CLOCK * before.clock_mhz:

@@ -121,7 +121,10 @@ def test_a_trial_is_exported_with_its_trained_weights(run: Run) -> None:
     for now, earlier in zip(again["latency"], before["latency"], strict=True):
         later: dict[str, Any] = {"disturbed": False, "lost": 0, "priority": 0, "switches": 0, "missing": 0.0}
         later |= {"baseline": None, "rescaled": False}
-        later |= {moment: {"quota_throttled": None, **earlier[moment]} for moment in ("before", "after")}
+        later |= {
+            moment: {"quota_throttled": None, "gpu_others_percent": None, **earlier[moment]}
+            for moment in ("before", "after")
+        }
         assert now | {"ratio": pytest.approx(now["ratio"])} == earlier | {"rounds": 6} | later
 
 

@@ -237,12 +237,12 @@ def test_a_disturbed_reading_that_is_stored_later_decides_nothing(scoring: Scori
 # Readings under another idle baseline
 
 
-def measured_under_a_later_baseline(scoring: Scoring, number: int) -> Baseline:
-    """Store another reading of a trial, 4 ms under an idle baseline of 2 ms, and return the baseline."""
-    latest = Baseline(2.0, 1.9, 2.1, "pi", "2026-11-28 01:36")
+def measured_under_a_later_baseline(scoring: Scoring, number: int, ms: float = 2.0) -> Baseline:
+    """Store another reading of a trial, twice the idle baseline of `ms`, and return the baseline."""
+    latest = Baseline(ms, 0.95 * ms, 1.05 * ms, "pi", "2026-11-28 01:36")
     samples = steady_latency(2.0).samples
     assert samples is not None
-    later = replace(steady_latency(4.0), **samples.statistics(2.0), reference_ms=2.0, baseline=latest)
+    later = replace(steady_latency(4.0), **samples.statistics(ms), reference_ms=ms, baseline=latest)
     scoring.study.set_user_attr(f"{records.REMEASURED} {number} {later.backend}", later.to_json())
     return latest
 
@@ -280,6 +280,19 @@ def test_readings_of_earlier_versions_with_two_baselines_are_read(scoring: Scori
     small, large = records.records(scoring.study)
     assert [records.reading(record).reference_ms for record in (small, large)] == [2.0, 2.0]
     assert small.latency_ms == pytest.approx(2.0)
+
+
+def test_a_network_above_the_limit_may_be_proposed_again_once_a_later_baseline_is_shorter(scoring: Scoring) -> None:
+    """The idle baseline was 1 ms, and then 0.5 ms: a latency of 8 ms is 4 ms, within the limit of 5 ms."""
+    scoring.device.ms = {LARGEST.fingerprint(): 8.0, SMALLEST.fingerprint(): 2.0}
+    first = scoring.score(LARGEST)
+    assert first.state is TrialState.PRUNED
+    scoring.score(SMALLEST)
+    assert records.record(scoring.score(LARGEST)).state == "duplicate"
+    measured_under_a_later_baseline(scoring, 1, 0.5)
+    again = scoring.score(LARGEST)
+    assert (again.state, again.values[1]) == (TrialState.COMPLETE, 4.0)
+    assert again.user_attrs[records.CONTINUES] == first.number
 
 
 def test_each_host_has_its_own_baseline() -> None:

@@ -9,6 +9,7 @@ network fill the caches with the data of this network. In untrained networks, ac
 power-limited GPU may use a higher clock than for trained networks.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -199,7 +200,26 @@ def gpu_state(gpu: str) -> dict[str, Any]:
         "throttled": throttling(int(reasons, 16)) if reasons.startswith("0x") else None,
         "quota_throttled": machine["quota_throttled"],
         "load": machine["load"],
+        "gpu_others_percent": others_percent(
+            output_of("nvidia-smi", "pmon", "-s", "u", "-c", "1", "-i", gpu), os.getpid()
+        ),
     }
+
+
+def others_percent(listing: str, pid: int) -> float | None:
+    """Return how busy other processes kept a GPU, in percent of its multiprocessors, from `nvidia-smi pmon`.
+
+    None if the process `pid` is not in the listing, as in containers, where the listing has the numbers of the host.
+    """
+    header, busy = list[str](), dict[int, float]()
+    for line in listing.splitlines():
+        if line.startswith("#"):
+            header = header or line.strip("# ").split()
+            continue
+        values = dict(zip(header, line.split(), strict=False))
+        if values.get("pid", "").isdigit():
+            busy[int(values["pid"])] = number(values.get("sm", "")) or 0.0
+    return sum(percent for process, percent in busy.items() if process != pid) if pid in busy else None
 
 
 def nvidia_smi(gpu: str, *fields: str) -> list[str]:

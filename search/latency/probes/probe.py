@@ -473,6 +473,7 @@ def machine_state(root: str | Path = "/sys") -> dict[str, Any]:
         "throttled": int(throttled, 16) if throttled.startswith("0x") else None,
         "quota_throttled": quota_throttled(),
         "load": round(os.getloadavg()[0], 2),
+        "gpu_others_percent": None,
     }
 
 

@@ -78,6 +78,7 @@ def _reading(name: str, latency: Latency, samples: Samples | None) -> dict[str, 
                 if latency.lost
                 else []
             ),
+            *([f"the process lost its processor {latency.switches} times"] if latency.switches else []),
             *([f"priority of the process {latency.priority}"] if latency.priority else []),
             "stopped at the target precision" if latency.ended == "precise" else "stopped at the time limit",
             *_machine(latency.before, latency.after),

@@ -168,6 +168,11 @@ WIDER = (1.0,) * 4 + (0.5,) * 6 + (1.5,) * 6
             True,
             r"throttled by the CPU quota of the container: in 2 period\(s\)",
         ),
+        (
+            {"before": state(gpu_others_percent=20.0), "after": state(gpu_others_percent=0.0)},
+            True,
+            "busy GPU: other processes used 20 % of its multiprocessors",
+        ),
         ({"after": state(throttled=0x40000)}, True, "throttled: bits 0x0 before, 0x40000 after"),
         ({"after": state(governor="powersave")}, True, "governor changed from performance to powersave"),
         ({"after": state(clock_mhz=1400.0)}, True, "the clock fell from 1500 to 1400 MHz"),
@@ -204,6 +209,7 @@ def test_each_reason_alone_is_one_line(changes: dict[str, Any], steady: bool, do
         {"before": state(temperature_c=None)},
         {"after": state(load=9.0)},
         {"before": State(), "after": State()},
+        {"after": state(gpu_others_percent=4.0)},
     ],
 )
 def test_a_clean_reading_is_not_doubted(changes: dict[str, Any]) -> None:

@@ -174,12 +174,48 @@ def test_the_state_is_that_of_nvidia_smi_for_this_gpu(nvidia_smi: Callable[[str]
     asked = nvidia_smi('echo "61, 1777, 0x0000000000000024"')
     state = cuda_probe.gpu_state("GPU-abc")
     assert {field.name for field in dataclasses.fields(State)} == {*state}
-    load, _ = state.pop("load"), state.pop("quota_throttled")
+    load, _, others = state.pop("load"), state.pop("quota_throttled"), state.pop("gpu_others_percent")
     assert state == {"temperature_c": 61.0, "clock_mhz": 1777.0, "governor": None, "throttled": 0xA}
     assert load >= 0
+    assert others is None
     assert asked.read_text() == (
         "--query-gpu=temperature.gpu,clocks.sm,clocks_event_reasons.active --format=csv,noheader,nounits -i GPU-abc\n"
+        "pmon -s u -c 1 -i GPU-abc\n"
     )
+
+
+# As printed by nvidia-smi pmon, in the columns of drivers 535 and 470.
+NEW_LISTING = """# gpu         pid   type     sm    mem    enc    dec    jpg    ofa    command
+# Idx           #    C/G      %      %      %      %      %      %    name
+    0       1234     C     61     30      -      -      -      -    python
+    0       1300     C     23      9      -      -      -      -    python
+    0       1301     C      -      -      -      -      -      -    jupyter
+    0       1302   C+G      4      1      -      -      -      -    Xorg
+"""
+OLD_LISTING = """# gpu        pid  type    sm   mem   enc   dec   command
+# Idx          #   C/G     %     %     %     %   name
+    0       1234     C    98    30     -     -   python
+    0       1301     C     0     0     -     -   jupyter
+"""
+EMPTY_LISTING = """# gpu         pid   type     sm    mem    enc    dec    jpg    ofa    command
+# Idx           #    C/G      %      %      %      %      %      %    name
+    0          -     -      -      -      -      -      -      -    -
+"""
+
+
+@pytest.mark.parametrize(
+    ("listing", "pid", "percent"),
+    [
+        (NEW_LISTING, 1234, 27.0),
+        (OLD_LISTING, 1234, 0.0),
+        (NEW_LISTING, 7, None),  # in a container: the numbers are those of the host
+        (EMPTY_LISTING, 1234, None),
+        ("", 1234, None),
+        ("Not supported on this device\n", 1234, None),
+    ],
+)
+def test_other_processes_on_the_gpu_are_counted_by_their_work(listing: str, pid: int, percent: float | None) -> None:
+    assert cuda_probe.others_percent(listing, pid) == percent
 
 
 def test_an_older_driver_is_asked_by_the_older_name(nvidia_smi: Callable[[str], Path]) -> None:
@@ -190,7 +226,7 @@ def test_an_older_driver_is_asked_by_the_older_name(nvidia_smi: Callable[[str], 
     )
     state = cuda_probe.gpu_state("GPU-abc")
     assert (state["temperature_c"], state["clock_mhz"], state["throttled"]) == (45.0, 1410.0, 0x4)
-    assert len(asked.read_text().splitlines()) == 2
+    assert len(asked.read_text().splitlines()) == 3
 
 
 @pytest.mark.parametrize(

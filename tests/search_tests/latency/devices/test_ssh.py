@@ -279,7 +279,7 @@ def test_check_of_an_unknown_device() -> None:
 def test_check_removes_control_characters(far: Far) -> None:
     far.python(
         "import json, sys\n"
-        "state = dict.fromkeys(('temperature_c', 'clock_mhz', 'throttled', 'quota_throttled'))\n"
+        "state = dict.fromkeys(('temperature_c', 'clock_mhz', 'throttled', 'quota_throttled', 'gpu_others_percent'))\n"
         "state |= {'governor': 'x\\x1b[2J', 'load': 3.0}\n"
         "about = {'python': '3', 'machine': 'arm', 'bits': 32, 'processor': 'a\\n\\x07b', 'processors': 1}\n"
         "about |= {'versions': {'numpy': '1\\x1b', 'onnxruntime': None}, 'free_mib': 100, 'state': state}\n"

@@ -65,7 +65,9 @@ import json, sys
 probe, token = sys.argv[1:]
 facts = {"runtime_version": "1", "processor": "abacus", "notes": [], "pid": 1, "processors": 4}
 facts |= {"priority": 0, "host": "far"}
-state = dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled", "quota_throttled", "load"))
+state = dict.fromkeys(
+    ("temperature_c", "clock_mhz", "governor", "throttled", "quota_throttled", "load", "gpu_others_percent")
+)
 for line in sys.stdin:
     ((command, body),) = json.loads(line).items()
     networks = len(body.get("order", ()))
