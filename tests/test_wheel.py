@@ -52,7 +52,8 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*command: str | Path, cwd: Path) -> str:
     """Run a program in a folder, without this environment's settings, and return its output."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    settings = ("PYTHON", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(settings)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search.data import Split
-from search.training.evaluate import BATCH, count_errors, scaled
+from search.training.evaluate import BATCH, channels_last, count_errors, scaled
 from search.training.metrics import ErrorCounts
 from search.training.recipes import Recipe, learning_rate
 from search.training.small_maps import SmallMaps
@@ -324,7 +324,7 @@ def _recompute_batch_norm(model: nn.Module, batches: Sequence[Tensor], shared_le
         norm.train()
     for batch in batches:
         with shared_lease(), torch.inference_mode():
-            model(scaled(batch))
+            model(channels_last(batch))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
