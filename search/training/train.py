@@ -23,7 +23,7 @@ from threshnet.network import build_architecture
 from threshnet.shared_lease import SharedLease
 
 AVERAGE_HORIZON = 0.04  # horizon of the exponential moving average of the weights, as a share of all steps
-BATCH_NORM_IMAGES = 1000  # number of training images used to compute the batch statistics of averaged weights
+BATCH_NORM_IMAGES = 500  # number of training images used to compute the batch statistics of averaged weights
 GPU_SYNC_STEPS = 20  # number of steps between two synchronizations with the GPU
 LEASE_S = 0.2  # seconds of training per shared lease; a measurement waits at most this long, and the overhead is small
 DIVERGED_FACTOR = 3.0  # an epoch has diverged if its mean loss is more than this many times the chance-level loss
