@@ -1,5 +1,6 @@
 """Compare the latency of several networks, measured interleaved in one run, with a verdict for each pair."""
 
+import functools
 import itertools
 import math
 import time
@@ -14,19 +15,21 @@ from search.latency.devices.device import Device
 from search.latency.lease import CPU
 from search.latency.measure import Facts, bench, retried
 from search.latency.onnx_files import Network
-from search.latency.probes.probe import median_interval
-from search.latency.protocol import Protocol
+from search.latency.probes.probe import CONFIDENCE
+from search.latency.protocol import Plan, Protocol
 from search.latency.reading import UNSTEADY, Rounds, changes
 
 SAME_MARGIN = 0.02  # two latencies are considered the same if their ratio differs from 1 by at most this share
 # The placement of networks in memory changes their latency by up to 5 %, so many short loads are better than a few long
-# ones: every load gives one ratio, and the interval is that of the median over all loads.
-LOADS = 10  # minimum number of loads for a verdict before the time is up
-MIN_LOADS = 6  # minimum number of loads, the 95 % interval of a median does not exist for fewer
-CYCLES = 2  # cycles in each load, one forwards and one backwards
-WARMUP_S = 0.02  # maximum seconds of warm-up in each load on this machine's CPU, whose clock does not fall meanwhile
+# ones. Networks that were loaded or timed first are often slower, so every second load is in reverse order, and two
+# successive loads give one ratio.
+LOADS = 20  # minimum number of loads for a verdict before the time is up
+MIN_LOADS = 12  # minimum number of loads, as the 95 % interval does not exist for fewer than six ratios
+QUANTILE = 0.25  # quantile of the runs after a load that counts, since interference only ever adds time
+LIMIT_S = 22.0  # seconds after which an undecided comparison ends
 MIN_STEADY = 0.5  # share of the loads whose latency must be steady after the warm-up
-LIMIT_S = 25.0  # seconds after which an undecided comparison ends
+# A load takes a few short rounds. On this machine's CPU, whose clock does not fall meanwhile, its warm-up is short.
+PLAN = Plan(round_runs=6, discard=1, warmup_s=0.01, min_s=0.0, max_s=0.0, tolerance=1.0, min_cycles=4)
 
 Verdict = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
 
@@ -37,7 +40,7 @@ class Pair:
 
     a: int
     b: int
-    # Ratio of the latency of a to the latency of b: the median over the loads and its 95 % interval.
+    # Ratio of the latency of a to the latency of b: the pseudomedian over the loads and its 95 % interval.
     ratio: float
     low: float
     high: float
@@ -59,7 +62,8 @@ class Comparison:
     """The result of comparing several networks."""
 
     pairs: tuple[Pair, ...]
-    # Median latency of each network over the loads, in milliseconds. It is not corrected for the load of the device.
+    # Latency of each network in milliseconds: the median over the loads of the first quartile of the runs. It is not
+    # corrected for the load of the device.
     latency_ms: tuple[float, ...]
     # How often the networks were loaded.
     loads: int
@@ -81,27 +85,29 @@ def compare_on(
 ) -> Comparison:
     """Measure two or more networks interleaved and compare all pairs, until every pair is decided or time is up.
 
-    The networks are loaded at least LOADS times, and as long as another load fits into `limit_s` seconds if a pair is
-    undecided; on a slow device, they are loaded at least MIN_LOADS times. After each load, the measurement takes CYCLES
-    cycles; min_s, max_s and the tolerance of the protocol are not used. A network may occur twice. Raises InputError
-    and MeasurementError in the same cases as measure_on.
+    The networks are loaded at least LOADS times, and as long as two more loads fit into `limit_s` seconds if a pair is
+    undecided; on a slow device, they are loaded at least MIN_LOADS times. After each load, the measurement takes the
+    rounds of PLAN, with the warm-up of the protocol except on a CPU of this machine. A network may occur twice. Raises
+    InputError and MeasurementError in the same cases as measure_on.
     """
-    warmup_s = min(protocol.warmup_s, WARMUP_S) if device.lease == CPU else protocol.warmup_s
-    share = replace(protocol, warmup_s=warmup_s, min_s=0.0, max_s=0.0, tolerance=1.0)
+    plan = PLAN if device.lease == CPU else replace(PLAN, warmup_s=protocol.warmup_s)
 
     def once(device: Device) -> tuple[Facts, list[Rounds], NDArray[np.float64]]:
         taken: list[Rounds] = []
+        latencies: list[NDArray[np.float64]] = []
         with bench(device, networks, input_size, runtime, protocol) as ready:
             began = clock()
             while True:
-                facts = ready.load()
-                taken.append(ready.rounds(range(len(networks)), share, CYCLES))
+                for direction in (1, -1):
+                    facts = ready.load(backwards=direction < 0)
+                    taken.append(ready.rounds(range(len(networks)), plan))
+                    latencies.append(np.quantile(taken[-1].counted_ms, QUANTILE, axis=(1, 2))[::direction])
                 if len(taken) < MIN_LOADS:
                     continue
-                loads = np.array([np.median(rounds.medians, axis=1) for rounds in taken])
+                loads = np.array(latencies)
                 decided = all(pair.verdict != "UNDECIDED" for pair in compared(loads))
                 passed = clock() - began
-                if (decided and len(taken) >= LOADS) or passed * (1 + 1 / len(taken)) > limit_s:
+                if (decided and len(taken) >= LOADS) or passed * (1 + 2 / len(taken)) > limit_s:
                     return facts, taken, loads
 
     facts, taken, loads = retried(device, once)
@@ -119,15 +125,41 @@ def compare_on(
 
 
 def compared(loads: NDArray[np.float64]) -> tuple[Pair, ...]:
-    """Compare all pairs of networks by their latencies (loads, networks) in ms, from at least six loads.
+    """Compare all pairs of networks by their latencies (loads, networks) in ms.
 
-    The interval of a ratio is distribution-free, see `median_interval`. As a comparison may end after any load, it
-    holds the true ratio in somewhat less than 95 % of comparisons.
+    The number of loads is even and at least MIN_LOADS, every second one is in reverse order, and two successive loads
+    give one ratio. As a comparison may end after any two loads, the interval holds the true ratio in somewhat less than
+    95 % of comparisons.
     """
-    logs = np.log(loads)
-    return tuple(_pair(a, b, logs[:, a] - logs[:, b]) for a, b in itertools.combinations(range(logs.shape[1]), 2))
+    networks = loads.shape[1]
+    logs = np.log(loads).reshape(-1, 2, networks).mean(axis=1)
+    return tuple(_pair(a, b, logs[:, a] - logs[:, b]) for a, b in itertools.combinations(range(networks), 2))
 
 
 def _pair(a: int, b: int, logs: NDArray[np.float64]) -> Pair:
-    low, high = median_interval(logs.tolist())
-    return Pair(a, b, math.exp(np.median(logs)), math.exp(low), math.exp(high))
+    ratio, low, high = map(math.exp, pseudomedian(logs))
+    return Pair(a, b, ratio, low, high)
+
+
+def pseudomedian(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the pseudomedian of values (n,) and its 95 % interval (low, high), which is exact for n >= 6.
+
+    The values have any symmetric distribution. The pseudomedian, or Hodges-Lehmann estimate, is the median of the means
+    of all pairs of values, including pairs of a value with itself. Its interval is almost as narrow as that of a mean
+    of normally distributed values, and outliers hardly change it. It follows from Wilcoxon's signed-rank test
+    (Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, 3rd ed., sections 3.2 and 3.3).
+    """
+    n = len(values)
+    means = np.sort([(values[i] + values[j]) / 2 for i in range(n) for j in range(i, n)])
+    rank = int(np.searchsorted(np.cumsum(_signed_rank_probabilities(n)), (1 - CONFIDENCE) / 2, side="right"))
+    return float(np.median(means)), float(means[max(rank, 1) - 1]), float(means[-max(rank, 1)])
+
+
+@functools.cache
+def _signed_rank_probabilities(n: int) -> NDArray[np.float64]:
+    """Return the probabilities of the values 0 to n (n + 1) / 2 of Wilcoxon's signed-rank statistic."""
+    probabilities = np.ones(1)
+    for rank in range(1, n + 1):
+        absent, present = np.pad(probabilities, (0, rank)), np.pad(probabilities, (rank, 0))
+        probabilities = (absent + present) / 2
+    return probabilities

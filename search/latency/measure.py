@@ -4,7 +4,7 @@ import base64
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -15,8 +15,8 @@ from search.latency.baseline import Baseline, recorded_baseline
 from search.latency.conversation import Conversation
 from search.latency.devices.device import Device
 from search.latency.onnx_files import Network
-from search.latency.probes.probe import MAX_WARMUP, MIN_CYCLES, ratio_interval
-from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Protocol
+from search.latency.probes.probe import MAX_WARMUP, ratio_interval
+from search.latency.protocol import DEFAULT_PROTOCOL, ConnectionLost, MeasurementError, Plan, Protocol
 from search.latency.reading import Latency, Rounds, as_rounds, disturbances, reading_warnings
 from search.latency.reference import REFERENCE
 from search.latency.settled import settled_readings
@@ -59,31 +59,32 @@ class Bench:
 
     device: Device
     talk: Conversation
-    request: dict[str, object]  # the request to the probe, with the networks and their settings
+    models: Sequence[object]  # the networks as the probe loads them
+    request: dict[str, object]  # the other parts of the request to load them
     timeout_s: float
 
-    def load(self) -> Facts:
-        """Load or reload the networks; reloading moves the networks in memory."""
+    def load(self, *, backwards: bool = False) -> Facts:
+        """Load or reload the networks, the last one first if `backwards`; reloading moves the networks in memory."""
+        request = self.request | {"models": self.models[::-1] if backwards else self.models}
         with contextlib.nullcontext() if self.device.remote_lease else lease.shared(self.device.lease):
-            answer = self.talk.ask("load", self.request, self.timeout_s)
+            answer = self.talk.ask("load", request, self.timeout_s)
         return parsed(lambda: strict.read(answer, Facts, self.talk.name, complete=True))
 
-    def rounds(self, order: Sequence[int], protocol: Protocol, min_cycles: int = MIN_CYCLES) -> Rounds:
-        """Time the networks with the indices in `order`, interleaved and with exclusive use of the device.
+    def rounds(self, order: Sequence[int], plan: Plan) -> Rounds:
+        """Time networks interleaved and with exclusive use of the device.
 
-        With fewer than MIN_CYCLES cycles, the rounds do not determine an interval.
+        `order` has the places of the networks in the order in which they were loaded. With fewer than MIN_CYCLES
+        cycles, the rounds do not determine an interval.
         """
-        plan = {name: getattr(protocol, name) for name in ("round_runs", "discard", "warmup_s", "min_s", "max_s")}
-        plan |= {"order": list(order), "tolerance": protocol.tolerance, "min_cycles": min_cycles}
-        plan |= {"lease": self.device.remote_lease}
-        runs = protocol.round_runs - protocol.discard
+        request = asdict(plan) | {"order": list(order), "lease": self.device.remote_lease}
+        runs = plan.round_runs - plan.discard
         with contextlib.ExitStack() as held:
             if not self.device.remote_lease and self.device.lease != lease.CPU:
                 held.enter_context(lease.shared())  # the host thread of a GPU also uses the CPU
             held.enter_context(lease.exclusive(self.device.lease))
-            silent_s = protocol.timeout_s + protocol.max_s + MAX_WARMUP * protocol.warmup_s * len(order)
-            answer = self.talk.ask("measure", plan, silent_s)
-        return parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs, min_cycles))
+            silent_s = self.timeout_s + plan.max_s + MAX_WARMUP * plan.warmup_s * len(order)
+            answer = self.talk.ask("measure", request, silent_s)
+        return parsed(lambda: as_rounds(answer, self.talk.name, len(order), runs, plan.min_cycles))
 
 
 def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:
@@ -134,7 +135,7 @@ def measure_all(
             facts = ready.load()
             setting = _Setting(ready, facts, input_size, runtime, protocol)
             baseline = setting.baseline(protocol.retakes, (lambda earlier, new: True) if recalibrate else None)
-            rounds = ready.rounds(range(1 + len(networks)), share)
+            rounds = ready.rounds(range(1 + len(networks)), share.plan)
             readings = setting.readings(rounds, replace(baseline, disturbed=False))
             doubtful = baseline.disturbed or readings[0].slowdown < OUTDATED
             if doubtful and not any(latency.disturbed for latency in readings):
@@ -180,7 +181,7 @@ def bench(
         device.probe(runtime, protocol) as talk,
         device.models(talk, networks, input_size, runtime, protocol) as models,
     ):
-        yield Bench(device, talk, {"models": models, "settings": settings}, protocol.timeout_s)
+        yield Bench(device, talk, models, {"settings": settings}, protocol.timeout_s)
 
 
 def better(earlier: Baseline, new: Baseline) -> bool:
@@ -230,7 +231,7 @@ class _Setting:
         )
 
         def take(protocol: Protocol) -> list[Latency]:
-            rounds = self.ready.rounds((0,), protocol)
+            rounds = self.ready.rounds((0,), protocol.plan)
             ms, low, high = ratio_interval(rounds.medians, 0)
             latency = self.reading(rounds, 0, Baseline(ms, low, high))
             busy = latency.lost > MAX_LOST * latency.runs or max(high / ms - 1, 1 - low / ms) > MAX_WIDTH

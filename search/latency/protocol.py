@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from search.latency.probes.probe import MIN_CYCLES
 from threshnet import strict
 from threshnet.errors import require
 from threshnet.strict import Range
@@ -18,6 +19,20 @@ class MeasurementError(RuntimeError):
 
 class ConnectionLost(MeasurementError):  # noqa: N818 - what happened, not what is wrong
     """The connection to the measuring machine failed or was lost; a retry may succeed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a probe times networks in rounds. Fields without a comment have the meaning of the protocol's."""
+
+    round_runs: int
+    discard: int
+    warmup_s: float
+    min_s: float
+    max_s: float
+    tolerance: float
+    # Minimum number of cycles.
+    min_cycles: int = MIN_CYCLES
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,11 @@ class Protocol:
         discard, min_s = self.discard, self.min_s
         require(discard < self.round_runs, "latency.discard", discard, f"below latency.round_runs = {self.round_runs}")
         require(min_s <= self.max_s, "latency.min_s", min_s, f"at most latency.max_s = {self.max_s}")
+
+    @property
+    def plan(self) -> Plan:
+        """The part of the protocol that a probe needs to time networks."""
+        return Plan(self.round_runs, self.discard, self.warmup_s, self.min_s, self.max_s, self.tolerance)
 
     def to_json(self) -> dict[str, object]:
         """Return the protocol as a JSON-serializable dict."""

@@ -64,9 +64,14 @@ class Rounds:
                 raise InputError("cpu_ms must have as many networks as rounds_ms")
 
     @cached_property
+    def counted_ms(self) -> NDArray[np.float64]:
+        """Return the times (networks, cycles, runs) in ms that count, see `counted_times`."""
+        return np.asarray(counted_times(self.rounds_ms, self.cpu_ms))
+
+    @cached_property
     def medians(self) -> NDArray[np.float64]:
-        """Return the medians (networks, cycles) in ms of the times that count, see `counted_times`."""
-        return round_medians(counted_times(self.rounds_ms, self.cpu_ms))
+        """Return the medians (networks, cycles) in ms of the times that count."""
+        return round_medians(self.counted_ms)
 
     def samples(self, network: int) -> Samples:
         """Return the samples of a network, an index, and of the reference network, which is the first one."""

@@ -18,7 +18,7 @@ def scaled(images: Tensor) -> Tensor:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """Scale images like `scaled`, in the channels_last memory format, in which a CPU convolves up to 1.8 times faster."""
+    """Scale images like `scaled`, in the channels_last memory format, in which CPUs convolve faster."""
     return scaled(images).contiguous(memory_format=torch.channels_last)
 
 

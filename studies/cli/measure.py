@@ -143,7 +143,7 @@ def measure(
 @click.option(
     "--limit",
     type=Duration(),
-    default="25s",
+    default="22s",
     show_default=True,
     help="An undecided comparison ends after this time, e.g. 2m.",
 )

@@ -76,7 +76,7 @@ def runs_elsewhere_and_warns_of_crowds(device: Device, runtime: str) -> None:
     with bench(device, (REFERENCE,), SIZE, runtime, QUICK) as ready:
         facts = ready.load()
         assert facts.pid != os.getpid()
-        rounds = ready.rounds((0,), QUICK)
+        rounds = ready.rounds((0,), QUICK.plan)
         assert len(rounds.rounds_ms) == 1
     protocol = replace(QUICK, threads=facts.processors + 1)
     crowded = measure_on(device, NETWORK, SIZE, runtime, protocol)
