@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from search.latency.devices.named import device_forms
+from search.training.metrics import METRICS
 from search.training.recipes import recipe_named, recipes_text
 from studies.cli.options import (
     DATA,
@@ -161,6 +162,11 @@ def export(
     "--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help="Seed of the first training run."
 )
 @click.option("--seeds", type=click.IntRange(1, 100), default=1, show_default=True, help=SEEDS)
+@click.option(
+    "--metric",
+    type=click.Choice([*METRICS]),
+    help="Error that the training minimizes [that of the study in STUDY:TRIAL, or error].",
+)
 @device_option
 @input_option(None, "Image size, pixels [the network's, or 32].")
 @output_option
@@ -172,6 +178,7 @@ def train(
     epochs: int | None,
     seed: int,
     seeds: int,
+    metric: str | None,
     device: str | None,
     size: int | None,
     output: Path,
@@ -202,7 +209,11 @@ def train(
     else:
         raise InputError(f"network {network!r} needs --data: {DATA}")
     pixels = size or assignment.network.input_size
-    assignment = replace(assignment, network=replace(assignment.network, input_size=pixels))
+    assignment = replace(
+        assignment,
+        network=replace(assignment.network, input_size=pixels),
+        metric=metric or assignment.metric,
+    )
     _closing(exported_model(lambda: _trained(assignment, output, target, _print), output), output, as_json=False)
 
 

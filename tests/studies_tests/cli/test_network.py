@@ -119,13 +119,14 @@ def test_a_trial_is_trained_again_on_the_images_of_its_study(
         raise StopError
 
     monkeypatch.setattr("studies.cli.export._trained", stub)
-    for options in ([], ["--input", "48", "--seed", "3", "--data", "digits"]):
+    for options in ([], ["--input", "48", "--seed", "3", "--data", "digits", "--metric", "balanced_error"]):
         assert isinstance(run("train", "mine:2", "-o", "model", *options).exception, StopError)
     plain, changed = given
     assert plain.network.spec == network_of(study, 2)
     assert (plain.network.input_size, changed.network.input_size) == (INPUT_SIZE, 48)
     assert plain.data == study.spec.dataset
     assert (list(plain.seeds), list(changed.seeds)) == ([0], [3])
+    assert (plain.metric, changed.metric) == ("error", "balanced_error")
 
 
 def test_a_network_in_a_file_is_trained_at_its_own_size(monkeypatch: pytest.MonkeyPatch) -> None:
