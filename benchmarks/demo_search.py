@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from scipy.stats import t as student
@@ -89,18 +90,18 @@ def search(sampler: str, seed: int, budget: float | None) -> Search:
     spec, start = spec_of(sampler, seed, budget), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="threshnet-") as folder:
         loaded, _ = launch_study(spec, f"journal:{Path(folder) / 'study.log'}", runs=Path(folder) / "runs")
-    price, progress = full_training(loaded), progress_of(loaded)
-    measured = {record.fingerprint for record in loaded.records if record.latency}
-    return Search(
-        sampler=sampler,
-        seed=seed,
-        budget=spec.budget or 0.0,
-        curve=tuple((step.image_passes / price, step.share_percent) for step in progress.curve),
-        measured=len(measured),
-        scored=len({record.fingerprint for record in loaded.records if record.rungs}),
-        front=len(front_of(loaded).front),
-        seconds=round(time.monotonic() - start, 1),
-    )
+        price, progress = full_training(loaded), progress_of(loaded)
+        measured = {record.fingerprint for record in loaded.records if record.latency}
+        return Search(
+            sampler=sampler,
+            seed=seed,
+            budget=spec.budget or 0.0,
+            curve=tuple((step.image_passes / price, step.share_percent) for step in progress.curve),
+            measured=len(measured),
+            scored=len({record.fingerprint for record in loaded.records if record.rungs}),
+            front=len(front_of(loaded).front),
+            seconds=round(time.monotonic() - start, 1),
+        )
 
 
 def searches_in(lines: Sequence[dict[str, Any]]) -> list[Search]:
@@ -201,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="seeds of each sampler [%(default)s]")
     parser.add_argument("--file", type=Path, default=FILE, help="JSON Lines file of the searches [the repository's]")
     args = parser.parse_args(arguments)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if args.render:
         document = recorded(args.render)
     else:
