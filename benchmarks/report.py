@@ -66,6 +66,9 @@ def publish(render: Callable[[Document], str], document: Document, output: Path 
 
 
 def recorded(file: Path) -> Document:
-    """Read the document that an earlier run wrote."""
-    document: Document = json.loads(file.read_text())
+    """Read the document that an earlier run wrote; exits with one line if it cannot be read."""
+    try:
+        document: Document = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: --render {file}: {error}")
     return document

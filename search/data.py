@@ -109,7 +109,8 @@ def as_settings(data: Data) -> DataSettings:
         return DataSettings(MEMORY, memory=hold(data, available_memory_bytes() // 2))
     named = f"a folder or one of {', '.join(without_path())}"
     allowed = named if isinstance(data, str | Path) else f"(images, labels), a torch Dataset, ImageData, {named}"
-    raise InputError(f"data = {shown(data)}: must be {allowed}")
+    value = str(data) if isinstance(data, Path) and str(data) not in without_path() else data
+    raise InputError(f"data = {shown(value)}: must be {allowed}")
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,14 @@ def class_names(settings: DataSettings) -> tuple[str, ...]:
     """
     classes = settings.memory.classes if settings.memory else dataset_named(settings.name).classes
     return folder_classes(settings.root) if classes is None else classes
+
+
+def classes_to_search(settings: DataSettings) -> tuple[str, ...]:
+    """Return the class names like `class_names`; raises InputError if there are fewer than two."""
+    classes = class_names(settings)
+    if len(classes) < 2:
+        raise InputError(f"{settings.title}: only the class {classes[0]!r}, must have two or more")
+    return classes
 
 
 def load_search(

@@ -44,6 +44,7 @@ def final_pass(study: Study, task: Task, store: FileSystemArtifactStore, display
     chosen = to_measure_again(read)
     architectures = [record.architecture for record in chosen if record.architecture]
     latencies: list[Latency] = []
+    display.print(f"measuring the front again: {len(chosen)} network{'' if len(chosen) == 1 else 's'}")
     try:
         for start in range(0, len(architectures), TOGETHER):
             part = architectures[start : start + TOGETHER]

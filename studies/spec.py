@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from search.data import Data, DataSettings, as_settings
 from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
+from search.latency.reference import REFERENCE
 from search.samplers.named import SAMPLERS
 from search.samplers.successive_halving import check_rungs, derived_rungs
 from search.training.metrics import METRICS
@@ -18,6 +19,7 @@ from space import DEFAULT, SPACES, Limits, Space
 from threshnet import strict
 from threshnet.bounds import MAX_INPUT
 from threshnet.errors import InputError, require
+from threshnet.shapes import smallest_input
 from threshnet.strict import Converted, Key, OneOf, Range
 
 BUILT_IN = Path(__file__).parent / "builtin"
@@ -39,7 +41,7 @@ class StudySpec:
     # or failed, and at least one of them is trained to the end.
     trials: Annotated[int, Range(1, 1_000_000)] = 30
     # The study ends at this search cost, in full trainings: when it has processed as many training images as this
-    # number of full trainings would. None means no limit.
+    # number of full trainings would. Without it, there is no limit.
     budget: Annotated[float, Range(above=0, unit="full trainings")] | None = None
     # Whether the study ends when its front has plateaued.
     until_plateau: bool = False
@@ -52,14 +54,14 @@ class StudySpec:
     # Height and width of the images in pixels.
     input_size: Annotated[int, Range(1, MAX_INPUT, unit="pixels")] = 32
     # Networks to compare with the networks found: names of networks, JSON files, `torchvision/NAME` and `timm/NAME`.
-    # All are measured at the start and trained in turn with the networks of the search. None selects the published
-    # ThreshNets that the space contains and that take images of this size.
+    # All are measured at the start and trained in turn with the networks of the search. By default, these are the
+    # published ThreshNets that the space contains and that take images of this size.
     named: tuple[str, ...] | None = None
     space: Space = DEFAULT
     limits: Limits = field(default_factory=Limits)
     # The images: settings, the name of a data set, or the path of an ImageFolder tree.
     data: Annotated[Data, Converted(DataSettings)] = field(default_factory=lambda: DataSettings("digits"))
-    # Whether training may flip images horizontally. None selects the default of the data set.
+    # Whether training may flip images horizontally. By default, the data set decides.
     flip: Annotated[bool | None, Key("data.flip")] = None
     # Note shown with every reported number of the study.
     caveat: Annotated[str, Key("data.caveat")] = ""
@@ -69,8 +71,8 @@ class StudySpec:
     metric: Annotated[str, OneOf(METRICS), Key("objective.metric")] = "error"
     recipe: Recipe = FAST
     # Numbers of epochs, increasing and below `epochs`, after which a training is scored and may be stopped. If empty,
-    # all networks are fully trained. None selects the powers of two below `epochs` with the sampler `freeze_thaw`, and
-    # no rungs with any other sampler.
+    # all networks are fully trained. By default, these are the powers of two below `epochs` with the sampler
+    # `freeze_thaw`, and no rungs with any other sampler.
     rungs: Annotated[tuple[int, ...] | None, Key("training.rungs")] = None
     # Device for training: "cpu", "cuda", "cuda:N", or "auto" to use a GPU if there is one.
     trains_on: Annotated[str, Key("training.device")] = "auto"
@@ -85,9 +87,11 @@ class StudySpec:
         strict.check(self)
         allowed = "at most 80 letters, digits, '-', '_' and '.', not '-' or '.' first"
         require(re.fullmatch(NAME, self.name) is not None, "name", self.name, allowed)
-        least = self.space.smallest_input
-        large = f"at least {least}, as every network of the space pools a smaller input to nothing"
-        require(self.input_size >= least, "input_size", self.input_size, large)
+        for least, reason in (
+            (self.space.smallest_input, "every network of the space pools a smaller input to nothing"),
+            (smallest_input(REFERENCE), "the reference network of all latencies pools a smaller input to nothing"),
+        ):
+            require(self.input_size >= least, "input_size", self.input_size, f"at least {least}, as {reason}")
         require(self.recipe.name in RECIPES, "training.recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
         check_rungs(self.rungs or (), self.recipe.epochs)
         trainable = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.trains_on) is not None

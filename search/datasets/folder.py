@@ -32,8 +32,8 @@ def read_folder(path: Path, part: Part) -> Source:
     the classes of train and test differ.
     """
     classes = folder_classes(path)
-    if part == "test":
-        found = _class_folders(path, part)
+    if part == "test" or (path / "test").is_dir():  # a search does not read test images, but needs the same classes
+        found = _class_folders(path, "test")
         for name in sorted({*classes} ^ {*found}):
             lacks, has = ("test", "train") if name in classes else ("train", "test")
             written = _written(name, {*classes, *found})

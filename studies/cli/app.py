@@ -49,6 +49,8 @@ def main() -> None:
         sys.exit(130)
     except CommandFailed as failure:
         _fail(failure.message, 1)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except InputError as error:

@@ -1,7 +1,7 @@
 """The command that runs the files of a model folder: benchmark."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,7 +72,7 @@ def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
     warnings = dict.fromkeys(warning.partition(":")[0] for one in readings for warning in unreliable(one))
     lines = [
         *dict.fromkeys(measured),
-        baselines_text(readings),
+        *(f"{where}: {baselines_text(own)}" for where, own in by_backend(readings).items()),
         "latencies: batch 1, one thread, 95 % intervals",
         "from JPEG: decode an image of {}x{} pixels, resize it, infer".format(*JPEG_SIZE),
         f"agreement with {WEIGHTS}: largest difference of a logit; in int8, images of the same class",
@@ -81,6 +81,14 @@ def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
     ]
     table.caption = "\n".join(lines)
     return table
+
+
+def by_backend(latencies: Iterable["Latency"]) -> "dict[str, list[Latency]]":
+    """Group readings by their backend."""
+    found: dict[str, list[Latency]] = {}
+    for one in latencies:
+        found.setdefault(one.backend, []).append(one)
+    return found
 
 
 def unreliable(latency: "Latency") -> list[str]:

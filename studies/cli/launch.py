@@ -86,6 +86,8 @@ def init(file: Path, device: str, data: str) -> None:
         raise InputError(f"{file}: cannot be written ({error.strerror})") from None
     about = f"{images.text}; latency limit {limit_ms:g} ms, which {FITS} satisfies on {device}"
     _report(f"wrote {file}: {about}")
+    if images.left_out:
+        _report(images.left_out)
     print_next("launch", str(file), "--dry-run")
     print_next("launch", str(file))
 
@@ -247,6 +249,8 @@ def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "
 
     prepared = prepare(spec, storage, **changes)
     images = load_search(prepared.spec.dataset, prepared.spec.input_size, screen.loading)
+    for line in images.remarks:
+        screen.print(line)
     existing = find_study(storage, prepared.spec.name)
     try:
         return plan(prepared.spec, prepared.task, images, counted(existing) if existing else 0, screen.doing)
@@ -303,7 +307,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
         "fruitless": f"gave up: {MAX_REJECTED} consecutive duplicates or infeasible proposals.",
     }[outcome.ended]
     states = tally(loaded.records)
-    so_far = f"{loaded.trained} networks trained"
+    so_far = f"{loaded.trained} network{'' if loaded.trained == 1 else 's'} trained"
     so_far += f", {states['stopped']} stopped early" if states["stopped"] else ""
     so_far += f", {states['failed']} failed" if states["failed"] else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""

@@ -55,6 +55,9 @@ def remeasure(
             done = measure_networks(loaded, device, runtime, protocol, screen, again=again, flagged=flagged)
     except ConnectionLost as lost:
         raise CommandFailed(f"{place}: {lost}; finished readings are kept; rerun the command to resume") from None
+    if flagged and not (done.taken or done.failed or done.interrupted or as_json):
+        OUT.print(f"no reading on {place} is flagged")
+        return
     if done.interrupted:
         ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; rerun the command to resume")
         sys.exit(130)

@@ -72,12 +72,12 @@ def latency_table(name: str, latency: Latency) -> Table:
     table.add_column("")
     table.add_column("")
     for key, value in (
-        ("latency", f"{latency.latency_ms:.3f} ms on the idle device"),
+        ("latency", f"{latency.latency_ms:.3f}{'!' if latency.warnings else ''} ms on the idle device"),
         ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms within this pass, {_ended(latency)}"),
         ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
         (
             "idle baseline",
-            f"{latency.used_baseline.text}; the reference now takes {latency.slowdown:.2f} times as long",
+            f"{latency.used_baseline.text}; now the reference network takes {latency.slowdown:.2f} times this",
         ),
         ("interquartile range", f"{100 * latency.relative_iqr:.1f} % of the median"),
         ("runs", f"{latency.runs} in {latency.rounds} rounds, of which the least-disturbed third counts"),

@@ -23,7 +23,7 @@ from threshnet.bounds import check_size
 from threshnet.checkpoint import load_weights
 from threshnet.errors import InputError
 from threshnet.export.agreement import INT8_CORRELATION, RANDOM_IMAGES, agreement, correlation, random_images
-from threshnet.export.folder import INT8, ONNX, PT2, WEIGHTS
+from threshnet.export.folder import INT8, ONNX, PT2, README, WEIGHTS
 from threshnet.export.onnx_graph import INPUT, OUTPUT
 from threshnet.export.standalone import MODEL, PREDICT, Version, model_version, predict_version
 from threshnet.inspect_onnx import read_onnx
@@ -33,7 +33,7 @@ from threshnet.untrusted import clean, read_bytes
 MAX_TEXT_BYTES = 2**22
 MAX_MESSAGE = 300  # maximum length of a message in characters
 IMPORTABLE = (".py", ".pyc", ".pyd", ".pyw", ".so")  # suffixes of files that Python can import
-CARD, HISTORY = "README.md", "history.json"
+HISTORY = "history.json"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _other(path: Path) -> FolderCheck:
         return FolderCheck(
             path.name, False, "does not belong here: the programs of the folder could import it or its contents"
         )
-    message = "text, not checked" if path.name in (CARD, HISTORY) else "not part of a model folder, not checked"
+    message = "text, not checked" if path.name in (README, HISTORY) else "not part of a model folder, not checked"
     return FolderCheck(path.name, None, message)
 
 

@@ -26,7 +26,7 @@ from studies.start.prepare import flips
 from studies.study import LoadedStudy
 from threshnet import strict
 from threshnet.errors import InputError, require
-from threshnet.export.folder import WEIGHTS
+from threshnet.export.folder import CONFIG, WEIGHTS, protect_readme
 from threshnet.network import ThreshNet, build
 from threshnet.shapes import walk
 from threshnet.spec_file import ResolvedNetwork
@@ -109,6 +109,7 @@ def train_network(
     files = {seed: output / f"checkpoint-{seed}.pt" for seed in assignment.seeds}
     for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
         raise InputError(f"{file}: belongs to a training with another seed; delete it to start over")
+    protect_readme(output, CONFIG)
     exported, history = (output / WEIGHTS).exists(), output / HISTORY
     if exported and history.exists():  # the export is complete, but the process was killed during clean-up
         _remove(files.values())

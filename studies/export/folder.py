@@ -25,12 +25,10 @@ from studies.storage import reason
 from studies.study import LoadedStudy
 from threshnet.checkpoint import import_original, load_library_weights, load_weights
 from threshnet.errors import InputError
-from threshnet.export.folder import INT8, PT2, WEIGHTS, export_folder, write_config
+from threshnet.export.folder import CONFIG, INT8, PT2, README, WEIGHTS, export_folder, protect_readme, write_config
 from threshnet.network import ThreshNet, build
 from threshnet.spec import NetworkSpec
 from threshnet.spec_file import ResolvedNetwork
-
-CARD = "README.md"
 
 
 def trial_record(loaded: LoadedStudy, number: int) -> Record:
@@ -184,8 +182,9 @@ def export_model(
 
     def write(result: ExportResult) -> None:
         write_config(model, info.input_size, folder, config | _result_json(info, result))
-        (folder / CARD).write_text(card(model.spec, info, result))
+        (folder / README).write_text(card(model.spec, info, result))
 
+    protect_readme(folder, CONFIG)
     try:
         exported = export_folder(model, info.input_size, folder, config, images.calibration, done, shared)
         remember(folder / PT2)
@@ -196,7 +195,7 @@ def export_model(
             scores |= {file: score_onnx(folder / file, images.test, info.metric) for file in exported.onnx_files}
         found = ExportResult(exported, scores, images.calibrated_on)
         write(found)
-        done(CARD)
+        done(README)
         if device is not None:
             found = replace(found, speed=speed_of(folder, info.input_size, device))
             write(found)

@@ -6,7 +6,8 @@ from typing import Any
 from search.records import Record, reading
 from studies.fronts.as_json import entry
 from studies.fronts.picking import SEED, PickRequest, PickResult, exceeded
-from studies.fronts.wording import latency_text, names_text, title
+from studies.fronts.wording import baselines_text, latency_text, names_text, title
+from threshnet import strict
 
 
 def pick_text(pick: PickResult) -> Iterator[str]:
@@ -16,6 +17,7 @@ def pick_text(pick: PickResult) -> Iterator[str]:
         f"{pick.study}: {_name(record)}, {record.error:.2f} % {pick.error_name}, {latency_text(record, 'ms')} on "
         f"{pick.backend}, {record.costs['params'] / 1e6:.3f}M params, {record.costs['macs'] / 1e6:.1f}M MACs"
     )
+    yield f"  {baselines_text([reading(record)])}"
     for warning in reading(record).warnings:
         yield f"  ! unreliable latency: {warning}"
     yield f"Reason: {reason(pick)}."
@@ -95,6 +97,7 @@ def pick_json(pick: PickResult, export: str) -> dict[str, Any]:
         "backend": pick.backend,
         "caveat": pick.caveat,
         "pick": entry(pick.record),
+        "baseline": strict.plain(reading(pick.record).used_baseline),
         "rule": request.rule,
         "reason": reason(pick),
         "limits": {

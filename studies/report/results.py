@@ -21,6 +21,7 @@ from studies.fronts.wording import baselines_text, change_text, flag, latency_te
 from studies.report.page.file import write_report
 from studies.study import LoadedStudy
 from threshnet.errors import InputError
+from threshnet.export.folder import README, protect_readme
 
 MAX_LISTED = 20  # maximum number of front networks on the results page
 MAX_FURTHER = 3  # maximum number of further backends on the results page
@@ -54,6 +55,7 @@ def write(
             png.parent.mkdir(parents=True, exist_ok=True)
             yield _picture(fronts, png)
         if folder:
+            protect_readme(folder, "front.json")
             folder.mkdir(parents=True, exist_ok=True)
             trials_table(loaded).to_csv(folder / "trials.csv", index=False, float_format="%.10g")
             (folder / "front.json").write_text(json.dumps(results_json(fronts, progress), indent=2) + "\n")
@@ -61,7 +63,7 @@ def write(
             settings["data"].pop("path", None)  # it would reveal folders of this machine
             conditions = {"spec": settings, "launches": loaded.environments}
             (folder / "environment.json").write_text(json.dumps(conditions, indent=2) + "\n")
-            (folder / "README.md").write_text(results_page(loaded, fronts, progress))
+            (folder / README).write_text(results_page(loaded, fronts, progress))
             yield _picture(fronts, folder / "figure.png")
             yield f"wrote {folder}"
     except OSError as error:
@@ -92,7 +94,7 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
                 f"{backend}: ratio to the reference": latency.ratio[0],
                 f"{backend}: relative iqr": latency.relative_iqr,
                 f"{backend}: idle baseline ms": latency.reference_ms,
-                f"{backend}: idle baseline": latency.used_baseline.id,
+                f"{backend}: idle baseline": latency.used_baseline.text,
                 f"{backend}: rescaled": latency.rescaled,
                 f"{backend}: runs": latency.runs,
                 f"{backend}: warnings": "; ".join(latency.warnings),

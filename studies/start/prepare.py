@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from search.data import Data, as_settings, class_names
+from search.data import Data, as_settings, classes_to_search
 from search.datasets.named import dataset_named
 from search.latency.devices.named import device_named
 from search.task import Task
@@ -57,7 +57,7 @@ def prepare(
         trials=found.trials if trials is None else trials,
         budget=found.budget if budget is None else budget,
         until_plateau=found.until_plateau if until_plateau is None else until_plateau,
-        space=replace(found.space, classes=len(class_names(found.dataset))),
+        space=replace(found.space, classes=len(classes_to_search(found.dataset))),
         caveat=found.caveat or dataset_named(found.dataset.name).caveat,
     )
     return Prepared(resolved, _task(resolved), None if given is None else record_of(resolved.dataset))

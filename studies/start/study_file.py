@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from search.data import DataSettings, class_counts_text, class_names, training_part
+from search.data import DataSettings, class_counts_text, classes_to_search, training_part
 from search.datasets.named import dataset_named
 from search.latency.devices.device import Device
 from search.latency.devices.named import device_named
@@ -38,7 +38,8 @@ This file describes a study of ThreshNet NAS.
 "threshnet launch FILE --dry-run" estimates the duration of the study on this machine.
 "threshnet launch FILE" launches the study, or resumes it.
 
-A line like #seed = 0 shows a default. Remove the # to change the value.
+A line like #seed = 0 shows a default. Remove the # to change the value. "..." stands for a value
+of the kind that follows.
 """
 
 
@@ -52,6 +53,8 @@ class Images:
     train: int | None
     # Median of the shorter sides of some images in pixels. None if it is unknown.
     side: int | None
+    # A line about the files in the folder that are not images; "" if there are none.
+    left_out: str = ""
 
 
 def find_images(data: DataSettings) -> Images:
@@ -65,7 +68,8 @@ def find_images(data: DataSettings) -> Images:
     source, counts = training_part(data)
     every = max(1, len(source.labels) // SAMPLED)
     sides = [min(source.image(index).size) for index in range(0, len(source.labels), every)]
-    return Images(class_counts_text(class_names(data), counts), sum(counts), int(np.median(sides)))
+    text = class_counts_text(classes_to_search(data), counts)
+    return Images(text, sum(counts), int(np.median(sides)), source.left_out)
 
 
 def suggested(name: str, data: DataSettings, images: Images, device: Device) -> StudySpec:

@@ -1,5 +1,6 @@
 """Splits of the data sets, the images that a search may see, and errors for invalid settings."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,15 @@ from search_tests.trees import colors, contents, message, write_tree
 from sklearn.datasets import load_digits
 
 from search import data
-from search.data import DataSettings, SearchData, as_settings, class_names, load_search, load_test
+from search.data import (
+    DataSettings,
+    SearchData,
+    as_settings,
+    class_names,
+    classes_to_search,
+    load_search,
+    load_test,
+)
 from search.datasets import folder
 from search.datasets import images as datasets
 from search.datasets.named import DATASETS
@@ -234,7 +243,7 @@ def test_data_is_a_name_a_folder_or_settings(tmp_path: Path, monkeypatch: pytest
 def test_data_that_is_neither_a_name_nor_a_folder(value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ANN401
     monkeypatch.chdir(tmp_path)
     error = message(lambda: as_settings(value))
-    assert error == f"data = {value!r}: must be a folder or one of digits, noisy_digits, cifar10, svhn"
+    assert error == f"data = {str(value)!r}: must be a folder or one of digits, noisy_digits, cifar10, svhn"
     number: Any = 3
     assert message(lambda: as_settings(number)).startswith("data = 3: must be (images, labels), a torch Dataset, Image")
 
@@ -276,3 +285,17 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert data.available_memory_bytes() > 10**8
     (tmp_path / "memory.max").write_text("12345\n")
     assert data.available_memory_bytes() == 12345
+
+
+def test_a_class_that_the_test_part_lacks_is_reported_before_the_search(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, {"a": 9, "b": 9}, {"a": 1})
+    error = message(lambda: load_search(DataSettings("folder", path=tree), 16))
+    assert error == f"data path {tree}: class 'b' is in train/ but not in test/, must be in both"
+    shutil.rmtree(tree / "test")
+    assert load_search(DataSettings("folder", path=tree), 16).classes == ("a", "b")
+
+
+def test_a_search_needs_two_classes(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, {"only": 9})
+    error = message(lambda: classes_to_search(DataSettings("folder", path=tree)))
+    assert error == f"the folder {tree.name}: only the class 'only', must have two or more"

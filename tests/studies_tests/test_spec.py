@@ -114,7 +114,7 @@ SPECS = st.builds(
     about=st.text(),
     seed=st.integers(0, 2**31 - 1),
     sampler=st.sampled_from(sorted(SAMPLERS)),
-    input_size=st.integers(1, 1024),
+    input_size=st.integers(3, 1024),
     space=st.builds(
         replace,
         st.sampled_from(list(SPACES.values())),
@@ -335,6 +335,12 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
                 f"input_size = {value}: must be a whole ",
             )
             for value in (0, 9999, 32.0)
+        ),
+        (
+            "input_size = 2",
+            lambda: spec(input_size=2),
+            "input_size = 2: must be at least 3, as the reference network of all latencies pools a smaller input to "
+            "nothing",
         ),
         (
             "input_size = 60\nspace.pools = [true]",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from threshnet.checkpoint import load_weights, save_weights
+from threshnet.errors import InputError
 from threshnet.export import reload
 from threshnet.export.agreement import INT8_CORRELATION, agreement, correlation, random_images
 from threshnet.export.fold import folded, folding_difference
@@ -27,6 +28,7 @@ from threshnet.network import ThreshNet
 from threshnet.shapes import walk
 from threshnet.shared_lease import SharedLease
 
+README = "README.md"  # the model card
 CONFIG, WEIGHTS, ONNX, INT8, PT2 = "config.json", "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
 
 
@@ -52,6 +54,12 @@ class Exported:
     def onnx_files(self) -> tuple[str, ...]:
         """The ONNX files in the folder."""
         return (ONNX,) if self.int8_agreement is None else (ONNX, INT8)
+
+
+def protect_readme(folder: Path, beside: str) -> None:
+    """Raise InputError if a folder has a README.md that is not from here, as the file `beside` is missing."""
+    if (folder / README).exists() and not (folder / beside).exists():
+        raise InputError(f"{folder / README}: another file of this name exists; choose another folder")
 
 
 def export_folder(

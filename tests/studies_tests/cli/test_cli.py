@@ -378,11 +378,12 @@ def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str
     Path("mine.toml").write_text(TOML)
     output = run("launch", "mine.toml", "--storage", "journal:x.log", "--trials", "3")
     assert (output.status, output.err) == (0, "")
-    first, images, opening, *trials, space, done, plateau, correlation, following = output.out.splitlines()
+    first, images, opening, *trials, again, space, done, plateau, correlation, following = output.out.splitlines()
     assert first == "launching mine.toml"
     assert images == "40 training images in 10 classes, 4 in each"
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
+    assert again == "measuring the front again: 3 networks"
     assert done == "mine: 3 networks trained: done."
     assert (plateau, correlation) == progress_of(load_study("mine", "journal:x.log")).sentences
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)
@@ -406,7 +407,8 @@ def test_a_launch_prints_json_for_scripts(run: Run, log: list[str]) -> None:
         "failed": 0,
         "stopped": 0,
     }
-    assert [line.split()[0] for line in output.err.splitlines()] == ["launching", "40", "0", "trial", "trial", "trial"]
+    words = [line.split()[0] for line in output.err.splitlines()]
+    assert words == ["launching", "40", "0", "trial", "trial", "trial", "measuring"]
 
 
 def test_a_launch_reads_images_from_a_folder(run: Run, log: list[str], tree: Path) -> None:
@@ -550,6 +552,22 @@ def test_a_measurement_is_printed_as_a_table(run: Run, monkeypatch: pytest.Monke
         "onnxruntime 1, fp32",
     ):
         assert part in output.out
+
+
+@pytest.mark.usefixtures("files")
+def test_an_export_replaces_no_readme_of_another_origin(run: Run) -> None:
+    Path("model").mkdir()
+    Path("model/README.md").write_text("precious")
+    output = run("export", "--config", "tree.json", "-o", "model", "--input", "16")
+    assert (output.status, output.out) == (2, "")
+    assert output.err == "error: model/README.md: another file of this name exists; choose another folder\n"
+    assert [file.read_text() for file in Path("model").iterdir()] == ["precious"]
+
+
+def test_a_group_without_a_command_shows_its_help(run: Run) -> None:
+    output = run("device")
+    assert output.status == 0
+    assert output.out.startswith("Usage: threshnet device [OPTIONS] COMMAND [ARGS]...\n")
 
 
 @pytest.mark.usefixtures("files")

@@ -142,7 +142,7 @@ def test_init_leads_to_a_dry_run_and_a_launch(run: Run, monkeypatch: pytest.Monk
     dry, launch = steps(run("init", "my_study.toml"))
     assert dry == ["launch", "my_study.toml", "--dry-run"]
     assert steps(run(*dry)) == [launch] == [["launch", "my_study.toml"]]
-    assert "my_study: 1 networks trained" in run(*launch).out
+    assert "my_study: 1 network trained" in run(*launch).out
 
 
 @pytest.mark.usefixtures("stubbed")

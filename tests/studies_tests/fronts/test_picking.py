@@ -167,17 +167,17 @@ def test_invalid_noise_is_rejected(images: Any, noise: Any, message: str) -> Non
 
 def test_neighbours_beyond_the_limits_are_reported() -> None:
     words = list(pick_text(pick(front_of(STAIRS), PickRequest(latency_ms=2.5), 1000)))
-    assert words[1] == "Reason: the lowest error of 3 feasible networks within the limits."
-    assert words[2] == "  The next faster network is trial 1: 1.000 ms less, 18.00 points more error."
+    assert words[2] == "Reason: the lowest error of 3 feasible networks within the limits."
+    assert words[3] == "  The next faster network is trial 1: 1.000 ms less, 18.00 points more error."
     more = "  The next more accurate network is trial 0, beyond the limit of 2.5 ms: 2.00 points less, 1.000 ms more."
-    assert words[3] == more
+    assert words[4] == more
     both = list(pick_text(pick(front_of(STAIRS), PickRequest(latency_ms=2.5, error=15), 1000)))
     beyond = "trial 1, beyond the limit of 15 %"
-    assert both[2] == f"  The next faster network is {beyond}: 1.000 ms less, 18.00 points more error."
+    assert both[3] == f"  The next faster network is {beyond}: 1.000 ms less, 18.00 points more error."
     alone = list(pick_text(pick(front_of([Row(1, 1)]), PickRequest(), 1000)))
-    assert alone[1] == "Reason: the only feasible network."
-    assert alone[2:4] == ["  No feasible network is faster.", "  No feasible network is more accurate."]
-    assert alone[4].endswith("picks it in 100.0% of 2,000 resamples of the readings.")
+    assert alone[2] == "Reason: the only feasible network."
+    assert alone[3:5] == ["  No feasible network is faster.", "  No feasible network is more accurate."]
+    assert alone[5].endswith("picks it in 100.0% of 2,000 resamples of the readings.")
 
 
 SMALLEST = "No feasible network within the limits on params and MACs is faster."
@@ -203,8 +203,8 @@ SMALLEST = "No feasible network within the limits on params and MACs is faster."
 )
 def test_limits_that_exclude_networks_are_reported(wanted: PickRequest, why: str, faster: str) -> None:
     words = list(pick_text(pick(front_of(STAIRS), wanted, 1000)))
-    assert words[1].startswith(f"Reason: {why}")
-    assert words[2].startswith(f"  {faster}")
+    assert words[2].startswith(f"Reason: {why}")
+    assert words[3].startswith(f"  {faster}")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,8 @@ def test_the_mark_of_an_unreliable_latency_is_explained() -> None:
     assert " ! " not in "\n".join(pick_text(pick(front, PickRequest(), 1000)))
     marked = replace(steady_latency(1), warnings=("wide spread", "busy device"))
     front = replace(front, trained=(replace(record, latency={"cpu onnxruntime": marked}),))
-    first, *others = pick_text(pick(front, PickRequest(), 1000))
+    first, baseline, *others = pick_text(pick(front, PickRequest(), 1000))
+    assert baseline == "  idle baseline 1.000 ms"
     assert " ms ! on cpu onnxruntime" in first
     assert others[:2] == ["  ! unreliable latency: wide spread", "  ! unreliable latency: busy device"]
 

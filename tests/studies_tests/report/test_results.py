@@ -231,3 +231,10 @@ def test_the_environment_describes_this_process() -> None:
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.environment.PACKAGES", ("torch", "not-installed-here"))
     assert environment()["versions"]["not-installed-here"] is None
+
+
+def test_results_replace_no_readme_of_another_origin(study: LoadedStudy, tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("precious")
+    with pytest.raises(InputError, match=r"README\.md: another file of this name exists; choose another folder"):
+        list(report.write(study, fronts_of(study), progress_of(study), folder=tmp_path))
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["precious"]
