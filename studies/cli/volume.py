@@ -46,8 +46,10 @@ def volume(
     """
     from dataclasses import asdict
 
+    from search.records import reading
     from search.volume import curve, plateau
     from studies.cli.tables import volume_table
+    from studies.fronts.wording import baselines_text
     from studies.storage import shown
     from studies.study import ended, full_training, load_study, reference_of, require_trained
 
@@ -68,6 +70,10 @@ def volume(
     reference, price = reference_of(first), full_training(first)
     curves = {name: curve(ended(one), reference) for name, one in loaded.items()}
     judged = {name: plateau(steps) for name, steps in curves.items()}
+    baselines = {
+        name: baselines_text(reading(record) for record in one.records if record.trained)
+        for name, one in loaded.items()
+    }
     box = f"below {reference[0]:.3f} ms and {reference[1]:.2f} %, the reference point of {studies[0]}"
     caveats = dict.fromkeys([*(one.spec.caveat for one in loaded.values()), incomparable(list(loaded.values()))])
     caveat = "; ".join(each for each in caveats if each)
@@ -79,6 +85,7 @@ def volume(
             "studies": {
                 name: {
                     "plateau": asdict(judged[name]) | {"told": judged[name].summary},
+                    "baseline": baselines[name],
                     "curve": [asdict(step) for step in steps],
                 }
                 for name, steps in curves.items()
@@ -89,6 +96,7 @@ def volume(
         OUT.print(volume_table(curves, price, box))
         for name, one in judged.items():
             OUT.print(f"{name}: {one.summary}", highlight=False)
+            OUT.print(f"{name}: {baselines[name]}", highlight=False)
         if caveat:
             OUT.print(f"Note: {caveat}.", highlight=False)
     if png:
