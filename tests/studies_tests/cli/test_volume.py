@@ -50,7 +50,7 @@ def test_one_study_is_shown_relative_to_its_own_reference_point(run: Run) -> Non
     assert "Hypervolume below 3.000 ms and 90.00 %, the reference point of a" in words
     assert f"a {len(steps)} {steps[-1].image_passes / full_training(loaded):.1f} " in words
     assert f"{steps[-1].share_percent:.2f}" in words
-    assert f"a: {plateau(steps).summary} a: idle baseline 1.000 ms" in words
+    assert f"a: {plateau(steps).summary} a: idle baseline 1.020 ms" in words
     assert f"Note: {loaded.spec.caveat}." in words
     assert "not comparable" not in words
 
@@ -68,7 +68,7 @@ def test_several_studies_share_the_reference_point_of_the_first(run: Run) -> Non
     last = output["studies"]["a (journal:y.log)"]
     assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
     assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).summary
-    assert last["baseline"] == "idle baseline 1.000 ms"
+    assert last["baseline"] == "idle baseline 1.020 ms"
     assert output["caveat"] == f"{first.spec.caveat}; not comparable with a: they differ in limits"
     assert f"Note: {output['caveat']}." in " ".join(run(*command)[1].split())
 
