@@ -152,7 +152,7 @@ class Scoring:
             return _duplicate(self.trial, rival)
         latency_ms = self._latency_ms(spec, always, earlier, again)
         if measures:
-            raise _pruned(self.trial, f"measured only, {latency_ms:.3f} ms; its training follows later")
+            raise _pruned(self.trial, f"measured, {latency_ms:.3f} ms, to be trained later")
         postponed = records.POSTPONED in self.trial.user_attrs  # its latency says nothing about the front
         if not (always or resumes or postponed or self.policy.can_reach(self.trial.study, name)):
             self.trial.set_constraint("front", 1.0)

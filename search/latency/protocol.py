@@ -23,7 +23,7 @@ class ConnectionLost(MeasurementError):  # noqa: N818 - what happened, not what 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a probe times networks in rounds. Fields without a comment have the meaning of the protocol's."""
+    """The part of a protocol that a probe needs to time networks in rounds; the fields mean the same as in Protocol."""
 
     round_runs: int
     discard: int

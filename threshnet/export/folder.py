@@ -56,9 +56,9 @@ class Exported:
         return (ONNX,) if self.int8_agreement is None else (ONNX, INT8)
 
 
-def protect_readme(folder: Path, beside: str) -> None:
-    """Raise InputError if a folder has a README.md that is not from here, as the file `beside` is missing."""
-    if (folder / README).exists() and not (folder / beside).exists():
+def protect_readme(folder: Path, companion: str) -> None:
+    """Raise InputError if a folder has a README.md of another origin: ours come with a file called `companion`."""
+    if (folder / README).exists() and not (folder / companion).exists():
         raise InputError(f"{folder / README}: another file of this name exists; choose another folder")
 
 

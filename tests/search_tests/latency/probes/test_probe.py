@@ -409,6 +409,9 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
 CPUFREQ = "devices/system/cpu/cpu0/cpufreq"
 
 
+GPU = {"gpu_others_percent": None}  # only the probe of a GPU reports it
+
+
 def test_the_state_is_what_the_files_and_vcgencmd_say(tmp_path: Path, commands: Callable[[str, str], None]) -> None:
     commands("vcgencmd", '[ "$1" = get_throttled ] && echo throttled=0x50005')
     root = sys_tree(
@@ -424,7 +427,8 @@ def test_the_state_is_what_the_files_and_vcgencmd_say(tmp_path: Path, commands: 
     state = machine_state(root)
     assert state.pop("load") == pytest.approx(os.getloadavg()[0], abs=0.5)
     assert state.pop("quota_throttled") == quota_throttled()
-    assert state == {"temperature_c": 48.25, "clock_mhz": 1500.0, "governor": "ondemand", "throttled": 0x50005}
+    expected = {"temperature_c": 48.25, "clock_mhz": 1500.0, "governor": "ondemand", "throttled": 0x50005}
+    assert state == expected | GPU
 
 
 @pytest.mark.usefixtures("commands")
@@ -432,7 +436,7 @@ def test_without_files_and_commands_the_state_is_unknown_except_for_the_load(tmp
     state = machine_state(tmp_path)
     assert state.pop("load") >= 0
     del state["quota_throttled"]
-    assert state == dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled"))
+    assert state == dict.fromkeys(("temperature_c", "clock_mhz", "governor", "throttled", "gpu_others_percent"))
 
 
 def test_nonsense_in_files_and_from_vcgencmd_is_unknown(tmp_path: Path, commands: Callable[[str, str], None]) -> None:
