@@ -17,6 +17,7 @@ from search.records import (
     DUPLICATE_OF,
     FINGERPRINT,
     LATENCY_LIMIT,
+    MEASURES,
     OWNER,
     REASON,
     RUNGS,
@@ -66,7 +67,11 @@ def resumable(trial: FrozenTrial, verdict: Verdict) -> bool:
     that counts now: it was measured again, or rescaled to a later idle baseline.
     """
     unreliable = str(trial.user_attrs.get(REASON, "")).startswith(UNRELIABLE)
-    slow = trial.state is TrialState.PRUNED and trial.constraints.get(LATENCY_LIMIT, 0.0) > 0
+    slow = (
+        trial.state is TrialState.PRUNED
+        and MEASURES not in trial.user_attrs
+        and trial.constraints.get(LATENCY_LIMIT, 0.0) > 0
+    )
     return stopped(trial) or ((unreliable or slow) and verdict.feasible and not verdict.postponed)
 
 

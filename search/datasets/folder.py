@@ -32,7 +32,8 @@ def read_folder(path: Path, part: Part) -> Source:
     the classes of train and test differ.
     """
     classes = folder_classes(path)
-    if part == "test" or (path / "test").is_dir():  # a search does not read test images, but needs the same classes
+    # A search reads no test images, but class folders of the test part must be the same.
+    if part == "test" or _has_class_folders(path / "test"):
         found = _class_folders(path, "test")
         for name in sorted({*classes} ^ {*found}):
             lacks, has = ("test", "train") if name in classes else ("train", "test")
@@ -107,6 +108,10 @@ def _class_folders(path: Path, part: Part) -> tuple[str, ...]:
     if not classes:
         raise InputError(f"data path {path / part}: no classes, must have one folder of images per class")
     return tuple(classes)
+
+
+def _has_class_folders(folder: Path) -> bool:
+    return folder.is_dir() and any(entry.is_dir() and not hidden(entry.name) for entry in folder.iterdir())
 
 
 def _images_by_class(folder: Path) -> tuple[dict[str, list[Path]], Counter[str]]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from search.latency.devices.device import Device
 from search.latency.lease import CPU
@@ -27,6 +28,7 @@ LOADS = 20  # minimum number of loads for a verdict before the time is up
 MIN_LOADS = 12  # minimum number of loads, as the 95 % interval does not exist for fewer than six ratios
 QUANTILE = 0.25  # quantile of the runs after a load that counts, since interference only ever adds time
 LIMIT_S = 22.0  # seconds after which an undecided comparison ends
+MAX_EXACT = 50  # number of ratios up to which the interval is computed exactly
 MIN_STEADY = 0.5  # share of the loads whose latency must be steady after the warm-up
 # A load takes a few short rounds. On this machine's CPU, whose clock does not fall meanwhile, its warm-up is short.
 PLAN = Plan(round_runs=6, discard=1, warmup_s=0.01, min_s=0.0, max_s=0.0, tolerance=1.0, min_cycles=4)
@@ -40,7 +42,8 @@ class Pair:
 
     a: int
     b: int
-    # Ratio of the latency of a to the latency of b: the pseudomedian over the loads and its 95 % interval.
+    # Ratio of the latency of a to the latency of b: the pseudomedian over pairs of loads, and its 95 %
+    # interval.
     ratio: float
     low: float
     high: float
@@ -142,24 +145,31 @@ def _pair(a: int, b: int, logs: NDArray[np.float64]) -> Pair:
 
 
 def pseudomedian(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the pseudomedian of values (n,) and its 95 % interval (low, high), which is exact for n >= 6.
+    """Return the pseudomedian of values (n,) and the interval (low, high) that contains it in at least 95 % of cases.
 
     The values have any symmetric distribution. The pseudomedian, or Hodges-Lehmann estimate, is the median of the means
     of all pairs of values, including pairs of a value with itself. Its interval is almost as narrow as that of a mean
-    of normally distributed values, and outliers hardly change it. It follows from Wilcoxon's signed-rank test
-    (Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, 3rd ed., sections 3.2 and 3.3).
+    of normally distributed values, and outliers hardly change it. It follows from Wilcoxon's signed-rank test, for
+    n > MAX_EXACT in the normal approximation (Hollander, Wolfe, Chicken, Nonparametric Statistical Methods, 3rd ed.,
+    sections 3.2 and 3.3). For n < 6, there is no such interval, and the minimum and maximum are returned.
     """
-    n = len(values)
-    means = np.sort([(values[i] + values[j]) / 2 for i in range(n) for j in range(i, n)])
-    rank = int(np.searchsorted(np.cumsum(_signed_rank_probabilities(n)), (1 - CONFIDENCE) / 2, side="right"))
-    return float(np.median(means)), float(means[max(rank, 1) - 1]), float(means[-max(rank, 1)])
+    first, second = np.triu_indices(len(values))
+    means = np.sort((values[first] + values[second]) / 2)
+    rank = max(1, _signed_rank_quantile(len(values)))
+    return float(np.median(means)), float(means[rank - 1]), float(means[-rank])
 
 
 @functools.cache
-def _signed_rank_probabilities(n: int) -> NDArray[np.float64]:
-    """Return the probabilities of the values 0 to n (n + 1) / 2 of Wilcoxon's signed-rank statistic."""
+def _signed_rank_quantile(n: int) -> int:
+    """Return the largest k for which Wilcoxon's signed-rank statistic of n values is below k in at most 2.5 % of cases.
+
+    For n > MAX_EXACT, this is the rounded-down normal approximation.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    if n > MAX_EXACT:
+        deviation = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+        return math.floor(n * (n + 1) / 4 + float(ndtri(tail)) * deviation)
     probabilities = np.ones(1)
     for rank in range(1, n + 1):
-        absent, present = np.pad(probabilities, (0, rank)), np.pad(probabilities, (rank, 0))
-        probabilities = (absent + present) / 2
-    return probabilities
+        probabilities = (np.pad(probabilities, (0, rank)) + np.pad(probabilities, (rank, 0))) / 2
+    return int(np.searchsorted(np.cumsum(probabilities), tail, side="right"))

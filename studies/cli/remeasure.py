@@ -56,7 +56,7 @@ def remeasure(
     except ConnectionLost as lost:
         raise CommandFailed(f"{place}: {lost}; finished readings are kept; rerun the command to resume") from None
     if flagged and not (done.taken or done.failed or done.interrupted or as_json):
-        OUT.print(f"no reading on {place} is flagged")
+        OUT.print(f"no trained network has a disturbed reading on {place}")
         return
     if done.interrupted:
         ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; rerun the command to resume")

@@ -291,6 +291,8 @@ def test_a_class_that_the_test_part_lacks_is_reported_before_the_search(tmp_path
     tree = write_tree(tmp_path, {"a": 9, "b": 9}, {"a": 1})
     error = message(lambda: load_search(DataSettings("folder", path=tree), 16))
     assert error == f"data path {tree}: class 'b' is in train/ but not in test/, must be in both"
+    shutil.rmtree(tree / "test" / "a")
+    assert load_search(DataSettings("folder", path=tree), 16).classes == ("a", "b")  # images without classes, or none
     shutil.rmtree(tree / "test")
     assert load_search(DataSettings("folder", path=tree), 16).classes == ("a", "b")
 

@@ -54,7 +54,7 @@ def test_the_interval_holds_the_true_ratio() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("n", [6, 7, 12, 25])
+@pytest.mark.parametrize("n", [6, 7, 12, 25, 50])
 def test_the_interval_of_the_pseudomedian_is_that_of_the_signed_rank_test(n: int, seed: int) -> None:
     """A median outside of the interval is refused by the exact test of scipy at 5 %, one inside is not."""
     values = np.random.default_rng(seed).standard_normal(n)
@@ -62,6 +62,14 @@ def test_the_interval_of_the_pseudomedian_is_that_of_the_signed_rank_test(n: int
     assert low <= middle <= high
     for median, refused in ((low - 1e-9, True), (low + 1e-9, False), (high - 1e-9, False), (high + 1e-9, True)):
         assert (wilcoxon(values - median, method="exact").pvalue <= 0.05) == refused
+
+
+@pytest.mark.parametrize("n", [51, 200])
+def test_the_interval_of_many_values_is_approximated(n: int) -> None:
+    values = np.random.default_rng(0).standard_normal(n)
+    _, low, high = pseudomedian(values)
+    for median in (low, high):
+        assert wilcoxon(values - median, method="approx").pvalue == pytest.approx(0.05, abs=0.002)
 
 
 def test_an_outlier_hardly_changes_the_pseudomedian() -> None:
