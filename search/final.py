@@ -25,6 +25,7 @@ from search.pareto import non_dominated
 from search.records import Record, reading
 from search.storing import upload_samples
 from search.task import Task
+from search.volume import plural
 
 TOGETHER = 20  # maximum number of networks that are measured interleaved
 CLAIM_S = 3600.0  # seconds after which the claim of a worker on another host expires
@@ -44,7 +45,7 @@ def final_pass(study: Study, task: Task, store: FileSystemArtifactStore, display
     chosen = to_measure_again(read)
     architectures = [record.architecture for record in chosen if record.architecture]
     latencies: list[Latency] = []
-    display.print(f"measuring the front again: {len(chosen)} network{'' if len(chosen) == 1 else 's'}")
+    display.print(f"measuring the front again: {plural(len(chosen), 'network')}")
     try:
         for start in range(0, len(architectures), TOGETHER):
             part = architectures[start : start + TOGETHER]

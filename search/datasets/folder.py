@@ -33,12 +33,11 @@ def read_folder(path: Path, part: Part) -> Source:
     """
     classes = folder_classes(path)
     # A search reads no test images, but class folders of the test part must be the same.
-    if part == "test" or _has_class_folders(path / "test"):
-        found = _class_folders(path, "test")
-        for name in sorted({*classes} ^ {*found}):
-            lacks, has = ("test", "train") if name in classes else ("train", "test")
-            written = _written(name, {*classes, *found})
-            raise InputError(f"data path {path}: class {written} is in {has}/ but not in {lacks}/, must be in both")
+    found = _class_folders(path, part) if part == "test" else _folders(path / "test")
+    for name in sorted({*classes} ^ {*found}) if found else ():
+        lacks, has = ("test", "train") if name in classes else ("train", "test")
+        written = _written(name, {*classes, *found})
+        raise InputError(f"data path {path}: class {written} is in {has}/ but not in {lacks}/, must be in both")
     of_class, left_out = _images_by_class(path / part)
     empty = next((name for name in classes if name not in of_class), None)
     if empty is not None:
@@ -101,17 +100,19 @@ def _class_folders(path: Path, part: Part) -> tuple[str, ...]:
         raise InputError(f"data path {path}: no such folder, {FORM}")
     if not (path / part).is_dir():
         raise InputError(f"data path {path}: has no folder {part}/, {FORM}")
-    try:
-        classes = sorted(entry.name for entry in (path / part).iterdir() if entry.is_dir() and not hidden(entry.name))
-    except OSError as error:
-        raise InputError(f"data path {path / part}: cannot be read ({error.strerror})") from None
+    classes = _folders(path / part)
     if not classes:
         raise InputError(f"data path {path / part}: no classes, must have one folder of images per class")
-    return tuple(classes)
+    return classes
 
 
-def _has_class_folders(folder: Path) -> bool:
-    return folder.is_dir() and any(entry.is_dir() and not hidden(entry.name) for entry in folder.iterdir())
+def _folders(folder: Path) -> tuple[str, ...]:
+    """Return the sorted names of the folders in a folder that are not hidden; none if it is not a folder."""
+    try:
+        entries = [*folder.iterdir()] if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"data path {folder}: cannot be read ({error.strerror})") from None
+    return tuple(sorted(entry.name for entry in entries if entry.is_dir() and not hidden(entry.name)))
 
 
 def _images_by_class(folder: Path) -> tuple[dict[str, list[Path]], Counter[str]]:

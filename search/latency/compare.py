@@ -42,8 +42,7 @@ class Pair:
 
     a: int
     b: int
-    # Ratio of the latency of a to the latency of b: the pseudomedian over pairs of loads, and its 95 %
-    # interval.
+    # Ratio of the latency of a to the latency of b: the pseudomedian over pairs of loads and its 95 % interval.
     ratio: float
     low: float
     high: float

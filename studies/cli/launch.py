@@ -293,6 +293,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     """The closing lines of a launch: its result and the next command."""
     from search.records import tally
     from search.run import MAX_REJECTED
+    from search.volume import plural
     from space import size
 
     loaded, spec = study.loaded, study.spec
@@ -307,7 +308,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
         "fruitless": f"gave up: {MAX_REJECTED} consecutive duplicates or infeasible proposals.",
     }[outcome.ended]
     states = tally(loaded.records)
-    so_far = f"{loaded.trained} network{'' if loaded.trained == 1 else 's'} trained"
+    so_far = f"{plural(loaded.trained, 'network')} trained"
     so_far += f", {states['stopped']} stopped early" if states["stopped"] else ""
     so_far += f", {states['failed']} failed" if states["failed"] else ""
     so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""

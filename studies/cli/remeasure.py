@@ -55,12 +55,12 @@ def remeasure(
             done = measure_networks(loaded, device, runtime, protocol, screen, again=again, flagged=flagged)
     except ConnectionLost as lost:
         raise CommandFailed(f"{place}: {lost}; finished readings are kept; rerun the command to resume") from None
-    if flagged and not (done.taken or done.failed or done.interrupted or as_json):
-        OUT.print(f"no trained network has a disturbed reading on {place}")
-        return
     if done.interrupted:
         ERR.print(f"stopped: {done.before + done.taken} of {total} networks measured; rerun the command to resume")
         sys.exit(130)
+    if flagged and not (done.taken or done.failed or as_json):
+        OUT.print(f"no trained network has a disturbed reading on {place}")
+        return
     loaded = load_study(study, storage, runs=runs)
     fronts = [first, *([front_of(loaded, place)] if place in backends_of(loaded) else [])]
     if as_json:

@@ -12,7 +12,7 @@ from search.volume import Step
 from studies.cli.options import plain_table
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import Moves
-from studies.fronts.wording import agreement_text, baselines_text, change_text, flag, latency_text, title, verdict
+from studies.fronts.wording import agreement_text, baselines_text, change_text, flag, latency_text, mark, title, verdict
 
 
 def front_table(front: ParetoFront) -> Table:
@@ -72,7 +72,7 @@ def latency_table(name: str, latency: Latency) -> Table:
     table.add_column("")
     table.add_column("")
     for key, value in (
-        ("latency", f"{latency.latency_ms:.3f}{'!' if latency.warnings else ''} ms on the idle device"),
+        ("latency", f"{latency.latency_ms:.3f} ms{mark(latency)} on the idle device"),
         ("95 % interval", f"{latency.low_ms:.3f} to {latency.high_ms:.3f} ms within this pass, {_ended(latency)}"),
         ("ratio to the reference", f"{latency.ratio[0]:.3f} ({latency.ratio[1]:.3f} to {latency.ratio[2]:.3f})"),
         (

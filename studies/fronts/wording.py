@@ -29,7 +29,12 @@ def verdict(point: NamedPoint) -> str:
 
 def flag(record: Record) -> str:
     """Return an exclamation mark if the latency is unreliable, e.g. if it varies widely or never becomes steady."""
-    return " !" if reading(record).warnings else ""
+    return mark(reading(record))
+
+
+def mark(latency: Latency) -> str:
+    """Return an exclamation mark if a reading has warnings."""
+    return " !" if latency.warnings else ""
 
 
 def latency_text(record: Record, unit: str = "") -> str:
