@@ -22,16 +22,18 @@ from search.latency.reading import UNSTEADY, Rounds, changes
 
 SAME_MARGIN = 0.02  # two latencies are considered the same if their ratio differs from 1 by at most this share
 # The placement of networks in memory changes their latency by up to 5 %, so many short loads are better than a few long
-# ones. Networks that were loaded or timed first are often slower, so every second load is in reverse order, and two
+# ones. Networks that were loaded or timed first may be slower, so every second load is in reverse order, and two
 # successive loads give one ratio.
 LOADS = 20  # minimum number of loads for a verdict before the time is up
 MIN_LOADS = 12  # minimum number of loads, as the 95 % interval does not exist for fewer than six ratios
 QUANTILE = 0.25  # quantile of the runs after a load that counts, since interference only ever adds time
+SPAN_S = 0.1  # minimum seconds of the rounds after a load, for each network
 LIMIT_S = 22.0  # seconds after which an undecided comparison ends
 MAX_EXACT = 50  # number of ratios up to which the interval is computed exactly
 MIN_STEADY = 0.5  # share of the loads whose latency must be steady after the warm-up
-# A load takes a few short rounds. On this machine's CPU, whose clock does not fall meanwhile, its warm-up is short.
-PLAN = Plan(round_runs=6, discard=1, warmup_s=0.01, min_s=0.0, max_s=0.0, tolerance=1.0, min_cycles=4)
+# After a load, short rounds follow. In three cycles, each network of a pair has one round directly after its own, with
+# warm caches. On this machine's CPU, whose clock does not fall meanwhile, the warm-up is short.
+PLAN = Plan(round_runs=6, discard=1, warmup_s=0.01, min_s=0.0, max_s=0.0, tolerance=1.0, min_cycles=3)
 
 Verdict = Literal["FASTER", "SLOWER", "SAME", "UNDECIDED"]
 
@@ -89,10 +91,12 @@ def compare_on(
 
     The networks are loaded at least LOADS times, and as long as two more loads fit into `limit_s` seconds if a pair is
     undecided; on a slow device, they are loaded at least MIN_LOADS times. After each load, the measurement takes the
-    rounds of PLAN, with the warm-up of the protocol except on a CPU of this machine. A network may occur twice. Raises
-    InputError and MeasurementError in the same cases as measure_on.
+    rounds of PLAN for SPAN_S seconds per network, with the warm-up of the protocol except on a CPU of this machine. A
+    network may occur twice. Raises InputError and MeasurementError in the same cases as measure_on.
     """
-    plan = PLAN if device.lease == CPU else replace(PLAN, warmup_s=protocol.warmup_s)
+    span_s = SPAN_S * len(networks)
+    plan = replace(PLAN, min_s=span_s, max_s=span_s)
+    plan = plan if device.lease == CPU else replace(plan, warmup_s=protocol.warmup_s)
 
     def once(device: Device) -> tuple[Facts, list[Rounds], NDArray[np.float64]]:
         taken: list[Rounds] = []
