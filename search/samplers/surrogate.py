@@ -1,15 +1,16 @@
-"""A Gaussian process that predicts the log of an error or latency from a network's descriptors and training length.
+"""A Gaussian process that predicts the log of an error or latency from a network's features and training length.
 
 The method follows Swersky, Snoek and Adams, 2014, "Freeze-Thaw Bayesian Optimization", but uses a different kernel. At
 the end of training, the log value f is the sum of a linear trend, a smooth part and a part that is specific to the
 network. If `d` doublings of the training are left, the log value is c^d f plus a deviation that grows with d like
 Brownian motion. This deviation also has a smooth and a network-specific part. Early in training, networks are therefore
-closer together and their order is less informative. The smooth parts have a Matern 5/2 covariance.
+closer together and their order is less informative. The smooth parts have a Matern 5/2 covariance with one lengthscale
+for each group of features (automatic relevance determination).
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,217 +18,249 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import Bounds, minimize
 from threadpoolctl import ThreadpoolController
 
+from search.samplers.features import Features
+
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 LEVEL_SD = 1.0  # prior standard deviation of the overall level of the log values
-
-
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Logs of the kernel's hyperparameters; the defaults are the prior medians."""
-
-    # Standard deviation of a slope; the slope is the change per standard deviation of a descriptor.
-    trend: float = np.log(0.03)
-    # Standard deviation of the smooth part.
-    smooth: float = np.log(0.1)
-    # Lengthscale of the smooth parts, measured in standard deviations of the descriptors.
-    lengthscale: float = np.log(4.0)
-    # Standard deviation of the network-specific part, which the descriptors do not explain.
-    private: float = np.log(0.015)
-    # The factor c above, applied once for each doubling of the training that is left.
-    closeness: float = np.log(0.8)
-    # Standard deviation of the smooth deviation one doubling before the end of training.
-    drift: float = np.log(0.05)
-    # Standard deviation of the network-specific deviation one doubling before the end of training.
-    private_drift: float = np.log(0.05)
-
-
-PRIOR = np.array(astuple(Hyperparameters()))
-PRIOR_SD = np.array([0.7, 0.7, 0.5, 0.7, 0.2, 0.7, 0.7])
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs of the Gaussian process for n values."""
-
-    # Standardized descriptors of the networks, (n, k).
-    descriptors: Array
-    # Index of the network of each value, (n,). A network may have several values.
-    network: NDArray[np.int64]
-    # Number of doublings of the training that are left, (n,); 0 at the end of training.
-    to_go: Array
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """The quantities that determine the covariance of pairs of values; all fields have the same shape."""
-
-    # Dot products and squared distances of the descriptors.
-    products: Array
-    squares: Array
-    # Whether both values belong to the same network.
-    same: NDArray[np.bool_]
-    # Sum and minimum of the doublings left for the two values.
-    sum_to_go: Array
-    min_to_go: Array
-
-
-def all_pairs(a: Inputs, b: Inputs) -> Pairs:
-    """Pair each of n inputs with each of m inputs; the fields have the shape (n, m)."""
-    products = a.descriptors @ b.descriptors.T
-    lengths = (a.descriptors**2).sum(axis=1)[:, None] + (b.descriptors**2).sum(axis=1)[None, :]
-    return Pairs(
-        products=products,
-        squares=np.maximum(lengths - 2 * products, 0),
-        same=a.network[:, None] == b.network[None, :],
-        sum_to_go=a.to_go[:, None] + b.to_go[None, :],
-        min_to_go=np.minimum(a.to_go[:, None], b.to_go[None, :]),
-    )
-
-
-def matching_pairs(a: Inputs, b: Inputs) -> Pairs:
-    """Pair the inputs at the same position; `a` and `b` must describe the same n networks. Fields have shape (n,)."""
-    products = (a.descriptors * b.descriptors).sum(axis=1)
-    n = len(products)
-    return Pairs(products, np.zeros(n), np.ones(n, bool), a.to_go + b.to_go, np.minimum(a.to_go, b.to_go))
-
-
-def covariance(hyperparameters: Array, pairs: Pairs) -> Array:
-    """Return the covariances; they have the same shape as the pairs."""
-    trend, smooth, _, private, closeness, drift, private_drift = np.exp(hyperparameters)
-    matern, _ = _matern(hyperparameters, pairs)
-    at_end = trend**2 * pairs.products + smooth**2 * matern + private**2 * pairs.same
-    deviation = drift**2 * matern + private_drift**2 * pairs.same
-    level = LEVEL_SD**2 * (1 + pairs.min_to_go)
-    return np.asarray(closeness**pairs.sum_to_go * at_end + pairs.min_to_go * deviation + level)
-
-
-def derivatives(hyperparameters: Array, pairs: Pairs) -> tuple[Array, ...]:
-    """Return the derivatives of the covariances with respect to each of the `hyperparameters`, in order."""
-    trend, smooth, _, private, closeness, drift, private_drift = np.exp(hyperparameters)
-    matern, by_lengthscale = _matern(hyperparameters, pairs)
-    near = closeness**pairs.sum_to_go
-    by_trend, by_private = 2 * near * trend**2 * pairs.products, 2 * near * private**2 * pairs.same
-    by_smooth = 2 * near * smooth**2 * matern
-    return (
-        by_trend,
-        by_smooth,
-        (near * smooth**2 + pairs.min_to_go * drift**2) * by_lengthscale,
-        by_private,
-        pairs.sum_to_go * (by_trend + by_smooth + by_private) / 2,
-        2 * pairs.min_to_go * drift**2 * matern,
-        2 * pairs.min_to_go * private_drift**2 * pairs.same,
-    )
-
-
-def _matern(hyperparameters: Array, pairs: Pairs) -> tuple[Array, Array]:
-    """Return the Matern 5/2 correlations and their derivatives with respect to the log of the lengthscale."""
-    scaled = np.sqrt(5 * pairs.squares) / np.exp(hyperparameters[2])
-    decay = np.exp(-scaled)
-    return (1 + scaled + scaled**2 / 3) * decay, scaled**2 * (1 + scaled) / 3 * decay
-
-
-MIN_VALUES = 3  # minimum number of observations for fitting the hyperparameters
 JITTER = 1e-6  # added to the diagonal of the covariance matrix
+
+# The hyperparameters are logs; below are their prior medians and standard deviations. A lengthscale for each group of
+# features follows. Features are scaled so that the mean squared distance of a group is 1, see features.py.
+NAMES = ("trend", "smooth", "private", "closeness", "drift", "private_drift")
+TREND, SMOOTH, PRIVATE, CLOSENESS, DRIFT, PRIVATE_DRIFT = range(len(NAMES))
+PRIOR = np.log(
+    [
+        0.05,  # standard deviation of a slope; the slope is the change per unit of a scaled feature
+        0.2,  # standard deviation of the smooth part
+        0.02,  # standard deviation of the network-specific part, which the features do not explain
+        0.8,  # the factor c above, applied once for each doubling of the training that is left
+        0.05,  # standard deviation of the smooth deviation one doubling before the end of training
+        0.05,  # standard deviation of the network-specific deviation one doubling before the end of training
+    ]
+)
+PRIOR_SD = np.array([0.7, 0.7, 0.7, 0.3, 0.7, 0.7])
+LENGTHSCALE = 1.0  # prior median of a lengthscale, relative to the square root of the number of groups
+LENGTHSCALE_SD = 0.8  # prior standard deviation of the log of a lengthscale
+BOUND_SD = 4.0  # bounds of the hyperparameters, in prior standard deviations from the prior median
+MIN_VALUES = 3  # minimum number of values for learning the hyperparameters
+MAX_LEARNT = 400  # hyperparameters are learnt from a random subset of at most this many values
 MAX_ITERATIONS = 40  # maximum number of optimizer iterations
-BOUND_SD = 5.0  # bounds of the fitted hyperparameters, in prior standard deviations from the prior median
 
 # The matrices are small. With several threads, the threads would mostly wait and slow down concurrent trainings.
 _BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
-class Observations(Inputs):
+class Inputs:
+    """The inputs of the Gaussian process for n values."""
+
+    # Index of the network of each value, (n,). A network may have several values.
+    network: Indices
+    # Number of doublings of the training that are left, (n,); 0 at the end of training.
+    to_go: Array
+
+
+@dataclass(frozen=True)
+class Values(Inputs):
     """Inputs and their observed values."""
 
     # Natural logs of the observed values, (n,).
     logs: Array
 
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return len(self.logs)
 
-class Surrogate:
-    """The posterior of the Gaussian process given the observations.
 
-    `level` is the prior mean of a log value. `slopes` (k,) contains the change of the prior mean per standard deviation
-    of each descriptor. `start` is the initial point of the hyperparameter fit.
+def prior(groups: int) -> tuple[Array, Array]:
+    """Return the prior medians and standard deviations (6 + g,) of the hyperparameters for g groups of features."""
+    lengthscales = np.full(groups, np.log(LENGTHSCALE * np.sqrt(max(1, groups))))
+    return np.concatenate([PRIOR, lengthscales]), np.concatenate([PRIOR_SD, np.full(groups, LENGTHSCALE_SD)])
+
+
+class Kernel:
+    """The covariance of log values of networks with these features."""
+
+    def __init__(self, features: Features, hyperparameters: Array) -> None:
+        scales, self.lengthscales = np.exp(hyperparameters[: len(NAMES)]), np.exp(hyperparameters[len(NAMES) :])
+        self.trend, self.smooth, self.private, self.closeness, self.drift, self.private_drift = scales.tolist()
+        self.columns = features.columns
+        self.scaled = features.columns / self.lengthscales[features.groups]
+        self.lengths = (self.scaled**2).sum(axis=1)
+
+    def squares(self, a: Indices, b: Indices) -> Array:
+        """Return the squared scaled distances (n, m) of networks."""
+        products = self.scaled[a] @ self.scaled[b].T
+        return np.maximum(self.lengths[a][:, None] + self.lengths[b][None, :] - 2 * products, 0)
+
+    def __call__(self, a: Inputs, b: Inputs) -> Array:
+        """Return the covariances (n, m) of n values with m values."""
+        smooth = matern(self.squares(a.network, b.network))
+        same = a.network[:, None] == b.network[None, :]
+        products = self.columns[a.network] @ self.columns[b.network].T
+        at_end = self.trend**2 * products + self.smooth**2 * smooth + self.private**2 * same
+        fewer = np.minimum(a.to_go[:, None], b.to_go[None, :])
+        if not fewer.any():
+            deviation = LEVEL_SD**2 * np.ones_like(fewer)
+        else:
+            deviation = fewer * (self.drift**2 * smooth + self.private_drift**2 * same) + LEVEL_SD**2 * (1 + fewer)
+        if a.to_go.any():
+            at_end *= (self.closeness**a.to_go)[:, None]
+        if b.to_go.any():
+            at_end *= (self.closeness**b.to_go)[None, :]
+        return np.asarray(at_end + deviation)
+
+    def of_same(self, network: Indices, first: float, second: float) -> Array:
+        """Return the covariance (n,) of two values of each network, with these doublings left."""
+        products = (self.columns[network] ** 2).sum(axis=1)
+        at_end = self.trend**2 * products + self.smooth**2 + self.private**2
+        fewer = min(first, second)
+        deviation = fewer * (self.drift**2 + self.private_drift**2) + LEVEL_SD**2 * (1 + fewer)
+        return np.asarray(self.closeness ** (first + second) * at_end + deviation)
+
+
+def matern(squares: Array) -> Array:
+    """Return the Matern 5/2 correlation at squared scaled distances."""
+    scaled = np.sqrt(5 * squares)
+    return np.asarray((1 + scaled + scaled**2 / 3) * np.exp(-scaled))
+
+
+class Posterior:
+    """The log values of all networks at the end of training and at some rungs before it, given the observed values.
+
+    `targets` are the networks to predict. `to_go` are the doublings left at the rungs; the first one is 0, the end.
     """
 
-    def __init__(self, seen: Observations, level: float, slopes: Array, start: Array = PRIOR) -> None:
-        self.seen, self.level, self.slopes = seen, level, slopes
-        pairs = all_pairs(seen, seen)
-        # Values are closer together early in training, so the prior trend is scaled by the same factor.
-        residual = seen.logs - level - np.exp(PRIOR[4]) ** seen.to_go * (seen.descriptors @ slopes)
-        self.hyperparameters = PRIOR
-        with _one_thread():
-            if len(residual) >= MIN_VALUES:
-                self.hyperparameters = _fitted(start, pairs, residual)
-            self.factor = _factor(self.hyperparameters, pairs)
-            self.weights = cho_solve((self.factor, True), residual)
+    def __init__(
+        self,
+        kernel: Kernel,
+        level: float,
+        seen: Values,
+        targets: Indices,
+        to_go: Sequence[float] = (0.0,),
+    ) -> None:
+        self.kernel, self.level, self.targets, self.to_go = kernel, level, targets, tuple(to_go)
+        self.variance = [kernel.of_same(targets, doublings, doublings) for doublings in to_go]
+        # Covariance of the value at each rung with the value at the end.
+        self.shared = [kernel.of_same(targets, 0.0, doublings) for doublings in to_go]
+        self.mean = np.full(len(targets), level)
+        self.seen = Inputs(np.zeros(0, dtype=np.int64), np.zeros(0))
+        self.factor = np.zeros((0, 0))
+        self.whitened = [np.zeros((0, len(targets))) for _ in to_go]
+        self.residuals = np.zeros(0)  # whitened
+        self.extend(seen)
 
-    def predict(self, descriptors: Array, network: NDArray[np.int64]) -> tuple[Array, Array]:
-        """Return the mean (m,) and standard deviation (m,) of the log values of m networks at the end of training."""
-        end = Inputs(descriptors, network, np.zeros(len(network)))
-        across = covariance(self.hyperparameters, all_pairs(end, self.seen))
-        mean = self.level + descriptors @ self.slopes + across @ self.weights
-        prior = covariance(self.hyperparameters, matching_pairs(end, end))
-        variance = prior - (self._whitened(across) ** 2).sum(axis=0)
-        return mean, np.sqrt(np.maximum(variance, JITTER))
+    def extend(self, values: Values) -> None:
+        """Add observed values. The cost is that of these values alone, except for copies."""
+        if not len(values):
+            return
+        old, added = len(self.seen.network), len(values)
+        with one_thread():
+            across = solve_triangular(self.factor, self.kernel(self.seen, values), lower=True)
+            corner = self.kernel(values, values) - across.T @ across
+            corner[np.diag_indices(added)] += JITTER
+            corner = cholesky(corner, lower=True)
+            factor = np.zeros((old + added, old + added))
+            factor[:old, :old], factor[old:, :old], factor[old:, old:] = self.factor, across.T, corner
+            self.factor = factor
+            new_residuals = solve_triangular(corner, values.logs - self.level - across.T @ self.residuals, lower=True)
+            self.residuals = np.concatenate([self.residuals, new_residuals])
+            rows = []
+            for place, doublings in enumerate(self.to_go):
+                at_rung = Inputs(self.targets, np.full(len(self.targets), doublings))
+                row = self.kernel(values, at_rung) - across.T @ self.whitened[place]
+                row = solve_triangular(corner, row, lower=True)
+                rows.append(row)
+                self.variance[place] = self.variance[place] - (row**2).sum(axis=0)
+                self.shared[place] = self.shared[place] - (rows[0] * row).sum(axis=0)
+                self.whitened[place] = np.concatenate([self.whitened[place], row])
+        self.mean = self.mean + new_residuals @ rows[0]
+        self.seen = Inputs(
+            np.concatenate([self.seen.network, values.network]), np.concatenate([self.seen.to_go, values.to_go])
+        )
 
-    def explained(self, descriptors: Array, network: NDArray[np.int64], to_go: Sequence[float]) -> Array:
-        """Return the standard deviation (r, m) of final log values explained at `to_go` (r,) doublings left."""
-        end = Inputs(descriptors, network, np.zeros(len(network)))
-        of_end = self._whitened(covariance(self.hyperparameters, all_pairs(end, self.seen)))
-        explained = []
-        for doublings in to_go:
-            before = Inputs(descriptors, network, np.full(len(network), doublings))
-            of_before = self._whitened(covariance(self.hyperparameters, all_pairs(before, self.seen)))
-            shared = covariance(self.hyperparameters, matching_pairs(end, before)) - (of_end * of_before).sum(axis=0)
-            variance = covariance(self.hyperparameters, matching_pairs(before, before)) - (of_before**2).sum(axis=0)
-            explained.append(np.abs(shared) / np.sqrt(np.maximum(variance, JITTER)))
-        return np.array(explained)
+    @property
+    def deviation(self) -> Array:
+        """Standard deviation (m,) of the log values at the end of training."""
+        return np.sqrt(np.maximum(self.variance[0], JITTER))
 
-    def _whitened(self, across: Array) -> Array:
-        with _one_thread():
-            return np.asarray(solve_triangular(self.factor, across.T, lower=True))
-
-
-def _one_thread() -> AbstractContextManager[object]:
-    limit: AbstractContextManager[object] = _BLAS.limit(limits=1, user_api="blas")
-    return limit
-
-
-def _fitted(start: Array, pairs: Pairs, residual: Array) -> Array:
-    """Return the maximum a posteriori hyperparameters, or the prior medians if the optimization fails."""
-    found = minimize(
-        _loss,
-        start,
-        (pairs, residual),
-        "L-BFGS-B",
-        jac=True,
-        bounds=Bounds(PRIOR - BOUND_SD * PRIOR_SD, PRIOR + BOUND_SD * PRIOR_SD),
-        options={"maxiter": MAX_ITERATIONS},
-    )
-    return np.asarray(found.x) if np.isfinite(found.fun) else PRIOR
-
-
-def _factor(hyperparameters: Array, pairs: Pairs) -> Array:
-    gram = covariance(hyperparameters, pairs)
-    gram[np.diag_indices_from(gram)] += JITTER
-    return np.asarray(cholesky(gram, lower=True))
+    def explained(self, place: int) -> Array:
+        """Return the part (m,) of the standard deviation at the end that a score at this rung would explain."""
+        return np.minimum(
+            np.abs(self.shared[place]) / np.sqrt(np.maximum(self.variance[place], JITTER)), self.deviation
+        )
 
 
-def _loss(hyperparameters: Array, pairs: Pairs, residual: Array) -> tuple[float, Array]:
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Limit linear algebra to one thread."""
+    with _BLAS.limit(limits=1, user_api="blas"):
+        yield
+
+
+def learnt(features: Features, level: float, seen: Values, start: Array | None = None) -> Array:
+    """Return the maximum a posteriori hyperparameters, or the prior medians if the optimization fails.
+
+    `start` is the initial point, e.g. earlier hyperparameters.
+    """
+    medians, deviations = prior(features.count)
+    if len(seen) < MIN_VALUES:
+        return medians
+    if len(seen) > MAX_LEARNT:
+        chosen = np.sort(np.random.default_rng(len(seen)).permutation(len(seen))[:MAX_LEARNT])
+        seen = Values(seen.network[chosen], seen.to_go[chosen], seen.logs[chosen])
+    with one_thread():
+        found = minimize(
+            _loss,
+            medians if start is None else start,
+            (features, seen, seen.logs - level, medians, deviations),
+            "L-BFGS-B",
+            jac=True,
+            bounds=Bounds(medians - BOUND_SD * deviations, medians + BOUND_SD * deviations),
+            options={"maxiter": MAX_ITERATIONS},
+        )
+    return np.asarray(found.x) if np.isfinite(found.fun) else medians
+
+
+def _loss(
+    hyperparameters: Array, features: Features, seen: Values, residual: Array, medians: Array, deviations: Array
+) -> tuple[float, Array]:
     """Return the negative log posterior of the hyperparameters, up to a constant, and its gradient.
 
     See equations 5.8 and 5.9 of Rasmussen and Williams, 2006, "Gaussian Processes for Machine Learning".
     """
+    kernel = Kernel(features, hyperparameters)
+    squares = kernel.squares(seen.network, seen.network)
+    scaled = np.sqrt(5 * squares)
+    decay = np.exp(-scaled)
+    smooth = (1 + scaled + scaled**2 / 3) * decay
+    same = seen.network[:, None] == seen.network[None, :]
+    columns = features.columns[seen.network]
+    products = columns @ columns.T
+    total, fewer = seen.to_go[:, None] + seen.to_go[None, :], np.minimum(seen.to_go[:, None], seen.to_go[None, :])
+    near = kernel.closeness**total
+    by_trend, by_smooth = near * kernel.trend**2 * products, near * kernel.smooth**2 * smooth
+    by_private = near * kernel.private**2 * same
+    by_drift, by_private_drift = fewer * kernel.drift**2 * smooth, fewer * kernel.private_drift**2 * same
+    gram = by_trend + by_smooth + by_private + by_drift + by_private_drift + LEVEL_SD**2 * (1 + fewer)
+    gram[np.diag_indices_from(gram)] += JITTER
     try:
-        factor = _factor(hyperparameters, pairs)
+        factor = cholesky(gram, lower=True)
     except np.linalg.LinAlgError:
         return np.inf, np.zeros(len(hyperparameters))
     inverse = cho_solve((factor, True), np.eye(len(residual)))
     weights = inverse @ residual
-    away = (hyperparameters - PRIOR) / PRIOR_SD
+    away = (hyperparameters - medians) / deviations
     loss = 0.5 * residual @ weights + np.log(np.diag(factor)).sum() + 0.5 * (away**2).sum()
-    outer = inverse - np.outer(weights, weights)
-    gradient = np.array([(outer * each).sum() for each in derivatives(hyperparameters, pairs)])
-    return float(loss), 0.5 * gradient + away / PRIOR_SD
+    outer = 0.5 * (inverse - np.outer(weights, weights))
+    gradient = away / deviations
+    parts = (by_trend, by_smooth, by_private, total * (by_trend + by_smooth + by_private) / 2, by_drift)
+    gradient[: len(NAMES)] += [2 * (outer * part).sum() for part in (*parts, by_private_drift)]
+    # The derivative with respect to the log of a lengthscale is `slope` times the squared scaled distance in its group.
+    slope = outer * (near * kernel.smooth**2 + fewer * kernel.drift**2) * (5 / 3) * (1 + scaled) * decay
+    within = kernel.scaled[seen.network]
+    by_column = 2 * (slope.sum(axis=1) @ within**2 - (within * (slope @ within)).sum(axis=0))
+    gradient[len(NAMES) :] += np.bincount(features.groups, by_column, features.count)
+    return float(loss), gradient

@@ -1,0 +1,1 @@
+"""Replays of searches on recorded tables: every strategy gets the same referee."""
