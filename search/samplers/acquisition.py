@@ -3,7 +3,6 @@
 It needs no network, only features, readings and scores, so it also searches tables that others recorded.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,7 +51,7 @@ class Acquisition:
         self.errors = np.full((n, r), np.nan)
         self.open = np.ones(n, dtype=bool)
         self.everything = np.arange(n)
-        self._latency, self._error = Learner(features, (0.0,)), Learner(features, (0.0, *rungs.to_go[:-1]))
+        self._latency, self._error = Learner(features), Learner(features)
 
     def read(self, network: int, latency_ms: float) -> None:
         """Add the latency of a network."""
@@ -62,9 +61,10 @@ class Acquisition:
     def score(self, network: int, rung: int, error: float) -> None:
         """Add the error of a network at a rung, in percent."""
         self.errors[network, rung] = error
-        log = np.log(np.clip(error, MIN_ERROR, self.box.max_error))
+        at_end = rung == len(self.rungs.costs) - 1
+        log = np.log(np.clip(error, MIN_ERROR, self.box.max_error if at_end else None))
         self._error.add(network, self.rungs.to_go[rung], log)
-        if rung == len(self.rungs.costs) - 1:
+        if at_end:
             self.open[network] = False
 
     def values(self) -> Array:
@@ -97,7 +97,7 @@ class Acquisition:
 
         plans = [Plan(1 - paid[short], 0.0, gains_of(certain[0][:, None], certain[1]))]
         for rung, cost in enumerate(self.rungs.costs[:-1]):
-            explained = np.where(reached < rung, error.explained(1 + rung)[short], 0.0)
+            explained = np.where(reached < rung, error.explained(short, self.rungs.to_go[rung]), 0.0)
             residual = np.sqrt(np.maximum(certain[1] ** 2 - explained**2, 0))
             outcomes = certain[0][:, None] + explained[:, None] * SCORES
             first = np.where(reached < rung, cost - paid[short], NEVER)
@@ -122,8 +122,8 @@ class Acquisition:
 class Learner:
     """A Gaussian process whose hyperparameters are learnt again as the number of values grows."""
 
-    def __init__(self, features: Features, to_go: Sequence[float]) -> None:
-        self.features, self.to_go = features, to_go
+    def __init__(self, features: Features) -> None:
+        self.features = features
         self.values: list[tuple[int, float, float]] = []
         self.hyperparameters: Array | None = None
         self.learnt_with = 0
@@ -141,9 +141,8 @@ class Learner:
             self.level = float(np.mean(ends)) if ends else DEFAULT_LEVEL
             self.hyperparameters = learnt(self.features, self.level, self._as_values(0), self.hyperparameters)
             kernel = Kernel(self.features, self.hyperparameters)
-            self._posterior = Posterior(
-                kernel, self.level, self._as_values(0), np.arange(len(self.features.columns)), self.to_go
-            )
+            everything = np.arange(len(self.features.columns))
+            self._posterior = Posterior(kernel, self.level, self._as_values(0), everything)
             self.learnt_with = len(self.values)
         elif self._included < len(self.values):
             self._posterior.extend(self._as_values(self._included))

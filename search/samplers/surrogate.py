@@ -8,7 +8,7 @@ closer together and their order is less informative. The smooth parts have a Mat
 for each group of features (automatic relevance determination).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -33,14 +33,14 @@ TREND, SMOOTH, PRIVATE, CLOSENESS, DRIFT, PRIVATE_DRIFT = range(len(NAMES))
 PRIOR = np.log(
     [
         0.05,  # standard deviation of a slope; the slope is the change per unit of a scaled feature
-        0.2,  # standard deviation of the smooth part
-        0.02,  # standard deviation of the network-specific part, which the features do not explain
-        0.8,  # the factor c above, applied once for each doubling of the training that is left
-        0.05,  # standard deviation of the smooth deviation one doubling before the end of training
-        0.05,  # standard deviation of the network-specific deviation one doubling before the end of training
+        0.25,  # standard deviation of the smooth part
+        0.05,  # standard deviation of the network-specific part, which the features do not explain
+        0.87,  # the factor c above, applied once for each doubling of the training that is left
+        0.1,  # standard deviation of the smooth deviation one doubling before the end of training
+        0.07,  # standard deviation of the network-specific deviation one doubling before the end of training
     ]
 )
-PRIOR_SD = np.array([0.7, 0.7, 0.7, 0.3, 0.7, 0.7])
+PRIOR_SD = np.array([0.7, 0.7, 0.8, 0.15, 0.8, 0.8])
 LENGTHSCALE = 1.0  # prior median of a lengthscale, relative to the square root of the number of groups
 LENGTHSCALE_SD = 0.8  # prior standard deviation of the log of a lengthscale
 BOUND_SD = 4.0  # bounds of the hyperparameters, in prior standard deviations from the prior median
@@ -128,32 +128,21 @@ def matern(squares: Array) -> Array:
 
 
 class Posterior:
-    """The log values of all networks at the end of training and at some rungs before it, given the observed values.
+    """The log values of m networks at the end of training, given the observed values of any networks."""
 
-    `targets` are the networks to predict. `to_go` are the doublings left at the rungs; the first one is 0, the end.
-    """
-
-    def __init__(
-        self,
-        kernel: Kernel,
-        level: float,
-        seen: Values,
-        targets: Indices,
-        to_go: Sequence[float] = (0.0,),
-    ) -> None:
-        self.kernel, self.level, self.targets, self.to_go = kernel, level, targets, tuple(to_go)
-        self.variance = [kernel.of_same(targets, doublings, doublings) for doublings in to_go]
-        # Covariance of the value at each rung with the value at the end.
-        self.shared = [kernel.of_same(targets, 0.0, doublings) for doublings in to_go]
-        self.mean = np.full(len(targets), level)
+    def __init__(self, kernel: Kernel, level: float, seen: Values, targets: Indices) -> None:
+        self.kernel, self.level, self.targets = kernel, level, targets
         self.seen = Inputs(np.zeros(0, dtype=np.int64), np.zeros(0))
-        self.factor = np.zeros((0, 0))
-        self.whitened = [np.zeros((0, len(targets))) for _ in to_go]
-        self.residuals = np.zeros(0)  # whitened
+        # Mean (m,) of the log values, and what follows from the values seen: the Cholesky factor (n, n) of their
+        # covariance, their whitened residuals (n,), and their whitened covariance with the targets (n, m).
+        self.mean = np.full(len(targets), level)
+        self.factor, self.residuals = np.zeros((0, 0)), np.zeros(0)
+        self.whitened = np.zeros((0, len(targets)))
+        self._variance = kernel.of_same(targets, 0.0, 0.0)
         self.extend(seen)
 
     def extend(self, values: Values) -> None:
-        """Add observed values. The cost is that of these values alone, except for copies."""
+        """Add observed values, which costs less than starting again with all values."""
         if not len(values):
             return
         old, added = len(self.seen.network), len(values)
@@ -164,19 +153,14 @@ class Posterior:
             corner = cholesky(corner, lower=True)
             factor = np.zeros((old + added, old + added))
             factor[:old, :old], factor[old:, :old], factor[old:, old:] = self.factor, across.T, corner
-            self.factor = factor
-            new_residuals = solve_triangular(corner, values.logs - self.level - across.T @ self.residuals, lower=True)
-            self.residuals = np.concatenate([self.residuals, new_residuals])
-            rows = []
-            for place, doublings in enumerate(self.to_go):
-                at_rung = Inputs(self.targets, np.full(len(self.targets), doublings))
-                row = self.kernel(values, at_rung) - across.T @ self.whitened[place]
-                row = solve_triangular(corner, row, lower=True)
-                rows.append(row)
-                self.variance[place] = self.variance[place] - (row**2).sum(axis=0)
-                self.shared[place] = self.shared[place] - (rows[0] * row).sum(axis=0)
-                self.whitened[place] = np.concatenate([self.whitened[place], row])
-        self.mean = self.mean + new_residuals @ rows[0]
+            expected = self.level + across.T @ self.residuals
+            residuals = solve_triangular(corner, values.logs - expected, lower=True)
+            covariance = self.kernel(values, at_end(self.targets)) - across.T @ self.whitened
+            rows = solve_triangular(corner, covariance, lower=True)
+            self.mean = self.mean + residuals @ rows
+        self.factor, self.residuals = factor, np.concatenate([self.residuals, residuals])
+        self.whitened = np.concatenate([self.whitened, rows])
+        self._variance = self._variance - (rows**2).sum(axis=0)
         self.seen = Inputs(
             np.concatenate([self.seen.network, values.network]), np.concatenate([self.seen.to_go, values.to_go])
         )
@@ -184,13 +168,25 @@ class Posterior:
     @property
     def deviation(self) -> Array:
         """Standard deviation (m,) of the log values at the end of training."""
-        return np.sqrt(np.maximum(self.variance[0], JITTER))
+        return np.sqrt(np.maximum(self._variance, JITTER))
 
-    def explained(self, place: int) -> Array:
-        """Return the part (m,) of the standard deviation at the end that a score at this rung would explain."""
-        return np.minimum(
-            np.abs(self.shared[place]) / np.sqrt(np.maximum(self.variance[place], JITTER)), self.deviation
-        )
+    def explained(self, places: Indices, to_go: float) -> Array:
+        """Return the part (k,) of the standard deviation that a score with `to_go` doublings left would explain.
+
+        `places` (k,) are positions among the targets.
+        """
+        networks = self.targets[places]
+        before = Inputs(networks, np.full(len(networks), to_go))
+        with one_thread():
+            whitened = solve_triangular(self.factor, self.kernel(self.seen, before), lower=True)
+        variance = self.kernel.of_same(networks, to_go, to_go) - (whitened**2).sum(axis=0)
+        shared = self.kernel.of_same(networks, 0.0, to_go) - (self.whitened[:, places] * whitened).sum(axis=0)
+        return np.minimum(np.abs(shared) / np.sqrt(np.maximum(variance, JITTER)), self.deviation[places])
+
+
+def at_end(networks: Indices) -> Inputs:
+    """Return the inputs of the values of networks at the end of training."""
+    return Inputs(networks, np.zeros(len(networks)))
 
 
 @contextmanager
