@@ -35,7 +35,7 @@ def features(replay: Replay) -> Features:
     return features_of(table.descriptors[replay.networks], codes[replay.networks] if table.options else None, same)
 
 
-def _search(replay: Replay, *, rungs: bool) -> None:
+def _search(replay: Replay, _seed: int = 0, *, rungs: bool) -> None:
     table, networks = replay.table, replay.networks
     used = list(range(len(table.costs))) if rungs else [replay.top]
     acquisition = Acquisition(features(replay), Rungs(tuple(table.costs[used].tolist()), table.resumes), replay.box, READING)
@@ -58,6 +58,11 @@ def _search(replay: Replay, *, rungs: bool) -> None:
         if rungs and not table.resumes:
             train(place_of[start], 0)
         train(place_of[start], len(used) - 1)
+    import os
+    init = int(os.environ.get("INIT", "0"))
+    if rungs and init:
+        for network in np.random.default_rng(_seed).permutation(replay.networks)[:init].tolist():
+            read(place_of[network]); train(place_of[network], 0)
     while replay.open:
         values = acquisition.values()
         best = np.argsort(-values, kind="stable")[:READ_FIRST]

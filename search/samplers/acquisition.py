@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 MIN_ERROR = 0.01  # percent; smaller errors are raised to this value, since the log of 0 is undefined
+MAX_WARPED = -0.05  # larger warped errors are lowered to this value
 SCORES = ndtri((np.arange(8) + 0.5) / 8)  # standard normal quantiles of the score at a rung
 LATENCIES = ndtri((np.arange(5) + 0.5) / 5)  # standard normal quantiles of a latency that is not yet known
 NEVER = 1e9  # cost of a rung that lies behind
@@ -62,7 +63,7 @@ class Acquisition:
         """Add the error of a network at a rung, in percent."""
         self.errors[network, rung] = error
         at_end = rung == len(self.rungs.costs) - 1
-        log = np.log(np.clip(error, MIN_ERROR, self.box.max_error if at_end else None))
+        log = warped(error, self.box.max_error)
         self._error.add(network, self.rungs.to_go[rung], log)
         if at_end:
             self.open[network] = False
@@ -73,18 +74,20 @@ class Acquisition:
         places = np.flatnonzero(self.open)
         if not len(places):
             return values
-        latency, error = self._latency.posterior(), self._error.posterior()
+        latency, process = self._latency.posterior(), self._error.posterior()
         mean, deviation = latency.mean.copy(), latency.deviation.copy()
         known = np.isfinite(self.latency)
         mean[known], deviation[known] = np.log(self.latency[known]), 0.0
+        error_mean, error_deviation = unwarped(process.mean, process.deviation, self.box.max_error)
+        scale = error_deviation / process.deviation
         front, paid, top = self.front(), self._paid(), len(self.rungs.costs) - 1
         gains = expected_improvement(
-            (mean[places], deviation[places]), (error.mean[places], error.deviation[places]), front, self.box
+            (mean[places], deviation[places]), (error_mean[places], error_deviation[places]), front, self.box
         )
         short = places[np.argsort(-gains / (1 - paid[places]), kind="stable")[:SHORTLIST]]
         reached = np.where(np.isfinite(self.errors[short]), np.arange(top + 1), -1).max(axis=1)
         readings = mean[short, None] + deviation[short, None] * LATENCIES
-        certain = error.mean[short], error.deviation[short]
+        certain = error_mean[short], error_deviation[short]
 
         def gains_of(outcomes: Array, residual: Array) -> Array:
             """Return the improvement (m, q, z) for q latencies and z means of the log error (m, z)."""
@@ -97,7 +100,7 @@ class Acquisition:
 
         plans = [Plan(1 - paid[short], 0.0, gains_of(certain[0][:, None], certain[1]))]
         for rung, cost in enumerate(self.rungs.costs[:-1]):
-            explained = np.where(reached < rung, error.explained(short, self.rungs.to_go[rung]), 0.0)
+            explained = np.where(reached < rung, scale[short] * process.explained(short, self.rungs.to_go[rung]), 0.0)
             residual = np.sqrt(np.maximum(certain[1] ** 2 - explained**2, 0))
             outcomes = certain[0][:, None] + explained[:, None] * SCORES
             first = np.where(reached < rung, cost - paid[short], NEVER)
@@ -117,6 +120,19 @@ class Acquisition:
         if not self.rungs.resumes:
             return np.zeros(len(self.latency))
         return np.where(np.isfinite(self.errors), np.array(self.rungs.costs), 0.0).max(axis=1)
+
+
+def warped(error: float, edge: float) -> float:
+    """Return log(e / (e + edge)) of an error e in percent: the log of small errors; all large errors are alike."""
+    clipped = max(error, MIN_ERROR)
+    return float(np.log(clipped / (clipped + edge)))
+
+
+def unwarped(mean: Array, deviation: Array, edge: float) -> tuple[Array, Array]:
+    """Return mean (n,) and standard deviation (n,) of log errors, from those of warped errors, to first order."""
+    share = np.exp(np.minimum(mean, MAX_WARPED))
+    error = edge * share / (1 - share)
+    return np.log(error), deviation * (1 + error / edge)
 
 
 class Learner:
