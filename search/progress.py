@@ -8,19 +8,11 @@ from typing import Any
 from optuna import Study
 from scipy.stats import kendalltau
 
+from search.box import Box, Objective
 from search.records import Record, record, remeasured, stopped_at
-from search.volume import (
-    Plateau,
-    Step,
-    curve,
-    feasible_hypervolume,
-    plateau,
-    plural,
-    reference_point,
-    share_percent,
-)
+from search.volume import Plateau, Step, box_of, curve, plateau, plural
 
-SHARES = (0.25, 0.5, 1.0)  # of the reference latency, for the lowest errors so far
+SHARES = (0.25, 0.5, 1.0)  # of the upper edge of the latency, for the lowest errors so far
 MIN_NETWORKS = 3  # minimum number of networks for computing tau
 
 
@@ -40,18 +32,21 @@ class Standing:
     failed: int
     # Lowest error in percent of the feasible networks within each latency in ms; None if there is no such network.
     best: tuple[tuple[float, float | None], ...]
-    # Hypervolume in percent of the box below the reference point. None without trained networks.
+    # Hypervolume in percent of the box. None without trained networks.
     hypervolume_percent: float | None
 
 
 class Standings:
     """Computes the standing of a study after each trial; a trial is parsed again only if it gets another reading.
 
-    `trials` is the size of the study. `classes` and `limit_ms`, the latency limit, set the reference point.
+    `trials` is the size of the study. The other arguments determine its box, see search.volume.box_of.
     """
 
-    def __init__(self, study: Study, trials: int, classes: int, limit_ms: float | None) -> None:
-        self.study, self.trials, self.classes, self.limit_ms = study, trials, classes, limit_ms
+    def __init__(
+        self, study: Study, trials: int, objective: Objective, class_images: Sequence[int], limit_ms: float | None
+    ) -> None:
+        self.study, self.trials = study, trials
+        self.objective, self.class_images, self.limit_ms = objective, class_images, limit_ms
         self.ended: dict[int, Record] = {}
         self.again: dict[int, dict[str, Any]] = {}
 
@@ -70,9 +65,9 @@ class Standings:
         limits_ms: tuple[float, ...] = ()
         volume = None
         if any(each.trained for each in records):
-            reference = reference_point(records, self.classes, self.limit_ms)
-            limits_ms = tuple(share * reference[0] for share in SHARES)
-            volume = share_percent(feasible_hypervolume(records, reference), reference)
+            box = box_of(records, self.objective, self.class_images, self.limit_ms)
+            limits_ms = tuple(share * box.max_latency_ms for share in SHARES)
+            volume = box.share_percent(points)
         return Standing(
             counted=counted,
             trials=self.trials,
@@ -129,14 +124,19 @@ class RankCorrelation:
 class StudyProgress:
     """The progress of a study: hypervolume over cost, plateau and rank correlations."""
 
-    # The fixed reference point of the hypervolume: (latency in ms, error in percent).
-    reference: tuple[float, float]
+    # The box of the hypervolume.
+    box: Box
     # The hypervolume after each training, in the order in which the trainings ended.
     curve: tuple[Step, ...]
     plateau: Plateau
     correlation: RankCorrelation
     # Number of networks that were stopped early and never trained to the end, by epochs trained.
     stopped: dict[int, int]
+
+    @property
+    def reference(self) -> tuple[float, float]:
+        """Return the upper edges of the box: (latency in ms, error in percent)."""
+        return self.box.reference
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -154,10 +154,10 @@ class StudyProgress:
         }
 
 
-def progress(records: Sequence[Record], reference: tuple[float, float]) -> StudyProgress:
-    """Compute the progress of a study from its records, sorted by their end, and its reference point."""
-    steps = tuple(curve(records, reference))
-    return StudyProgress(reference, steps, plateau(steps), rank_correlation(records), stopped_at(records))
+def progress(records: Sequence[Record], box: Box) -> StudyProgress:
+    """Compute the progress of a study from its records, sorted by their end, and its box."""
+    steps = tuple(curve(records, box))
+    return StudyProgress(box, steps, plateau(steps), rank_correlation(records), stopped_at(records))
 
 
 def rank_correlation(records: Sequence[Record]) -> RankCorrelation:

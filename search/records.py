@@ -122,6 +122,11 @@ class Record:
         return self.state in ("finished", "infeasible")
 
     @property
+    def feasible(self) -> bool:
+        """True if the network violates no constraint that was checked."""
+        return all(excess <= 0 for excess in self.constraints.values())
+
+    @property
     def competes(self) -> bool:
         """True if the network can be on the front: trained, feasible, reliably measured and not a model to compare."""
         return self.state == "finished" and self.model is None and not self.postponed
@@ -366,12 +371,13 @@ def _state(trial: FrozenTrial, constraints: Mapping[str, float]) -> State:
 
 
 def seen_on(record: Record, backend: str) -> Record:
-    """Return a trained record with the latency on another backend and without the latency constraint of the study."""
+    """Return a record with the latency on another backend and without the latency constraint of the study."""
     latency = record.latency[backend]
     constraints = {name: value for name, value in record.constraints.items() if name != LATENCY_LIMIT}
+    trained: State = "infeasible" if any(value > 0 for value in constraints.values()) else "finished"
     return replace(
         record,
-        state="infeasible" if any(value > 0 for value in constraints.values()) else "finished",
+        state=trained if record.trained else record.state,
         latency_ms=latency.latency_ms,
         latency={backend: latency} | record.latency,
         constraints=constraints,

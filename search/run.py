@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search import records
 from search.claims import stopped
-from search.data import SearchData
+from search.data import SearchData, class_counts
 from search.latency.lease import alive
 from search.named import (
     MAX_SHARE,
@@ -30,7 +30,7 @@ from search.objective import FAILURES, Display, NoDisplay, StudyFolders, scorer
 from search.progress import Standings
 from search.samplers.named import sampler_for
 from search.task import Task
-from search.volume import curve, plateau, reference_point
+from search.volume import box_in, curve, plateau
 from threshnet.baselines import Architecture
 
 OptunaCallback = Callable[[Study, FrozenTrial], None]
@@ -84,7 +84,8 @@ def run(
         study.get_trials(deepcopy=False)
     )  # so that a resumed sampler does not repeat its first draws
     policy = study.sampler = sampler_for(sampler, task, seed)
-    standings = Standings(study, trials, task.space.classes, task.limits.latency_ms) if display else None
+    class_images = class_counts(data)["validation"]
+    standings = Standings(study, trials, task.objective, class_images, task.limits.latency_ms) if display else None
     display = display or NoDisplay()
     full = task.recipe.image_passes(len(data.train))
     most = int(MAX_SHARE * min(trials, trials if budget is None else budget))
@@ -192,8 +193,8 @@ def has_plateaued(study: Study, task: Task) -> bool:
     read = records.records(study)
     if not any(record.trained for record in read):
         return False
-    reference = reference_point(read, task.space.classes, task.limits.latency_ms)
-    return plateau(curve(records.by_end(study, read), reference)).reached
+    box = box_in(study, task.objective, task.space.classes, task.limits.latency_ms)
+    return plateau(curve(records.by_end(study, read), box)).reached
 
 
 def fail_abandoned(study: Study) -> None:

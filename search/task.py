@@ -1,7 +1,8 @@
 """The search problem, which is the same for all candidates of a study."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from search.box import Objective
 from search.latency.devices.device import Device
 from search.latency.protocol import Protocol
 from search.training.recipes import Recipe
@@ -35,8 +36,13 @@ class Task:
     device: Device
     runtimes: tuple[str, ...]
     protocol: Protocol
-    # The error that is minimized, see METRICS.
-    metric: str = "error"
+    # The error that is minimized and the box whose dominated share the search maximizes.
+    objective: Objective = field(default_factory=Objective)
+
+    @property
+    def metric(self) -> str:
+        """The error that is minimized, see METRICS."""
+        return self.objective.metric
 
     def counted(self, spec: NetworkSpec) -> tuple[Costs | None, dict[str, float]]:
         """Return the costs of a network and the constraints on costs that can be counted without measuring.

@@ -1,13 +1,17 @@
-"""The progress of a study: the hypervolume of the front over the cost, relative to a fixed reference point."""
+"""The progress of a study: the hypervolume of the front over the cost, relative to the box of the study."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from search.pareto import hypervolume, non_dominated
+from optuna import Study
+from optuna.trial import TrialState
+
+from search import records as trials
+from search.box import Box, Latencies, Objective, box_around
+from search.pareto import non_dominated
 from search.records import Record, reading
 
-REFERENCE_MARGIN = 1.1  # ratio of the reference latency to the latency of the slowest network that determines it
-FIRST_TRAINED = 5  # number of trained networks that determine the reference latency if there are no named networks
 PLATEAU_GROWTH = 0.5  # percent; a front has plateaued if its hypervolume grew by less over the last third of the cost
 PLATEAU_TRAININGS = 10  # minimum number of trainings in the last third for judging if a front has plateaued
 
@@ -20,9 +24,9 @@ class Step:
     trial: int
     # Number of training images processed by the study so far. An image counts once per epoch.
     image_passes: int
-    # The area between the front and the reference point, in ms x percent.
+    # The area of the box that the front dominates: ln(ms) x percent, or ms x percent if the axis is linear.
     hypervolume: float
-    # The hypervolume as a percentage of the box between the origin and the reference point, 0 to 100.
+    # The hypervolume in percent of the box, 0 to 100.
     share_percent: float
 
 
@@ -57,40 +61,85 @@ class Plateau:
         return f"Too early to judge whether the front has plateaued: {recent}, {PLATEAU_TRAININGS} needed."
 
 
-def reference_point(records: Sequence[Record], classes: int, limit_ms: float | None = None) -> tuple[float, float]:
-    """Return the reference point (latency in ms, error in percent) for the hypervolume of a study.
+def box_of(
+    records: Sequence[Record], objective: Objective, class_images: Sequence[int], limit_ms: float | None = None
+) -> Box:
+    """Return the box of a study, given its records in trial order. Raises ValueError as `box_around` does.
 
-    The reference latency is the latency limit of the study. If there is no limit, it is REFERENCE_MARGIN times the
-    latency of the slowest named network, without models of other libraries. If there are no named networks, the slowest
-    of the first FIRST_TRAINED trained networks is used instead, with `records` in trial order. The reference error is
-    chance level. The point is therefore fixed once these networks are measured, until some of them are measured again
-    at the end of the study. Raises ValueError if there is neither a
-    limit nor a measured named network nor a trained network.
+    `class_images` are the numbers of validation images by class, see `class_images_of`. The upper edge of the latency
+    does not change once the networks that determine it are measured, until some of them are measured again at the end
+    of the study. The lower edge decreases if a faster network is measured, unless the objective sets it.
     """
-    error = 100 * (1 - 1 / classes)
-    if limit_ms is not None:
-        return float(limit_ms), error
-    ours = [record for record in records if record.model is None]
-    named = [reading(record).latency_ms for record in ours if record.named and record.latency]
-    trained = [record.point[0] for record in ours if record.trained]
-    setting = named or trained[:FIRST_TRAINED]
-    if not setting:
-        raise ValueError("no latency limit and no trained network, so no reference point")
-    return REFERENCE_MARGIN * max(setting), error
+    return box_around(latencies_of(records), objective, class_images, limit_ms)
 
 
-def feasible_hypervolume(records: Sequence[Record], reference: tuple[float, float]) -> float:
-    """Return the hypervolume of the trained feasible networks, in ms x percent."""
-    points = [record.point for record in records if record.competes]
-    return hypervolume(points, reference) if points else 0.0
+def box_in(study: Study, objective: Objective, classes: int, limit_ms: float | None = None) -> Box:
+    """Return the box of a running study, the same as `box_of`, without parsing networks and readings.
+
+    A sampler can call this before each decision. Raises ValueError as `box_around` does.
+    """
+    attrs = study._storage.get_study_user_attrs(study._study_id)
+    return box_around(latencies_in(study), objective, class_images_of(attrs, classes), limit_ms)
 
 
-def share_percent(volume: float, reference: tuple[float, float]) -> float:
-    """Return a hypervolume as a percentage of the box between the origin and the reference point, 0 to 100."""
-    return 100 * volume / (reference[0] * reference[1])
+def latencies_of(records: Sequence[Record]) -> Latencies:
+    """Return the latencies that determine the box of a study, given its records in trial order.
+
+    A network that is not expected to reach the front violates a constraint, so it is not feasible.
+    """
+    own = [record for record in records if record.model is None and record.state != "duplicate"]
+    ours = [(record, ms) for record in own if (ms := _latency_ms(record)) is not None]
+    return Latencies(
+        named=tuple(ms for record, ms in ours if record.named),
+        trained=tuple(ms for record, ms in ours if record.trained),
+        feasible=tuple(ms for record, ms in ours if record.feasible and not record.postponed),
+    )
 
 
-def curve(records: Sequence[Record], reference: tuple[float, float]) -> tuple[Step, ...]:
+def latencies_in(study: Study) -> Latencies:
+    """Return the latencies that determine the box of a study. The result is the same as that of `latencies_of`."""
+    again, found = trials.remeasured(study), study.get_trials(deepcopy=False)
+    # A network that the search found before it was named has its name in the trial of the duplicate.
+    renamed = {trial.user_attrs.get(trials.DUPLICATE_OF) for trial in found if trial.user_attrs.get(trials.NAMED)}
+    named: list[float] = []
+    trained: list[float] = []
+    feasible: list[float] = []
+    for trial in found:
+        verdict = trials.verdict(trial, again.get(trial.number, {}))
+        latency_ms = verdict.latency_ms or (trial.values[1] if trial.values else None)
+        if latency_ms is None or trials.MODEL in trial.user_attrs or trials.DUPLICATE_OF in trial.user_attrs:
+            continue
+        if trial.user_attrs.get(trials.NAMED) or trial.number in renamed:
+            named.append(latency_ms)
+        if trial.state is TrialState.COMPLETE:
+            trained.append(latency_ms)
+        if verdict.feasible and not verdict.postponed:
+            feasible.append(latency_ms)
+    return Latencies(tuple(named), tuple(trained), tuple(feasible))
+
+
+def _latency_ms(record: Record) -> float | None:
+    """Return the latency of a record, trained or not, by the reading that counts; None if it was not measured."""
+    if record.latency_ms is None and record.latency:
+        return reading(record).latency_ms
+    return record.latency_ms
+
+
+def class_images_of(attrs: Mapping[str, Any], classes: int) -> tuple[int, ...]:
+    """Return the number of validation images of each class, given the user attributes of a study.
+
+    Studies of earlier versions do not record these numbers. Their classes count as equally frequent.
+    """
+    counts = attrs.get(trials.CLASS_COUNTS)
+    return tuple(counts["validation"]) if counts else (1,) * classes
+
+
+def feasible_hypervolume(records: Sequence[Record], box: Box) -> float:
+    """Return the hypervolume of the trained feasible networks in a box, in the unit of the box."""
+    return box.hypervolume([record.point for record in records if record.competes])
+
+
+def curve(records: Sequence[Record], box: Box) -> tuple[Step, ...]:
     """Return the hypervolume after each training; `records` must be in the order in which they ended.
 
     The cost is the number of training images processed. Only feasible networks that were trained to the end add to the
@@ -106,12 +155,10 @@ def curve(records: Sequence[Record], reference: tuple[float, float]) -> tuple[St
         if record.competes:
             points.append(record.point)
             points = [point for point, keep in zip(points, non_dominated(points), strict=True) if keep]
-            volume = max(
-                volume, hypervolume(points, reference)
-            )  # so that rounding errors do not decrease the hypervolume
+            volume = max(volume, box.hypervolume(points))  # so that rounding errors do not decrease the hypervolume
         elif record.state not in ("finished", "infeasible", "stopped"):
             continue
-        steps.append(Step(record.number, passes, volume, share_percent(volume, reference)))
+        steps.append(Step(record.number, passes, volume, box.percent(volume)))
     return tuple(steps)
 
 

@@ -11,6 +11,7 @@ import optuna
 import pandas as pd
 import plotly.graph_objects as go
 
+from search.box import Box
 from search.data import Data
 from search.latency.compare import LIMIT_S, Comparison, compare_on
 from search.latency.devices.named import device_named
@@ -213,13 +214,23 @@ class Front(Sequence[TrainedNetwork]):
 
     @property
     def hypervolume(self) -> float:
-        """Hypervolume of the feasible networks below the reference point, in ms x percent."""
+        """Hypervolume of the feasible networks: ln(ms) x percent, or ms x percent if the box is linear."""
         return self.points.hypervolume
 
     @property
     def share_percent(self) -> float:
-        """Hypervolume in percent of the box below the reference point."""
+        """Hypervolume in percent of the box."""
         return self.points.share_percent
+
+    @property
+    def linear_share_percent(self) -> float:
+        """Hypervolume on a linear latency axis, in percent of the box from 0 ms."""
+        return self.points.linear_share_percent
+
+    @property
+    def box(self) -> Box:
+        """The box of the hypervolume."""
+        return self.points.box
 
     @property
     def knee(self) -> TrainedNetwork:

@@ -8,8 +8,9 @@ from typing import Any
 import optuna
 
 from search import records
+from search.box import Box, Objective, stored_objective
 from search.records import State
-from search.volume import feasible_hypervolume, reference_point
+from search.volume import box_of, class_images_of, feasible_hypervolume
 from studies.storage import open_storage, open_study, shown
 from threshnet.errors import InputError
 
@@ -24,8 +25,10 @@ class StudySummary:
     name: str
     # Number of trials in each state, see search.records.tally.
     states: dict[State, int]
-    # In ms x percent, relative to the study's fixed reference point. None if no network is trained yet.
+    # In ln(ms) x percent, or in ms x percent if the box of the study is linear. None if no network is trained yet.
     hypervolume: float | None
+    # In percent of the box. None if no network is trained yet.
+    hypervolume_percent: float | None
     # Local time at which a trial last started or ended.
     last_activity: str | None
 
@@ -42,10 +45,13 @@ def summary(study: optuna.Study) -> StudySummary:
     trials = study.get_trials(deepcopy=False)
     times = [time for trial in trials for time in (trial.datetime_start, trial.datetime_complete) if time]
     read = _records(study)
+    box = _box(read, study.user_attrs) if any(record.trained for record in read) else None
+    volume = None if box is None else feasible_hypervolume(read, box)
     return StudySummary(
         name=study.study_name,
         states=dict(records.tally(read)),
-        hypervolume=_hypervolume(read, study.user_attrs),
+        hypervolume=volume,
+        hypervolume_percent=None if box is None or volume is None else box.percent(volume),
         last_activity=f"{max(times):%Y-%m-%d %H:%M}" if times else None,
     )
 
@@ -58,12 +64,12 @@ def _records(study: optuna.Study) -> list[records.Record]:
         return []
 
 
-def _hypervolume(read: Sequence[records.Record], attrs: Mapping[str, Any]) -> float | None:
-    """Return the hypervolume of a study as in its front. The spec is not parsed, since that would import torch."""
-    if not any(record.trained for record in read):
-        return None
-    limit = attrs[records.SPEC].get("limits", {}).get("latency_ms")
-    return feasible_hypervolume(read, reference_point(read, len(attrs[records.CLASSES]), limit))
+def _box(read: Sequence[records.Record], attrs: Mapping[str, Any]) -> Box:
+    """Return the box of a study as in its front. The spec is not parsed, since that would import torch."""
+    spec, classes = attrs[records.SPEC], len(attrs[records.CLASSES])
+    table = stored_objective(spec.get("objective", {}), classes)
+    objective = Objective(axis=table.pop("box"), **table)
+    return box_of(read, objective, class_images_of(attrs, classes), spec.get("limits", {}).get("latency_ms"))
 
 
 def copy_study(name: str, source: str, target: str) -> None:

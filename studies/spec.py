@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
+from search.box import Axis, Objective, stored_objective
 from search.data import Data, DataSettings, as_settings
 from search.latency.devices.named import device_named
 from search.latency.protocol import Protocol
@@ -69,6 +70,17 @@ class StudySpec:
     # share over all classes, with a training loss that weights all classes equally, for classes of very different
     # sizes.
     metric: Annotated[str, OneOf(METRICS), Key("objective.metric")] = "error"
+    # Latency axis of the box, a region of latency and error. The search maximizes the share of the box that the front
+    # dominates. "log": halving the latency counts the same for slow and fast networks. "linear": each millisecond
+    # counts the same, so the latencies near the limit make up most of the box.
+    box: Annotated[Axis, Key("objective.box")] = "log"
+    # Upper edge of the box in percent. Networks with larger errors add nothing to the hypervolume, but this is not a
+    # constraint. By default, this is the error of naming the most frequent class for every validation image; with the
+    # balanced error, it is chance level.
+    max_error: Annotated[Annotated[float, Range(above=0, most=100)] | None, Key("objective.max_error")] = None
+    # Lower edge of a log box in ms. Faster networks count as if they had this latency. By default, this is the latency
+    # of the fastest feasible network measured, at most half of the upper edge.
+    min_latency_ms: Annotated[Annotated[float, Range(above=0)] | None, Key("objective.min_latency_ms")] = None
     recipe: Recipe = FAST
     # Numbers of epochs, increasing and below `epochs`, after which a training is scored and may be stopped. If empty,
     # all networks are fully trained. By default, these are the powers of two below `epochs` with the sampler
@@ -94,6 +106,7 @@ class StudySpec:
             require(self.input_size >= least, "input_size", self.input_size, f"at least {least}, as {reason}")
         require(self.recipe.name in RECIPES, "training.recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
         check_rungs(self.rungs or (), self.recipe.epochs)
+        self._check_lower_edge()
         trainable = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.trains_on) is not None
         require(trainable, "training.device", self.trains_on, "'auto', 'cpu', 'cuda' or 'cuda:N'")
         available = _runtimes_of(self.device)
@@ -101,6 +114,17 @@ class StudySpec:
         require(supported, "latency.runtimes", self.runtimes, f"a list of {', '.join(available)}")
         distinct = len(set(self.runtimes)) == len(self.runtimes)
         require(distinct, "latency.runtimes", self.runtimes, "a list that names each runtime once")
+
+    def _check_lower_edge(self) -> None:
+        key, value, limit_ms = "objective.min_latency_ms", self.min_latency_ms, self.limits.latency_ms
+        if value is not None:
+            require(self.box == "log", key, value, "left out with box = 'linear', which begins at 0 ms")
+            require(limit_ms is None or value < limit_ms, key, value, f"below limits.latency_ms = {limit_ms}")
+
+    @property
+    def objective(self) -> Objective:
+        """The error that is minimized and the settings of the box."""
+        return Objective(self.metric, self.box, self.max_error, self.min_latency_ms)
 
     @property
     def dataset(self) -> DataSettings:
@@ -133,7 +157,11 @@ class StudySpec:
             "space": {"base" if name in SPACES else "name": name, **space},
             "limits": _given(strict.plain(self.limits)),
             "data": _given(strict.plain(self.dataset) | {"flip": self.flip, "caveat": self.caveat or None}),
-            **({} if self.metric == "error" else {"objective": {"metric": self.metric}}),
+            "objective": {
+                **({} if self.metric == "error" else {"metric": self.metric}),
+                "box": self.box,
+                **_given({"max_error": self.max_error, "min_latency_ms": self.min_latency_ms}),
+            },
             "training": {
                 "recipe": training.pop("name"),
                 **training,
@@ -181,10 +209,13 @@ def stored_spec(document: Mapping[str, Any], classes: int) -> StudySpec:
     """Parse the spec that is stored in a study. `classes` is the number of classes of its images.
 
     Only keys and types are checked, so that a study can still be read if later versions have stricter rules. A study
-    without the key `training.rungs` has no rungs: earlier versions stored rungs only if there were any.
+    without the key `training.rungs` has no rungs: earlier versions stored rungs only if there were any. A study without
+    the key `objective.box` has the box of earlier versions: linear, up to the chance level of equally frequent classes.
     """
     training = {"rungs": [], **document.get("training", {})}
-    return _parsed({**document, "training": training}, classes, stored=True)
+    objective = document.get("objective", {})
+    objective = stored_objective(objective, classes) if isinstance(objective, Mapping) else objective
+    return _parsed({**document, "training": training, "objective": objective}, classes, stored=True)
 
 
 def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> StudySpec:
@@ -216,7 +247,7 @@ def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> Study
 
     objective = document.get("objective", {})
     require(isinstance(objective, Mapping), "objective", objective, "a table, [objective]")
-    strict.known(objective, ("metric",), "objective")
+    strict.known(objective, ("metric", "box", "max_error", "min_latency_ms"), "objective")
     values |= objective
 
     training = table("training", Recipe, "recipe", "device", "rungs")

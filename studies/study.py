@@ -16,6 +16,7 @@ from optuna.study import StudyDirection
 from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
+from search.box import Box
 from search.data import Data, Progress, SearchData, class_counts, class_counts_text, identity, load_search, no_progress
 from search.datasets.named import MEMORY
 from search.final import final_pass
@@ -25,7 +26,7 @@ from search.progress import StudyProgress, progress
 from search.records import Record, by_end
 from search.run import OptunaCallback, Outcome, counted, run
 from search.training.metrics import METRICS
-from search.volume import reference_point
+from search.volume import box_of, class_images_of
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
 from studies.spec import StudySpec, stored_spec
@@ -58,6 +59,12 @@ class LoadedStudy:
     def trained(self) -> int:
         """The number of trained networks."""
         return sum(record.trained for record in self.records)
+
+    @property
+    def class_images(self) -> tuple[int, ...]:
+        """The number of validation images of each class, 1 each if it is unknown."""
+        attrs = self.study._storage.get_study_user_attrs(self.study._study_id)
+        return class_images_of(attrs, self.spec.space.classes)
 
     def record(self, number: int) -> Record | None:
         """Return the record of the trial with this number, or None if there is no such trial."""
@@ -193,7 +200,8 @@ def _note_conditions(study: Study, trains_on: str) -> None:
 def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> tuple[str, Any, Any] | None:
     """Return the key, the old and the new value of the first setting that differs and affects results, or None."""
     # For a space, only its values matter. The training device may change: it does not affect the latencies, which are
-    # measured on another device or while the lease is held.
+    # measured on another device or while the lease is held. The box may change: it only affects which networks are
+    # trained next, and every hypervolume is computed from the recorded errors and latencies.
     free = (
         "trials",
         "budget",
@@ -201,6 +209,9 @@ def _difference(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> t
         "named",
         "about",
         "data.path",
+        "objective.box",
+        "objective.max_error",
+        "objective.min_latency_ms",
         "space.base",
         "space.name",
         "training.device",
@@ -263,9 +274,10 @@ def backends_of(loaded: LoadedStudy) -> tuple[str, ...]:
     return tuple(dict.fromkeys(backend for record in loaded.records if record.trained for backend in record.latency))
 
 
-def reference_of(loaded: LoadedStudy) -> tuple[float, float]:
-    """Return a study's fixed reference point on the objective's backend. Raises ValueError without trained networks."""
-    return reference_point(loaded.records, loaded.spec.space.classes, loaded.spec.limits.latency_ms)
+def study_box(loaded: LoadedStudy) -> Box:
+    """Return the box of a study on the objective's backend. Raises ValueError if no network is measured."""
+    spec = loaded.spec
+    return box_of(loaded.records, spec.objective, loaded.class_images, spec.limits.latency_ms)
 
 
 def ended(loaded: LoadedStudy) -> list[Record]:
@@ -275,7 +287,7 @@ def ended(loaded: LoadedStudy) -> list[Record]:
 
 def progress_of(loaded: LoadedStudy) -> StudyProgress:
     """Compute the progress of a study on the objective's backend. Raises ValueError if no network is trained."""
-    return progress(ended(loaded), reference_of(loaded))
+    return progress(ended(loaded), study_box(loaded))
 
 
 def full_training(loaded: LoadedStudy) -> int:

@@ -29,7 +29,7 @@ Read = Callable[[object], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Bounds of a number in a record, None for no bound; `above` is used alone, `most` and `below` with `least`."""
+    """Bounds of a number in a record, None for no bound; `below` needs `least`, `most` needs `least` or `above`."""
 
     least: float | None = None
     most: float | None = None
@@ -52,7 +52,8 @@ class Range:
         """The allowed numbers, in words; `number` is "a number" or "a whole number"."""
         noun = f"{number} of {self.unit}" if self.unit else number
         if self.least is None:
-            return noun if self.above is None else f"{noun} above {self.above:g}"
+            above = noun if self.above is None else f"{noun} above {self.above:g}"
+            return above if self.most is None else f"{above}, at most {self.most:g}"
         if number == "a whole number" and self.most == self.least + 1:
             return f"{self.least:g} or {self.most:g}"
         if self.most is None and self.below is None:

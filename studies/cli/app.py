@@ -97,7 +97,6 @@ def studies(context: click.Context, storage: str, as_json: bool) -> None:
 
 def studies_table(storage: str, listed: "Sequence[StudySummary]") -> Table:
     """The studies of a storage."""
-    from search import volume
     from studies.storage import shown
 
     table = plain_table(f"Studies in {shown(storage)}")
@@ -112,14 +111,12 @@ def studies_table(storage: str, listed: "Sequence[StudySummary]") -> Table:
             str(states.get("finished", 0) + states.get("infeasible", 0)),
             *(str(states.get(state, 0)) for state in ("stopped", "not trained", "failed", "duplicate")),
             str(sum(states.get(state, 0) for state in ("interrupted", "running", "waiting"))),
-            "-" if study.hypervolume is None else f"{study.hypervolume:.2f}",
+            "-" if study.hypervolume_percent is None else f"{study.hypervolume_percent:.2f}",
             study.last_activity or "-",
         )
     table.caption = (
         "stopped: networks whose training ended at a rung; open: interrupted, running or waiting; "
-        "volume: hypervolume in ms x percent, below the chance-level error and the latency limit "
-        f"(without one: {volume.REFERENCE_MARGIN} x the slowest named network, "
-        f"else of the first {volume.FIRST_TRAINED})"
+        "volume: hypervolume in percent of the study's box"
     )
     return table
 

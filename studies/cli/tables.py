@@ -12,7 +12,17 @@ from search.volume import Step
 from studies.cli.options import plain_table
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import Moves
-from studies.fronts.wording import agreement_text, baselines_text, change_text, flag, latency_text, mark, title, verdict
+from studies.fronts.wording import (
+    agreement_text,
+    baselines_text,
+    change_text,
+    flag,
+    latency_text,
+    mark,
+    title,
+    verdict,
+    volume_text,
+)
 
 
 def front_table(front: ParetoFront) -> Table:
@@ -25,8 +35,7 @@ def front_table(front: ParetoFront) -> Table:
     table.add_column("schedules")
     table.caption = (
         "* the knee; ! an unreliable reading: wide spread, unsteady, on a busy or throttled device\n"
-        f"hypervolume: {front.hypervolume:.2f} ms x percent, {front.share_percent:.2f} % of the box below "
-        f"{front.reference[0]:.3f} ms and {front.reference[1]:.2f} %\n{_baselines(front)}"
+        f"hypervolume: {volume_text(front)}\n{_baselines(front)}"
     )
     for record in front.front:
         mark = " *" if record is front.knee else ""
@@ -124,16 +133,21 @@ def _conditions(latency: Latency) -> Iterator[tuple[str, str]]:
             yield name.partition("_")[0], f"{shown} {unit}".strip()
 
 
-def volume_table(curves: Mapping[str, Sequence[Step]], full_training: int, box: str) -> Table:
-    """The ends of the curves; `full_training` is the cost of one in training images, `box` describes the box."""
+def volume_table(
+    curves: Mapping[str, Sequence[Step]], linear: Mapping[str, float], full_training: int, box: str
+) -> Table:
+    """The ends of the curves; `linear` are their hypervolumes in percent on a linear axis.
+
+    `full_training` is the cost of one in training images, `box` describes the box.
+    """
     table = plain_table(f"Hypervolume {box}")
     table.add_column("study", style="bold", no_wrap=True)
-    for name in ("trainings", "cost", "ms x percent", "% of the box"):
+    for name in ("trainings", "cost", "% of the box", "% on a linear axis"):
         table.add_column(name, justify="right", no_wrap=True)
     for name, steps in curves.items():
         end = steps[-1]
         cost = f"{end.image_passes / full_training:.1f}"
-        table.add_row(name, str(len(steps)), cost, f"{end.hypervolume:.2f}", f"{end.share_percent:.2f}")
+        table.add_row(name, str(len(steps)), cost, f"{end.share_percent:.2f}", f"{linear[name]:.2f}")
     table.caption = (
         "trainings: up to a rung or to their end; "
         f"cost: training images processed, in full trainings of {full_training:,}, failed ones included"

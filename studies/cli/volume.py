@@ -41,17 +41,17 @@ def volume(
     """Show hypervolume over search cost.
 
     Shows how the hypervolume of the feasible networks grows with the search cost. The cost is the number of training
-    images processed, in units of a full training of the first study. All studies use the reference point of the first
-    study.
+    images processed, in units of a full training of the first study. All studies use the box of the first study.
     """
     from dataclasses import asdict
 
     from search.records import reading
-    from search.volume import curve, plateau
+    from search.volume import curve, feasible_hypervolume, plateau
     from studies.cli.tables import volume_table
-    from studies.fronts.wording import baselines_text
+    from studies.fronts.wording import baselines_text, box_text
     from studies.storage import shown
-    from studies.study import ended, full_training, load_study, reference_of, require_trained
+    from studies.study import ended, full_training, load_study, require_trained, study_box
+    from threshnet.strict import plain
 
     if len(storages) not in (1, len(studies)):
         raise InputError(f"--storage {len(storages)} times for {len(studies)} studies: once, or once per study")
@@ -67,25 +67,29 @@ def volume(
     first = next(iter(loaded.values()))
     for title, study in loaded.items():
         require_trained(study, title)
-    reference, price = reference_of(first), full_training(first)
-    curves = {name: curve(ended(one), reference) for name, one in loaded.items()}
+    box, price = study_box(first), full_training(first)
+    curves = {name: curve(ended(one), box) for name, one in loaded.items()}
+    linear = {name: feasible_hypervolume(one.records, box.linear) for name, one in loaded.items()}
+    linear_percent = {name: box.linear.percent(volume) for name, volume in linear.items()}
     judged = {name: plateau(steps) for name, steps in curves.items()}
     baselines = {
         name: baselines_text(reading(record) for record in one.records if record.trained)
         for name, one in loaded.items()
     }
-    box = f"below {reference[0]:.3f} ms and {reference[1]:.2f} %, the reference point of {studies[0]}"
+    relative = f"in percent of the box of {studies[0]}: {box_text(box)}"
     caveats = dict.fromkeys([*(one.spec.caveat for one in loaded.values()), incomparable(list(loaded.values()))])
     caveat = "; ".join(each for each in caveats if each)
     if as_json:
         document = {
-            "reference": {"latency_ms": reference[0], "error_percent": reference[1]},
+            "box": plain(box),
+            "reference": {"latency_ms": box.max_latency_ms, "error_percent": box.max_error},
             "full_training": price,
             "caveat": caveat,
             "studies": {
                 name: {
                     "plateau": asdict(judged[name]) | {"told": judged[name].summary},
                     "baseline": baselines[name],
+                    "linear": {"hypervolume": linear[name], "hypervolume_percent": linear_percent[name]},
                     "curve": [asdict(step) for step in steps],
                 }
                 for name, steps in curves.items()
@@ -93,7 +97,7 @@ def volume(
         }
         click.echo(json.dumps(document, indent=2))
     else:
-        OUT.print(volume_table(curves, price, box))
+        OUT.print(volume_table(curves, linear_percent, price, relative))
         for name, one in judged.items():
             OUT.print(f"{name}: {one.summary}", highlight=False)
             OUT.print(f"{name}: {baselines[name]}", highlight=False)
@@ -106,7 +110,7 @@ def volume(
         from studies.figures.volume import volume_plot
 
         about = [
-            f"Hypervolume of fully trained feasible networks, {box}; the cost includes stopped and failed trainings"
+            f"Hypervolume of fully trained feasible networks {relative}. The cost includes stopped and failed trainings"
         ]
         chart = volume_plot(curves, price, [*about, *([f"Caveat: {caveat}"] if caveat else [])])
         try:

@@ -25,7 +25,9 @@ def front_json(front: ParetoFront) -> dict[str, Any]:
         "trained": len(front.trained),
         "hypervolume": front.hypervolume,
         "hypervolume_percent": front.share_percent,
-        "reference": {"latency_ms": front.reference[0], "error_percent": front.reference[1]},
+        "linear": {"hypervolume": front.linear_hypervolume, "hypervolume_percent": front.linear_share_percent},
+        "box": plain(front.box),
+        "reference": {"latency_ms": front.box.max_latency_ms, "error_percent": front.box.max_error},
         "knee": front.knee.number,
         "front": [
             entry(record) | {"spec": record.network.to_json() if record.network else None} for record in front.front

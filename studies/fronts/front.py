@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from search.box import Box
 from search.pareto import dominators, knee, non_dominated
 from search.records import Record, reading, seen_on
 from search.training.metrics import METRICS
-from search.volume import feasible_hypervolume, reference_point, share_percent
-from studies.study import LoadedStudy, backends_of, require_trained
+from search.volume import box_of, feasible_hypervolume
+from studies.study import LoadedStudy, backends_of, require_trained, study_box
 from threshnet.errors import InputError
 
 
@@ -39,9 +40,9 @@ class ParetoFront:
     named: tuple[NamedPoint, ...]
     # The knee of the front: the point farthest below the line between its ends.
     knee: Record
-    # (latency in ms, error in percent), see search.volume.reference_point.
-    reference: tuple[float, float]
-    # Hypervolume of the feasible networks below the reference point, in ms x percent.
+    # The box of the hypervolume.
+    box: Box
+    # Hypervolume of the feasible networks: ln(ms) x percent, or ms x percent if the box is linear.
     hypervolume: float
     # The error that the study minimizes, see METRICS.
     metric: str = "error"
@@ -53,8 +54,18 @@ class ParetoFront:
 
     @property
     def share_percent(self) -> float:
-        """Hypervolume in percent of the box below the reference point."""
-        return share_percent(self.hypervolume, self.reference)
+        """Hypervolume in percent of the box."""
+        return self.box.percent(self.hypervolume)
+
+    @property
+    def linear_hypervolume(self) -> float:
+        """Hypervolume on a linear latency axis from 0 ms, in ms x percent."""
+        return feasible_hypervolume(self.trained, self.box.linear)
+
+    @property
+    def linear_share_percent(self) -> float:
+        """Hypervolume on a linear latency axis, in percent of the box from 0 ms."""
+        return self.box.linear.percent(self.linear_hypervolume)
 
 
 def fronts_of(loaded: LoadedStudy) -> tuple[ParetoFront, ...]:
@@ -65,8 +76,8 @@ def fronts_of(loaded: LoadedStudy) -> tuple[ParetoFront, ...]:
 def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
     """Return a study's front on the objective's backend, or on `backend` if given.
 
-    The latency limit of the study does not apply to other backends. Raises InputError if no network is trained, or if
-    no network was measured on the backend.
+    The latency limit and the lower edge of the box are latencies on the objective's backend, so they do not apply to
+    other backends. Raises InputError if no network is trained, or if no network was measured on the backend.
     """
     require_trained(loaded)
     backends = backends_of(loaded)
@@ -74,15 +85,14 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
     if backend not in backends:
         there = ", ".join(map(repr, backends))
         raise InputError(f"backend {backend!r}: study {loaded.spec.name!r} was measured on {there}")
-    trained = tuple(record for record in loaded.records if record.trained)
-    if backend != backends[0]:
-        trained = tuple(seen_on(record, backend) for record in trained if backend in record.latency)
+    if backend == backends[0]:
+        seen, box = loaded.records, study_box(loaded)
+    else:
+        seen = [seen_on(record, backend) for record in loaded.records if backend in record.latency]
+        box = box_of(seen, replace(loaded.spec.objective, min_latency_ms=None), loaded.class_images)
+    trained = tuple(record for record in seen if record.trained)
     feasible = competitors(trained)
     front = nondominated(feasible or [record for record in trained if record.model is None] or trained)
-    limit = loaded.spec.limits.latency_ms if backend == backends[0] else None
-    untrained = [record for record in loaded.records if not record.trained and backend in record.latency]
-    measured = [*(replace(record, latency={backend: record.latency[backend]}) for record in untrained), *trained]
-    reference = reference_point(measured, loaded.spec.space.classes, limit)
     return ParetoFront(
         study=loaded.spec.name,
         about=loaded.spec.about,
@@ -92,8 +102,8 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
         front=tuple(front),
         named=tuple(_named_point(record, front, feasible) for record in trained if record.named),
         knee=front[knee([record.point for record in front])],
-        reference=reference,
-        hypervolume=feasible_hypervolume(trained, reference),
+        box=box,
+        hypervolume=feasible_hypervolume(trained, box),
         metric=loaded.spec.metric,
     )
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
+from search.box import Box
 from search.latency.reading import Latency
 from search.records import Record, reading
-from studies.fronts.front import NamedPoint
+from studies.fronts.front import NamedPoint, ParetoFront
 from studies.fronts.moves import Moves
 from threshnet.named import ABOUT
 
@@ -53,6 +54,18 @@ def conditions(latency: Latency, place: str) -> str:
         latency.precision,
     ]
     return "; ".join(texts)
+
+
+def box_text(box: Box) -> str:
+    """Describe the edges of a box: "0.2 to 3 ms on a log axis, 0 to 90 % error"."""
+    latency = f"{box.min_latency_ms:.4g} to {box.max_latency_ms:.4g} ms on a {box.axis} axis"
+    return f"{latency}, 0 to {box.max_error:.4g} % error"
+
+
+def volume_text(front: ParetoFront) -> str:
+    """Describe the hypervolume of a front as a share of its box and, if its axis is a log axis, on a linear one."""
+    share = f"{front.share_percent:.2f} % of the box ({box_text(front.box)})"
+    return share if front.box.axis == "linear" else f"{share}; {front.linear_share_percent:.2f} % on a linear axis"
 
 
 def baselines_text(latencies: Iterable[Latency]) -> str:

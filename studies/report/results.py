@@ -17,7 +17,7 @@ from studies.figures.files import write_png
 from studies.fronts.as_json import study_json
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import moves
-from studies.fronts.wording import baselines_text, change_text, flag, latency_text, title, verdict
+from studies.fronts.wording import baselines_text, change_text, flag, latency_text, title, verdict, volume_text
 from studies.report.page.file import write_report
 from studies.study import LoadedStudy
 from threshnet.errors import InputError
@@ -156,8 +156,7 @@ def results_page(loaded: LoadedStudy, fronts: Sequence[ParetoFront], progress: S
         f"interval, times the idle latency of the reference network ({baselines_text(map(reading, front.trained))}). "
         f"{flagged} of {len(front.trained)} readings are flagged (!): wide, unsteady, or taken on a busy device.",
         *(f"- Device{launch}: {_conditions(environment)}." for launch, environment in launches),
-        f"- Hypervolume: {front.hypervolume:.2f} ms x % below {front.reference[0]:.3f} ms, {front.reference[1]:.2f} %, "
-        f"{front.share_percent:.2f} % of that box. {plateau}",
+        f"- Hypervolume: {volume_text(front)}. {plateau}",
         f"- {' '.join(others)}",
         *_elsewhere(fronts),
         "",

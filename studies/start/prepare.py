@@ -81,7 +81,7 @@ def _task(spec: StudySpec) -> Task:
         device=device,
         runtimes=spec.runtimes,
         protocol=spec.protocol,
-        metric=spec.metric,
+        objective=spec.objective,
     )
 
 

@@ -304,7 +304,7 @@ def test_cells_with_other_conditions_are_measured_again(
 def searched(seeds: int, gain: float) -> list[demo_search.Search]:
     """Make up searches of both samplers, in which ours is better by `gain` plus or minus one point."""
     return [
-        demo_search.Search(name, seed, 2.0, ((0.5, 0.0), (2.0, 30.0 + seed + own)), 9, 8, 5, 1.0)
+        demo_search.Search(name, seed, 2.0, ((0.5, 0.0), (2.0, 30.0 + seed + own)), 9, 8, 5, 1.0, "log")
         for seed in range(seeds)
         for name, own in (("freeze_thaw", gain + (-1) ** seed), ("random", 0.0))
     ]
@@ -320,6 +320,14 @@ def test_the_searches_of_the_demo_are_compared_in_pairs() -> None:
     assert f"| freeze-thaw | 38.5 ± {spread:.1f} | 9 | 8 | 5 |" in text
     assert f"paired by seed: 4.0 ± {2.262 * 1.054 / 10**0.5:.1f} percentage points" in text
     assert len(demo_search.figure(searches).data) == 4
+
+
+def test_searches_of_the_demo_in_another_box_are_left_out() -> None:
+    searches = searched(2, gain=4.0)
+    earlier = [asdict(one) | {"axis": "linear"} for one in searches]
+    without_axis = [{key: value for key, value in line.items() if key != "axis"} for line in earlier]
+    found = demo_search.searches_in([*earlier, *without_axis, *map(asdict, searches)])
+    assert {(one.sampler, one.seed, one.axis) for one in found} == {(one.sampler, one.seed, "log") for one in searches}
 
 
 @pytest.mark.parametrize(("gain", "status"), [(4.0, 0), (0.1, 1)])

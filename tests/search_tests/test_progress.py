@@ -1,5 +1,6 @@
 """The progress of a study: rank correlations in closed form, the sentences, and the standing of a running study."""
 
+import math
 from dataclasses import replace
 
 import optuna
@@ -7,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
-from search_tests.test_volume import record
+from search_tests.test_volume import LINEAR, record
 from search_tests.tiny import steady_latency
 
 from search import records
+from search.box import Objective
 from search.progress import Standing, Standings, chance, progress, rank_correlation, tau
 from search.records import Record, stopped_at, tally
 
@@ -134,7 +136,7 @@ def test_a_network_is_counted_at_the_last_rung_at_which_it_was_stopped() -> None
 
 
 def test_progress_is_reported_as_sentences_and_as_json() -> None:
-    found = progress([*PERFECT, stopped(7, 1), stopped(8, 1, 2)], (10.0, 90.0))
+    found = progress([*PERFECT, stopped(7, 1), stopped(8, 1, 2)], LINEAR)
     assert found.sentences == (
         found.plateau.summary,
         found.correlation.summary,
@@ -143,7 +145,7 @@ def test_progress_is_reported_as_sentences_and_as_json() -> None:
     document = found.to_json()
     assert (document["stopped"], document["plateau"]["reached"]) == ({"1": 1, "2": 1}, False)
     assert (document["audit"]["rung_tau"], document["audit"]["told"]) == (pytest.approx(1), found.correlation.summary)
-    assert len(progress(PERFECT, (10.0, 90.0)).sentences) == 2
+    assert len(progress(PERFECT, LINEAR).sentences) == 2
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def add(study: optuna.Study, error: float, milliseconds: float, **attrs: object)
 def test_a_study_without_trained_networks_has_no_front(study: optuna.Study) -> None:
     study.add_trial(create_trial(state=TrialState.FAIL))
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={records.REASON: records.INTERRUPTED}))
-    found = Standings(study, 10, 2, 4.0).now(1, 0.0)
+    found = Standings(study, 10, Objective(), (1, 1), 4.0).now(1, 0.0)
     assert found == Standing(1, 10, 0.1, resumed=0, pruned=0, failed=1, best=(), hypervolume_percent=None)
 
 
@@ -170,14 +172,18 @@ def test_the_lowest_errors_are_within_shares_of_the_limit(study: optuna.Study) -
     add(study, 30.0, 1.5)
     add(study, 20.0, 2.0)
     add(study, 10.0, 3.0)
-    found = Standings(study, 4, 2, 4.0).now(3, 0.0)
+    found = Standings(study, 4, Objective(), (1, 1), 4.0).now(3, 0.0)
     assert found.best == ((1.0, None), (2.0, 20.0), (4.0, 10.0))
-    box = 4.0 * 50.0  # chance level of two classes is 50 %
-    assert found.hypervolume_percent == pytest.approx(100 * (0.5 * 20 + 1.0 * 30 + 1.0 * 40) / box)
+    ratios = 2.0 / 1.5, 3.0 / 2.0, 4.0 / 3.0  # from one network, and from the last one to the limit
+    volume = sum(math.log(ratio) * depth for ratio, depth in zip(ratios, (20, 30, 40), strict=True))
+    box = math.log(4.0 / 1.5) * 50.0  # chance level of two classes is 50 %
+    assert found.hypervolume_percent == pytest.approx(100 * volume / box)
+    linear = Standings(study, 4, Objective(axis="linear"), (1, 1), 4.0).now(3, 0.0)
+    assert linear.hypervolume_percent == pytest.approx(100 * (0.5 * 20 + 1.0 * 30 + 1.0 * 40) / (4.0 * 50.0))
 
 
 def test_without_a_limit_the_first_networks_set_the_reference(study: optuna.Study) -> None:
-    standings = Standings(study, 4, 2, None)
+    standings = Standings(study, 4, Objective(), (1, 1), None)
     add(study, 30.0, 2.0)
     first = standings.now(1, 0.0).best
     assert [limit for limit, _ in first] == pytest.approx([0.55, 1.1, 2.2])
@@ -189,12 +195,12 @@ def test_trials_are_counted_by_state(study: optuna.Study) -> None:
     study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs={records.RUNGS: {"1": 40.0}}))
     study.add_trial(create_trial(state=TrialState.PRUNED))
     add(study, 30.0, 1.0, **{records.CONTINUES: 0})
-    found = Standings(study, 4, 2, 4.0).now(1, 0.5)
+    found = Standings(study, 4, Objective(), (1, 1), 4.0).now(1, 0.5)
     assert (found.pruned, found.resumed, found.failed, found.done) == (2, 1, 0, 0.5)
 
 
 def test_running_trials_are_added_when_they_end(study: optuna.Study) -> None:
-    standings = Standings(study, 4, 2, 4.0)
+    standings = Standings(study, 4, Objective(), (1, 1), 4.0)
     trial = study.ask()
     assert standings.now(0, 0.0).failed == 0
     study.tell(trial, state=TrialState.FAIL)

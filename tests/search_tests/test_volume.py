@@ -1,19 +1,41 @@
 """The hypervolume over the cost of a search: closed forms, and properties of every study."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.trial import TrialState, create_trial
 from search_tests.tiny import steady_latency
 
+from search import records as trials
+from search.box import Box, Latencies, Objective
 from search.pareto import hypervolume
 from search.records import Record, State
-from search.volume import PLATEAU_GROWTH, PLATEAU_TRAININGS, Step, curve, plateau, reference_point, share_percent
+from search.volume import (
+    PLATEAU_GROWTH,
+    PLATEAU_TRAININGS,
+    Step,
+    box_in,
+    box_of,
+    class_images_of,
+    curve,
+    latencies_in,
+    latencies_of,
+    plateau,
+)
+from threshnet.baselines import LibraryModel
 
-REFERENCE = (10.0, 90.0)
+LINEAR = Box(10.0, 90.0, 0.0, "linear")
+LOG = Box(10.0, 90.0, 0.5)
+LIBRARY_MODEL = LibraryModel("timm", "resnet18", 10)
+TEN = (1,) * 10  # images by class
+BOXES = st.sampled_from([LINEAR, LOG])
 POINTS = st.tuples(st.floats(0.1, 12), st.floats(0, 100))
 
 
@@ -60,44 +82,87 @@ def steps(*volumes: float, passes: int = 100) -> list[Step]:
     return [Step(n, (n + 1) * passes, volume, volume) for n, volume in enumerate(volumes)]
 
 
-# The reference point
+# The box
 
 
-def test_the_reference_is_the_latency_limit_if_there_is_one() -> None:
-    trained = [record(0, "finished", 50.0, 95.0, named="threshnet28")]
-    assert reference_point(trained, 10, limit_ms=3) == (3.0, 90.0)
-    assert reference_point([], 2, limit_ms=3) == (3.0, 50.0)
-
-
-def test_without_a_limit_it_is_ten_percent_above_the_slowest_named_network() -> None:
+def test_the_edges_come_from_the_networks_that_count() -> None:
     trained = [
         record(0, "finished", 9.0, 20.0),
-        record(1, "infeasible", 4.0, 30.0, named="threshnet79"),
+        replace(record(1, "infeasible", 4.0, 30.0, named="threshnet79"), constraints={"params": 0.1}),
         record(2, "finished", 2.0, 40.0, named="threshnet28"),
-        record(3, "failed", 8.0, 0.0, named="threshnet95"),
+        record(3, "failed", 8.0, 0.0, named="threshnet95"),  # not measured
+        replace(record(4, "finished", 0.1, 50.0), model=LIBRARY_MODEL),
+        replace(record(5, "finished", 0.2, 50.0), postponed=True),
+        record(6, "duplicate", 0.3, 50.0),
     ]
-    assert reference_point(trained, 10) == pytest.approx((4.4, 90.0))
+    assert latencies_of(trained) == Latencies((4.0, 2.0), (9.0, 4.0, 2.0, 0.2), (9.0, 2.0))
+    assert box_of(trained, Objective(), TEN) == Box(pytest.approx(4.4), 90.0, 2.0)
+    assert box_of(trained, Objective(), TEN, limit_ms=3) == Box(3.0, 90.0, 1.5)
+    assert box_of([], Objective(), (1, 1), limit_ms=3) == Box(3.0, 50.0, 1.5)
 
 
-def test_without_a_named_network_it_is_ten_percent_above_the_slowest_of_the_first_five() -> None:
-    trained = [record(n, "finished", 1.0 + n, 20.0) for n in range(8)]
-    stopped = record(8, "stopped", 99.0, 20.0)
-    assert reference_point([stopped, *trained], 4) == pytest.approx((5.5, 75.0))
-    assert reference_point(trained[:2], 4) == pytest.approx((2.2, 75.0))
+def test_networks_that_were_only_measured_set_the_lower_edge() -> None:
+    measured = {"cpu onnxruntime": steady_latency(0.7)}
+    stopped = replace(record(0, "stopped", 1.0, 1.0), latency=measured)
+    too_slow = replace(record(1, "not trained", 1.0, 1.0), latency=measured, constraints={"params": 0.1})
+    assert latencies_of([stopped, too_slow]) == Latencies(feasible=(0.7,))
+    assert box_of([stopped, too_slow], Objective(), TEN, 10.0).min_latency_ms == 0.7
 
 
-def test_without_any_network_there_is_no_reference() -> None:
-    with pytest.raises(ValueError, match="no trained network"):
-        reference_point([record(0, "failed", 1.0, 1.0)], 10)
+def test_without_any_network_there_is_no_box() -> None:
+    with pytest.raises(ValueError, match="no measured network"):
+        box_of([record(0, "failed", 1.0, 1.0)], Objective(), TEN)
 
 
 @given(records(), records(), st.none() | st.floats(0.1, 10))
-def test_later_trials_do_not_change_it(first: list[Record], later: list[Record], limit: float | None) -> None:
-    """It is fixed once the named networks are trained or, without any, the first five."""
+def test_later_trials_only_move_the_lower_edge_down(
+    first: list[Record], later: list[Record], limit: float | None
+) -> None:
+    """The upper edges are fixed once the named networks are measured or, without any, the first five are trained."""
     later = [one for one in later if not one.named]
     ready = any(one.trained and one.named for one in first) or sum(one.trained for one in first) >= 5
     if ready or limit is not None:
-        assert reference_point([*first, *later], 10, limit) == reference_point(first, 10, limit)
+        before, after = (box_of(several, Objective(), TEN, limit) for several in (first, [*first, *later]))
+        assert after.reference == before.reference
+        assert after.min_latency_ms <= before.min_latency_ms
+
+
+def test_a_running_study_has_the_same_box_as_its_records() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    finished, pruned, failed = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
+    model = {trials.MODEL: {"library": "timm", "constructor": "resnet18", "classes": 10}}
+    for milliseconds, state, attrs, excess in (
+        (2.0, finished, {}, -0.5),
+        (4.0, finished, {trials.NAMED: "threshnet28"}, 0.3),
+        (3.0, finished, {trials.NAMED: "timm/resnet18", **model}, -0.1),
+        (0.8, pruned, {}, -0.1),
+        (0.4, pruned, {}, 0.2),
+        (0.6, finished, {trials.POSTPONED: 0.1}, -0.1),
+        (1.0, failed, {trials.REASON: "diverged"}, -0.1),
+        (2.0, finished, {trials.DUPLICATE_OF: 0, trials.NAMED: "mine"}, -0.5),
+        (None, pruned, {}, 0.1),
+        (None, TrialState.WAITING, {}, None),
+    ):
+        system: dict[str, object] = {}
+        if milliseconds is not None:
+            latency = steady_latency(milliseconds)
+            system = {trials.LATENCY: {latency.backend: latency.to_json()}}
+            attrs = {trials.LATENCY_MS: milliseconds, **attrs}
+        if excess is not None:
+            system["constraints"] = [excess]
+        values = [30.0, milliseconds] if state is finished else None
+        study.add_trial(create_trial(state=state, values=values, user_attrs=attrs, system_attrs=system))
+    found = latencies_in(study)
+    assert found == latencies_of(trials.records(study))
+    assert found == Latencies((2.0, 4.0), (2.0, 4.0, 0.6), (2.0, 0.8, 1.0))
+    assert box_in(study, Objective(), 10) == box_of(trials.records(study), Objective(), TEN)
+    study.set_user_attr(trials.CLASS_COUNTS, {"train": [1, 1], "validation": [80, 20]})
+    assert box_in(study, Objective(), 2, 3.0) == Box(3.0, pytest.approx(20.0), 0.8)
+
+
+def test_studies_without_class_counts_have_equally_frequent_classes() -> None:
+    assert class_images_of({}, 3) == (1, 1, 1)
+    assert class_images_of({trials.CLASS_COUNTS: {"train": [9, 9], "validation": [4, 1]}}, 2) == (4, 1)
 
 
 # The curve
@@ -113,9 +178,9 @@ def test_a_curve_computed_by_hand() -> None:
         record(5, "infeasible", 1.0, 1.0, image_passes=100),
         record(6, "finished", 6.0, 50.0, image_passes=100),  # dominated
         record(7, "running", 1.0, 1.0, image_passes=50),
-        record(8, "finished", 11.0, 1.0, image_passes=100),  # beyond the reference point
+        record(8, "finished", 11.0, 1.0, image_passes=100),  # beyond the box
     ]
-    assert curve(ended, REFERENCE) == (
+    assert curve(ended, LINEAR) == (
         Step(0, 100, 225.0, 25.0),
         Step(3, 150, 225.0, 25.0),
         Step(2, 250, 255.0, 100 * 255 / 900),
@@ -123,12 +188,23 @@ def test_a_curve_computed_by_hand() -> None:
         Step(6, 450, 255.0, 100 * 255 / 900),
         Step(8, 550, 255.0, 100 * 255 / 900),
     )
-    assert curve([], REFERENCE) == ()
+    assert curve([], LINEAR) == ()
 
 
-@given(records())
-def test_hypervolume_and_cost_never_decrease(ended: list[Record]) -> None:
-    found = curve(ended, REFERENCE)
+def test_the_same_curve_in_a_log_box() -> None:
+    ended = [record(0, "finished", 5.0, 45.0), record(2, "finished", 2.0, 80.0)]
+    first = math.log(2) * 45
+    second = first + math.log(5 / 2) * 10
+    area = math.log(20) * 90
+    assert curve(ended, LOG) == (
+        Step(0, 100, pytest.approx(first), pytest.approx(100 * first / area)),
+        Step(2, 200, pytest.approx(second), pytest.approx(100 * second / area)),
+    )
+
+
+@given(records(), BOXES)
+def test_hypervolume_and_cost_never_decrease(ended: list[Record], box: Box) -> None:
+    found = curve(ended, box)
     for before, after in pairwise(found):
         assert after.hypervolume >= before.hypervolume
         assert after.image_passes >= before.image_passes
@@ -138,17 +214,19 @@ def test_hypervolume_and_cost_never_decrease(ended: list[Record]) -> None:
     ]
 
 
-@given(records())
-def test_it_ends_at_the_hypervolume_of_the_feasible_networks(ended: list[Record]) -> None:
-    found = curve(ended, REFERENCE)
-    final = hypervolume([one.point for one in ended if one.state == "finished"], REFERENCE)
-    assert (found[-1].hypervolume if found else 0.0) == pytest.approx(final)
-    assert not found or found[-1].share_percent == share_percent(found[-1].hypervolume, REFERENCE)
+@given(records(), BOXES)
+def test_it_ends_at_the_hypervolume_of_the_feasible_networks(ended: list[Record], box: Box) -> None:
+    found = curve(ended, box)
+    points = [one.point for one in ended if one.state == "finished"]
+    assert (found[-1].hypervolume if found else 0.0) == pytest.approx(box.hypervolume(points))
+    assert not found or found[-1].share_percent == box.percent(found[-1].hypervolume)
+    if box is LINEAR:
+        assert box.hypervolume(points) == pytest.approx(hypervolume(points, box.reference))
 
 
-@given(records())
-def test_the_order_of_trials_does_not_change_the_end(ended: list[Record]) -> None:
-    there, back = curve(ended, REFERENCE), curve(ended[::-1], REFERENCE)
+@given(records(), BOXES)
+def test_the_order_of_trials_does_not_change_the_end(ended: list[Record], box: Box) -> None:
+    there, back = curve(ended, box), curve(ended[::-1], box)
     assert len(there) == len(back)
     if there:
         assert there[-1].hypervolume == pytest.approx(back[-1].hypervolume)

@@ -74,6 +74,7 @@ def test_the_front_is_a_sequence_of_networks_fastest_first(study: Study) -> None
     assert front.knee.record is front.points.knee
     assert study.front(front.backend) is front
     assert (front.hypervolume, front.share_percent) == (front.points.hypervolume, front.points.share_percent)
+    assert (front.box, front.linear_share_percent) == (front.points.box, front.points.linear_share_percent)
 
 
 def test_the_front_as_a_table_and_as_a_figure(study: Study) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from search.box import AXES, Objective
 from search.data import Contents, DataSettings
 from search.datasets.named import DATASETS, MEMORY
 from search.latency.protocol import Protocol
@@ -104,7 +105,23 @@ def test_a_study_stored_by_an_earlier_version_keeps_its_settings() -> None:
     assert stored_spec(written | {"sampler": "tpe"}, 10).sampler == "tpe"
 
 
+@pytest.mark.parametrize("objective", [None, {}, {"metric": "balanced_error"}])
+def test_a_study_stored_by_an_earlier_version_keeps_its_box(objective: dict[str, str] | None) -> None:
+    """Earlier versions had a linear box up to the chance level of equally frequent classes."""
+    written = StudySpec("mine").to_json()
+    del written["objective"]
+    read = stored_spec(written if objective is None else written | {"objective": objective}, 4)
+    assert (read.box, read.max_error, read.min_latency_ms) == ("linear", 75.0, None)
+    assert read.metric == (objective or {}).get("metric", "error")
+    assert stored_spec(read.to_json(), 4) == read
+
+
 WIDTHS = st.integers(1, 8192)
+# The lower edge of the box must be below the latency limit, and a linear box has none.
+BOXES = st.one_of(
+    st.fixed_dictionaries({"box": st.just("log"), "min_latency_ms": st.none() | st.floats(0.001, 0.09)}),
+    st.fixed_dictionaries({"box": st.sampled_from(AXES)}),
+)
 SPECS = st.builds(
     StudySpec,
     name=st.text("abcXYZ019-_.", min_size=1, max_size=80).filter(lambda name: name[0] not in "-."),
@@ -135,6 +152,7 @@ SPECS = st.builds(
     )
     | st.builds(DataSettings, name=st.just(MEMORY), memory=st.just(Contents(("a", "b"), (3, 8, 9), 9, 0, 4, "c0ffee"))),
     metric=st.sampled_from(sorted(METRICS)),
+    max_error=st.none() | st.floats(0.1, 100.0),
     flip=st.none() | st.booleans(),
     caveat=st.text(),
     recipe=st.builds(
@@ -156,7 +174,7 @@ SPECS = st.builds(
 )
 
 
-@given(SPECS)
+@given(st.builds(lambda spec, box: replace(spec, **box), SPECS, BOXES))
 def test_every_spec_survives_a_round_trip_through_json(spec: StudySpec) -> None:
     written = json.loads(json.dumps(spec.to_json()))
     assert stored_spec(written, 10) == spec
@@ -440,6 +458,41 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
         ("flip = 'yes'", lambda: spec(flip="yes"), "data.flip = 'yes': must be true or false"),
         ("caveat = 3", lambda: spec(caveat=3), "data.caveat = 3: must be text"),
     ],
+    "objective": [
+        ("box = 'cubic'", lambda: spec(box="cubic"), "objective.box = 'cubic': must be one of log, linear"),
+        ("box = true", lambda: spec(box=True), "objective.box = True: must be one of log, linear"),
+        *(
+            (
+                f"max_error = {value}",
+                lambda value=value: spec(max_error=value),
+                f"objective.max_error = {value}: must be a number above 0, at most 100",
+            )
+            for value in (0, 101, -1.5)
+        ),
+        (
+            "max_error = nan",
+            lambda: spec(max_error=math.nan),
+            "objective.max_error = nan: must be a finite number above 0, at most 100",
+        ),
+        (
+            "min_latency_ms = 0",
+            lambda: spec(min_latency_ms=0),
+            "objective.min_latency_ms = 0: must be a number above 0",
+        ),
+        *(
+            (
+                f"min_latency_ms = {value}\n[limits]\nlatency_ms = 2.5",
+                lambda value=value: spec(min_latency_ms=value, limits=Limits(latency_ms=2.5)),
+                f"objective.min_latency_ms = {value}: must be below limits.latency_ms = 2.5",
+            )
+            for value in (2.5, 3.0)
+        ),
+        (
+            "min_latency_ms = 0.5\nbox = 'linear'",
+            lambda: spec(min_latency_ms=0.5, box="linear"),
+            "objective.min_latency_ms = 0.5: must be left out with box = 'linear', which begins at 0 ms",
+        ),
+    ],
     "training": [
         (
             "recipe = 'slow'",
@@ -629,8 +682,18 @@ def test_the_metric_is_a_key_of_the_objective(toml: Callable[[str], Path]) -> No
     text = 'name = "test"\ntrials = 1\n[objective]\n'
     assert read_spec(toml(text + 'metric = "balanced_error"')).metric == "balanced_error"
     assert read_spec(toml(text)).metric == "error"
-    assert "objective" not in read_spec(toml(text)).to_json()  # as in studies of earlier versions
+    assert "metric" not in read_spec(toml(text)).to_json()["objective"]  # as in studies of earlier versions
     with pytest.raises(InputError, match=r"objective.metric = 'f1': must be one of error, balanced_error"):
         read_spec(toml(text + 'metric = "f1"'))
-    with pytest.raises(InputError, match=r"unknown key 'objective.metrics'; allowed are metric"):
+    with pytest.raises(InputError, match=r"unknown key 'objective.metrics'; allowed are metric, box, "):
         read_spec(toml(text + 'metrics = "error"'))
+
+
+def test_the_box_is_read(toml: Callable[[str], Path]) -> None:
+    text = 'name = "test"\n[objective]\n'
+    plain = read_spec(toml(text)).objective
+    assert plain == Objective("error", "log", None, None)
+    given = read_spec(toml(text + "max_error = 40\nmin_latency_ms = 0.1\n[limits]\nlatency_ms = 2\n")).objective
+    assert given == Objective("error", "log", 40.0, 0.1)
+    linear = read_spec(toml(text + 'box = "linear"\nmetric = "balanced_error"\n')).objective
+    assert linear == Objective("balanced_error", "linear", None, None)

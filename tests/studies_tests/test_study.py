@@ -25,6 +25,7 @@ from search.objective import NoDisplay
 from search.records import Record
 from search.run import Outcome
 from search.training.recipes import FAST
+from search.volume import box_in
 from space import DEFAULT, Limits
 from studies.environment import PACKAGES
 from studies.export.images import images_of_study
@@ -32,7 +33,7 @@ from studies.fronts.front import front_of
 from studies.listing import copy_study, list_studies
 from studies.spec import StudySpec
 from studies.storage import open_storage
-from studies.study import launch_study, load_study
+from studies.study import launch_study, load_study, study_box
 from threshnet import NAMED, InputError
 from threshnet.baselines import LibraryModel
 from threshnet.checkpoint import load_weights
@@ -466,6 +467,7 @@ def test_studies_are_listed_with_their_states(start: Launch, url: str) -> None:
     assert (plain.name, plain.states, plain.hypervolume, plain.last_activity) == ("plain", {}, None, None)
     assert (small.name, small.states) == ("small", {"not trained": 2, "finished": 3})
     assert small.hypervolume == front_of(loaded).hypervolume > 0
+    assert small.hypervolume_percent == front_of(loaded).share_percent
     assert small.last_activity is not None
 
 
@@ -576,6 +578,24 @@ def test_an_export_of_images_in_memory_reports_the_missing_test_images() -> None
     assert "they have no test images" in images.missing
 
 
+def test_the_box_of_a_study_can_change(start: Launch) -> None:
+    first, _ = start(small_spec(trials=2))
+    assert first.spec.box == "log"
+    changed = small_spec(trials=2, box="linear", max_error=50.0)
+    later, _ = start(changed)
+    assert (later.spec.box, later.spec.max_error) == ("linear", 50.0)
+    assert later.records == first.records
+    assert front_of(later).box == replace(front_of(first).box.linear, max_error=50.0)
+
+
+def test_the_box_reaches_to_the_most_frequent_class(start: Launch) -> None:
+    loaded, _ = start(small_spec(trials=1))
+    counts = loaded.study.user_attrs[records.CLASS_COUNTS]["validation"]
+    assert loaded.class_images == tuple(counts)
+    assert front_of(loaded).box.max_error == pytest.approx(100 * (1 - max(counts) / sum(counts)))
+    assert box_in(loaded.study, loaded.spec.objective, 10) == study_box(loaded)
+
+
 def test_the_metric_of_a_study_cannot_change(start: Launch) -> None:
     loaded, _ = start(small_spec(trials=1, metric="balanced_error"))
     assert loaded.study.metric_names == ["balanced error (%)", "latency (ms)"]
@@ -583,7 +603,7 @@ def test_the_metric_of_a_study_cannot_change(start: Launch) -> None:
     trained = [record for record in loaded.records if record.trained]
     assert trained
     assert all(record.class_errors is not None for record in trained)
-    assert "other settings: objective was" in error_of(lambda: start(small_spec(trials=2)))
+    assert "other settings: objective.metric was" in error_of(lambda: start(small_spec(trials=2)))
 
 
 def test_the_caveat_of_other_images_is_that_of_their_data_set(start: Launch) -> None:

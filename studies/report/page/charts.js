@@ -6,7 +6,7 @@ function drawVolume(page, box) {
   const grown = steps.filter((step) => step[1] > 0);
   const caption = document.getElementById("volume-caption");
   if (!grown.length) {
-    caption.textContent = "No network is below the reference point yet.";
+    caption.textContent = "No network is in the box yet.";
     return;
   }
   const [costs, shares] = [steps.map((step) => step[0]), grown.map((step) => step[1])];
@@ -22,9 +22,9 @@ function drawVolume(page, box) {
   const places = grown.map(([cost, share]) => [made.x.at(cost), made.y.at(share)]);
   made.layer.append(svg("path", { class: "stairs", d: places.map(([px, py], n) => (n ? `H${px}V${py}` : `M${px} ${py}`)).join("") }));
   made.layer.append(dots(places.slice(-1), { class: "dots front" }));
-  const reference = page.data.volume.reference;
+  const [first] = page.data.fronts;
   const lines = [
-    `Hypervolume: the area that the feasible networks dominate on ${backend}, in percent of the area below the reference point, ${short(reference[0])} ms and ${short(reference[1])} % error.`,
+    `Hypervolume: the area that the feasible networks dominate on ${backend}, in percent of the box: ${page.data.volume.box}. On a linear axis, it is ${short(first.linear_share, 4)} %.`,
     `One full training is ${price.toLocaleString("en")} images; stopped and failed trainings count too.`,
     ...page.data.summary,
   ];

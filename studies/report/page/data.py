@@ -13,7 +13,7 @@ from search.volume import Step
 from studies.defaults import DEFAULT_STORAGE
 from studies.fronts.front import ParetoFront, competitors
 from studies.fronts.moves import moves
-from studies.fronts.wording import UNRELIABLE_NOTE, change_text, conditions, title, verdict, violations
+from studies.fronts.wording import UNRELIABLE_NOTE, box_text, change_text, conditions, title, verdict, violations
 from studies.report.importances import importances
 from studies.storage import export_parts, place_options
 from studies.study import LoadedStudy, full_training
@@ -64,7 +64,7 @@ def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
         "feasible": feasible,
         "hypervolume": number(front.hypervolume),
         "share": number(front.share_percent),
-        "reference": [number(value) for value in front.reference],
+        "linear_share": number(front.linear_share_percent),
         "moved": "" if front is first else change_text(moves(first, front)),
     }
 
@@ -116,7 +116,7 @@ def volume_data(progress: StudyProgress, price: int, backend: str) -> dict[str, 
     """
     return {
         "price": price,
-        "reference": [number(value) for value in progress.reference],
+        "box": box_text(progress.box),
         "backend": backend,
         "steps": [
             [number(step.image_passes / price), number(step.share_percent), step.trial]

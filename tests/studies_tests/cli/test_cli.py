@@ -24,6 +24,7 @@ from studies.export.card import ExportResult, ModelInfo
 from studies.export.folder import ExportedModel
 from studies.export.score import Score
 from studies.fronts.front import front_of
+from studies.fronts.wording import volume_text
 from studies.library import Study
 from studies.study import launch_study, load_study, progress_of
 from threshnet import NAMED
@@ -440,7 +441,9 @@ def test_studies_are_listed(run: Run, storage: str) -> None:
     assert "small" in output.out
     (listed,) = json.loads(run("studies", "--storage", storage, "--json").out)
     assert (listed["name"], listed["states"]) == ("small", {"finished": 4})
-    assert listed["hypervolume"] == front_of(load_study("small", storage)).hypervolume
+    front = front_of(load_study("small", storage))
+    assert (listed["hypervolume"], listed["hypervolume_percent"]) == (front.hypervolume, front.share_percent)
+    assert f"{front.share_percent:.2f}" in output.out
 
 
 def test_a_study_is_copied_there_and_back(run: Run, storage: str) -> None:
@@ -462,7 +465,7 @@ def test_the_front_is_shown_with_the_named_networks_and_the_progress(run: Run, s
     words = " ".join(output.out.split())  # lines are broken at the terminal's width
     for sentence in progress_of(load_study("small", storage)).sentences:
         assert sentence in words
-    assert f"{front.share_percent:.2f} % of the box below" in words
+    assert f"hypervolume: {volume_text(front)}" in words
 
 
 def test_the_front_is_written_in_every_format(run: Run, storage: str, monkeypatch: pytest.MonkeyPatch) -> None:

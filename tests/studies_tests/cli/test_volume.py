@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -14,7 +15,9 @@ from space import Limits
 from studies import cli
 from studies.figures.chrome import NoChrome
 from studies.figures.front import HEIGHT, WIDTH
-from studies.study import ended, full_training, load_study, reference_of
+from studies.fronts.front import front_of
+from studies.fronts.wording import box_text
+from studies.study import ended, full_training, load_study, study_box
 
 Run = Callable[..., tuple[int | str | None, str, str]]
 
@@ -41,13 +44,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     return run
 
 
-def test_one_study_is_shown_relative_to_its_own_reference_point(run: Run) -> None:
+def test_one_study_is_shown_relative_to_its_own_box(run: Run) -> None:
     status, out, err = run("a", "--storage", "journal:x.log")
     assert (status, err) == (0, "")
     loaded = load_study("a", "journal:x.log")
-    steps = curve(ended(loaded), reference_of(loaded))
+    steps = curve(ended(loaded), study_box(loaded))
     words = " ".join(out.split())
-    assert "Hypervolume below 3.000 ms and 90.00 %, the reference point of a" in words
+    assert f"Hypervolume in percent of the box of a: {box_text(study_box(loaded))}" in words
+    front = front_of(loaded)
+    assert f" {front.share_percent:.2f} {front.linear_share_percent:.2f} " in words
     assert f"a {len(steps)} {steps[-1].image_passes / full_training(loaded):.1f} " in words
     assert f"{steps[-1].share_percent:.2f}" in words
     assert f"a: {plateau(steps).summary} a: idle baseline 1.020 ms" in words
@@ -55,19 +60,26 @@ def test_one_study_is_shown_relative_to_its_own_reference_point(run: Run) -> Non
     assert "not comparable" not in words
 
 
-def test_several_studies_share_the_reference_point_of_the_first(run: Run) -> None:
+def test_several_studies_share_the_box_of_the_first(run: Run) -> None:
     command = ["a", "b", "a", "--storage", "journal:x.log", "--storage", "journal:x.log", "--storage", "journal:y.log"]
     status, out, err = run(*command, "--json")
     assert (status, err) == (0, "")
     output = json.loads(out)
     first = load_study("a", "journal:x.log")
     assert output["reference"] == {"latency_ms": 3.0, "error_percent": 90.0}
+    box = study_box(first)
+    assert output["box"] == asdict(box)
     assert output["full_training"] == full_training(first)
     assert list(output["studies"]) == ["a (journal:x.log)", "b (journal:x.log)", "a (journal:y.log)"]
     other = load_study("a", "journal:y.log")
     last = output["studies"]["a (journal:y.log)"]
-    assert last["curve"][-1]["hypervolume"] == curve(ended(other), (3.0, 90.0))[-1].hypervolume
-    assert last["plateau"]["told"] == plateau(curve(ended(other), (3.0, 90.0))).summary
+    assert last["curve"][-1]["hypervolume"] == curve(ended(other), box)[-1].hypervolume
+    assert last["plateau"]["told"] == plateau(curve(ended(other), box)).summary
+    linear = curve(ended(other), box.linear)[-1]
+    assert last["linear"] == {
+        "hypervolume": pytest.approx(linear.hypervolume),
+        "hypervolume_percent": pytest.approx(linear.share_percent),
+    }
     assert last["baseline"] == "idle baseline 1.020 ms"
     assert output["caveat"] == f"{first.spec.caveat}; not comparable with a: they differ in limits"
     assert f"Note: {output['caveat']}." in " ".join(run(*command)[1].split())

@@ -1,8 +1,9 @@
 """The front of a study, compared with fronts worked out by hand and with Optuna's."""
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import optuna
@@ -13,15 +14,16 @@ from search_tests.tiny import SMALLEST, steady_latency
 from studies_tests.sample import remeasured, sample_front, sample_loaded, with_stopped
 
 from search import records
+from search.box import Box
 from search.records import Record
-from search.volume import curve
+from search.volume import box_in, curve
 from space import Limits
 from studies.cli.volume import incomparable
 from studies.fronts.as_json import front_json
 from studies.fronts.front import ParetoFront, competitors, front_of, fronts_of
-from studies.fronts.wording import title, verdict
+from studies.fronts.wording import title, verdict, volume_text
 from studies.spec import StudySpec
-from studies.study import LoadedStudy, ended, full_training, progress_of, reference_of
+from studies.study import LoadedStudy, ended, full_training, progress_of, study_box
 from threshnet import InputError
 from threshnet.spec import NetworkSpec
 
@@ -89,31 +91,49 @@ def test_a_staircase_is_its_own_front_fastest_first() -> None:
     assert numbers(front.trained) == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_hypervolume_is_the_area_below_the_fixed_reference_point() -> None:
+def test_the_hypervolume_is_the_dominated_area_of_the_box() -> None:
     front = front_of(study_of([Row(1, 20), Row(2, 10), Row(10, 100, infeasible=True)]))
-    assert front.reference == pytest.approx((11, 90.0))  # ten classes
-    assert front.hypervolume == pytest.approx((2 - 1) * (90 - 20) + (11 - 2) * (90 - 10))
-    assert front.share_percent == pytest.approx(100 * front.hypervolume / (11 * 90))
+    assert front.box == Box(pytest.approx(11), 90.0, 1.0)  # ten classes
+    dominated = math.log(2 / 1) * (90 - 20) + math.log(11 / 2) * (90 - 10)
+    assert front.hypervolume == pytest.approx(dominated)
+    assert front.share_percent == pytest.approx(100 * dominated / (math.log(11) * 90))
+    linear = (2 - 1) * (90 - 20) + (11 - 2) * (90 - 10)
+    assert front.linear_hypervolume == pytest.approx(linear)
+    assert front.linear_share_percent == pytest.approx(100 * linear / (11 * 90))
+
+
+def test_a_study_with_a_linear_box_has_one_hypervolume() -> None:
+    made = study_of([Row(1, 20), Row(2, 10)])
+    front = front_of(replace(made, spec=replace(made.spec, box="linear", max_error=60.0)))
+    assert front.box == Box(pytest.approx(2.2), 60.0, 0.0, "linear")
+    assert front.share_percent == front.linear_share_percent == pytest.approx(100 * (40 + 0.2 * 50) / (2.2 * 60))
+    assert (
+        volume_text(front) == f"{front.share_percent:.2f} % of the box (0 to 2.2 ms on a linear axis, 0 to 60 % error)"
+    )
 
 
 def test_infeasible_networks_add_no_volume() -> None:
     assert front_of(study_of([Row(1, 20, infeasible=True), Row(2, 10, infeasible=True)])).hypervolume == 0
 
 
-def test_a_latency_limit_sets_the_reference_point_on_the_objectives_backend_only() -> None:
+def test_a_latency_limit_and_a_lower_edge_hold_on_the_objectives_backend_only() -> None:
     study = remeasured(sample_loaded(), "cpu", "torch")
+    study = replace(study, spec=replace(study.spec, min_latency_ms=0.01))
     first, second = fronts_of(study)
     named = [record.latency_ms for record in second.trained if record.named]
-    assert first.reference == (3.0, 90.0)
-    assert second.reference == pytest.approx((1.1 * max(ms for ms in named if ms), 90.0))
+    assert first.box == Box(3.0, 90.0, 0.01)
+    fastest = min(record.latency_ms for record in second.trained if record.state == "finished" and record.latency_ms)
+    upper = 1.1 * max(ms for ms in named if ms)
+    assert second.box == Box(pytest.approx(upper), 90.0, pytest.approx(min(fastest, upper / 2)))
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.builds(Row, st.integers(1, 9), st.integers(1, 99), st.booleans()), min_size=5, max_size=12))
-def test_the_volume_curve_ends_at_the_volume_of_the_front_and_its_reference_point_is_fixed(rows: list[Row]) -> None:
+def test_the_volume_curve_ends_at_the_volume_of_the_front_and_its_upper_edges_are_fixed(rows: list[Row]) -> None:
     study, earlier = study_of(rows), study_of(rows[:5])
-    assert reference_of(study) == reference_of(earlier) == front_of(study).reference
-    assert curve(ended(study), reference_of(study))[-1].hypervolume == pytest.approx(front_of(study).hypervolume)
+    assert study_box(study).reference == study_box(earlier).reference
+    assert study_box(study) == front_of(study).box == box_in(study.study, study.spec.objective, 10)
+    assert curve(ended(study), study_box(study))[-1].hypervolume == pytest.approx(front_of(study).hypervolume)
 
 
 def test_trials_are_taken_in_the_order_in_which_they_ended() -> None:
@@ -278,6 +298,8 @@ def test_json_has_every_field() -> None:
         "trained",
         "hypervolume",
         "hypervolume_percent",
+        "linear",
+        "box",
         "reference",
         "knee",
         "front",
@@ -289,6 +311,9 @@ def test_json_has_every_field() -> None:
         len(front.trained),
     )
     assert (document["knee"], document["backend"]) == (front.knee.number, "cpu onnxruntime")
+    assert document["reference"] == {"latency_ms": front.box.max_latency_ms, "error_percent": front.box.max_error}
+    assert document["box"] == asdict(front.box)
+    assert document["linear"]["hypervolume_percent"] == front.linear_share_percent
     assert [entry["trial"] for entry in document["front"]] == numbers(front.front)
     for entry, record in zip(document["front"], front.front, strict=True):
         assert entry["name"] == title(record)

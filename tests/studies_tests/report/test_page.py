@@ -20,13 +20,13 @@ from search.volume import curve
 from space import Limits
 from studies.defaults import DEFAULT_RUNS
 from studies.fronts.front import fronts_of
-from studies.fronts.wording import title, verdict
+from studies.fronts.wording import box_text, title, verdict
 from studies.report.page.data import MAX_STEPS, corners, page_data
 from studies.report.page.details import details
 from studies.report.page.file import report_html, write_report
 from studies.spec import stored_spec
 from studies.storage import export_command, place_options
-from studies.study import LoadedStudy, ended, progress_of, reference_of
+from studies.study import LoadedStudy, ended, progress_of, study_box
 from threshnet import NAMED
 
 TWO = with_stopped(remeasured(sample_loaded(20, tuple(NAMED)), "cpu", "torch", {3, 9}))
@@ -87,7 +87,10 @@ def test_fronts_are_those_of_the_pareto_command() -> None:
         assert page_json["knee"] == front.knee.number
         assert page_json["named"] == [{"trial": p.record.number, "verdict": verdict(p)} for p in front.named]
         assert page_json["conditions"].startswith(front.backend.split()[0])
+        assert page_json["share"] == pytest.approx(front.share_percent, rel=1e-5)
+        assert page_json["linear_share"] == pytest.approx(front.linear_share_percent, rel=1e-5)
     assert "joined the front" in data_of(TWO)["fronts"][1]["moved"]
+    assert data_of(TWO)["volume"]["box"] == box_text(study_box(TWO))
 
 
 def test_errors_have_no_interval_if_the_number_of_images_is_unknown() -> None:
@@ -97,7 +100,7 @@ def test_errors_have_no_interval_if_the_number_of_images_is_unknown() -> None:
 
 
 def test_the_volume_curve_keeps_its_corners_and_its_end() -> None:
-    steps = curve(ended(TWO), reference_of(TWO))
+    steps = curve(ended(TWO), study_box(TWO))
     kept = corners(steps)
     assert kept[0] == steps[0]
     assert kept[-1] == steps[-1]

@@ -130,7 +130,8 @@ def test_the_page_describes_the_search_and_its_conditions(results: Path, study: 
         f"torch {study.environments[-1]['versions']['torch']}",
         "onnxruntime 1.22.0, fp32, batch 1, 1 thread(s)",
         "32x32",
-        f"{front.hypervolume:.2f} ms x % below 3.000 ms, 90.00 %, {front.share_percent:.2f} % of that box. The front",
+        f"Hypervolume: {front.share_percent:.2f} % of the box ({front.box.min_latency_ms:.4g} to 3 ms on a log axis, "
+        f"0 to 90 % error); {front.linear_share_percent:.2f} % on a linear axis. The front",
         progress_of(study).plateau.summary,
         progress_of(study).correlation.summary,
     ):
