@@ -17,6 +17,7 @@ from search.records import (
     DUPLICATE_OF,
     FINGERPRINT,
     LATENCY_LIMIT,
+    LATER,
     MEASURES,
     OWNER,
     REASON,
@@ -63,16 +64,18 @@ def stopped(trial: FrozenTrial) -> bool:
 def resumable(trial: FrozenTrial, verdict: Verdict) -> bool:
     """Return whether the network of a trial can be trained further, or at all, in another trial.
 
-    It was stopped at a rung, or it was not trained because of its latency, which is within the limit by the reading
-    that counts now: it was measured again, or rescaled to a later idle baseline.
+    It was stopped at a rung, or only measured, or it was not trained because of its latency, which is within the limit
+    by the reading that counts now: it was measured again, or rescaled to a later idle baseline.
     """
-    unreliable = str(trial.user_attrs.get(REASON, "")).startswith(UNRELIABLE)
+    reason = str(trial.user_attrs.get(REASON, ""))
+    later = trial.state is TrialState.PRUNED and reason.startswith(LATER)
+    unreliable = reason.startswith(UNRELIABLE)
     slow = (
         trial.state is TrialState.PRUNED
         and MEASURES not in trial.user_attrs
         and trial.constraints.get(LATENCY_LIMIT, 0.0) > 0
     )
-    return stopped(trial) or ((unreliable or slow) and verdict.feasible and not verdict.postponed)
+    return stopped(trial) or later or ((unreliable or slow) and verdict.feasible and not verdict.postponed)
 
 
 def scores(study: Study, fingerprint: str) -> dict[str, float]:

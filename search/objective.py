@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -154,9 +155,12 @@ class Scoring:
         if measures:
             raise _pruned(self.trial, f"measured, {latency_ms:.3f} ms, to be trained later")
         postponed = records.POSTPONED in self.trial.user_attrs  # its latency says nothing about the front
-        if not (always or resumes or postponed or self.policy.can_reach(self.trial.study, name)):
+        decision = "train" if always or resumes or postponed else self.policy.decide(self.trial.study, name)
+        if decision == "never":
             self.trial.set_constraint("front", 1.0)
             raise _pruned(self.trial, f"not expected to reach the front at {latency_ms:.3g} ms")
+        if decision == "later":
+            raise _pruned(self.trial, f"{records.LATER}, {latency_ms:.3g} ms: another network is more promising")
         self._store_drawing(spec)
         self.display.stage(self.trial.number, f"training, {latency_ms:.2f} ms")
         return self._error_percent(spec, always), latency_ms
@@ -189,6 +193,7 @@ class Scoring:
                 _check_constraints(trial, task.limits.of_latency(latency_ms), always)
             return latency_ms
         readings: list[Latency] = []
+        began = time.monotonic()
         for runtime in task.runtimes:
             self.display.stage(trial.number, f"measuring with {runtime}")
             (reading,) = settled_readings(
@@ -200,6 +205,7 @@ class Scoring:
             latency_ms = readings[0].latency_ms
             latency = {reading.backend: reading.to_json() for reading in readings}
             set_attributes(trial, {records.LATENCY_MS: latency_ms, records.LATENCY: latency})
+            trial.set_user_attr(records.MEASURING_S, round(time.monotonic() - began, 3))
             if len(readings) == 1:
                 self._check_latency(reading, always)
         return latency_ms

@@ -26,6 +26,7 @@ MODEL = "model"  # a named network of torchvision or timm, {"library", "construc
 COSTS = "costs"  # costs at the study's input size: {"params", "macs", "flops", "madd", "memory_bytes"}
 LATENCY_MS = "latency_ms"  # latency objective in ms; stored as soon as it is measured
 POSTPONED = "postponed"  # relative excess of a disturbed reading over the latency limit, or true without a limit
+MEASURING_S = "measuring_s"  # time to measure the latency in seconds; absent if it was measured in an earlier trial
 RUNGS = "rungs"  # errors at the rungs, {epochs: validation error in percent}, including rungs of earlier trials
 ERROR_AFTER = "error after"  # prefix of "error after N epochs": the error at a rung, as a number that tools can plot
 CLASS_ERRORS = "class_errors"  # [[misclassified, validation images]] by class; only with metric = "balanced_error"
@@ -52,6 +53,7 @@ LATENCY_LIMIT = "latency_ms"  # the constraint that applies only to the study's 
 
 INTERRUPTED = "interrupted"  # reason of a trial that the user stopped
 UNRELIABLE = "latency unreliable"  # prefix of the reason of a network that is not trained until measured again
+LATER = "measured only"  # prefix of the reason of a network that may be trained later, in another trial
 UNREACHABLE = "unreachable"  # prefix of the reason of a trial whose device could not be reached
 LOST = "lost"  # prefix of the reason of a trial that ended because its process died or an unexpected error occurred
 

@@ -6,65 +6,64 @@ from benchmarks.table_replay.replay import READING, Replay
 from search.samplers.acquisition import Acquisition, Rungs
 from search.samplers.features import Features, features_of
 
-READ_FIRST = 5  # unread networks among this many with the highest values are read before one is trained
+READ_FIRST = 5  # at most this many networks are measured before the next decision
 
 
-def ours(replay: Replay, _seed: int) -> None:
+def ours(replay: Replay, seed: int) -> None:
     """Search with the rungs of the table."""
-    _search(replay, rungs=True)
+    _search(replay, seed, list(range(replay.top + 1)))
 
 
-def ours_no_rung(replay: Replay, _seed: int) -> None:
+def ours_no_rung(replay: Replay, seed: int) -> None:
     """Search with full trainings only."""
-    _search(replay, rungs=False)
+    _search(replay, seed, [replay.top])
 
 
 def features(replay: Replay) -> Features:
-    """Return the features of the networks of a seed."""
-    table = replay.table
+    """Return the features of the networks of a seed, in their order."""
+    table, networks = replay.table, replay.networks
+    if not table.options:
+        return features_of(table.descriptors[networks])
     alike: dict[frozenset[str], list[int]] = {}
     for place, options in enumerate(table.options.values()):
         alike.setdefault(frozenset(options), []).append(place)
-    codes = table.choices.copy()
-    same = [columns for columns in alike.values() if len(columns) > 1]
-    names = list(table.options.values())
-    for columns in same:  # the same option gets the same index in all of these choices
+    codes, names = table.choices[networks].copy(), list(table.options.values())
+    for columns in alike.values():  # the same option gets the same index in all of these choices
         order = names[columns[0]]
         for column in columns:
             codes[:, column] = np.array([order.index(option) for option in names[column]])[codes[:, column]]
-    return features_of(table.descriptors[replay.networks], codes[replay.networks] if table.options else None, same)
+    return features_of(table.descriptors[networks], codes, [columns for columns in alike.values() if len(columns) > 1])
 
 
-def _search(replay: Replay, _seed: int = 0, *, rungs: bool) -> None:
-    table, networks = replay.table, replay.networks
-    used = list(range(len(table.costs))) if rungs else [replay.top]
-    acquisition = Acquisition(features(replay), Rungs(tuple(table.costs[used].tolist()), table.resumes), replay.box, READING)
+def _search(replay: Replay, seed: int, rungs: list[int]) -> None:
+    """Search with these rungs of the table."""
+    table, networks, top = replay.table, replay.networks, len(rungs) - 1
+    costs = Rungs(tuple(table.costs[rungs].tolist()), table.resumes)
+    acquisition = Acquisition(features(replay), costs, replay.box, READING)
     place_of = {int(network): place for place, network in enumerate(networks)}
-    seen: set[tuple[int, int]] = set()
 
     def read(place: int) -> None:
-        acquisition.read(place, replay.read(int(networks[place])))
+        if np.isnan(acquisition.latency[place]):
+            acquisition.read(place, replay.read(int(networks[place])))
 
     def train(place: int, rung: int) -> None:
         network = int(networks[place])
-        replay.train(network, used[rung])
-        for index, of_table in enumerate(used):
-            if of_table in replay.errors[network] and (place, index) not in seen:
-                seen.add((place, index))
+        replay.train(network, rungs[rung])
+        for index, of_table in enumerate(rungs):
+            if of_table in replay.errors[network] and np.isnan(acquisition.errors[place, index]):
                 acquisition.score(place, index, replay.errors[network][of_table])
 
     for start in replay.starts:
         read(place_of[start])
-        if rungs and not table.resumes:
-            train(place_of[start], 0)
-        train(place_of[start], len(used) - 1)
-    import os
-    init = int(os.environ.get("INIT", "0"))
-    if rungs and init:
-        for network in np.random.default_rng(_seed).permutation(replay.networks)[:init].tolist():
-            read(place_of[network]); train(place_of[network], 0)
+        train(place_of[start], 0)
+        train(place_of[start], top)
+    if top:  # as many networks at the lowest rung as cost one full training
+        others = np.random.default_rng(seed).permutation(len(networks))[: int(1 / costs.costs[0])]
+        for place in others.tolist():
+            read(place)
+            train(place, 0)
     while replay.open:
-        values = acquisition.values()
+        values, next_rung = acquisition.values()
         best = np.argsort(-values, kind="stable")[:READ_FIRST]
         if not np.isfinite(values[best[0]]):
             return
@@ -72,5 +71,5 @@ def _search(replay: Replay, _seed: int = 0, *, rungs: bool) -> None:
         if unread[0]:
             for place in best[np.logical_and.accumulate(unread)]:
                 read(int(place))
-            continue
-        train(int(best[0]), int(acquisition.next_rung[best[0]]))
+        else:
+            train(int(best[0]), int(next_rung[best[0]]))

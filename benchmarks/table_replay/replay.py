@@ -17,6 +17,7 @@ STARTS = 3  # number of random networks that every strategy trains first
 GOAL = 0.99  # a replay ends when it reaches this share of the hypervolume of the true front
 DIGITS = 9  # a share is rounded to this many decimals, as further decimals differ between machines
 
+
 @dataclass(frozen=True)
 class Step:
     """The state of a replay after a training to the end."""
@@ -49,7 +50,7 @@ class Replay:
         highest = float(final.max()) if max_error is None else max_error
         inside = final < highest
         fastest = float(latency[inside].min()) if inside.any() else float(latency.min())
-        self.box = Box(float(latency.max()), highest, fastest, axis)
+        self.box = Box(float(latency.max()), highest, 0.0 if axis == "linear" else fastest, axis)
         self.full = self.box.hypervolume(np.column_stack([latency, final]))
         if not self.full > 0:
             raise ValueError("the hypervolume of the true front is 0")

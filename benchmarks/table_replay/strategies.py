@@ -44,7 +44,7 @@ TITLES = {
     "gp": "qLogNEHVI (BoTorch)",
     "macs_ranks": "fronts of latency and size",
 }
-NEED_RUNGS = tuple(name for name in STRATEGIES if name.endswith("_rungs")) + ("mo_asha", "ours")
+NEED_RUNGS = (*(name for name in STRATEGIES if name.endswith("_rungs")), "mo_asha", "ours")
 OURS = ("ours", "ours_no_rung")
 SLOW = ("gp",)  # strategies that take minutes per seed and are only run if they are named
 

@@ -1,4 +1,4 @@
-"""A table of trainings that others recorded: the choices, descriptors, latency and errors of a finite set of networks."""
+"""A table of recorded trainings: the choices, descriptors, latency and errors of a finite set of networks."""
 
 import csv
 import gzip

@@ -1,8 +1,9 @@
 """The acquisition values of a finite set of networks: the expected hypervolume improvement per remaining training cost.
 
-It needs no network, only features, readings and scores, so it also searches tables that others recorded.
+It needs no network, only features, latencies and scores, so it also searches tables that others recorded.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,22 +11,25 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from search.box import Box
+from search.pareto import dominators, non_dominated
 from search.samplers.features import Features
 from search.samplers.improvement import Staircase, expected_improvement, staircase
 from search.samplers.plans import Plan, indices
 from search.samplers.surrogate import Kernel, Posterior, Values, learnt
 
 Array = NDArray[np.float64]
-Indices = NDArray[np.int64]
+Indices = NDArray[np.intp]
 
 MIN_ERROR = 0.01  # percent; smaller errors are raised to this value, since the log of 0 is undefined
 MAX_WARPED = -0.05  # larger warped errors are lowered to this value
 SCORES = ndtri((np.arange(8) + 0.5) / 8)  # standard normal quantiles of the score at a rung
-LATENCIES = ndtri((np.arange(5) + 0.5) / 5)  # standard normal quantiles of a latency that is not yet known
-NEVER = 1e9  # cost of a rung that lies behind
-SHORTLIST = 300  # number of networks, the best without inspections, whose plans are valued
+LATENCIES = ndtri((np.arange(5) + 0.5) / 5)  # standard normal quantiles of a latency that was not measured
+SHORTLIST = 300  # number of networks, the best if trained to the end at once, whose plans are valued
+NEVER = 1e9  # cost of a rung that a network has passed
+OPTIMISTIC_SD = 2.0  # the optimistic bound is this many standard deviations below the expected log error
 GROWTH = 1.15  # the hyperparameters are learnt again once the number of values has grown by this factor
-DEFAULT_LEVEL = float(np.log(30.0))  # prior mean of the log of an error in percent
+MAX_VALUES = 1500  # with more values, the surrogate uses those of the networks nearest the front and a random rest
+DEFAULT_ERROR = 30.0  # prior mean of an error in percent, before any network is trained to the end
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,52 @@ class Rungs:
         return tuple(float(-np.log2(cost)) for cost in self.costs)
 
 
-class Acquisition:
-    """What is known of n networks, and what each of them is worth."""
+@dataclass(frozen=True)
+class Learnt:
+    """Hyperparameters, and the number of values they were learnt from."""
 
-    def __init__(self, features: Features, rungs: Rungs, box: Box, reading: float) -> None:
-        self.features, self.rungs, self.box, self.reading = features, rungs, box, reading
-        n, r = len(features.columns), len(rungs.costs)
+    hyperparameters: Array
+    values: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The hyperparameters of both surrogates, which a later search with the same features can start from."""
+
+    latency: Learnt | None = None
+    error: Learnt | None = None
+
+
+class Acquisition:
+    """What is known of n networks, and which of them is worth the next training.
+
+    `reading` is the cost of measuring a latency, in full trainings. `slopes` are prior mean changes of the log latency
+    and of the log error per unit of each feature, two arrays of shape (k,).
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        rungs: Rungs,
+        box: Box,
+        reading: float,
+        *,
+        slopes: tuple[Array, Array] | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        self.rungs, self.box, self.reading = rungs, box, reading
+        n, memory = len(features.columns), memory or Memory()
+        flat = np.zeros(features.columns.shape[1])
+        by_latency, by_error = slopes or (flat, flat)
+        # Latency in ms and error in percent at each rung; NaN if unknown.
         self.latency = np.full(n, np.nan)
-        self.errors = np.full((n, r), np.nan)
+        self.errors = np.full((n, len(rungs.costs)), np.nan)
+        # Networks that may be trained, networks in training, and networks that violate a constraint.
         self.open = np.ones(n, dtype=bool)
-        self.everything = np.arange(n)
-        self._latency, self._error = Learner(features), Learner(features)
+        self.busy = np.zeros(n, dtype=bool)
+        self.infeasible = np.zeros(n, dtype=bool)
+        self._latency = Learner(features, by_latency, 0.0, memory.latency)
+        self._error = Learner(features, by_error, warped(DEFAULT_ERROR, box.max_error), memory.error)
 
     def read(self, network: int, latency_ms: float) -> None:
         """Add the latency of a network."""
@@ -62,32 +101,63 @@ class Acquisition:
     def score(self, network: int, rung: int, error: float) -> None:
         """Add the error of a network at a rung, in percent."""
         self.errors[network, rung] = error
-        at_end = rung == len(self.rungs.costs) - 1
-        log = warped(error, self.box.max_error)
-        self._error.add(network, self.rungs.to_go[rung], log)
-        if at_end:
+        self._error.add(network, self.rungs.to_go[rung], warped(error, self.box.max_error))
+        if rung == len(self.rungs.costs) - 1:
             self.open[network] = False
 
-    def values(self) -> Array:
-        """Return the acquisition values (n,); minus infinity for networks that are not open or not promising."""
-        values = np.full(len(self.latency), -np.inf)
-        places = np.flatnonzero(self.open)
-        if not len(places):
-            return values
-        latency, process = self._latency.posterior(), self._error.posterior()
-        mean, deviation = latency.mean.copy(), latency.deviation.copy()
+    @property
+    def memory(self) -> Memory:
+        """The hyperparameters learnt so far."""
+        return Memory(self._latency.learnt, self._error.learnt)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Mask (n,) of the networks with an error at some rung."""
+        return np.asarray(np.isfinite(self.errors).any(axis=1))
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Mask (n,) of the feasible networks that were trained to the end."""
+        return np.asarray(np.isfinite(self.errors[:, -1]) & np.isfinite(self.latency) & ~self.infeasible)
+
+    def log_latency(self) -> tuple[Array, Array]:
+        """Return the mean (n,) and standard deviation (n,) of the log latencies; those measured are known exactly."""
+        posterior = self._latency.posterior(self._distance)
         known = np.isfinite(self.latency)
-        mean[known], deviation[known] = np.log(self.latency[known]), 0.0
-        error_mean, error_deviation = unwarped(process.mean, process.deviation, self.box.max_error)
-        scale = error_deviation / process.deviation
-        front, paid, top = self.front(), self._paid(), len(self.rungs.costs) - 1
-        gains = expected_improvement(
-            (mean[places], deviation[places]), (error_mean[places], error_deviation[places]), front, self.box
-        )
+        logs = np.log(np.where(known, self.latency, 1.0))
+        return np.where(known, logs, posterior.mean), np.where(known, 0.0, posterior.deviation)
+
+    def log_error(self) -> tuple[Array, Array]:
+        """Return the mean (n,) and standard deviation (n,) of the log errors at the end of training."""
+        posterior = self._error.posterior(self._distance)
+        return unwarped(posterior.mean, posterior.deviation, self.box.max_error)
+
+    def front(self) -> Staircase:
+        """Return the front of the finished networks, with networks in training at their expected points."""
+        latency, error = self.latency.copy(), self.errors[:, -1].copy()
+        if self.busy.any():
+            latency[self.busy] = np.exp(self.log_latency()[0][self.busy])
+            error[self.busy] = np.exp(self.log_error()[0][self.busy])
+        counts = (self.finished | self.busy) & ~self.infeasible
+        return staircase(latency[counts], error[counts], self.box)
+
+    def values(self) -> tuple[Array, Indices]:
+        """Return the acquisition values (n,) and the next rung (n,) of the best plan of each network.
+
+        The value is minus infinity for networks that are not open, and for all but the SHORTLIST best others.
+        """
+        n, top = len(self.latency), len(self.rungs.costs) - 1
+        values, next_rung = np.full(n, -np.inf), np.full(n, top)
+        places = np.flatnonzero(self.open & ~self.busy & ~self.infeasible)
+        if not len(places):
+            return values, next_rung
+        latency, error, front = self.log_latency(), self.log_error(), self.front()
+        paid = self._paid()
+        gains = expected_improvement(_of(latency, places), _of(error, places), front, self.box)
         short = places[np.argsort(-gains / (1 - paid[places]), kind="stable")[:SHORTLIST]]
         reached = np.where(np.isfinite(self.errors[short]), np.arange(top + 1), -1).max(axis=1)
-        readings = mean[short, None] + deviation[short, None] * LATENCIES
-        certain = error_mean[short], error_deviation[short]
+        readings = latency[0][short, None] + latency[1][short, None] * LATENCIES
+        mean, deviation = _of(error, short)
 
         def gains_of(outcomes: Array, residual: Array) -> Array:
             """Return the improvement (m, q, z) for q latencies and z means of the log error (m, z)."""
@@ -95,31 +165,49 @@ class Acquisition:
             first = np.broadcast_to(readings[:, :, None], shape).ravel()
             second = np.broadcast_to(outcomes[:, None, :], shape).ravel()
             spread = np.broadcast_to(residual[:, None, None], shape).ravel()
-            found = expected_improvement((first, np.zeros(len(first))), (second, spread), front, self.box)
-            return found.reshape(shape)
+            return expected_improvement((first, np.zeros(len(first))), (second, spread), front, self.box).reshape(shape)
 
-        plans = [Plan(1 - paid[short], 0.0, gains_of(certain[0][:, None], certain[1]))]
+        plans = [Plan(1 - paid[short], 0.0, gains_of(mean[:, None], deviation))]
+        posterior = self._error.posterior(self._distance)
+        per_warped = deviation / posterior.deviation[short]
         for rung, cost in enumerate(self.rungs.costs[:-1]):
-            explained = np.where(reached < rung, scale[short] * process.explained(short, self.rungs.to_go[rung]), 0.0)
-            residual = np.sqrt(np.maximum(certain[1] ** 2 - explained**2, 0))
-            outcomes = certain[0][:, None] + explained[:, None] * SCORES
-            first = np.where(reached < rung, cost - paid[short], NEVER)
+            ahead = reached < rung
+            explained = np.where(ahead, per_warped * posterior.explained(short, self.rungs.to_go[rung]), 0.0)
+            residual = np.sqrt(np.maximum(deviation**2 - explained**2, 0))
+            outcomes = mean[:, None] + explained[:, None] * SCORES
+            first = np.where(ahead, cost - paid[short], NEVER)
             plans.append(Plan(first, 1 - cost if self.rungs.resumes else 1.0, gains_of(outcomes, residual)))
-        values[short], chosen = indices(np.where(known[short], 0.0, self.reading), plans)
-        self.next_rung = np.full(len(values), top)
-        self.next_rung[short] = np.where(chosen == 0, top, chosen - 1)
-        if self.rungs.resumes:
-            self.next_rung[short] = np.minimum(reached + 1, self.next_rung[short])
-        return values
+        unread = np.isnan(self.latency[short])
+        values[short], chosen = indices(np.where(unread, self.reading, 0.0), plans)
+        next_rung[short] = np.where(chosen == 0, top, chosen - 1)
+        if self.rungs.resumes:  # the decision is repeated at every rung
+            next_rung[short] = np.minimum(reached + 1, next_rung[short])
+        return values, next_rung
 
-    def front(self) -> Staircase:
-        done = np.isfinite(self.errors[:, -1]) & np.isfinite(self.latency)
-        return staircase(self.latency[done], self.errors[done, -1], self.box)
+    def can_reach(self, network: int) -> bool:
+        """Return whether no finished network dominates this one at the optimistic bound of its error."""
+        latency, (mean, deviation) = self.log_latency()[0], self.log_error()
+        bound = np.exp([latency[network], mean[network] - OPTIMISTIC_SD * deviation[network]])
+        points = np.column_stack([self.latency, self.errors[:, -1]])[self.finished]
+        return len(dominators(points, bound)) == 0
 
     def _paid(self) -> Array:
         if not self.rungs.resumes:
             return np.zeros(len(self.latency))
-        return np.where(np.isfinite(self.errors), np.array(self.rungs.costs), 0.0).max(axis=1)
+        return np.asarray(np.where(np.isfinite(self.errors), np.array(self.rungs.costs), 0.0).max(axis=1))
+
+    def _distance(self) -> Array:
+        """Return how far (n,) the scored networks lie behind the front, at the last rung they reached."""
+        last = np.full(len(self.latency), np.inf)
+        for scores in self.errors.T:
+            last = np.where(np.isfinite(scores), scores, last)
+        points = self.box.placed(np.column_stack([np.nan_to_num(self.latency, nan=np.inf), last]))
+        front = points[self.finished]
+        front = front[non_dominated(front)]
+        if not len(front):
+            return points[:, 1]
+        behind = [(points - best).max(axis=1) for best in front]
+        return np.asarray(np.max(behind, axis=0))
 
 
 def warped(error: float, edge: float) -> float:
@@ -135,14 +223,21 @@ def unwarped(mean: Array, deviation: Array, edge: float) -> tuple[Array, Array]:
     return np.log(error), deviation * (1 + error / edge)
 
 
-class Learner:
-    """A Gaussian process whose hyperparameters are learnt again as the number of values grows."""
+def _of(normal: tuple[Array, Array], places: Indices) -> tuple[Array, Array]:
+    return normal[0][places], normal[1][places]
 
-    def __init__(self, features: Features) -> None:
-        self.features = features
+
+class Learner:
+    """A Gaussian process of values that are added one by one.
+
+    Its hyperparameters are learnt again as the number of values grows. `slopes` (k,) is the prior mean change per unit
+    of each feature, and `level` is the prior mean before there are values at the end of training.
+    """
+
+    def __init__(self, features: Features, slopes: Array, level: float, earlier: Learnt | None) -> None:
+        self.features, self.trend, self.level = features, features.columns @ slopes, level
+        self.learnt = earlier
         self.values: list[tuple[int, float, float]] = []
-        self.hyperparameters: Array | None = None
-        self.learnt_with = 0
         self._posterior: Posterior | None = None
         self._included = 0
 
@@ -150,21 +245,38 @@ class Learner:
         """Add a value."""
         self.values.append((network, to_go, log))
 
-    def posterior(self) -> Posterior:
-        """Return the posterior given all values so far."""
-        if self._posterior is None or len(self.values) > GROWTH * self.learnt_with:
-            ends = [log for _, to_go, log in self.values if to_go == 0]
-            self.level = float(np.mean(ends)) if ends else DEFAULT_LEVEL
-            self.hyperparameters = learnt(self.features, self.level, self._as_values(0), self.hyperparameters)
-            kernel = Kernel(self.features, self.hyperparameters)
-            everything = np.arange(len(self.features.columns))
-            self._posterior = Posterior(kernel, self.level, self._as_values(0), everything)
-            self.learnt_with = len(self.values)
-        elif self._included < len(self.values):
-            self._posterior.extend(self._as_values(self._included))
-        self._included = len(self.values)
+    def posterior(self, distance: Callable[[], Array] | None = None) -> Posterior:
+        """Return the posterior given the values so far.
+
+        If there are more than MAX_VALUES, half of that number are of the networks with the least `distance` (n,), and
+        the others are chosen at random.
+        """
+        count = len(self.values)
+        fresh = self.learnt is None or count > GROWTH * self.learnt.values
+        if self._posterior is None or fresh or (count > self._included and count > MAX_VALUES):
+            values = self._values(0)
+            if count > MAX_VALUES:
+                values = _part(values, distance() if distance else np.zeros(len(self.trend)))
+            ends = values.to_go == 0
+            level = float(np.mean((values.logs - self.trend[values.network])[ends])) if ends.any() else self.level
+            if self.learnt is None or fresh:
+                start = self.learnt.hyperparameters if self.learnt else None
+                self.learnt = Learnt(learnt(self.features, level + self.trend, values, start), count)
+            kernel = Kernel(self.features, self.learnt.hyperparameters)
+            self._posterior = Posterior(kernel, level + self.trend, values)
+        elif count > self._included:
+            self._posterior.extend(self._values(self._included))
+        self._included = count
         return self._posterior
 
-    def _as_values(self, first: int) -> Values:
+    def _values(self, first: int) -> Values:
         network, to_go, logs = zip(*self.values[first:], strict=True) if self.values[first:] else ((), (), ())
         return Values(np.array(network, dtype=np.int64), np.array(to_go, dtype=np.float64), np.array(logs))
+
+
+def _part(values: Values, distance: Array) -> Values:
+    """Return MAX_VALUES values: half are of the networks with the least `distance` (n,), the others are random."""
+    order = np.argsort(distance[values.network], kind="stable")
+    rest = np.random.default_rng(len(order)).permutation(order[MAX_VALUES // 2 :])
+    chosen = np.sort(np.concatenate([order[: MAX_VALUES // 2], rest[: MAX_VALUES - MAX_VALUES // 2]]))
+    return Values(values.network[chosen], values.to_go[chosen], values.logs[chosen])

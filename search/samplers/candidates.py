@@ -18,6 +18,11 @@ from threshnet.spec import NetworkSpec
 # last size includes all smaller ones.
 MAP_SIZES = 5
 
+# Prior mean slopes per standard deviation of a descriptor: more parameters and MACs lower the error, and more MACs,
+# memory and layers raise the latency.
+ERROR_SLOPES = (-0.05, -0.1, 0.0, 0.0, 0.0, *(0.0,) * MAP_SIZES)
+LATENCY_SLOPES = (0.0, 0.3, 0.1, 0.2, 0.0, *(0.0,) * MAP_SIZES)
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from search.claims import latest_trials, stopped
 from search.named import searched_study
 from search.records import PROPOSAL
-from search.samplers.acquisition import can_reach
 from search.samplers.candidates import TrialCandidates
-from search.samplers.sampler import StudySampler
+from search.samplers.known import can_reach
+from search.samplers.sampler import Decision, StudySampler
 from search.samplers.successive_halving import promoted
 from search.task import Task
 from space import decode
@@ -80,11 +80,11 @@ class DistinctSampler(StudySampler):
                 if max(at_rung[index].errors) == rung:
                     yield at_rung[index].fingerprint
 
-    def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """Return whether a measured, untrained network could join the front; always True without rungs."""
-        if len(self.task.rungs) == 1:
-            return True
-        return can_reach(self.trial_candidates, study, self.task, fingerprint)
+    def decide(self, study: Study, fingerprint: str) -> Decision:
+        """Return "never" if a measured network could not join the front; always "train" without rungs."""
+        if len(self.task.rungs) == 1 or can_reach(self.trial_candidates, study, self.task, fingerprint):
+            return "train"
+        return "never"
 
     def _draw(
         self, sampler: BaseSampler, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

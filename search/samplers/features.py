@@ -21,10 +21,19 @@ class Features:
     # Group of each column, (k,), from 0.
     groups: NDArray[np.int64]
 
+    # The descriptor of each column, (k,); -1 for columns of choices.
+    descriptors: NDArray[np.int64]
+
     @property
     def count(self) -> int:
         """Number of groups."""
         return int(self.groups.max()) + 1 if len(self.groups) else 0
+
+    def slopes(self, per_deviation: Sequence[float]) -> Array:
+        """Return slopes (k,) per unit of a column, from slopes per standard deviation of each descriptor."""
+        spread = self.columns.std(axis=0)
+        found = np.array([per_deviation[place] if place >= 0 else 0.0 for place in self.descriptors])
+        return np.asarray(found / spread)
 
 
 def features_of(
@@ -37,16 +46,20 @@ def features_of(
     """
     blocks = [descriptors[:, [column]] for column in range(descriptors.shape[1])]
     if choices is not None:
-        for column in choices.T:
-            blocks.append(np.eye(int(column.max()) + 1)[column])
+        blocks += [np.eye(int(column.max()) + 1)[column] for column in choices.T]
         for alike in same:
-            options = int(choices[:, list(alike)].max()) + 1
-            counts = np.array([(choices[:, list(alike)] == option).sum(axis=1) for option in range(options)]).T
-            blocks += [counts[:, [option]].astype(np.float64) for option in range(options)]
-    scaled = [scale(block) for block in blocks]
-    kept = [block for block in scaled if block is not None]
-    groups = [np.full(block.shape[1], place) for place, block in enumerate(kept)]
-    return Features(np.concatenate(kept, axis=1), np.concatenate(groups))
+            columns = choices[:, list(alike)]
+            blocks += [(columns == option).sum(axis=1, keepdims=True) for option in range(int(columns.max()) + 1)]
+    scaled = [(place, block) for place, block in enumerate(map(scale, blocks)) if block is not None]
+    if not scaled:
+        return Features(np.zeros((len(descriptors), 0)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    widths = [block.shape[1] for _, block in scaled]
+    places = [place if place < descriptors.shape[1] else -1 for place, _ in scaled]
+    return Features(
+        np.concatenate([block for _, block in scaled], axis=1),
+        np.repeat(np.arange(len(scaled)), widths),
+        np.repeat(places, widths),
+    )
 
 
 def scale(block: Array) -> Array | None:

@@ -1,15 +1,16 @@
 """Freeze-thaw, the default sampler: it stops trainings at rungs and resumes the one with the highest acquisition value.
 
-Each decision compares all new networks and all networks stopped at a rung. It selects the network with the highest
-expected hypervolume improvement per remaining training cost. The method follows Swersky, Snoek and Adams, 2014,
-"Freeze-Thaw Bayesian Optimization", extended to two objectives. One of the objectives, latency, is measured before any
-training.
+Each decision compares all new networks, those that were only measured and those stopped at a rung. It selects the
+network with the highest expected hypervolume improvement per remaining cost. The method follows Swersky, Snoek and
+Adams, 2014, "Freeze-Thaw Bayesian Optimization", extended to two objectives. One of the objectives, latency, is
+measured before any training, and a network can be measured without being trained.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna import Study
 from optuna.distributions import BaseDistribution
 from optuna.samplers import RandomSampler
@@ -17,23 +18,32 @@ from optuna.trial import FrozenTrial
 
 from search import records
 from search.claims import latest_trials
-from search.samplers.acquisition import Acquisition, can_reach
+from search.pareto import knee, non_dominated
+from search.samplers.acquisition import Acquisition, Memory
 from search.samplers.candidates import Candidate, TrialCandidates, network
+from search.samplers.known import MIN_FINISHED, acquisition_of, box_for, reading_cost
 from search.samplers.pool import Pool, PoolEntry
-from search.samplers.sampler import StudySampler
-from search.samplers.surrogate import PRIOR
+from search.samplers.sampler import Decision, StudySampler
 from search.task import Task
 from space import encode
 
+MAX_READINGS = 5  # number of networks in a row that are measured and not trained
+PROMISING = 50  # number of networks of the pool whose variations join it
+
 
 class FreezeThawSampler(StudySampler):
-    """Proposes the new or stopped network with the highest acquisition value."""
+    """Proposes the network with the highest acquisition value.
+
+    The first network is trained to the end. Then as many networks as cost one full training are scored at the lowest
+    rung, before acquisition values decide.
+    """
 
     def __init__(self, task: Task, seed: int | None) -> None:
         self.task, self.seed = task, seed
         self.pool = Pool(task)
         self.fallback = RandomSampler(seed)
-        self.hyperparameters = PRIOR
+        self.memory: Memory | None = None
+        self.worth: dict[str, float] = {}
         self.trial_candidates = TrialCandidates(task.input_size)
 
     def sample_relative(
@@ -51,14 +61,27 @@ class FreezeThawSampler(StudySampler):
         candidates, pool = self._candidates(study, trials)
         if not candidates:
             return {}
-        values = self._acquisition(candidates).values()
+        acquisition = self._acquisition(study, candidates)
+        if self._starts(acquisition):
+            values = self._start_values(acquisition)
+        else:
+            values, _ = acquisition.values()
+            self.worth = {
+                each.fingerprint: float(value)
+                for each, value in zip(candidates, values, strict=True)
+                if each.fingerprint in pool
+            }
+            if self._readings(study) >= MAX_READINGS and np.isfinite(values[np.isfinite(acquisition.latency)]).any():
+                values[np.isnan(acquisition.latency)] = -np.inf
+        self.memory = acquisition.memory
         if not np.isfinite(values).any():
             return {}
         chosen = candidates[int(np.argmax(values))].fingerprint
         proposal = {"by": type(self).__name__, "among": len(candidates)}
         study._storage.set_trial_user_attr(trial._trial_id, records.PROPOSAL, proposal)
-        spec = pool[chosen].spec if chosen in pool else network(trials[chosen])
-        return dict(encode(self.task.space, spec))
+        if chosen in pool:
+            return dict(pool[chosen].params)
+        return dict(encode(self.task.space, network(trials[chosen])))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -71,15 +94,60 @@ class FreezeThawSampler(StudySampler):
         self.seed = None
         self.fallback.reseed_rng()
 
+    def decide(self, study: Study, fingerprint: str) -> Decision:
+        """Return whether a measured network still has the highest acquisition value, or could join the front at all."""
+        candidates, _ = self._candidates(study, latest_trials(study), current=fingerprint)
+        acquisition = self._acquisition(study, candidates)
+        place = [each.fingerprint for each in candidates].index(fingerprint)
+        if acquisition.finished.sum() >= MIN_FINISHED and not acquisition.can_reach(place):
+            return "never"
+        if self._starts(acquisition) or self._readings(study) >= MAX_READINGS:
+            return "train"
+        return "train" if int(np.argmax(acquisition.values()[0])) == place else "later"
+
     def should_continue(self, study: Study, fingerprint: str) -> bool:
         """Return whether a network that was just scored at a rung still has the highest acquisition value."""
         candidates, _ = self._candidates(study, latest_trials(study), current=fingerprint)
-        values = self._acquisition(candidates).values()
-        return candidates[int(np.argmax(values))].fingerprint == fingerprint
+        acquisition = self._acquisition(study, candidates)
+        place = [each.fingerprint for each in candidates].index(fingerprint)
+        if self._starts(acquisition):
+            others = acquisition.scored.copy()
+            others[place] = False
+            return not others.any()
+        return int(np.argmax(acquisition.values()[0])) == place
 
-    def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """Return whether a measured, untrained network could join the front at its latency."""
-        return can_reach(self.trial_candidates, study, self.task, fingerprint)
+    def _starts(self, acquisition: Acquisition) -> bool:
+        """Return whether the study still has fewer networks at the lowest rung than cost one full training."""
+        with_rungs = len(self.task.rungs) > 1
+        return int(acquisition.scored.sum()) < (1 + self.task.rungs[-1] // self.task.rungs[0] if with_rungs else 1)
+
+    def _start_values(self, acquisition: Acquisition) -> NDArray[np.float64]:
+        """Return 1 for one network: the knee of the expected front at first, and then random networks.
+
+        Networks that are expected to exceed the latency limit are left out, unless there are no others.
+        """
+        (latency, _), (error, _) = acquisition.log_latency(), acquisition.log_error()
+        values = np.full(len(latency), -np.inf)
+        places = np.flatnonzero(acquisition.open & ~acquisition.busy & ~acquisition.infeasible & ~acquisition.scored)
+        if not len(places):
+            return values
+        limit = np.log(self.task.limits.latency_ms or np.inf)
+        within = places[latency[places] <= max(limit, latency[places].min())]
+        if acquisition.scored.any():
+            values[self.pool.rng.choice(within)] = 1
+        else:
+            values[within[knee(np.exp(np.column_stack([latency, error])[within]))]] = 1
+        return values
+
+    def _readings(self, study: Study) -> int:
+        """Return how many trials in a row have measured a network without training it."""
+        number = 0
+        for trial in reversed(study.get_trials(deepcopy=False)):
+            if trial.state.is_finished():
+                if not str(trial.user_attrs.get(records.REASON, "")).startswith(records.LATER):
+                    break
+                number += 1
+        return number
 
     def _candidates(
         self, study: Study, trials: Mapping[str, FrozenTrial], current: str | None = None
@@ -88,11 +156,23 @@ class FreezeThawSampler(StudySampler):
 
         `current` is the fingerprint of the network in the running trial. This network is "open", not "busy".
         """
-        pool = self.pool.renew(trials.keys(), [trial.params for trial in study.best_trials if trial.params])
+        known = self.trial_candidates.candidates(study, trials, current)
+        if current is None:
+            self.pool.renew(trials.keys(), self._parents(trials), self.worth)
+        pool = {name: entry for name, entry in self.pool.entries.items() if name not in trials}
         fresh = [Candidate(name, entry.descriptors, None, {}, True, "open") for name, entry in pool.items()]
-        return [*self.trial_candidates.candidates(study, trials, current), *fresh], pool
+        return [*known, *fresh], pool
 
-    def _acquisition(self, candidates: Sequence[Candidate]) -> Acquisition:
-        acquisition = Acquisition(candidates, self.task.rungs, self.task.limits.latency_ms, self.hyperparameters)
-        self.hyperparameters = acquisition.hyperparameters
-        return acquisition
+    def _parents(self, trials: Mapping[str, FrozenTrial]) -> list[dict[str, Any]]:
+        """Return the parameters of the networks on the front, and of the most promising networks of the pool."""
+        complete = [trial for trial in trials.values() if trial.values and trial.params]
+        points = [trial.values for trial in complete]
+        front = [trial.params for trial, best in zip(complete, non_dominated(points), strict=True) if best]
+        promising = sorted(self.worth, key=lambda name: -self.worth[name])[:PROMISING]
+        pool = self.pool.entries
+        return front + [dict(pool[name].params) for name in promising if name in pool and np.isfinite(self.worth[name])]
+
+    def _acquisition(self, study: Study, candidates: Sequence[Candidate]) -> Acquisition:
+        trials = study.get_trials(deepcopy=False)
+        cost = reading_cost(trials, self.task.rungs[-1])
+        return acquisition_of(candidates, self.task, box_for(study, self.task), cost, self.memory)

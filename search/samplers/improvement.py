@@ -23,8 +23,8 @@ MIN_DEVIATION = 1e-9  # smaller standard deviations are raised to this value
 class Staircase:
     """The front of n networks as a staircase: `heights` (n + 1,) hold from one of the `edges` (n + 1,) to the next.
 
-    Edges are logs of latencies in ms, the last one is the edge of the box. Heights are errors in percent. To the left of
-    edges[0], the height is the upper edge of the box.
+    Edges are logs of latencies in ms, and the last one is the edge of the box. Heights are errors in percent. To the
+    left of edges[0], the height is the upper edge of the box.
     """
 
     edges: Array
@@ -58,13 +58,12 @@ def below_edges(mean: Array, deviation: Array, edges: Array, box: Box) -> Array:
 
     `mean` (m,) and `deviation` (m,) describe the log latency. Distances start at the lower edge of the box.
     """
-    lowest = np.log(box.min_latency_ms)
     if box.axis == "linear":
         return expected_shortfall(mean, deviation, np.exp(edges))
     deviation = np.maximum(deviation, MIN_DEVIATION)
-    mean = np.maximum(mean, lowest)
+    mean = np.maximum(mean, np.log(box.min_latency_ms))
     away = (edges[None, :] - mean[:, None]) / deviation[:, None]
-    return deviation[:, None] * (away * ndtr(away) + np.exp(-0.5 * away**2) / np.sqrt(2 * np.pi))
+    return np.asarray(deviation[:, None] * (away * ndtr(away) + np.exp(-0.5 * away**2) / np.sqrt(2 * np.pi)))
 
 
 def expected_shortfall(mean: Array, deviation: Array, heights: Array) -> Array:

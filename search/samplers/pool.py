@@ -1,4 +1,4 @@
-"""A pool of new networks for the sampler: random networks and variations of the best networks so far."""
+"""A pool of new networks for the sampler: random networks and variations of the most promising networks."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,25 @@ from search.task import Task
 from space import decode
 from threshnet.spec import NetworkSpec
 
-POOL_SIZE = 192  # number of networks in a pool, or fewer if the search space is small
-RENEWED_PER_ROUND = 24  # number of networks in the pool that are replaced in each round
-NEAR_PARENT_SHARE = 0.5  # share of the draws that vary a parent
+POOL_SIZE = 2000  # maximum number of networks in a pool
+FIRST_ROUND = 200  # number of networks that are added in the first round
+ADDED_PER_ROUND = 80  # number of networks that are added in every other round
+NEAR_PARENT_SHARE = 0.7  # share of the draws that vary a parent
 MAX_CHANGES = 3  # maximum number of parameters in which a variation differs from its parent
 DRAWS_PER_NETWORK = 12  # maximum number of draws per new network, including duplicates and infeasible networks
 
 
 @dataclass(frozen=True)
 class PoolEntry:
-    """A network in the pool and its descriptors."""
+    """A network in the pool, its parameters and its descriptors."""
 
     spec: NetworkSpec
+    params: Mapping[str, int]
     descriptors: tuple[float, ...]
 
 
 class Pool:
-    """Networks that no trial of the study has proposed yet; some are replaced in each round."""
+    """Networks that no trial of the study has proposed yet. The pool grows in each round until it is full."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -37,20 +39,27 @@ class Pool:
         """Seed all later draws; with None, they are not reproducible."""
         self.rng = np.random.default_rng(seed)
 
-    def renew(self, seen: Collection[str], parents: Sequence[Mapping[str, int]]) -> dict[str, PoolEntry]:
+    def renew(
+        self, seen: Collection[str], parents: Sequence[Mapping[str, int]], worth: Mapping[str, float]
+    ) -> dict[str, PoolEntry]:
         """Return the networks of the next round, keyed by fingerprint.
 
-        `seen` contains the fingerprints to exclude. `parents` contains the parameters of the networks to vary.
+        `seen` contains the fingerprints to exclude. `parents` contains the parameters of the networks to vary. If the
+        pool is full, the networks of least `worth` leave it; networks without a worth stay.
         """
-        kept = [name for name in self.entries if name not in seen]
-        kept = [kept[place] for place in sorted(self.rng.permutation(len(kept))[: POOL_SIZE - RENEWED_PER_ROUND])]
-        self.entries = {name: self.entries[name] for name in kept}
-        for params in self._draws(DRAWS_PER_NETWORK * (POOL_SIZE - len(self.entries)), parents):
+        self.entries = {name: entry for name, entry in self.entries.items() if name not in seen}
+        added = ADDED_PER_ROUND if self.entries else FIRST_ROUND
+        if excess := len(self.entries) + added - POOL_SIZE:
+            worst = sorted(self.entries, key=lambda name: worth.get(name, np.inf))[: max(0, excess)]
+            for name in worst:
+                del self.entries[name]
+        most = len(self.entries) + added
+        for params in self._draws(DRAWS_PER_NETWORK * added, parents):
             spec = decode(self.task.space, params)
             name = spec.fingerprint()
             if name not in seen and name not in self.entries and self.task.fits(spec):
-                self.entries[name] = PoolEntry(spec, descriptors_of(spec, self.task.input_size))
-            if len(self.entries) == POOL_SIZE:
+                self.entries[name] = PoolEntry(spec, params, descriptors_of(spec, self.task.input_size))
+            if len(self.entries) == most:
                 break
         return self.entries
 

@@ -1,6 +1,7 @@
 """The interface of a sampler."""
 
 from abc import abstractmethod
+from typing import Literal
 from typing import Protocol as Interface
 
 from optuna import Study
@@ -10,13 +11,18 @@ from optuna.trial import FrozenTrial
 
 from search.task import Task
 
+Decision = Literal["train", "later", "never"]
+
 
 class Policy(Interface):
     """Decides which networks are trained and for how many epochs."""
 
     @abstractmethod
-    def can_reach(self, study: Study, fingerprint: str) -> bool:
-        """Return whether a measured, untrained network could join the front at its latency."""
+    def decide(self, study: Study, fingerprint: str) -> Decision:
+        """Return whether a measured, untrained network is trained now, may be trained later, or cannot join the front.
+
+        A network that may be trained later can be proposed again. Its latency is not measured again.
+        """
 
     @abstractmethod
     def should_continue(self, study: Study, fingerprint: str) -> bool:

@@ -93,7 +93,7 @@ class Kernel:
     def squares(self, a: Indices, b: Indices) -> Array:
         """Return the squared scaled distances (n, m) of networks."""
         products = self.scaled[a] @ self.scaled[b].T
-        return np.maximum(self.lengths[a][:, None] + self.lengths[b][None, :] - 2 * products, 0)
+        return np.asarray(np.maximum(self.lengths[a][:, None] + self.lengths[b][None, :] - 2 * products, 0))
 
     def __call__(self, a: Inputs, b: Inputs) -> Array:
         """Return the covariances (n, m) of n values with m values."""
@@ -128,17 +128,18 @@ def matern(squares: Array) -> Array:
 
 
 class Posterior:
-    """The log values of m networks at the end of training, given the observed values of any networks."""
+    """The log values of n networks at the end of training, given observed values; `prior_mean` (n,) is without them."""
 
-    def __init__(self, kernel: Kernel, level: float, seen: Values, targets: Indices) -> None:
-        self.kernel, self.level, self.targets = kernel, level, targets
+    def __init__(self, kernel: Kernel, prior_mean: Array, seen: Values) -> None:
+        self.kernel, self.prior_mean = kernel, prior_mean
         self.seen = Inputs(np.zeros(0, dtype=np.int64), np.zeros(0))
-        # Mean (m,) of the log values, and what follows from the values seen: the Cholesky factor (n, n) of their
-        # covariance, their whitened residuals (n,), and their whitened covariance with the targets (n, m).
-        self.mean = np.full(len(targets), level)
+        self.everything = np.arange(len(prior_mean))
+        # Mean (n,) of the log values, and what follows from the v values seen: the Cholesky factor (v, v) of their
+        # covariance, their whitened residuals (v,), and their whitened covariance (v, n) with the values to predict.
+        self.mean = prior_mean
         self.factor, self.residuals = np.zeros((0, 0)), np.zeros(0)
-        self.whitened = np.zeros((0, len(targets)))
-        self._variance = kernel.of_same(targets, 0.0, 0.0)
+        self.whitened = np.zeros((0, len(prior_mean)))
+        self._variance = kernel.of_same(self.everything, 0.0, 0.0)
         self.extend(seen)
 
     def extend(self, values: Values) -> None:
@@ -153,9 +154,9 @@ class Posterior:
             corner = cholesky(corner, lower=True)
             factor = np.zeros((old + added, old + added))
             factor[:old, :old], factor[old:, :old], factor[old:, old:] = self.factor, across.T, corner
-            expected = self.level + across.T @ self.residuals
+            expected = self.prior_mean[values.network] + across.T @ self.residuals
             residuals = solve_triangular(corner, values.logs - expected, lower=True)
-            covariance = self.kernel(values, at_end(self.targets)) - across.T @ self.whitened
+            covariance = self.kernel(values, at_end(self.everything)) - across.T @ self.whitened
             rows = solve_triangular(corner, covariance, lower=True)
             self.mean = self.mean + residuals @ rows
         self.factor, self.residuals = factor, np.concatenate([self.residuals, residuals])
@@ -167,21 +168,18 @@ class Posterior:
 
     @property
     def deviation(self) -> Array:
-        """Standard deviation (m,) of the log values at the end of training."""
+        """Standard deviation (n,) of the log values at the end of training."""
         return np.sqrt(np.maximum(self._variance, JITTER))
 
-    def explained(self, places: Indices, to_go: float) -> Array:
-        """Return the part (k,) of the standard deviation that a score with `to_go` doublings left would explain.
-
-        `places` (k,) are positions among the targets.
-        """
-        networks = self.targets[places]
+    def explained(self, networks: Indices, to_go: float) -> Array:
+        """Return the part (k,) of the standard deviation of k networks that scores with `to_go` left would explain."""
         before = Inputs(networks, np.full(len(networks), to_go))
         with one_thread():
             whitened = solve_triangular(self.factor, self.kernel(self.seen, before), lower=True)
         variance = self.kernel.of_same(networks, to_go, to_go) - (whitened**2).sum(axis=0)
-        shared = self.kernel.of_same(networks, 0.0, to_go) - (self.whitened[:, places] * whitened).sum(axis=0)
-        return np.minimum(np.abs(shared) / np.sqrt(np.maximum(variance, JITTER)), self.deviation[places])
+        shared = self.kernel.of_same(networks, 0.0, to_go) - (self.whitened[:, networks] * whitened).sum(axis=0)
+        explained = np.abs(shared) / np.sqrt(np.maximum(variance, JITTER))
+        return np.asarray(np.minimum(explained, self.deviation[networks]))
 
 
 def at_end(networks: Indices) -> Inputs:
@@ -196,7 +194,7 @@ def one_thread() -> Iterator[None]:
         yield
 
 
-def learnt(features: Features, level: float, seen: Values, start: Array | None = None) -> Array:
+def learnt(features: Features, prior_mean: Array, seen: Values, start: Array | None = None) -> Array:
     """Return the maximum a posteriori hyperparameters, or the prior medians if the optimization fails.
 
     `start` is the initial point, e.g. earlier hyperparameters.
@@ -211,7 +209,7 @@ def learnt(features: Features, level: float, seen: Values, start: Array | None =
         found = minimize(
             _loss,
             medians if start is None else start,
-            (features, seen, seen.logs - level, medians, deviations),
+            (features, seen, seen.logs - prior_mean[seen.network], medians, deviations),
             "L-BFGS-B",
             jac=True,
             bounds=Bounds(medians - BOUND_SD * deviations, medians + BOUND_SD * deviations),
