@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from search import records
 from search.claims import resumable
-from threshnet.costs import count, macs
+from threshnet.costs import macs, total
 from threshnet.shapes import walk
 from threshnet.spec import NetworkSpec
 
@@ -49,9 +49,10 @@ def descriptors_of(spec: NetworkSpec, input_size: int) -> tuple[float, ...]:
     """
     layers = [sources for block in spec.blocks for sources in block.links]
     links = sum(map(len, layers)) / len(layers)
-    costs = count(spec, input_size)
+    rows = walk(spec, input_size)
+    costs = total(rows, input_size)
     at_size = dict.fromkeys(range(MAP_SIZES), 1000)
-    for row in walk(spec, input_size):
+    for row in rows:
         at_size[min(MAP_SIZES - 1, (input_size // row.size_out).bit_length() - 1)] += macs(row)
     totals = (costs.params, costs.macs, costs.memory_bytes, len(layers) + 2, links)
     return tuple(np.log([*totals, *at_size.values()]).tolist())

@@ -32,6 +32,7 @@ class Features:
     def slopes(self, per_deviation: Sequence[float]) -> Array:
         """Return slopes (k,) per unit of a column, from slopes per standard deviation of each descriptor."""
         spread = self.columns.std(axis=0)
+        spread = np.where(spread > 0, spread, 1.0)
         found = np.array([per_deviation[place] if place >= 0 else 0.0 for place in self.descriptors])
         return np.asarray(found / spread)
 
@@ -50,20 +51,19 @@ def features_of(
         for alike in same:
             columns = choices[:, list(alike)]
             blocks += [(columns == option).sum(axis=1, keepdims=True) for option in range(int(columns.max()) + 1)]
-    scaled = [(place, block) for place, block in enumerate(map(scale, blocks)) if block is not None]
-    if not scaled:
+    if not blocks:
         return Features(np.zeros((len(descriptors), 0)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    widths = [block.shape[1] for _, block in scaled]
-    places = [place if place < descriptors.shape[1] else -1 for place, _ in scaled]
+    widths = [block.shape[1] for block in blocks]
+    places = [place if place < descriptors.shape[1] else -1 for place in range(len(blocks))]
     return Features(
-        np.concatenate([block for _, block in scaled], axis=1),
-        np.repeat(np.arange(len(scaled)), widths),
+        np.concatenate([scale(block) for block in blocks], axis=1),
+        np.repeat(np.arange(len(blocks)), widths),
         np.repeat(places, widths),
     )
 
 
-def scale(block: Array) -> Array | None:
-    """Center columns (n, k) and scale them to a mean squared distance of 1; returns None if all rows are equal."""
+def scale(block: Array) -> Array:
+    """Center columns (n, k) and scale them to a mean squared distance of 1; equal rows become zeros."""
     centered = block - block.mean(axis=0)
     mean_square = 2 * float((centered**2).sum(axis=1).mean())
-    return centered / np.sqrt(mean_square) if mean_square > 0 else None
+    return np.asarray(centered / np.sqrt(mean_square) if mean_square > 0 else np.zeros_like(centered))

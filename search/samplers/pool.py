@@ -11,8 +11,8 @@ from space import decode
 from threshnet.spec import NetworkSpec
 
 POOL_SIZE = 2000  # maximum number of networks in a pool
-FIRST_ROUND = 200  # number of networks that are added in the first round
-ADDED_PER_ROUND = 80  # number of networks that are added in every other round
+FIRST_ROUND = 150  # number of networks that are added in the first round
+ADDED_PER_ROUND = 50  # number of networks that are added in every other round
 NEAR_PARENT_SHARE = 0.7  # share of the draws that vary a parent
 MAX_CHANGES = 3  # maximum number of parameters in which a variation differs from its parent
 DRAWS_PER_NETWORK = 12  # maximum number of draws per new network, including duplicates and infeasible networks

@@ -32,7 +32,7 @@ NAMES = ("trend", "smooth", "private", "closeness", "drift", "private_drift")
 TREND, SMOOTH, PRIVATE, CLOSENESS, DRIFT, PRIVATE_DRIFT = range(len(NAMES))
 PRIOR = np.log(
     [
-        0.05,  # standard deviation of a slope; the slope is the change per unit of a scaled feature
+        0.1,  # standard deviation of a slope; the slope is the change per unit of a scaled feature
         0.25,  # standard deviation of the smooth part
         0.05,  # standard deviation of the network-specific part, which the features do not explain
         0.87,  # the factor c above, applied once for each doubling of the training that is left

@@ -37,6 +37,7 @@ from search.run import Outcome, run
 from search.samplers import distinct as samplers
 from search.samplers import surrogate
 from search.samplers.named import sampler_for
+from search.samplers.sampler import Decision
 from search.samplers.sampler import Policy
 from search.task import Task
 from search.training.train import TrainingFailed, train
@@ -63,8 +64,8 @@ class Until:
     def __init__(self, *stops: int, reach: bool = True) -> None:
         self.stops, self.reach = stops, reach
 
-    def can_reach(self, study: Study, fingerprint: str) -> bool:
-        return self.reach
+    def decide(self, study: Study, fingerprint: str) -> Decision:
+        return "train" if self.reach else "never"
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
         reached = max(int(epochs) for epochs in study.trials[-1].user_attrs[records.RUNGS])
@@ -390,7 +391,7 @@ def test_the_worse_half_is_stopped_and_resumed_once_it_is_in_the_better_half(sea
     searching.timed(lambda spec: 1.0)
     task = tiny_task(rungs=RUNGS)
     policy = searching.study.sampler = sampler_for("random", task, 0)
-    searching.monkeypatch.setattr("search.samplers.distinct.DistinctSampler.can_reach", lambda *_: True)
+    searching.monkeypatch.setattr("search.samplers.distinct.can_reach", lambda *_: True)
     worst, worse, best = (
         decode(SPACE, {"block1_layers": 1, "block1_threshold": 2, "block1_growth": n, "block1_transition": n})
         for n in (0, 2, 5)
