@@ -57,11 +57,9 @@ def _search(replay: Replay, seed: int, rungs: list[int]) -> None:
         read(place_of[start])
         train(place_of[start], 0)
         train(place_of[start], top)
-    if top:  # as many networks at the lowest rung as cost one full training
-        others = np.random.default_rng(seed).permutation(len(networks))[: int(1 / costs.costs[0])]
-        for place in others.tolist():
-            read(place)
-            train(place, 0)
+    for place in np.random.default_rng(seed).permutation(len(networks))[: costs.starts].tolist():
+        read(place)
+        train(place, 0)
     while replay.open:
         values, next_rung = acquisition.values()
         best = np.argsort(-values, kind="stable")[:READ_FIRST]

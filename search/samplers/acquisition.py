@@ -26,6 +26,7 @@ SCORES = ndtri((np.arange(8) + 0.5) / 8)  # standard normal quantiles of the sco
 LATENCIES = ndtri((np.arange(5) + 0.5) / 5)  # standard normal quantiles of a latency that was not measured
 SHORTLIST = 300  # number of networks, the best if trained to the end at once, whose plans are valued
 NEVER = 1e9  # cost of a rung that a network has passed
+START = 0.5  # cost of the trainings at the lowest rung before acquisition values decide, in full trainings
 OPTIMISTIC_SD = 2.0  # the optimistic bound is this many standard deviations below the expected log error
 GROWTH = 1.15  # the hyperparameters are learnt again once the number of values has grown by this factor
 MAX_VALUES = 1500  # with more values, the surrogate uses those of the networks nearest the front and a random rest
@@ -39,6 +40,11 @@ class Rungs:
     costs: tuple[float, ...]
     # Whether a training is resumed at the cost of the difference. Otherwise, every rung is a training of its own.
     resumes: bool = True
+
+    @property
+    def starts(self) -> int:
+        """Number of networks that are scored at the lowest rung before acquisition values decide; 0 without rungs."""
+        return int(START / self.costs[0]) if len(self.costs) > 1 else 0
 
     @property
     def to_go(self) -> tuple[float, ...]:

@@ -18,6 +18,8 @@ from threshnet.spec import NetworkSpec
 # last size includes all smaller ones.
 MAP_SIZES = 5
 
+DESCRIPTORS = ("params", "macs", "memory", "layers", "links", *(f"macs_at_size_{place}" for place in range(MAP_SIZES)))
+
 # Prior mean slopes per standard deviation of a descriptor: more parameters and MACs lower the error, and more MACs,
 # memory and layers raise the latency.
 ERROR_SLOPES = (-0.05, -0.1, 0.0, 0.0, 0.0, *(0.0,) * MAP_SIZES)

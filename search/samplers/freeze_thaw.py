@@ -34,8 +34,8 @@ PROMISING = 50  # number of networks of the pool whose variations join it
 class FreezeThawSampler(StudySampler):
     """Proposes the network with the highest acquisition value.
 
-    The first network is trained to the end. Then as many networks as cost one full training are scored at the lowest
-    rung, before acquisition values decide.
+    The first network is trained to the end. Then some random networks are scored at the lowest rung, see Rungs.starts,
+    before acquisition values decide.
     """
 
     def __init__(self, task: Task, seed: int | None) -> None:
@@ -117,9 +117,8 @@ class FreezeThawSampler(StudySampler):
         return int(np.argmax(acquisition.values()[0])) == place
 
     def _starts(self, acquisition: Acquisition) -> bool:
-        """Return whether the study still has fewer networks at the lowest rung than cost one full training."""
-        with_rungs = len(self.task.rungs) > 1
-        return int(acquisition.scored.sum()) < (1 + self.task.rungs[-1] // self.task.rungs[0] if with_rungs else 1)
+        """Return whether a network is missing of the first one and those that are scored at the lowest rung."""
+        return int(acquisition.scored.sum()) < 1 + acquisition.rungs.starts
 
     def _start_values(self, acquisition: Acquisition) -> NDArray[np.float64]:
         """Return 1 for one network: the knee of the expected front at first, and then random networks.
