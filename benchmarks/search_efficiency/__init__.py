@@ -1,1 +1,1 @@
-"""Replays of search strategies on a recorded table."""
+"""The cost of finding the front of recorded tables: the page of results."""

@@ -1,121 +1,102 @@
-"""Cost of finding the front of a recorded table with each strategy: `python -m benchmarks.search_efficiency`."""
+"""Cost of finding the front of recorded tables with each strategy: `python -m benchmarks.search_efficiency`."""
 
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.json_lines import append
+from benchmarks.json_lines import append, read_lines
 from benchmarks.report import conditions, options, publish, recorded
 from benchmarks.search_efficiency.figure import HEIGHT, WIDTH, figure
-from benchmarks.search_efficiency.page import by_strategy, document, markdown, reached
-from benchmarks.search_efficiency.runs import Run, read_runs, run_all, write_runs
-from benchmarks.search_efficiency.strategies import OURS, SLOW, STRATEGIES
-from benchmarks.threshbench.table import FOLDER, Table, read
+from benchmarks.search_efficiency.page import document, markdown, missed, runs_of
+from benchmarks.search_efficiency.recorded import RECORDED
+from benchmarks.table_replay.__main__ import run_text
+from benchmarks.table_replay.runs import Run, run_all
+from benchmarks.table_replay.strategies import STRATEGIES, default
+from search.latency.probes.probe import processor_name, usable_processors
 from studies.figures.chrome import NoChrome, draw
 
-TABLES = ("cifar10", "svhn")
-SEEDS = 30
-QUICK_SEEDS = 3
+FOLDER = Path(__file__).parents[1] / "results" / "table_replay"
+SEEDS, QUICK_SEEDS = 30, 1
+QUICK = ("threshbench_cifar10", "metaqnn_cifar10")  # tables whose replays take seconds
 SCALE = 2  # PNG pixels per figure pixel
+PACKAGES = ("optuna", "numpy", "scipy")
 
 
-def add_runs(table: Table, file: Path, todo: Sequence[tuple[str, int]]) -> None:
-    """Run these (strategy, seed) pairs. Append each finished run to the file and report it on standard error."""
-    start = time.monotonic()
-    for number, run in enumerate(run_all(table, todo), start=1):
+def stored_in(file: Path) -> dict[tuple[str, int], Run]:
+    """Return the runs in a file by strategy and seed."""
+    return {(run.strategy, run.seed): run for run in map(Run.from_json, read_lines(file))}
+
+
+def add_missing(name: str, file: Path, strategies: Sequence[str], seeds: int) -> None:
+    """Run the replays that the file lacks, append each to it, and report each on standard error."""
+    stored, table, start = stored_in(file), RECORDED[name].read(), time.monotonic()
+    todo = [(strategy, seed) for seed in range(seeds) for strategy in strategies if (strategy, seed) not in stored]
+    for number, run in enumerate(run_all(table, RECORDED[name].settings, todo), start=1):
         append(file, run.to_json())
         left = (time.monotonic() - start) / number * (len(todo) - number) / 60
-        sys.stderr.write(f"{number} of {len(todo)}: {run_text(run)}; {left:.0f} minutes left\n")
+        sys.stderr.write(f"{name}, {number} of {len(todo)}: {run_text(run)}; {left:.0f} minutes left\n")
 
 
-def run_text(run: Run) -> str:
-    """One-line summary of a run."""
-    cached, charged, share = run.curve[-1]
-    return (
-        f"{run.strategy}, seed {run.seed}: {share:.1%} for {cached:g} (with repeats charged: {charged:g}), "
-        f"{run.proposals} proposals, {run.seconds:.1f} s"
-    )
-
-
-def differences(table: Table, stored: dict[tuple[str, int], Run], names: Sequence[str]) -> list[str]:
-    """Rerun the first seeds of these strategies and return a line for each run that differs from the stored run."""
-    todo = [(name, seed) for name in names for seed in range(QUICK_SEEDS)]
-    lines = []
-    for run in run_all(table, todo):
+def differences(name: str, file: Path, strategies: Sequence[str]) -> list[str]:
+    """Repeat the first replays and return a line for each that differs from the stored one."""
+    stored, lines = stored_in(file), []
+    todo = [(strategy, seed) for seed in range(QUICK_SEEDS) for strategy in strategies]
+    for run in run_all(RECORDED[name].read(), RECORDED[name].settings, todo):
         before = stored.get((run.strategy, run.seed))
-        sys.stderr.write(f"{run_text(run)}\n")
         if before is None:
-            lines.append(f"{run.strategy}, seed {run.seed}: not stored")
-        elif not run.equivalent(before):
-            lines.append(f"{run_text(run)}; stored: {run_text(before)}")
+            lines.append(f"{name}, {run.strategy}, seed {run.seed}: not stored")
+        elif replace(run, seconds=before.seconds) != before:
+            lines.append(f"{name}, {run_text(run)}; stored: {run_text(before)}")
     return lines
-
-
-def conditions_of(runs: Sequence[Run], table: Table) -> str:
-    """Return the line of conditions: the measured processor, the package versions of the runs, and today's date."""
-    versions = {f"{package} {version}" for run in runs for package, version in run.versions.items()}
-    return conditions(f"latencies of {table.about['environment']['processor']}", *sorted(versions), packages=())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the missing replays, print and write the page, and return the exit status."""
-    goal = (
-        "our median cost to reach 95 % with free repeats is at most half of that of the best peer and a fifth of that "
-        "of NSGA-II"
-    )
+    goal = "the costs of ours satisfy the goals that the page lists"
     description = (
-        "The cost of finding a front on a recorded table, as Markdown. Replays are stored, and only missing ones are "
-        f"run. --quick reruns the first {QUICK_SEEDS} seeds of each fast strategy instead; exit status 1 if one "
-        "differs from the stored run."
+        "The cost of finding the fronts of recorded tables, as Markdown. Replays are stored, and only missing ones are "
+        "run. --quick repeats the first replays of small tables instead; exit status 1 if one differs from its record."
     )
     parser = options("search_efficiency", description, goal)
-    parser.add_argument("--table", choices=TABLES, default=TABLES[0], help="recorded table [%(default)s]")
-    parser.add_argument("--strategies", metavar="A,B", default=",".join(STRATEGIES), help="strategies [%(default)s]")
-    parser.add_argument("--again", action="store_true", help="rerun these strategies and replace their stored runs")
+    parser.add_argument("--tables", metavar="A,B", default=",".join(RECORDED), help="recorded tables [%(default)s]")
+    parser.add_argument("--strategies", metavar="A,B", help="strategies [all but slow ones]")
     parser.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="seeds of each strategy [%(default)s]")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of tables and replays [the repository's]")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder of the stored replays [the repository's]")
     args = parser.parse_args(arguments)
-    names = args.strategies.split(",")
-    if unknown := [name for name in names if name not in STRATEGIES]:
-        parser.error(f"--strategies {unknown[0]}: must be among {', '.join(STRATEGIES)}")
-    earlier = recorded(args.render) if args.render else None
-    name = earlier["table"]["table"] if earlier else args.table
-    try:
-        table = read(args.folder / f"threshbench_{name}.jsonl")
-    except (OSError, ValueError) as error:
-        parser.error(f"--table {name}: {error}")
-    file = args.folder / f"search_efficiency_{name}.jsonl"
-    stored = read_runs(file, table)
+    tables = args.tables.split(",")
+    strategies = args.strategies.split(",") if args.strategies else None
+    for option, names, allowed in (("--tables", tables, RECORDED), ("--strategies", strategies or (), STRATEGIES)):
+        if unknown := [name for name in names if name not in allowed]:
+            parser.error(f"{option} {unknown[0]}: must be among {', '.join(allowed)}")
     differing: list[str] = []
-    if args.quick:
-        differing = differences(table, stored, [name for name in names if name not in SLOW])
-        sys.stderr.writelines(f"differs: {line}\n" for line in differing)
-    elif not earlier:
-        stored = {key: run for key, run in stored.items() if not (args.again and key[0] in names)}
-        todo = [(name, seed) for seed in range(args.seeds) for name in names if (name, seed) not in stored]
-        write_runs(file, stored)
-        add_runs(table, file, todo)
-        stored = read_runs(file, table)
-        write_runs(file, stored)
-    runs = [run for (name, seed), run in stored.items() if name in names and seed < args.seeds]
-    if not runs:
-        parser.error(f"no runs of {args.strategies} are stored in {file}")
-    facts = earlier["conditions"] if earlier else conditions_of(runs, table)
-    publish(lambda _: markdown(runs, table, facts), document(runs, table, facts), args.output)
+    if args.render:
+        found = recorded(args.render)
+    else:
+        args.folder.mkdir(parents=True, exist_ok=True)
+        for name in tables:
+            chosen = strategies or default(rungs=True)
+            if args.quick:
+                differing += differences(name, args.folder / f"{name}.jsonl", chosen) if name in QUICK else []
+            else:
+                add_missing(name, args.folder / f"{name}.jsonl", chosen, args.seeds)
+        stored = {name: list(stored_in(args.folder / f"{name}.jsonl").values()) for name in tables}
+        runs = {name: sorted(own, key=lambda run: (run.seed, run.strategy)) for name, own in stored.items() if own}
+        if not runs:
+            parser.error(f"no replays are stored in {args.folder}")
+        facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
+        found = document(runs, facts)
+    sys.stderr.writelines(f"differs: {line}\n" for line in differing)
+    publish(lambda _: markdown(found), found, args.output)
     if args.output:
-        draw_figure(runs, table, args.output.with_suffix(".png"))
-    if args.check and OURS not in by_strategy(runs):
-        sys.stderr.write(f"--check: no runs of {OURS!r} are stored\n")
-    return int(bool(differing) or (args.check and not reached(runs, len(table.entries))))
-
-
-def draw_figure(runs: Sequence[Run], table: Table, path: Path) -> None:
-    """Write the figure as a PNG. If Chrome is missing, report that on standard error."""
-    try:
-        path.write_bytes(draw(figure(runs, table), WIDTH, HEIGHT, SCALE))
-    except NoChrome as error:
-        sys.stderr.write(f"{path.name} not written: {error}\n")
+        try:
+            args.output.with_suffix(".png").write_bytes(draw(figure(runs_of(found)), WIDTH, HEIGHT, SCALE))
+        except NoChrome as error:
+            sys.stderr.write(f"{args.output.with_suffix('.png').name} not written: {error}\n")
+    failed = missed(runs_of(found)) if args.check else []
+    sys.stderr.writelines(f"missed: {line}\n" for line in failed)
+    return int(bool(differing or failed))
 
 
 if __name__ == "__main__":

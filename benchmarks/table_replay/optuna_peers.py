@@ -89,28 +89,27 @@ def search_with(sampler: BaseSampler, replay: Replay, rng: np.random.Generator, 
         while rungs and replay.open and (step := promotion(replay, order, ETA)):
             replay.train(*step)
 
-    for network in replay.starts:
+    def add(network: int) -> None:
+        """Train a network that the sampler did not propose, and show it to the sampler."""
         params = proposals.values_of(network)
         study.add_trial(create_trial(params=params, distributions=proposals.distributions, values=values(network)))
-        replay.train(network, replay.top)
+
+    for start in replay.starts:
+        add(start)
+        replay.train(start, replay.top)
     fruitless = 0
     while replay.open and (left := proposals.left()):
         trial = study.ask(proposals.distributions)
         network = proposals.network_of(trial.params)
-        if network is None or network in proposals.started:
-            fruitless += 1
-            if network is None:
-                study.tell(trial, state=TrialState.FAIL)
-            else:
-                study.tell(trial, values(network))
-            if fruitless < REDRAWS:
-                continue
-            network = int(rng.choice(left))
-            params = proposals.values_of(network)
-            study.add_trial(create_trial(params=params, distributions=proposals.distributions, values=values(network)))
+        known = network is None or network in proposals.started
+        if network is None:
+            study.tell(trial, state=TrialState.FAIL)
         else:
             study.tell(trial, values(network))
-        fruitless = 0
+        fruitless = fruitless + 1 if known else 0
+        if fruitless == REDRAWS:
+            add(int(rng.choice(left)))
+            fruitless = 0
         promote()
     rest_promoted(replay, order)
 

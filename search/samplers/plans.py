@@ -2,8 +2,8 @@
 
 A plan reads the latency, then trains to a rung, then to the end, and stops at either point if the outcome makes the
 rest not worth its cost. The index is the highest ratio of expected improvement to expected cost of such a plan. It is
-the ratio form of Weitzman's index (1979, "Optimal Search for the Best Alternative"), computed with Dinkelbach's algorithm
-(1967, "On nonlinear fractional programming").
+the ratio form of Weitzman's index (1979, "Optimal Search for the Best Alternative"), computed with Dinkelbach's
+algorithm (1967, "On nonlinear fractional programming").
 """
 
 from collections.abc import Sequence
