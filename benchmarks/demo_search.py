@@ -195,7 +195,7 @@ def figure(searches: Sequence[Search]) -> go.Figure:
         layout("The search of the demo", about, TOP),
         width=WIDTH,
         height=HEIGHT,
-        legend={"x": 0.98, "y": 0.04, "xanchor": "right", "yanchor": "bottom"},
+        legend={"x": 0.98, "y": 0.04, "xanchor": "right", "yanchor": "bottom", "bgcolor": "rgba(0, 0, 0, 0)"},
         xaxis=axis("cost, full trainings") | {"range": [0, budget]},
         yaxis=axis("hypervolume, %") | {"rangemode": "tozero"},
     )

@@ -29,7 +29,14 @@ from threshnet.spec import NetworkSpec
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-RENDERED = ("runtimes", "latency_repeatability", "measurement_interference", "training_throughput", "balanced_error")
+RENDERED = (
+    "runtimes",
+    "latency_repeatability",
+    "measurement_interference",
+    "training_throughput",
+    "balanced_error",
+    "demo_search",
+)
 FAST = {"torch": 4.0, "onnxruntime": 1.0}  # latencies that reach the goal, ms
 FACTS = {"gpu": "RTX 9", "torch": "2.15", "driver": "600", "highest_sm_clock_mhz": "2100", "power_limit_w": "130.00"}
 
