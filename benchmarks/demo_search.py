@@ -110,15 +110,19 @@ def search(sampler: str, seed: int, budget: float | None) -> Search:
 
 
 def searches_in(lines: Sequence[dict[str, Any]]) -> list[Search]:
-    """Restore the searches of a file, one for each sampler and seed, without those with another box."""
-    every = [Search(**line | {"curve": tuple(map(tuple, line["curve"]))}) for line in lines]
-    found = [one for one in every if one.axis == find_spec(STUDY).box]
+    """Restore the searches of a file, one for each sampler and seed."""
+    found = [Search(**line | {"curve": tuple(map(tuple, line["curve"]))}) for line in lines]
     return sorted({(one.sampler, one.seed): one for one in found}.values(), key=lambda one: (one.seed, one.sampler))
+
+
+def current(searches: Sequence[Search]) -> list[Search]:
+    """Return the searches whose box has the axis of the study."""
+    return [one for one in searches if one.axis == find_spec(STUDY).box]
 
 
 def add_missing(file: Path, seeds: int, budget: float | None) -> None:
     """Run the searches that the file lacks, both samplers for each seed, and report each on standard error."""
-    done = {(one.sampler, one.seed) for one in searches_in(read_lines(file))}
+    done = {(one.sampler, one.seed) for one in current(searches_in(read_lines(file)))}
     for seed in range(seeds):
         for sampler in TITLES:
             if (sampler, seed) in done:
@@ -160,6 +164,7 @@ def render(document: Document) -> str:
         mean, half = interval(np.array([one.final for one in own]))
         counts = [np.mean([getattr(one, key) for one in own]) for key in ("measured", "scored", "front")]
         rows.append([TITLES[name], f"{mean:.1f} ± {half:.1f}", *(f"{count:.0f}" for count in counts)])
+    edges = f"{MIN_LATENCY_MS:g} ms (log axis)" if both[OURS][0].axis == "log" else "0 ms (linear axis)"
     mean, half = difference(searches)
     header = ["Sampler", "hypervolume, %", "networks measured", "scored at a rung", "on the front"]
     return "\n\n".join(
@@ -168,8 +173,7 @@ def render(document: Document) -> str:
             f"Difference of the hypervolumes, paired by seed: {mean:.1f} ± {half:.1f} percentage points.",
             f"The study `{STUDY}` was run live, without named networks, with a budget of {budget:g} full trainings. "
             f"Means of n = {seeds} seeds; ± is the half-width of the 95 % interval of the mean. A hypervolume is in "
-            f"percent of the box: {MIN_LATENCY_MS:g} ms to the latency limit on a log axis, up to the error of naming "
-            "the most frequent class.",
+            f"percent of the box: {edges} to the latency limit, up to the error of naming the most frequent class.",
             f"Conditions: {document['conditions']}.",
         ]
     )
@@ -230,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "quick.jsonl" if args.quick else args.file
             add_missing(file, QUICK_SEEDS if args.quick else args.seeds, QUICK_BUDGET if args.quick else None)
-            searches = [asdict(one) for one in searches_in(read_lines(file))]
+            searches = [asdict(one) for one in current(searches_in(read_lines(file)))]
         facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
         document = {"conditions": facts, "searches": searches}
     publish(render, document, args.output)
