@@ -106,6 +106,7 @@ def test_a_trained_trial_has_every_documented_attribute(scoring: Scoring, tmp_pa
         records.INTERRUPTED,
         records.LOST,
         records.UNREACHABLE,
+        records.LATER,
         records.PROPOSAL,
         records.MEASURES,
         records.MODEL,
