@@ -64,6 +64,7 @@ def features_of(
 
 def scale(block: Array) -> Array:
     """Center columns (n, k) and scale them to a mean squared distance of 1; equal rows become zeros."""
+    if (block == block[:1]).all():  # the mean of equal values may differ from them by a rounding error
+        return np.zeros(block.shape)
     centered = block - block.mean(axis=0)
-    mean_square = 2 * float((centered**2).sum(axis=1).mean())
-    return np.asarray(centered / np.sqrt(mean_square) if mean_square > 0 else np.zeros_like(centered))
+    return np.asarray(centered / np.sqrt(2 * float((centered**2).sum(axis=1).mean())))
