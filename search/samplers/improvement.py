@@ -17,6 +17,7 @@ from search.pareto import non_dominated
 Array = NDArray[np.float64]
 
 MIN_DEVIATION = 1e-9  # smaller standard deviations are raised to this value
+MIN_HEIGHT = 1e-300  # smaller heights are raised to this value, since the log of 0 is undefined
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def below_edges(mean: Array, deviation: Array, edges: Array, box: Box) -> Array:
 def expected_shortfall(mean: Array, deviation: Array, heights: Array) -> Array:
     """Return the expected values (m, n) of max(0, h - exp(z)) for n heights h; z (m,) is normal."""
     deviation = np.maximum(deviation, MIN_DEVIATION)
-    away = (np.log(heights)[None, :] - mean[:, None]) / deviation[:, None]
+    logs = np.log(np.maximum(heights, MIN_HEIGHT))
+    away = (logs[None, :] - mean[:, None]) / deviation[:, None]
     inside = ndtr(away)
     partial = np.exp(mean[:, None] + 0.5 * deviation[:, None] ** 2 + log_ndtr(away - deviation[:, None]))
     return np.maximum(heights[None, :] * inside - partial, 0)
