@@ -364,7 +364,7 @@ def test_a_failed_optimization_leaves_the_prior_medians(monkeypatch: pytest.Monk
 
 def test_without_features_the_values_of_other_networks_set_the_level() -> None:
     features = features_of(np.zeros((6, 0)))
-    values = Values(np.arange(5), np.zeros(5), LEVEL + 0.1 * np.arange(5))
+    values = Values(np.arange(5), np.zeros(5), LEVEL + np.linspace(0, 0.4, 5))
     found = Posterior(Kernel(features, learnt(features, np.zeros(6), values)), np.zeros(6), values)
     assert found.mean[5] == pytest.approx(LEVEL + 0.2, abs=0.1)
     assert found.deviation[5] > 0.1
