@@ -11,11 +11,10 @@ import optuna
 import pytest
 import torch
 from optuna import Study
-from optuna.artifacts import FileSystemArtifactStore, download_artifact
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.artifacts import FileSystemArtifactStore
 from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
+from search_tests.searching import EPOCH, RUNGS, Searching, journal
 from search_tests.tiny import (
     LARGEST,
     SMALLEST,
@@ -31,25 +30,21 @@ from search_tests.workers import work_together
 
 from search import objective, records
 from search import run as module
-from search.objective import FAILURES, Display, NoDisplay, StudyFolders, scorer
+from search.objective import NoDisplay, StudyFolders, scorer
 from search.records import Record, record
 from search.run import Outcome, run
 from search.samplers import distinct as samplers
 from search.samplers import surrogate
 from search.samplers.named import sampler_for
 from search.samplers.sampler import Decision
-from search.samplers.sampler import Policy
 from search.task import Task
 from search.training.train import TrainingFailed, train
-from space import Limits, decode, encode
+from space import Limits, decode
 from studies.fronts.front import front_of
 from studies.spec import StudySpec
 from studies.study import LoadedStudy
-from threshnet.checkpoint import load_weights
 from threshnet.spec import NetworkSpec
 
-RUNGS = (1, 2, 4)
-EPOCH = 40  # images
 # 6 schedules x 12 growths x 12 transitions = 864 networks; CROWDED is so small that processes soon propose the same.
 LARGE = replace(SPACE, name="large", growths=tuple(range(2, 14)), transitions=tuple(range(4, 16)))
 CROWDED = replace(SPACE, name="crowded", growths=(2, 4), transitions=(4, 8))  # 24 networks
@@ -70,60 +65,6 @@ class Until:
     def should_continue(self, study: Study, fingerprint: str) -> bool:
         reached = max(int(epochs) for epochs in study.trials[-1].user_attrs[records.RUNGS])
         return reached not in self.stops
-
-
-class Searching:
-    """A study in memory with stubs for measuring and training."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.log: list[str] = []
-        self.training = StubTraining(self.log)
-        self.monkeypatch, self.folder = monkeypatch, folder
-        monkeypatch.setattr("search.objective.measure_on", StubMeasurement(self.log))
-        monkeypatch.setattr("search.objective.train", self.training)
-        (folder / "checkpoints").mkdir(parents=True)
-        (folder / "weights").mkdir()
-        self.folders = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
-        self.study = optuna.create_study(directions=["minimize", "minimize"])
-
-    def timed(self, milliseconds: Callable[[NetworkSpec], float]) -> None:
-        """Set the latencies of networks."""
-        self.monkeypatch.setattr("search.objective.measure_on", StubMeasurement(self.log, milliseconds))
-
-    def score(
-        self,
-        spec: NetworkSpec,
-        task: Task,
-        policy: Policy,
-        *,
-        named: str | None = None,
-        display: Display | None = None,
-    ) -> Record:
-        """Score one network."""
-        attrs = {records.NAMED: named} if named else None
-        self.study.enqueue_trial(encode(task.space, spec), user_attrs=attrs)
-        return self.propose(task, policy, display=display)
-
-    def propose(self, task: Task, policy: Policy, *, display: Display | None = None) -> Record:
-        """Score the next proposal of the study's queue or sampler."""
-        self.log.clear()
-        score = scorer(task, tiny_data(), policy, self.folders, display or NoDisplay())
-        self.study.optimize(score, n_trials=1, catch=FAILURES)
-        return record(self.study.trials[-1])
-
-    def done(self) -> list[str]:
-        """The calls of the stubs in the last trial, without the networks."""
-        return [entry.split()[0] for entry in self.log]
-
-    def weights(self, one: Record) -> dict[str, torch.Tensor]:
-        """The weights that a trial stored."""
-        file = self.folder / "model.safetensors"
-        assert one.weights is not None
-        download_artifact(artifact_store=self.folders.weights, artifact_id=one.weights, file_path=str(file))
-        model = load_weights(file)
-        file.unlink()
-        assert model.spec == one.network
-        return model.state_dict()
 
 
 @pytest.fixture
@@ -460,11 +401,6 @@ class Worker:
         module.MAX_REJECTED, samplers.INFEASIBLE_REDRAWS, surrogate.MAX_ITERATIONS = 30, 10, 2
         self.study = optuna.load_study(study_name="tiny", storage=journal(folder))
         self.folders = StudyFolders(FileSystemArtifactStore(folder / "weights"), folder / "checkpoints")
-
-
-def journal(folder: Path) -> JournalStorage:
-    """The storage that the processes share."""
-    return JournalStorage(JournalFileBackend(str(folder / "study.log")))
 
 
 def search_with_others(folder: Path, number: int, sampler: str, together: Barrier) -> None:
