@@ -2,7 +2,8 @@
 
 import csv
 import gzip
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,25 +74,26 @@ def read_csv(file: Path, columns: Columns, *, resumes: bool = False) -> Table:
     """Read a table from a CSV file, which may be compressed (.gz). Raises InputError with the column and the line."""
     try:
         with gzip.open(file, "rt", newline="") if file.suffix == ".gz" else file.open(newline="") as lines:
-            rows = _wanted(list(csv.DictReader(lines)), columns, file)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+            reader = csv.DictReader(lines)
+            by_line = dict((reader.line_num, row) for row in reader)  # noqa: C402 - the number changes with each row
+            rows = _wanted(by_line, reader.fieldnames or (), columns, file)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise InputError(f"{file}: {error}") from error
-    latency = _numbers(rows[columns.latency], columns.latency, file)
-    if (latency <= 0).any():
-        raise InputError(f"{file}, column {columns.latency!r}: must be positive")
-    scores = np.column_stack([_numbers(rows[name], name, file) for name in (*columns.rungs, columns.final)])
+    latency = _numbers(rows[columns.latency], columns.latency, file, lambda value: value > 0, "a positive number")
+    scores = np.column_stack(
+        [
+            _numbers(rows[name], name, file, lambda value: 0 <= value <= 100, "from 0 to 100 %, or from 0 to 1")
+            for name in (*columns.rungs, columns.final)
+        ]
+    )
     scores = 100 * scores if scores.max() <= 1 else scores
-    if scores.min() < 0 or scores.max() > 100:
-        raise InputError(f"{file}: errors and accuracies must be from 0 to 100 %, or from 0 to 1")
     described = [_numbers(rows[name], name, file) for name in columns.descriptors]
-    options = {name: tuple(dict.fromkeys(rows[name])) for name in columns.choices}
-    codes = [[options[name].index(value) for value in rows[name]] for name in columns.choices]
+    options = {name: tuple(dict.fromkeys(rows[name].values())) for name in columns.choices}
+    codes = [[options[name].index(value) for value in rows[name].values()] for name in columns.choices]
     row_choices = np.array(codes, dtype=np.int64).reshape(len(codes), len(latency)).T
     stands_for = np.arange(len(latency))
     if columns.same_as:
-        stands_for = _numbers(rows[columns.same_as], columns.same_as, file).astype(np.int64)
-        if (stands_for < 0).any() or (stands_for >= len(latency)).any() or (stands_for[stands_for] != stands_for).any():
-            raise InputError(f"{file}, column {columns.same_as!r}: must name rows that stand for themselves")
+        stands_for = _stands_for(rows[columns.same_as], columns.same_as, file)
     networks, row_networks = np.unique(stands_for, return_inverse=True)
     return Table(
         name=file.name.removesuffix(".gz").removesuffix(".csv"),
@@ -113,24 +115,55 @@ def log_if_positive(values: Floats) -> Floats:
     return np.log(values) if len(values) and values.min() > 0 else values
 
 
-def _wanted(rows: Sequence[Mapping[str, str]], columns: Columns, file: Path) -> dict[str, list[str]]:
-    """Return the values of the named columns only."""
+Cells = dict[int, str]  # the cells of a column by their lines in the file
+
+
+def _wanted(
+    rows: Mapping[int, Mapping[str, str | None]], names: Sequence[str], columns: Columns, file: Path
+) -> dict[str, Cells]:
+    """Return the cells of the named columns only, given the rows by line and the names of all columns."""
     wanted = [columns.latency, columns.final, *columns.rungs, *columns.choices, *columns.descriptors]
     wanted += [columns.same_as] if columns.same_as else []
     if not rows:
         raise InputError(f"{file}: has no rows")
-    if missing := [name for name in wanted if name not in rows[0]]:
-        raise InputError(f"{file}: has no column {missing[0]!r}; its columns are {', '.join(rows[0])}")
-    return {name: [row[name] for row in rows] for name in wanted}
+    if missing := [name for name in wanted if name not in names]:
+        raise InputError(f"{file}: has no column {missing[0]!r}; its columns are {', '.join(names)}")
+    found: dict[str, Cells] = {name: {} for name in wanted}
+    for line, row in rows.items():
+        for name in wanted:
+            cell = row[name]
+            if cell is None:
+                raise InputError(f"{file}, line {line}, column {name!r}: the line ends before this column")
+            found[name][line] = cell
+    return found
 
 
-def _numbers(values: Sequence[str], column: str, file: Path) -> Floats:
-    numbers = np.empty(len(values))
-    for place, value in enumerate(values):
+def _numbers(
+    cells: Cells,
+    column: str,
+    file: Path,
+    valid: Callable[[float], bool] = np.isfinite,
+    allowed: str = "a finite number",
+) -> Floats:
+    """Return the numbers in a column; raises InputError if one is not finite and `valid`."""
+    numbers = np.empty(len(cells))
+    for place, (line, cell) in enumerate(cells.items()):
         try:
-            numbers[place] = float(value)
-        except (TypeError, ValueError):
+            numbers[place] = float(cell)
+        except ValueError:
             numbers[place] = np.nan
-        if not np.isfinite(numbers[place]):
-            raise InputError(f"{file}, line {place + 2}, column {column!r}: {value!r} is not a finite number")
+        if not (np.isfinite(numbers[place]) and valid(float(numbers[place]))):
+            raise InputError(f"{file}, line {line}, column {column!r}: {cell!r} is not {allowed}")
     return numbers
+
+
+def _stands_for(cells: Cells, column: str, file: Path) -> Codes:
+    """Return the row that each row stands for; raises InputError unless that row stands for itself."""
+    allowed = "the number of a row, from 0, that stands for itself"
+    rows = range(len(cells))
+    found = _numbers(cells, column, file, lambda value: int(value) == value and int(value) in rows, allowed)
+    stands_for = found.astype(np.int64)
+    for place, line in enumerate(cells):
+        if stands_for[stands_for[place]] != stands_for[place]:
+            raise InputError(f"{file}, line {line}, column {column!r}: {cells[line]!r} is not {allowed}")
+    return stands_for
