@@ -106,15 +106,16 @@ class FreezeThawSampler(StudySampler):
         return "train" if int(np.argmax(acquisition.values()[0])) == place else "later"
 
     def should_continue(self, study: Study, fingerprint: str) -> bool:
-        """Return whether a network that was just scored at a rung still has the highest acquisition value."""
+        """Return whether a network that was just scored at a rung still has the highest acquisition value.
+
+        The first network of a study is trained to the end.
+        """
         candidates, _ = self._candidates(study, latest_trials(study), current=fingerprint)
         acquisition = self._acquisition(study, candidates)
         place = [each.fingerprint for each in candidates].index(fingerprint)
-        if self._starts(acquisition):
-            others = acquisition.scored.copy()
-            others[place] = False
-            return not others.any()
-        return int(np.argmax(acquisition.values()[0])) == place
+        if acquisition.scored.sum() == 1:
+            return True
+        return not self._starts(acquisition) and int(np.argmax(acquisition.values()[0])) == place
 
     def _starts(self, acquisition: Acquisition) -> bool:
         """Return whether a network is missing of the first one and those that are scored at the lowest rung."""
