@@ -511,6 +511,14 @@ def test_doublings_of_the_training_are_left_at_a_rung() -> None:
     assert Rungs((0.1, 1.0)).to_go == pytest.approx((np.log2(10), 0))
 
 
+@pytest.mark.parametrize(("costs", "starts"), [((0.1, 1.0), 5), ((0.125, 0.5, 1.0), 4), ((0.6, 1.0), 0), ((1.0,), 0)])
+def test_the_first_trainings_at_the_lowest_rung_cost_half_of_a_full_training(
+    costs: tuple[float, ...], starts: int
+) -> None:
+    assert Rungs(costs).starts == Rungs(costs, resumes=False).starts == starts
+    assert starts * costs[0] <= module.START
+
+
 def test_a_network_trained_to_the_end_is_closed() -> None:
     found = with_front(0.4)
     assert found.open.tolist() == [False] * 6 + [True]

@@ -29,7 +29,8 @@ from threshnet.spec import NetworkSpec
 
 # 6 schedules x 40 growths x 40 transitions = 9,600 networks
 LARGE = replace(SPACE, name="large", growths=tuple(range(2, 42)), transitions=tuple(range(4, 44)))
-FIRST_TRIALS = 1 + RUNGS[-1] // RUNGS[0]  # one to the end, and as many at the lowest rung as cost one full training
+LONG = (1, 2, 8)  # rungs with more networks at the start
+FIRST_TRIALS = 3  # one to the end, and two at the lowest of RUNGS, which together cost half of a full training
 SMALL = decode(LARGE, encode(LARGE, SMALLEST))
 BIG = decode(LARGE, {"block1_layers": 3, "block1_threshold": 0, "block1_growth": 39, "block1_transition": 39})
 
@@ -89,13 +90,17 @@ def fingerprints(read: list[Record]) -> list[str | None]:
 # The start
 
 
-def test_the_first_network_is_trained_to_the_end_and_then_others_at_the_lowest_rung(search: Search) -> None:
-    first, *others = search.propose(FIRST_TRIALS)
-    assert (first.state, list(first.rungs), first.image_passes) == ("finished", list(RUNGS), RUNGS[-1] * EPOCH)
-    assert len({first.fingerprint, *fingerprints(others)}) == FIRST_TRIALS
+@pytest.mark.parametrize(("rungs", "at_lowest"), [(RUNGS, 2), (LONG, 4), ((3, 4), 0)])
+def test_the_first_network_is_trained_to_the_end_and_then_others_at_the_lowest_rung(
+    searching: Searching, rungs: tuple[int, ...], at_lowest: int
+) -> None:
+    """Those at the lowest rung cost half of a full training; if one of them would cost more, there are none."""
+    first, *others = Search(searching, rungs=rungs).propose(1 + at_lowest)
+    assert (first.state, list(first.rungs), first.image_passes) == ("finished", list(rungs), rungs[-1] * EPOCH)
+    assert len({first.fingerprint, *fingerprints(others)}) == 1 + at_lowest
     for one in others[:-1]:
-        assert (one.state, list(one.rungs), one.image_passes) == ("stopped", [RUNGS[0]], RUNGS[0] * EPOCH)
-    assert RUNGS[0] in others[-1].rungs  # from the last one on, acquisition values decide
+        assert (one.state, list(one.rungs), one.image_passes) == ("stopped", [rungs[0]], rungs[0] * EPOCH)
+    assert all(rungs[0] in one.rungs for one in others)  # after the score of the last one, acquisition values decide
     assert all(one.continues is None for one in others)
 
 
@@ -149,7 +154,7 @@ def test_after_the_start_a_slow_network_is_only_measured_and_a_fast_one_is_train
 
 def test_before_the_end_of_the_start_every_network_is_trained(search: Search) -> None:
     search.searching.timed(lambda spec: 900.0 if spec == SMALL else 1.0)
-    search.propose(2)
+    search.propose(FIRST_TRIALS - 1)
     assert search.score(SMALL).state == "stopped"
 
 
@@ -239,7 +244,8 @@ def test_a_new_process_with_the_same_storage_continues_the_search(searching: Sea
     assert [one.number for one in read] == list(range(len(before) + len(after)))
     started = [one.fingerprint for one in read if one.continues is None]
     assert len(started) == len(set(started))
-    assert sum(len(one.rungs) == 1 and one.continues is None for one in after) < FIRST_TRIALS - 1  # no second start
+    first = searching.study.trials[len(before)]
+    assert first.user_attrs[records.PROPOSAL]["among"] == 40 + len({one.fingerprint for one in before})
     resumed = [one for one in after if one.continues is not None and one.continues < len(before)]
     assert resumed  # networks that the first process had stopped or measured
     assert {one.fingerprint for one in resumed} <= {one.fingerprint for one in before}
