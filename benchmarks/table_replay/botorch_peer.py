@@ -29,7 +29,7 @@ def search(replay: Replay, seed: int) -> None:
     torch.manual_seed(seed)
     columns = features(replay).columns
     low, high = columns.min(axis=0), columns.max(axis=0)
-    inputs = torch.as_tensor((columns - low) / (high - low))
+    inputs = torch.as_tensor((columns - low) / np.where(high > low, high - low, 1.0))
     place_of = {int(network): place for place, network in enumerate(replay.networks)}
     trained = [place_of[network] for network in replay.starts]
     for network in replay.starts:
