@@ -26,9 +26,14 @@ class Cost:
 
     def text(self) -> str:
         """Median and quartiles, with the number of censored runs."""
-        low, high = (digits(value) if np.isfinite(value) else "∞" for value in self.quartiles)
+        low, high = map(digits_or_infinity, self.quartiles)
         middle = digits(self.median) if np.isfinite(self.median) else "not reached"
         return f"{middle} ({low} to {high})" + (f", {self.censored} censored" if self.censored else "")
+
+
+def digits_or_infinity(value: float) -> str:
+    """Format the end of an interval, which is infinite if the runs are right-censored."""
+    return digits(value) if np.isfinite(value) else "∞"
 
 
 def by_strategy(runs: Sequence[Run]) -> dict[str, dict[int, Run]]:
@@ -63,8 +68,8 @@ class Ratio:
 
     def text(self) -> str:
         """The ratio with its interval."""
-        low, high = self.interval
-        return f"{'<= ' if self.bound else ''}{digits(self.value)} ({digits(low)} to {digits(high)})"
+        low, high = map(digits_or_infinity, self.interval)
+        return f"{'<= ' if self.bound else ''}{digits(self.value)} ({low} to {high})"
 
 
 def ratio(ours: dict[int, Run], other: dict[int, Run], share: int) -> Ratio | None:
