@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.json_lines import append, read_lines
@@ -113,23 +114,47 @@ def table_of(args: argparse.Namespace) -> Table:
     return read_csv(args.file, described, resumes=args.resume)
 
 
+def stored_in(file: Path | None) -> dict[tuple[str, int], Run]:
+    """Return the stored runs by strategy and seed; empty without a file."""
+    if file is None:
+        return {}
+    if not file.parent.is_dir():
+        raise InputError(f"--store {file}: {file.parent} is not a folder")
+    try:
+        return {(run.strategy, run.seed): run for run in map(Run.from_json, read_lines(file))}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"--store {file}: must have a run in each line, as JSON; {error}") from error
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the replays, print the costs, and return the exit status."""
     args = parser().parse_args(arguments)
-    names = args.strategies or default(rungs=bool(args.rung))
     try:
-        if unknown := [name for name in names if name not in STRATEGIES]:
-            raise InputError(f"--strategies {unknown[0]}: must be among {', '.join(STRATEGIES)}")
-        if needy := [name for name in names if name in NEED_RUNGS and not args.rung]:
-            raise InputError(f"--strategies {needy[0]}: needs a --rung")
-        if args.seeds < 1:
-            raise InputError(f"--seeds {args.seeds}: must be at least 1")
-        table = table_of(args)
+        runs = runs_of(args)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    if args.json:
+        sys.stdout.writelines(f"{json.dumps(run.to_json())}\n" for run in runs)
+    else:
+        shares = [share for share in REPORTED if share <= args.goal] or [args.goal]
+        sys.stdout.write("\n\n".join([costs_table(runs, shares), "\n".join(ratio_lines(runs, shares))]) + "\n")
+    return 0
+
+
+def runs_of(args: argparse.Namespace) -> list[Run]:
+    """Run the replays that are not stored, and return all that were asked for. Raises InputError for bad input."""
+    names = args.strategies or default(rungs=bool(args.rung))
+    if unknown := [name for name in names if name not in STRATEGIES]:
+        raise InputError(f"--strategies {unknown[0]}: must be among {', '.join(STRATEGIES)}")
+    if needy := [name for name in names if name in NEED_RUNGS and not args.rung]:
+        raise InputError(f"--strategies {needy[0]}: needs a --rung")
+    if "gp" in names and find_spec("botorch") is None:
+        raise InputError("--strategies gp: needs the package botorch, which is not installed")
+    if args.seeds < 1:
+        raise InputError(f"--seeds {args.seeds}: must be at least 1")
+    table, stored = table_of(args), stored_in(args.store)
     settings = Settings(args.budget, args.box, args.max_error, args.goal)
-    stored = {(run.strategy, run.seed): run for run in map(Run.from_json, read_lines(args.store) if args.store else [])}
     wanted = [(name, seed) for seed in range(args.seeds) for name in names]
     todo = [key for key in wanted if key not in stored]
     start = time.monotonic()
@@ -139,13 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             append(args.store, run.to_json())
         left = (time.monotonic() - start) / number * (len(todo) - number) / 60
         sys.stderr.write(f"{number} of {len(todo)}: {run_text(run)}; {left:.0f} minutes left\n")
-    runs = [stored[key] for key in wanted]
-    if args.json:
-        sys.stdout.writelines(f"{json.dumps(run.to_json())}\n" for run in runs)
-    else:
-        shares = [share for share in REPORTED if share <= args.goal]
-        sys.stdout.write("\n\n".join([costs_table(runs, shares), "\n".join(ratio_lines(runs, shares))]) + "\n")
-    return 0
+    return [stored[key] for key in wanted]
 
 
 def run_text(run: Run) -> str:

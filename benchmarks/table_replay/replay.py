@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.table_replay.table import Table
 from search.box import Axis, Box
+from threshnet.errors import InputError
 
 READING = 0.01  # cost of reading a latency, in full trainings
 SUBSET = 0.8  # share of the networks that a seed searches
@@ -29,7 +30,10 @@ class Step:
 
 
 class Replay:
-    """A random part of a table that a strategy searches, the same for all strategies with this seed."""
+    """A random part of a table that a strategy searches, the same for all strategies with this seed.
+
+    Raises InputError if no network is inside the box.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,8 @@ class Replay:
         self.box = Box(float(latency.max()), highest, 0.0 if axis == "linear" else fastest, axis)
         self.full = self.box.hypervolume(np.column_stack([latency, final]))
         if not self.full > 0:
-            raise ValueError("the hypervolume of the true front is 0")
+            limits = f"a latency below {self.box.max_latency_ms:g} and an error below {self.box.max_error:g} %"
+            raise InputError(f"{table.name}, seed {seed}: no network has {limits}")
         self.cost = 0.0
         self.latency: dict[int, float] = {}
         # Rungs to which each network was trained, and their errors in percent.
