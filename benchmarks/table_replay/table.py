@@ -87,7 +87,7 @@ def read_csv(file: Path, columns: Columns, *, resumes: bool = False) -> Table:
         ]
     )
     scores = 100 * scores if scores.max() <= 1 else scores
-    described = [_numbers(rows[name], name, file) for name in columns.descriptors]
+    described = [log_if_positive(_numbers(rows[name], name, file)) for name in columns.descriptors]
     options = {name: tuple(dict.fromkeys(rows[name].values())) for name in columns.choices}
     codes = [[options[name].index(value) for value in rows[name].values()] for name in columns.choices]
     row_choices = np.array(codes, dtype=np.int64).reshape(len(codes), len(latency)).T
@@ -101,7 +101,7 @@ def read_csv(file: Path, columns: Columns, *, resumes: bool = False) -> Table:
         choices=row_choices[networks],
         row_choices=row_choices,
         row_networks=row_networks,
-        descriptors=np.array([log_if_positive(each) for each in described]).reshape(len(described), -1).T[networks],
+        descriptors=np.array(described).reshape(len(described), len(latency)).T[networks],
         descriptor_names=columns.descriptors,
         latency=latency[networks],
         errors=(100 - scores if columns.accuracy else scores)[networks],
