@@ -126,8 +126,8 @@ def render(document: Document) -> str:
         [
             table(["Trials", "median, s", "maximum, s", "peak memory, MiB"], rows),
             f"Time of one proposal of the sampler `freeze_thaw` (n = {number}), on one core, with synthetic trials of "
-            f"the space `{DEFAULT.name}` in memory, {len(RUNGS)} rungs and a pool of {POOL_SIZE:,} networks. The memory is "
-            "that of the whole process, and that of larger studies includes the smaller ones before them.",
+            f"the space `{DEFAULT.name}` in memory, {len(RUNGS)} rungs and a pool of {POOL_SIZE:,} networks. The "
+            "memory is that of the whole process, and that of larger studies includes the smaller ones before them.",
             f"Conditions: {document['conditions']}.",
         ]
     )
