@@ -69,7 +69,7 @@ class Memory:
 
 
 class Acquisition:
-    """What is known of n networks, and which of them is worth the next training.
+    """The observations of n networks, and the acquisition value of the next training of each.
 
     `reading` is the cost of measuring a latency, in full trainings. `slopes` are prior mean changes of the log latency
     and of the log error per unit of each feature, two arrays of shape (k,).

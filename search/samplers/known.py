@@ -1,4 +1,4 @@
-"""What is known of the networks of a study, as an acquisition over candidates."""
+"""The acquisition of a study: its candidates, its box and the cost of a reading."""
 
 from collections.abc import Sequence
 from statistics import median
