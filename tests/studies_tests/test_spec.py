@@ -652,6 +652,11 @@ def test_a_file_that_is_not_toml_is_reported(tmp_path: Path, content: bytes) -> 
     assert error_of(lambda: find_spec(str(file))).startswith(f"{file}: not a TOML file")
 
 
+def test_a_folder_of_images_without_a_name_of_a_data_set_is_reported() -> None:
+    message = error_of(lambda: parse_spec({"name": "mine", "data": {"path": "imgs"}}))
+    assert message == "data.path = 'imgs': needs data.name, e.g. name = \"folder\""
+
+
 def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:
     gone = tmp_path / "gone.toml"
     assert error_of(lambda: find_spec(str(gone))) == f"{gone}: no such file"
