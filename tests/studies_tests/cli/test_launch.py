@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from click.testing import CliRunner
 from optuna.trial import FrozenTrial
 from search_tests.tiny import StubMeasurement
 from studies_tests.sample import sample_loaded, with_stopped
@@ -18,7 +19,7 @@ from search.records import Record
 from search.run import Outcome
 from search.training.recipes import FAST
 from space import Limits
-from studies.cli.launch import closing, plan_text
+from studies.cli.launch import closing, launch, plan_text
 from studies.library import Study
 from studies.report.page.live import LivePage, replace_text
 from studies.screen import line
@@ -176,6 +177,15 @@ def test_a_dry_run_without_feasible_networks_says_so() -> None:
     prepared = prepare(small_spec(limits=Limits(params=1)))
     with pytest.raises(InputError, match="limits: no random network of the space satisfies the limits"):
         plan(prepared.spec, prepared.task, load_search(prepared.spec.dataset, 16), 0, print)
+
+
+def test_a_dry_run_names_the_launch_with_all_of_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.cli.launch._plan", lambda *_: None)
+    monkeypatch.setattr("studies.cli.launch.plan_text", lambda _: "planned")
+    options = ["--trials", "3", "--timeout", "2h", "--page", "front.html"]
+    result = CliRunner().invoke(launch, ["digits", *options, "--dry-run"])
+    following = "Next: threshnet launch digits --trials 3 --timeout 7200s --page front.html"
+    assert result.output.splitlines()[-2:] == ["planned", following]
 
 
 # The first line
