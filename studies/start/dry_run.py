@@ -94,7 +94,7 @@ def network_cost(task: Task, data: SearchData, report: Callable[[str], None]) ->
     """
     pool = Pool(task)
     pool.reseed((task.seed,))
-    networks = sorted((each.spec for each in pool.renew((), ()).values()), key=partial(macs, task))
+    networks = sorted((each.spec for each in pool.renew((), (), {}).values()), key=partial(macs, task))
     if not networks:
         raise InputError("limits: no random network of the space satisfies the limits on params, macs and memory_bytes")
     report("measuring the idle baseline")
