@@ -53,12 +53,14 @@ def test_the_line_of_a_trained_network_has_its_error_and_marks_it_if_infeasible(
 @pytest.mark.parametrize(("state", "text"), [("failed", "failed: alas"), ("not trained", "not trained: alas")])
 def test_the_line_of_an_untrained_network_has_the_reason(state: str, text: str) -> None:
     record = replace(sample_loaded(0).records[0], state=state, reason="alas")  # type: ignore[arg-type]
-    assert line(record) == f"trial   0  {text}"
+    assert line(record) == f"trial   0  {text}  threshnet28"
+    assert line(replace(record, named=None)) == f"trial   0  {text}"
 
 
 def test_the_line_of_a_duplicate_names_the_other_trial() -> None:
     record = replace(sample_loaded(0).records[1], state="duplicate", duplicate_of=0)
-    assert line(record) == "trial   1  duplicate of trial 0"
+    assert line(record) == "trial   1  duplicate of trial 0  threshnet79"
+    assert line(replace(record, named=None)) == "trial   1  duplicate of trial 0"
 
 
 def test_the_summary_counts_networks_by_state(monkeypatch: pytest.MonkeyPatch) -> None:
