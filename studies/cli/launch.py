@@ -298,6 +298,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     from search.run import MAX_REJECTED
     from search.volume import plural
     from space import size
+    from studies.fronts.wording import untrained_text
 
     loaded, spec = study.loaded, study.spec
     ended = {
@@ -320,7 +321,9 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     counted = size(spec.space)
     space = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\n{pareto}" if loaded.trained else ""
+    untrained = untrained_text(loaded.records)
     summary = "".join(f"\n{sentence}" for sentence in study.progress.sentences) if loaded.trained else ""
+    summary += f"\n{untrained}" if untrained else ""
     return f"{space}{spec.name}: {so_far}: {ended}{summary}{following}"
 
 

@@ -30,6 +30,15 @@ def verdict(point: NamedPoint) -> str:
     return "; ".join([place, *remarks, "no discovered network dominates it"])
 
 
+def untrained_text(records: Sequence[Record]) -> str:
+    """Name the named networks that the study measured and has not trained; "" if there are none."""
+    done = {record.named for record in records if record.trained or record.state == "failed"}
+    names = dict.fromkeys(title(record) for record in records if record.named and record.named not in done)
+    if not names:
+        return ""
+    return f"Named networks not trained yet: {', '.join(names)}; they take at most half of the trainings of a study."
+
+
 def flag(record: Record) -> str:
     """Return an exclamation mark if the latency is unreliable, e.g. if it varies widely or never becomes steady."""
     return mark(reading(record))

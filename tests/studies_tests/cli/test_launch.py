@@ -181,6 +181,14 @@ def test_a_dry_run_without_feasible_networks_says_so() -> None:
         plan(prepared.spec, prepared.task, load_search(prepared.spec.dataset, 16), 0, print)
 
 
+def test_the_summary_lists_named_networks_that_were_not_trained() -> None:
+    loaded = sample_loaded(2)
+    first, second, *rest = loaded.records
+    records = [first, replace(second, state="not trained", error=None), *rest]
+    text = closing(Study(replace(loaded, records=records)), Outcome(3, "enough"))
+    assert "\nNamed networks not trained yet: ThreshNet79; " in text
+
+
 def test_a_dry_run_names_the_launch_with_all_of_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.cli.launch._plan", lambda *_: None)
     monkeypatch.setattr("studies.cli.launch.plan_text", lambda _: "planned")
