@@ -545,10 +545,10 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
         ("rungs = [true]", lambda: spec(rungs=[True]), "training.rungs[0] = True: must be a whole number"),
     ],
     "latency": [
-        ("device = 'tpu'", lambda: spec(device="tpu"), f"latency.device: device 'tpu', {DEVICES}"),
+        ("device = 'tpu'", lambda: spec(device="tpu"), f"latency.device: device 'tpu': {DEVICES}"),
         ("device = 3", lambda: spec(device=3), "latency.device = 3: must be text"),
-        ("device = 'cuda:x'", lambda: spec(device="cuda:x"), "latency.device: device 'cuda:x', must be cuda or cuda:N"),
-        ("device = 'ssh://'", lambda: spec(device="ssh://"), "latency.device: device 'ssh://', must be ssh://"),
+        ("device = 'cuda:x'", lambda: spec(device="cuda:x"), "latency.device: device 'cuda:x': must be cuda or cuda:N"),
+        ("device = 'ssh://'", lambda: spec(device="ssh://"), "latency.device: device 'ssh://': must be ssh://"),
         ("runtimes = []", lambda: spec(runtimes=()), f"latency.runtimes = []: {CPU_RUNTIMES}"),
         ("runtimes = ['tf']", lambda: spec(runtimes=("tf",)), f"latency.runtimes = ['tf']: {CPU_RUNTIMES}"),
         (

@@ -118,7 +118,7 @@ BAD: list[tuple[list[str], list[str]]] = [
     (["old.toml"], ["old.toml: already exists"]),
     (["gone/mine.toml"], ["gone/mine.toml: cannot be written (no folder gone)"]),
     (["-bad.toml"], ["No such option"]),
-    (["mine.toml", "--device", "tpu"], ["device 'tpu', must be cpu, cuda"]),
+    (["mine.toml", "--device", "tpu"], ["device 'tpu': must be cpu, cuda"]),
     (["mine.toml", "--data", "gone"], ["data = 'gone'", "must be a folder or one of digits"]),
     (["mine.toml", "--data", "empty"], ["data path empty", "no folder train/"]),
     (["mine.toml", "--data", "few"], ["must be fewer than the 2 training images of few/train"]),

@@ -231,7 +231,7 @@ def test_the_command_fails_if_the_device_cannot_be_reached(folder: Path, stub: S
     ("arguments", "message"),
     [
         (["gone"], "gone: no such folder"),
-        (["MODEL", "--device", "tpu"], "device 'tpu', must be cpu"),
+        (["MODEL", "--device", "tpu"], "device 'tpu': must be cpu"),
         (["MODEL", "--data", "gone"], "gone"),
         (["MODEL", "--data", "digits"], "a network of 2 classes, which are not the 10 classes of digits"),
     ],
