@@ -81,6 +81,13 @@ def test_costs_of_a_trial_are_counted_at_the_size_of_its_study(study: LoadedStud
     assert larger["macs"] == count(network_of(study, 2), 64).macs
 
 
+def test_costs_of_a_file_are_counted_at_its_input_size(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"title": "Mine", "input_size": 64, "spec": NAMED["threshnet28"].to_json()}))
+    (found,) = json.loads(output_of("costs", str(file), "--json"))
+    assert found["macs"] == count(NAMED["threshnet28"], 64).macs
+
+
 @pytest.mark.xdist_group("timed")
 def test_a_trial_and_an_onnx_file_are_compared() -> None:
     found = json.loads(output_of("compare", "mine:knee", "conv.onnx", "--json"))
