@@ -85,6 +85,8 @@ def launch(
             progress=screen.loading,
         )
         annotate(loaded, storage)
+        if outcome.ended == "interrupted" and screen is not progress:
+            screen.print("stopped; call launch again to resume")
     return Study(loaded, storage, outcome)
 
 
@@ -343,9 +345,12 @@ def compare(
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Suppress the lines that Optuna logs for each trial, since the screen prints its own."""
+    """Suppress the lines that Optuna logs for each trial, since the screen prints its own.
+
+    Optuna logs a failed or interrupted trial as a warning, with all of its parameters and a traceback.
+    """
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    optuna.logging.set_verbosity(max(before, optuna.logging.ERROR))
     try:
         yield
     finally:

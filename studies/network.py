@@ -75,7 +75,7 @@ def read_network(
     if text.lower() in NAMED:
         return named_network(text, classes)
     if text.endswith(".onnx") or library_model(text) is not None:
-        raise InputError(f"network {text!r}: ONNX files and models of torchvision and timm can only be measured")
+        raise InputError(f"network {text!r}: must be a ThreshNet, not an ONNX file or a model of torchvision or timm")
     if (trial := trial_name(text)) is not None:
         return trial_network(trial, storage)
     if text.endswith(".json") or Path(text).exists():
@@ -125,7 +125,7 @@ def trial_network(name: TrialName, storage: str = DEFAULT_STORAGE) -> ResolvedNe
     """
     title, network, input_size = _trial(name, storage)
     if not isinstance(network, NetworkSpec):
-        raise InputError(f"{title} is {network.name}: models of torchvision and timm can only be measured")
+        raise InputError(f"{title} is {network.name}: must be a ThreshNet, not a model of torchvision or timm")
     return ResolvedNetwork(title, f"The network of {title}", network, input_size)
 
 

@@ -276,8 +276,8 @@ def line(record: "Record") -> str:
         score = f"{record.rungs[epochs]:6.2f} % after {epochs} epoch{'s' if epochs > 1 else ''}"
         return f"{start}{score}{_measured(record, latency)}{name}  stopped{warnings}"
     if record.state == "duplicate":
-        return f"{start}duplicate of trial {record.duplicate_of}"
-    return f"{start}{record.state}: {record.reason}{warnings}"
+        return f"{start}duplicate of trial {record.duplicate_of}{name}"
+    return f"{start}{record.state}: {record.reason}{name}{warnings}"
 
 
 def warnings_text(latency: "Latency") -> str:

@@ -19,7 +19,7 @@ from search.training.recipes import FAST, RECIPES, Recipe
 from space import DEFAULT, SPACES, Limits, Space
 from threshnet import strict
 from threshnet.bounds import MAX_INPUT
-from threshnet.errors import InputError, require
+from threshnet.errors import InputError, require, shown
 from threshnet.shapes import smallest_input
 from threshnet.strict import Converted, Key, OneOf, Range
 
@@ -244,6 +244,8 @@ def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> Study
     data = table("data", DataSettings, "flip", "caveat")
     values |= {key: data.pop(key) for key in ("flip", "caveat") if key in data}
     values["data"] = strict.read({"name": "digits"} | data, DataSettings, path="data", stored=stored)
+    if "path" in data and "name" not in data:
+        raise InputError(f'data.path = {shown(data["path"])}: needs data.name, e.g. name = "folder"')
 
     objective = document.get("objective", {})
     require(isinstance(objective, Mapping), "objective", objective, "a table, [objective]")

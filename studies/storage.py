@@ -1,6 +1,7 @@
 """Storages of studies, given as an Optuna URL or journal:PATH."""
 
 import logging
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from optuna.study import get_all_study_names
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
+from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, STORAGE_VARIABLE
 from threshnet.errors import InputError, require
 
 FORMS = "an Optuna URL, e.g. sqlite:///threshnet.db, or journal:PATH"
@@ -64,14 +65,12 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
     """Open a storage. Raises InputError if it cannot be used, or if its file is missing and `create` is false."""
     logging.getLogger("alembic").setLevel(logging.ERROR)
     require(isinstance(url, str), "storage", url, FORMS)
-    file = _file(url)
+    where, file = f"storage {shown(url)!r}{_origin(url)}", _file(url)
     if file is not None:
         if not create and not file.exists():
-            raise InputError(
-                f"storage {shown(url)!r}: there is no file {file}; launch a study first, or name another storage"
-            )
+            raise InputError(f"{where}: there is no file {file}; launch a study first, or name another storage")
         if not file.parent.is_dir():
-            raise InputError(f"storage {shown(url)!r}: there is no folder {file.parent}")
+            raise InputError(f"{where}: there is no folder {file.parent}")
     try:
         if url.startswith("journal:"):
             path = str(file)
@@ -80,11 +79,9 @@ def open_storage(url: str, *, create: bool) -> BaseStorage:
             return JournalStorage(JournalFileBackend(path))
         return RDBStorage(url)
     except (SQLAlchemyError, OSError, ImportError, RuntimeError, ValueError) as error:
-        raise InputError(f"storage {shown(url)!r} cannot be used: {reason(error)}") from None
+        raise InputError(f"{where} cannot be used: {reason(error)}") from None
     except (KeyError, TypeError, AttributeError):  # optuna raises these for other JSON lines
-        raise InputError(
-            f"storage {shown(url)!r} cannot be used: its lines are not those of an Optuna journal"
-        ) from None
+        raise InputError(f"{where} cannot be used: its lines are not those of an Optuna journal") from None
 
 
 def find_study(url: str, name: str) -> Study | None:
@@ -113,15 +110,20 @@ def reason(error: BaseException) -> str:
     return (str(original).strip() or type(original).__name__).splitlines()[0]
 
 
+def _origin(url: str) -> str:
+    """Return a remark if the storage is the one in the environment variable, otherwise an empty text."""
+    return f" (from {STORAGE_VARIABLE})" if url == os.environ.get(STORAGE_VARIABLE) else ""
+
+
 def _file(url: str) -> Path | None:
     """Return the file that a storage URL points to, or None if the URL points to a server."""
     if url.startswith("journal:"):
         path = url.removeprefix("journal:")
         if not path:
-            raise InputError(f"storage = {url!r}: must be journal:PATH")
+            raise InputError(f"storage = {url!r}{_origin(url)}: must be journal:PATH")
         return Path(path)
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise InputError(f"storage = {shown(url)!r}: must be {FORMS}") from None
+        raise InputError(f"storage = {shown(url)!r}{_origin(url)}: must be {FORMS}") from None
     return Path(parsed.database) if parsed.get_backend_name() == "sqlite" and parsed.database else None

@@ -99,8 +99,12 @@ def launch_study(
     prepared = prepare(
         spec, storage, data=data, caveat=caveat, trials=trials, budget=budget, until_plateau=until_plateau
     )
-    spec, task, runs = prepared.spec, prepared.task, Path(runs)
-    named = named_networks(spec.named, spec.space, spec.input_size)
+    given, spec, task, runs = spec, prepared.spec, prepared.task, Path(runs)
+    try:
+        named = named_networks(spec.named, spec.space, spec.input_size)
+    except InputError as error:
+        file = isinstance(given, str | Path) and Path(given).suffix == ".toml"
+        raise InputError(f"{given}: {error}" if file else str(error)) from None
     opened = open_storage(storage, create=True)
     folders = _study_folders(runs, spec.name)
     images = load_search(spec.dataset, spec.input_size, progress)

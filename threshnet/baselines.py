@@ -314,11 +314,9 @@ def _construct(library: Library, constructor: str, classes: int, **options: obje
 
 def _check_constructor(library: Library, constructor: str, architecture: str, known: list[str]) -> None:
     if architecture not in known:
-        close = get_close_matches(architecture, known, n=3) or sorted(known)[:3]
-        raise InputError(
-            f"network '{library}/{constructor}': {library} has no such classification model; "
-            f"similar names: {', '.join(close)}"
-        )
+        close = get_close_matches(architecture, known, n=3)
+        similar = f"; similar names: {', '.join(close)}" if close else ""
+        raise InputError(f"network '{library}/{constructor}': {library} has no such classification model{similar}")
 
 
 def _size_options(model: LibraryModel, input_size: int) -> dict[str, object]:

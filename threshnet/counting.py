@@ -4,9 +4,9 @@
 are reported in the same columns. Tests check that the two agree on ThreshNets.
 
 Modules are counted by torchstat's rules (Swall0w/torchstat: compute_flops.py, compute_madd.py). As in torchstat, those
-without a rule (SiLU, sigmoid, hard sigmoid, adaptive pools, flatten, dropout) add their output to memory, but no FLOPs
-and no MAdd, and functional operations (concatenation, addition, channel shuffle, pools and activations called as
-functions) are not counted. Differences from torchstat:
+without a rule (SiLU, GELU, tanh, sigmoid, hard swish, hard sigmoid, adaptive pools, flatten, dropout) add their output
+to memory, but no FLOPs and no MAdd, and functional operations (concatenation, addition, channel shuffle, pools and
+activations called as functions) are not counted. Differences from torchstat:
 
 - A module that is called several times is counted each time; torchstat keeps only the last call.
 - A module with both parameters of its own and children is counted in addition to its children. timm's norm layers have
@@ -77,8 +77,14 @@ def count_library_model(model: LibraryModel, input_size: int) -> Costs:
 
     Raises InputError if it cannot be built for this input size, or if a module has no rule here.
     """
-    with torch.device("meta"):  # allocates no weights
-        built = build_library_model(model, input_size)
+    try:
+        with torch.device("meta"):  # allocates no weights
+            built = build_library_model(model, input_size)
+    except InputError as error:
+        if not isinstance(error.__context__, NotImplementedError):
+            raise
+        with torch.random.fork_rng(devices=()):  # the constructor reads values of tensors, e.g. that of RegNet
+            built = build_library_model(model, input_size)
     try:
         return count_modules(built, input_size)
     except TypeError as error:
@@ -88,13 +94,16 @@ def count_library_model(model: LibraryModel, input_size: int) -> Costs:
 def leaf_calls(model: nn.Module, input_size: int) -> tuple[Call, ...]:
     """All calls of counted modules for one image of (3, input_size, input_size), in execution order.
 
-    Runs a copy on torch's meta device, which computes shapes only.
+    Runs a copy on torch's meta device, which computes shapes only. Raises TypeError if the input or the output of a
+    counted module is not a tensor, e.g. in attention.
     """
     shell = deepcopy(model).to("meta").eval()
     calls: list[Call] = []
     names = {module: name for name, module in shell.named_modules()}
 
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if not (inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)):
+            raise _no_rule(names[module], module)
         calls.append(Call(names[module], module, inputs[0].shape, output.shape))
 
     for module in shell.modules():
@@ -132,12 +141,16 @@ def _arithmetic(call: Call) -> Arithmetic:
             return Arithmetic(flops=inputs, madd=(_area(kernel) - 1) * outputs)
         case nn.AvgPool2d(kernel_size=kernel):
             return Arithmetic(flops=inputs, madd=_area(kernel) * outputs)
-        case nn.SiLU() | nn.Sigmoid() | nn.Hardsigmoid():
+        case nn.SiLU() | nn.GELU() | nn.Tanh() | nn.Sigmoid() | nn.Hardswish() | nn.Hardsigmoid():
             return Arithmetic()
         case nn.AdaptiveAvgPool2d() | nn.Flatten() | nn.Dropout() | StochasticDepth():
             return Arithmetic()
         case unknown:
-            raise TypeError(f"module {call.name!r}: no rule to count the costs of {type(unknown).__name__}")
+            raise _no_rule(call.name, unknown)
+
+
+def _no_rule(name: str, module: nn.Module) -> TypeError:
+    return TypeError(f"module {name!r}: no rule to count the costs of {type(module).__name__}")
 
 
 def _area(kernel: int | tuple[int, int]) -> int:

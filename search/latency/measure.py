@@ -90,7 +90,7 @@ class Bench:
 def check_runtime(device: Device, runtime: str, protocol: Protocol) -> None:
     """Raise InputError if the device does not have the runtime or the runtime does not support the protocol."""
     if runtime not in device.runtimes:
-        raise InputError(f"runtime {runtime!r}, must be one of {', '.join(device.runtimes)}")
+        raise InputError(f"runtime {runtime!r}: must be one of {', '.join(device.runtimes)}")
     device.check(runtime, protocol)
 
 

@@ -170,6 +170,7 @@ def pareto(
     """
     from studies.cli.tables import front_table, moves_tables, named_table
     from studies.fronts.moves import moves
+    from studies.fronts.wording import untrained_text
     from studies.library import load
 
     if backend is not None and results is not None:
@@ -183,6 +184,8 @@ def pareto(
         OUT.print(front_table(first))
         if first.named:
             OUT.print(named_table(first))
+        if untrained := untrained_text(loaded.trials):
+            OUT.print(untrained, highlight=False)
         for front in others:
             OUT.print(front_table(front))
             for part in moves_tables(moves(first, front)):

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from search.latency.devices.named import device_forms
-from studies.cli.options import DATA, ERR, OUT, as_json_option, plain_table
+from studies.cli.options import DATA, ERR, OUT, CommandFailed, as_json_option, plain_table
 
 if TYPE_CHECKING:
     from search.latency.reading import Latency
@@ -32,7 +32,7 @@ def benchmark(folder: Path, device: str, data: str | None, as_json: bool) -> Non
     """
     from search.data import as_settings
     from studies.export.benchmark import benchmark_folder
-    from studies.export.latency import device_for_files
+    from studies.export.latency import RUNTIME, device_for_files
     from studies.screen import Screen
 
     settings, target = as_settings(data) if data else None, device_for_files(device)
@@ -43,6 +43,9 @@ def benchmark(folder: Path, device: str, data: str | None, as_json: bool) -> Non
         click.echo(json.dumps([file.to_json() for file in found], indent=2))
     else:
         OUT.print(benchmark_table(folder, found))
+    on_device = [file for file in found if file.runtime == RUNTIME]
+    if on_device and all(file.times.latency is None for file in on_device):
+        raise CommandFailed(f"{folder}: no file was measured on {device}; see the reasons above")
 
 
 def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:

@@ -61,6 +61,8 @@ def init(file: Path, device: str, data: str) -> None:
         raise InputError(f"{file}: must end in .toml")
     if file.exists():
         raise InputError(f"{file}: already exists; choose another name")
+    if not file.parent.is_dir():
+        raise InputError(f"{file}: cannot be written (no folder {file.parent})")
 
     from dataclasses import replace
 
@@ -141,7 +143,8 @@ def launch(
     if dry_run:
         _report(plan.to_json() if as_json else plan_text(plan))
         if not as_json:
-            print_next("launch", spec, *_typed(changes), storage=storage, runs=runs)
+            more = {"timeout": timeout and f"{timeout:g}s", "page": page}
+            print_next("launch", spec, *_typed(changes | more), storage=storage, runs=runs)
         return
     _report(_summary(study, outcome) if as_json else closing(study, outcome))
     if outcome.ended == "interrupted":
@@ -259,7 +262,7 @@ def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "
 
 
 def _typed(changes: dict[str, Any]) -> list[str]:
-    """The options of a launch that change its study file, as typed."""
+    """The options of a launch, as typed."""
     given = {f"--{name.replace('_', '-')}": value for name, value in changes.items() if value}
     return [word for option, value in given.items() for word in ([option] if value is True else [option, str(value)])]
 
@@ -295,6 +298,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     from search.run import MAX_REJECTED
     from search.volume import plural
     from space import size
+    from studies.fronts.wording import untrained_text
 
     loaded, spec = study.loaded, study.spec
     ended = {
@@ -317,7 +321,9 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     counted = size(spec.space)
     space = f"space {spec.space.name}: {counted.points:.1e} points, {counted.networks:.1e} distinct networks\n"
     following = f"\n{pareto}" if loaded.trained else ""
+    untrained = untrained_text(loaded.records)
     summary = "".join(f"\n{sentence}" for sentence in study.progress.sentences) if loaded.trained else ""
+    summary += f"\n{untrained}" if untrained else ""
     return f"{space}{spec.name}: {so_far}: {ended}{summary}{following}"
 
 

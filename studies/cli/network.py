@@ -18,7 +18,7 @@ from threshnet.spec_file import ResolvedNetwork
 
 @click.command(epilog=f"Each of NETWORKS is {NETWORK}.")
 @click.argument("networks", nargs=-1)
-@input_option(None, "Image size, pixels [that of the study in STUDY:TRIAL, or 224].")
+@input_option(None, "Image size, pixels [that of the trial or the file, or 224].")
 @click.option("--classes", type=click.IntRange(min=2), help="Number of classes (overrides each network's own).")
 @storage_option
 @as_json_option
@@ -30,7 +30,7 @@ def costs(networks: tuple[str, ...], size: int | None, classes: int | None, stor
     """
     from functools import partial
 
-    from studies.network import read_network, trial_name
+    from studies.network import read_network
     from threshnet.baselines import BASELINES, IMAGENET_CLASSES
     from threshnet.named import NAMED
 
@@ -38,7 +38,7 @@ def costs(networks: tuple[str, ...], size: int | None, classes: int | None, stor
     specs = {
         name: read_network(name, also=BASELINES, storage=storage) for name in names if name.lower() not in BASELINES
     }
-    sizes = {spec.input_size for name, spec in specs.items() if trial_name(name)}
+    sizes = {spec.input_size for name, spec in specs.items() if name.lower() not in NAMED}
     if size is None and len(sizes) > 1:
         raise InputError(f"the networks are for images of {', '.join(map(str, sorted(sizes)))} pixels; choose --input")
     pixels = size or next(iter(sizes), INPUT_SIZE)

@@ -1,6 +1,6 @@
 """The images for an export: calibration images for int8, and the test split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,10 +45,13 @@ def images_of_study(settings: DataSettings, size: int, progress: Progress = no_p
 
 
 def export_images(images: SearchData, test: Split, title: str) -> ExportImages:
-    """Return the images for a network that was trained on all training images of the data set called `title`."""
+    """Return the images for a network that was trained on all training images of the data set called `title`.
+
+    The test split has no remarks, since the training has printed them.
+    """
     calibration = scaled(images.validation.images[:CALIBRATION])
     description = f"{len(calibration)} of the training images of {title}, none of the test split"
-    return ExportImages(calibration, description, test)
+    return ExportImages(calibration, description, replace(test, remarks=()))
 
 
 def noise(size: int) -> ExportImages:

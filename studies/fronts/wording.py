@@ -19,13 +19,24 @@ def title(record: Record) -> str:
 
 def verdict(point: NamedPoint) -> str:
     """Describe the position of a named network relative to the front."""
-    violation = "" if point.record.state == "finished" else " (violates a constraint)"
-    violation += " (latency unreliable)" if point.record.postponed else ""
+    remarks = [
+        *(["violates a constraint"] if point.record.state != "finished" else []),
+        *(["latency unreliable"] if point.record.postponed else []),
+    ]
     if point.dominated_by:
-        return "dominated by " + ", ".join(title(record) for record in point.dominated_by) + violation
+        return "; ".join([*remarks, f"dominated by {', '.join(map(title, point.dominated_by))}"])
     outside = "a point to compare" if point.record.model else "not on the front"
     place = "on the front" if point.on_front else outside
-    return f"{place}{violation}; no discovered network dominates it"
+    return "; ".join([place, *remarks, "no discovered network dominates it"])
+
+
+def untrained_text(records: Sequence[Record]) -> str:
+    """Name the named networks that the study measured and has not trained; "" if there are none."""
+    done = {record.named for record in records if record.trained or record.state == "failed"}
+    names = dict.fromkeys(title(record) for record in records if record.named and record.named not in done)
+    if not names:
+        return ""
+    return f"Named networks not trained yet: {', '.join(names)}; they take at most half of the trainings of a study."
 
 
 def flag(record: Record) -> str:

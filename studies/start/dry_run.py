@@ -81,7 +81,8 @@ def plan(spec: StudySpec, task: Task, data: SearchData, counted: int, report: Ca
     cost = network_cost(task, data, report)
     left = max(0, spec.trials - counted)
     trainings = left if spec.budget is None else min(left, spec.budget)
-    least_s = left * (cost.reading_s + cost.first_rung_s)
+    scored = left if spec.budget is None else min(left, spec.budget * cost.rungs[-1] / cost.rungs[0])
+    least_s = scored * (cost.reading_s + cost.first_rung_s)
     most_s = max(least_s, left * cost.reading_s + trainings * cost.training_s)
     return Plan(spec.space.name, size(spec.space), cost, spec.trials, left, least_s, most_s)
 

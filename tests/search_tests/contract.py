@@ -94,7 +94,7 @@ def refuses_before_it_runs(device: Device, runtime: str) -> None:
         assert "\n" not in str(caught.value)
 
     refused("input size 8 is too small", lambda: measure_on(unasked, SHRINKING, 8, runtime, QUICK))  # type: ignore[arg-type]
-    known = re.escape(f"runtime 'tflite', must be one of {', '.join(device.runtimes)}")
+    known = re.escape(f"runtime 'tflite': must be one of {', '.join(device.runtimes)}")
     refused(known, lambda: measure_on(unasked, NETWORK, SIZE, "tflite", QUICK))  # type: ignore[arg-type]
     refused("latency.precision = 'int8': must be one of", lambda: _in_precision(unasked, runtime, "int8"))
     if not (device.name.startswith("cuda") and runtime != "onnxruntime"):

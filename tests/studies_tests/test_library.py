@@ -1,8 +1,11 @@
 """Studies, fronts and trained networks as Python objects, on a small study that is measured and trained for real."""
 
+import logging
+import queue
 import threading
 from dataclasses import replace
 from html import escape
+from logging.handlers import QueueHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import studies.library
 from search.latency.protocol import MeasurementError
 from studies.export import trained
 from studies.library import Study, compare, launch, load, measure
+from studies.screen import Screen
 from studies.spec import StudySpec
 from threshnet import NAMED, InputError
 from threshnet.baselines import LibraryModel
@@ -164,6 +168,25 @@ def test_launch_works_in_a_thread_that_cannot_handle_signals(folder: Path, tmp_p
     thread.start()
     thread.join()
     assert [one.loaded.trained for one in found] == [1]
+
+
+def test_an_interrupt_prints_one_line_without_a_traceback(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    logged = QueueHandler(queue.SimpleQueue())
+    monkeypatch.setattr(Screen, "stage", interrupt)
+    logging.getLogger("optuna").addHandler(logged)
+    try:
+        study = launch(small_spec(folder / "tree", trials=1), f"journal:{tmp_path / 'a'}", runs=tmp_path)
+    finally:
+        logging.getLogger("optuna").removeHandler(logged)
+    assert study.outcome is not None
+    assert study.outcome.ended == "interrupted"
+    assert logged.queue.empty()
+    assert capsys.readouterr().out.splitlines()[-1] == "stopped; call launch again to resume"
 
 
 def test_data_replaces_the_images_of_a_spec(folder: Path, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_a_trial_of_a_library_model_can_only_be_measured(study: LoadedStudy, mon
     monkeypatch.setattr("studies.study.load_study", lambda *_: replace(study, records=trials))
     assert measurable_network("mine:1") == MeasurableNetwork("mine, trial 1", model, INPUT_SIZE)
     error = error_of(lambda: read_network("mine:1"))
-    assert error == "mine, trial 1 is torchvision/resnet18: models of torchvision and timm can only be measured"
+    assert error == "mine, trial 1 is torchvision/resnet18: must be a ThreshNet, not a model of torchvision or timm"
 
 
 def test_names_keep_no_size_and_other_networks_do(study: LoadedStudy, storage: str) -> None:
@@ -128,7 +128,9 @@ def test_names_keep_no_size_and_other_networks_do(study: LoadedStudy, storage: s
 
 @pytest.mark.parametrize("text", ["torchvision/resnet18", "timm/resnet18", "model.onnx"])
 def test_only_measuring_takes_models_and_onnx_files(text: str) -> None:
-    assert error_of(lambda: read_network(text)).endswith("models of torchvision and timm can only be measured")
+    assert error_of(lambda: read_network(text)).endswith(
+        "must be a ThreshNet, not an ONNX file or a model of torchvision or timm"
+    )
 
 
 @pytest.mark.parametrize(("batch", "fixed"), [(1, 1), (4, 4), ("n", None)])

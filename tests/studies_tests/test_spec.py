@@ -545,10 +545,10 @@ WRONG: dict[str, list[tuple[str, Callable[[], object], str]]] = {
         ("rungs = [true]", lambda: spec(rungs=[True]), "training.rungs[0] = True: must be a whole number"),
     ],
     "latency": [
-        ("device = 'tpu'", lambda: spec(device="tpu"), f"latency.device: device 'tpu', {DEVICES}"),
+        ("device = 'tpu'", lambda: spec(device="tpu"), f"latency.device: device 'tpu': {DEVICES}"),
         ("device = 3", lambda: spec(device=3), "latency.device = 3: must be text"),
-        ("device = 'cuda:x'", lambda: spec(device="cuda:x"), "latency.device: device 'cuda:x', must be cuda or cuda:N"),
-        ("device = 'ssh://'", lambda: spec(device="ssh://"), "latency.device: device 'ssh://', must be ssh://"),
+        ("device = 'cuda:x'", lambda: spec(device="cuda:x"), "latency.device: device 'cuda:x': must be cuda or cuda:N"),
+        ("device = 'ssh://'", lambda: spec(device="ssh://"), "latency.device: device 'ssh://': must be ssh://"),
         ("runtimes = []", lambda: spec(runtimes=()), f"latency.runtimes = []: {CPU_RUNTIMES}"),
         ("runtimes = ['tf']", lambda: spec(runtimes=("tf",)), f"latency.runtimes = ['tf']: {CPU_RUNTIMES}"),
         (
@@ -650,6 +650,11 @@ def test_a_file_that_is_not_toml_is_reported(tmp_path: Path, content: bytes) -> 
     file = tmp_path / "mine.toml"
     file.write_bytes(content)
     assert error_of(lambda: find_spec(str(file))).startswith(f"{file}: not a TOML file")
+
+
+def test_a_folder_of_images_without_a_name_of_a_data_set_is_reported() -> None:
+    message = error_of(lambda: parse_spec({"name": "mine", "data": {"path": "imgs"}}))
+    assert message == "data.path = 'imgs': needs data.name, e.g. name = \"folder\""
 
 
 def test_a_missing_file_and_a_folder_are_reported(tmp_path: Path) -> None:

@@ -148,3 +148,9 @@ def test_the_environment_replaces_the_default_storage(monkeypatch: pytest.Monkey
     assert place_options(DEFAULT_STORAGE, DEFAULT_RUNS, default_storage()) == ["--storage", DEFAULT_STORAGE]
     monkeypatch.setenv("OPTUNA_STORAGE", "")
     assert default_storage() == DEFAULT_STORAGE
+
+
+def test_an_error_names_the_environment_variable_of_the_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPTUNA_STORAGE", "foo")
+    with pytest.raises(InputError, match=r"storage = 'foo' \(from OPTUNA_STORAGE\): must be an Optuna URL"):
+        open_storage("foo", create=True)

@@ -89,6 +89,12 @@ def with_classes(network: NetworkSpec) -> NetworkSpec:
 # Launching
 
 
+def test_the_error_of_a_named_network_begins_with_the_study_file(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\nnamed = ["threshnet29"]\n')
+    assert error_of(lambda: launch_study(file, url)).startswith(f"{file}: named = 'threshnet29': no network is named")
+
+
 def test_named_networks_are_measured_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
     display = Recorder()
     loaded, outcome = start(small_spec(), display=display)

@@ -169,6 +169,7 @@ def test_a_library_model_is_built_for_any_classes_without_a_download(
         ("torchvision/alexnet", 32, r"'torchvision/alexnet' cannot process images of 32x32 pixels \(.*too small"),
         ("torchvision/vit_b_16", 40, "cannot process images of 40x40 pixels .*indivisible"),
         ("torchvision/list_models", 32, "torchvision has no"),
+        ("torchvision/qqq", 32, "torchvision has no such classification model$"),  # no name is similar
         pytest.param("timm/resnet19", 32, "'timm/resnet19': timm has no .*; similar names: resnet1", marks=needs_timm),
     ],
 )

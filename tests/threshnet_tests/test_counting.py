@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
-from threshnet.baselines import BASELINES, build_baseline
-from threshnet.counting import count_modules, leaf_calls
+from threshnet.baselines import BASELINES, LibraryModel, build_baseline, build_library_model
+from threshnet.counting import count_library_model, count_modules, leaf_calls
+from threshnet.errors import InputError
 
 needs_timm = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 
@@ -60,7 +61,10 @@ def test_pools(kernel: int, size: int, square: bool) -> None:
         (nn.BatchNorm2d(3), (6, 0, 2 * 75, 4 * 75, 75)),
         (nn.ReLU6(), (0, 0, 75, 75, 75)),
         (nn.SiLU(), (0, 0, 0, 0, 75)),
+        (nn.GELU(), (0, 0, 0, 0, 75)),
+        (nn.Tanh(), (0, 0, 0, 0, 75)),
         (nn.Sigmoid(), (0, 0, 0, 0, 75)),
+        (nn.Hardswish(), (0, 0, 0, 0, 75)),
         (nn.Hardsigmoid(), (0, 0, 0, 0, 75)),
         (nn.Dropout(), (0, 0, 0, 0, 75)),
         (StochasticDepth(0.5, "row"), (0, 0, 0, 0, 75)),
@@ -140,3 +144,19 @@ def test_every_parameter_of_the_timm_networks_belongs_to_a_counted_call(name: st
     model = build_baseline(BASELINES[name], 10)
     owned = sum(sum(p.numel() for p in call.module.parameters(recurse=False)) for call in leaf_calls(model, 32))
     assert owned == count_modules(model, 32).params
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "regnet_y_400mf"])
+def test_library_models_with_other_activations_or_constructors_that_read_tensors_are_counted(name: str) -> None:
+    model, before = LibraryModel("torchvision", name), torch.random.get_rng_state()
+    costs = count_library_model(model, 32)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert costs.params == sum(weights.numel() for weights in build_library_model(model, 32).parameters())
+
+
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_t"])
+def test_a_library_model_with_attention_is_one_line(name: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"network 'torchvision/{name}': module '.*': no rule to count the costs of \w+$"
+    ):
+        count_library_model(LibraryModel("torchvision", name), 32)

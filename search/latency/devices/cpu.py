@@ -65,7 +65,7 @@ class Cpu:
 def cpu_device(name: str) -> Cpu:
     """Return the device "cpu"; raises InputError for any other name."""
     if name != CPU:
-        raise InputError(f"device {name!r}, must be {device_forms()}")
+        raise InputError(f"device {name!r}: must be {device_forms()}")
     return Cpu()
 
 

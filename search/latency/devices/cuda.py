@@ -87,7 +87,7 @@ def cuda_device(name: str) -> Cuda:
     """Return the device "cuda" (same as "cuda:0") or "cuda:N", present or not; raises InputError for other names."""
     parsed = re.fullmatch(r"cuda(?::(0|[1-9][0-9]{0,2}))?", name)
     if not parsed:
-        raise InputError(f"device {name!r}, must be cuda or cuda:N, N counted from 0")
+        raise InputError(f"device {name!r}: must be cuda or cuda:N, N counted from 0")
     index = int(parsed[1] or 0)
     listed = [part.strip() for part in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
     visible = listed[index] if index < len(listed) and listed[index] else str(index)

@@ -46,7 +46,7 @@ def device_named(name: str) -> "Device":
     """Return the device called `name`; raises an InputError that lists the valid forms if the name is invalid."""
     kind = DEVICES.get(name.partition(":")[0])
     if kind is None:
-        raise InputError(f"device {name!r}, must be {device_forms()}")
+        raise InputError(f"device {name!r}: must be {device_forms()}")
     device: Device = resolve_name(kind.parser)(name)
     return device
 

@@ -210,11 +210,11 @@ def ssh_device(name: str) -> Ssh:
     parsed = NAME.fullmatch(name)
     if not parsed:
         raise InputError(
-            f"device {name!r}, must be {DEVICES['ssh'].forms[0]}, special characters of folder and PATH as %20"
+            f"device {name!r}: must be {DEVICES['ssh'].forms[0]}, special characters of folder and PATH as %20"
         )
     user, host, port, folder, python = parsed.groups()
     if port and not 1 <= int(port) <= 65535:
-        raise InputError(f"device {name!r}: port {port}, must be 1 to 65535")
+        raise InputError(f"device {name!r}: port {port}: must be 1 to 65535")
     folder = folder or ""
     try:
         folder = unquote(folder[1:] if folder.startswith("/~/") else folder, errors="strict")
@@ -224,7 +224,7 @@ def ssh_device(name: str) -> Ssh:
     if not (folder.isprintable() and python.isprintable()):
         raise InputError(f"device {name!r}: folder and PATH must be printable")
     if "/" not in python and not re.fullmatch(WORD, python):
-        raise InputError(f"device {name!r}: python {python!r}, must be a path or a command of letters and digits")
+        raise InputError(f"device {name!r}: python {python!r}: must be a path or a command of letters and digits")
     return Ssh(
         name,
         host.strip("[]"),

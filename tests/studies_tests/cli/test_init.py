@@ -80,6 +80,11 @@ def test_init_writes_a_file_for_the_digits(run: Run, measured: list[str]) -> Non
     assert len(measured) == 1
 
 
+def test_init_does_not_measure_if_it_cannot_write_the_file(error_of: Any, measured: list[str]) -> None:  # noqa: ANN401
+    assert "no folder gone" in error_of("init", "gone/mine.toml")
+    assert measured == []
+
+
 def test_init_writes_a_file_for_a_folder(run: Run, measured: list[str], tree: Path) -> None:
     output = run("init", "my trees.toml", "--data", tree)
     assert output.status == 2
@@ -111,9 +116,9 @@ def test_large_and_many_images_get_a_larger_input_and_a_part_of_them(
 BAD: list[tuple[list[str], list[str]]] = [
     (["mine"], ["mine: must end in .toml"]),
     (["old.toml"], ["old.toml: already exists"]),
-    (["gone/mine.toml"], ["gone/mine.toml: cannot be written", "No such file or directory"]),
+    (["gone/mine.toml"], ["gone/mine.toml: cannot be written (no folder gone)"]),
     (["-bad.toml"], ["No such option"]),
-    (["mine.toml", "--device", "tpu"], ["device 'tpu', must be cpu, cuda"]),
+    (["mine.toml", "--device", "tpu"], ["device 'tpu': must be cpu, cuda"]),
     (["mine.toml", "--data", "gone"], ["data = 'gone'", "must be a folder or one of digits"]),
     (["mine.toml", "--data", "empty"], ["data path empty", "no folder train/"]),
     (["mine.toml", "--data", "few"], ["must be fewer than the 2 training images of few/train"]),

@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from click.testing import CliRunner
 from optuna.trial import FrozenTrial
 from search_tests.tiny import StubMeasurement
 from studies_tests.sample import sample_loaded, with_stopped
@@ -18,7 +19,7 @@ from search.records import Record
 from search.run import Outcome
 from search.training.recipes import FAST
 from space import Limits
-from studies.cli.launch import closing, plan_text
+from studies.cli.launch import closing, launch, plan_text
 from studies.library import Study
 from studies.report.page.live import LivePage, replace_text
 from studies.screen import line
@@ -52,12 +53,14 @@ def test_the_line_of_a_trained_network_has_its_error_and_marks_it_if_infeasible(
 @pytest.mark.parametrize(("state", "text"), [("failed", "failed: alas"), ("not trained", "not trained: alas")])
 def test_the_line_of_an_untrained_network_has_the_reason(state: str, text: str) -> None:
     record = replace(sample_loaded(0).records[0], state=state, reason="alas")  # type: ignore[arg-type]
-    assert line(record) == f"trial   0  {text}"
+    assert line(record) == f"trial   0  {text}  threshnet28"
+    assert line(replace(record, named=None)) == f"trial   0  {text}"
 
 
 def test_the_line_of_a_duplicate_names_the_other_trial() -> None:
     record = replace(sample_loaded(0).records[1], state="duplicate", duplicate_of=0)
-    assert line(record) == "trial   1  duplicate of trial 0"
+    assert line(record) == "trial   1  duplicate of trial 0  threshnet79"
+    assert line(replace(record, named=None)) == "trial   1  duplicate of trial 0"
 
 
 def test_the_summary_counts_networks_by_state(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,12 +173,32 @@ def test_a_dry_run_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> N
     prepared = prepare(small_spec(trials=10, budget=5.0))
     found = plan(prepared.spec, prepared.task, load_search(prepared.spec.dataset, 16), 0, print)
     assert (found.least_s, found.most_s) == (10 * 3, 10 * 1 + 5 * 8)
+    prepared = prepare(small_spec(trials=10, budget=1.0))  # spent after four networks at the first rung
+    found = plan(prepared.spec, prepared.task, load_search(prepared.spec.dataset, 16), 0, print)
+    assert (found.least_s, found.most_s) == (4 * 3, 10 * 1 + 1 * 8)
 
 
 def test_a_dry_run_without_feasible_networks_says_so() -> None:
     prepared = prepare(small_spec(limits=Limits(params=1)))
     with pytest.raises(InputError, match="limits: no random network of the space satisfies the limits"):
         plan(prepared.spec, prepared.task, load_search(prepared.spec.dataset, 16), 0, print)
+
+
+def test_the_summary_lists_named_networks_that_were_not_trained() -> None:
+    loaded = sample_loaded(2)
+    first, second, *rest = loaded.records
+    records = [first, replace(second, state="not trained", error=None), *rest]
+    text = closing(Study(replace(loaded, records=records)), Outcome(3, "enough"))
+    assert "\nNamed networks not trained yet: ThreshNet79; " in text
+
+
+def test_a_dry_run_names_the_launch_with_all_of_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.cli.launch._plan", lambda *_: None)
+    monkeypatch.setattr("studies.cli.launch.plan_text", lambda _: "planned")
+    options = ["--trials", "3", "--timeout", "2h", "--page", "front.html"]
+    result = CliRunner().invoke(launch, ["digits", *options, "--dry-run"])
+    following = "Next: threshnet launch digits --trials 3 --timeout 7200s --page front.html"
+    assert result.output.splitlines()[-2:] == ["planned", following]
 
 
 # The first line

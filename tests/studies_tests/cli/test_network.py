@@ -81,6 +81,13 @@ def test_costs_of_a_trial_are_counted_at_the_size_of_its_study(study: LoadedStud
     assert larger["macs"] == count(network_of(study, 2), 64).macs
 
 
+def test_costs_of_a_file_are_counted_at_its_input_size(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"title": "Mine", "input_size": 64, "spec": NAMED["threshnet28"].to_json()}))
+    (found,) = json.loads(output_of("costs", str(file), "--json"))
+    assert found["macs"] == count(NAMED["threshnet28"], 64).macs
+
+
 @pytest.mark.xdist_group("timed")
 def test_a_trial_and_an_onnx_file_are_compared() -> None:
     found = json.loads(output_of("compare", "mine:knee", "conv.onnx", "--json"))
@@ -165,10 +172,10 @@ def test_a_trial_is_exported_by_its_name_or_by_an_option(
         ("draw threshnet30 -o drawn.svg", "no network is named 'threshnet30'"),
         ("draw threshnet28 -o drawn.svg --input 3", "input size 3 is too small"),
         ("draw threshnet28 -o conv.onnx/drawn.svg", "cannot be written"),
-        ("draw conv.onnx -o drawn.svg", "can only be measured"),
+        ("draw conv.onnx -o drawn.svg", "must be a ThreshNet"),
         ("draw mine:best -o drawn.svg", "network 'mine:best': neither a file nor a trial"),
         ("costs mine:9", "study 'mine' has no trial 9; its trials are 0 to 4"),
-        ("costs torchvision/resnet18", "can only be measured"),
+        ("costs torchvision/resnet18", "must be a ThreshNet"),
         ("measure yours:1", "no study is named 'yours'"),
         ("measure gone:1.onnx", "gone:1.onnx: no such file"),
         ("measure timm/hf-hub:timm/resnet18", "must be torchvision/NAME or timm/NAME"),

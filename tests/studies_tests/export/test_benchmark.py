@@ -215,11 +215,23 @@ def test_a_failed_measurement_is_a_problem_of_its_files(folder: Path, stub: Stub
     assert [one.times.problems for one in found.values()] == [(), (), *[("not measured: the probe died",)] * 2]
 
 
+def test_the_command_fails_if_the_device_cannot_be_reached(folder: Path, stub: StubMeasurements) -> None:
+    def fail(jpeg: bytes) -> None:
+        if stub.seen[-1][1] == "onnxruntime":
+            raise MeasurementError("connection refused")
+
+    stub.fail = fail
+    result = CliRunner().invoke(benchmark, [str(folder)])
+    assert result.exit_code == 1
+    assert "not measured: connection refused" in result.stdout
+    assert f"{folder}: no file was measured on cpu; see the reasons above" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["gone"], "gone: no such folder"),
-        (["MODEL", "--device", "tpu"], "device 'tpu', must be cpu"),
+        (["MODEL", "--device", "tpu"], "device 'tpu': must be cpu"),
         (["MODEL", "--data", "gone"], "gone"),
         (["MODEL", "--data", "digits"], "a network of 2 classes, which are not the 10 classes of digits"),
     ],

@@ -16,14 +16,14 @@ from search_tests.tiny import SIZE
 from studies_tests.small import TREE_NETWORK
 from torch import Tensor
 
-from search.data import DataSettings, as_settings
+from search.data import DataSettings, as_settings, load_search
 from search.training.recipes import FAST, recipe_named
 from search.training.train import Training
 from studies.export import final_training as training
 from studies.export.card import ExportResult, ModelInfo, seeds_text
 from studies.export.final_training import Assignment, train_network
 from studies.export.folder import ExportedModel
-from studies.export.images import ExportImages
+from studies.export.images import ExportImages, export_images
 from studies.network import named_network, read_network
 from studies.screen import Screen
 from threshnet import InputError
@@ -319,3 +319,11 @@ def test_a_network_with_other_classes_and_an_input_that_is_too_small_are_rejecte
 
 def test_an_output_that_cannot_be_written_is_reported(train: Train, network: Path) -> None:
     assert f"{network / 'model'}: cannot be written" in error_of(train(network / "model"))
+
+
+def test_the_remarks_on_the_test_images_are_printed_once() -> None:
+    images = load_search(DataSettings("digits", train=40, validation=20), 16)
+    test = replace(images.validation, remarks=("1 test image is also among the training images",))
+    found = export_images(images, test, "digits").test
+    assert found is not None
+    assert (found.remarks, len(found)) == ((), len(test))  # the training prints the remarks

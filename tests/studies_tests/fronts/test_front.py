@@ -208,8 +208,13 @@ def test_infeasible_networks_are_not_on_the_front_and_dominate_none() -> None:
     assert numbers(front.front) == [1]
     assert numbers(front.trained) == [0, 1, 2, 3]
     assert placed(front, "threshnet79")[1] == [1]
-    words = "not on the front (violates a constraint); no discovered network dominates it"
+    words = "not on the front; violates a constraint; no discovered network dominates it"
     assert placed(front, "threshnet28") == (False, [], words)
+
+
+def test_the_constraint_is_that_of_the_named_network_and_not_of_the_one_that_dominates_it() -> None:
+    front = front_of(study_of([Row(2, 20), Row(3, 30, True, "threshnet28")]))
+    assert placed(front, "threshnet28") == (False, [0], "violates a constraint; dominated by trial 0")
 
 
 def test_if_no_network_is_feasible_the_front_is_computed_from_all() -> None:

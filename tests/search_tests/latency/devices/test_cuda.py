@@ -69,7 +69,7 @@ def test_a_name_gives_its_device_though_it_is_not_there(gpus: Callable[[int], No
 
 @pytest.mark.parametrize("name", ["cuda:", "cuda:x", "cuda:-1", "cuda:01", "cuda:0:1", "cuda:1 ", "cuda:1000"])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=re.escape(f"device {name!r}, must be cuda or cuda:N")):
+    with pytest.raises(InputError, match=re.escape(f"device {name!r}: must be cuda or cuda:N")):
         device_named(name)
 
 

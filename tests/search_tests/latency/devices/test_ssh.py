@@ -213,7 +213,7 @@ def test_sending_takes_too_long(far: Far) -> None:
 def test_what_it_has_not(protocol: object) -> None:
     with pytest.raises(InputError):
         measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "onnxruntime", protocol)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="runtime 'torch', must be one of onnxruntime"):
+    with pytest.raises(InputError, match="runtime 'torch': must be one of onnxruntime"):
         measure_on(ssh_device("ssh://pi"), REFERENCE, SIZE, "torch", QUICK)
 
 
@@ -272,7 +272,7 @@ def test_check_of_a_throttled_pi(far: Far) -> None:
 
 
 def test_check_of_an_unknown_device() -> None:
-    with pytest.raises(InputError, match="device 'ssh://-x', must be"):
+    with pytest.raises(InputError, match="device 'ssh://-x': must be"):
         CliRunner().invoke(device_commands, ["check", "ssh://-x"], catch_exceptions=False)
 
 
