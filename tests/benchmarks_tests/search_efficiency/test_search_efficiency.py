@@ -65,8 +65,8 @@ def test_the_recorded_page_is_that_of_the_stored_replays() -> None:
 @pytest.mark.parametrize("strategy", ["ours", "tpe_multivariate_rungs", "mo_asha"])
 def test_a_stored_replay_can_be_repeated(strategy: str) -> None:
     """Only the first trainings are compared, since rounding errors differ between processors."""
-    stored = search_efficiency.stored_in(RESULTS / "table_replay" / "metaqnn_svhn.jsonl")[strategy, 0]
-    again = run_one(RECORDED["metaqnn_svhn"].read(), Settings(6.0), strategy, 0)
+    stored = search_efficiency.stored_in(RESULTS / "table_replay" / "metaqnn_cifar10.jsonl")[strategy, 0]
+    again = run_one(RECORDED["metaqnn_cifar10"].read(), Settings(6.0), strategy, 0)
     assert again.curve[:4] == stored.curve[:4]
 
 
