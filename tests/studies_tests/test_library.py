@@ -176,7 +176,8 @@ def test_an_interrupt_prints_one_line_without_a_traceback(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    logged = QueueHandler(queue.SimpleQueue())
+    messages: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logged = QueueHandler(messages)
     monkeypatch.setattr(Screen, "stage", interrupt)
     logging.getLogger("optuna").addHandler(logged)
     try:
@@ -185,7 +186,7 @@ def test_an_interrupt_prints_one_line_without_a_traceback(
         logging.getLogger("optuna").removeHandler(logged)
     assert study.outcome is not None
     assert study.outcome.ended == "interrupted"
-    assert logged.queue.empty()
+    assert messages.empty()
     assert capsys.readouterr().out.splitlines()[-1] == "stopped; call launch again to resume"
 
 
