@@ -147,6 +147,8 @@ def test_an_export_and_a_retraining_take_the_values_of_the_call(
     monkeypatch.setattr(trained, "train_and_export", lambda *arguments: calls.append(arguments))
     knee = study.front().knee
     knee.export(tmp_path / "a", progress=False)
+    with pytest.raises(InputError, match="seeds = 0: must be a whole number, at least 1"):
+        knee.retrain(tmp_path / "b", seeds=0)
     knee.retrain(tmp_path / "b", epochs=2, seeds=3, data="digits", progress=False)
     trained.train(knee.network, tmp_path / "c", data="digits", title="mine", input_size=SIZE, progress=False)
     (loaded, number, first, *_), (retraining, second, *_), (training, third, *_) = calls
