@@ -103,7 +103,7 @@ class Limit:
 
     @property
     def excess(self) -> Floats:
-        """Relative excess (n,) over the limit, at most 0 if the limit is satisfied."""
+        """Relative excess (n,), at most 0 if the limit is satisfied."""
         return (self.values - self.at) / max(self.at, 1e-9)
 
 

@@ -178,7 +178,8 @@ def test_an_interrupt_prints_one_line_without_a_traceback(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    logged = QueueHandler(queue.SimpleQueue())
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logged = QueueHandler(lines)
     monkeypatch.setattr(Screen, "stage", interrupt)
     logging.getLogger("optuna").addHandler(logged)
     try:
@@ -187,7 +188,7 @@ def test_an_interrupt_prints_one_line_without_a_traceback(
         logging.getLogger("optuna").removeHandler(logged)
     assert study.outcome is not None
     assert study.outcome.ended == "interrupted"
-    assert logged.queue.empty()
+    assert lines.empty()
     assert capsys.readouterr().out.splitlines()[-1] == "stopped; call launch again to resume"
 
 
