@@ -45,11 +45,11 @@ def final_pass(study: Study, task: Task, store: FileSystemArtifactStore, display
     chosen = to_measure_again(read)
     architectures = [record.architecture for record in chosen if record.architecture]
     latencies: list[Latency] = []
-    display.print(f"measuring the front again: {plural(len(chosen), 'network')}")
+    display.print(f"measuring {plural(len(chosen), 'network')} again: the front and those that may belong to it")
     try:
         for start in range(0, len(architectures), TOGETHER):
             part = architectures[start : start + TOGETHER]
-            display.stage(chosen[start].number, f"measuring the {len(chosen)} networks of the front again")
+            display.stage(chosen[start].number, f"measuring {plural(len(chosen), 'network')} again")
             take = partial(measure_all, task.device, part, task.input_size, task.runtimes[0])
             latencies += settled_readings(take, task.protocol, partial(display.stage, chosen[start].number))
     except MeasurementError as failure:
@@ -57,7 +57,7 @@ def final_pass(study: Study, task: Task, store: FileSystemArtifactStore, display
         return 0
     disturbed = sum(latency.disturbed for latency in latencies)
     if disturbed:
-        display.print(f"{disturbed} of {len(chosen)} networks of the front could not be measured undisturbed")
+        display.print(f"{disturbed} of {plural(len(chosen), 'network')} could not be measured undisturbed")
     for architecture, latency in zip(architectures, latencies, strict=True):
         if latency.disturbed:
             continue

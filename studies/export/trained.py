@@ -21,6 +21,7 @@ from studies.fronts.wording import title
 from studies.screen import Screen, console, printer
 from studies.study import LoadedStudy
 from threshnet.drawing import schedule_svg
+from threshnet.errors import require
 from threshnet.spec import NetworkSpec
 from threshnet.spec_file import INPUT_SIZE, ResolvedNetwork
 
@@ -97,6 +98,7 @@ class TrainedNetwork:
         it again with the same folder to resume an interrupted training. Raises InputError for invalid values,
         TrainingFailed if a training gives no score, and the errors of `export`.
         """
+        require(type(seeds) is int and seeds >= 1, "seeds", seeds, "a whole number, at least 1")
         images = None if data is None else as_settings(data)
         assignment = trial_assignment(self.loaded, self.trial, _recipe(recipe, epochs), range(seeds), images)
         return train_and_export(

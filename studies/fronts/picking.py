@@ -28,6 +28,7 @@ from search.pareto import Points, knee, non_dominated
 from search.records import Record, reading
 from search.training.metrics import NORMAL_95
 from studies.fronts.front import ParetoFront, competitors, nondominated
+from studies.fronts.wording import title
 from threshnet import strict
 from threshnet.errors import InputError, require
 from threshnet.strict import Range
@@ -71,6 +72,8 @@ class Limit:
 
     # The command-line option.
     flag: str
+    # What it limits, in sentences.
+    name: str
     at: float
     # The words that precede the lowest value among the candidates.
     lowest: str
@@ -88,7 +91,20 @@ class Limit:
     @property
     def text(self) -> str:
         """The limit with its unit."""
-        return f"{self.at / self.scale:g}{self.unit}"
+        return f"{self.at:,g}" if self.counts(self.at) else f"{self.at / self.scale:g}{self.unit}"
+
+    def shown(self, value: float) -> str:
+        """A value with its unit."""
+        return f"{value:,.0f}" if self.counts(value) else f"{value / self.scale:.{self.digits}f}{self.unit}"
+
+    def counts(self, value: float) -> bool:
+        """True if a value is too small to be printed in its unit of a million."""
+        return value < self.scale / 100 and self.scale > 1
+
+    @property
+    def excess(self) -> Floats:
+        """Relative excess (n,), at most 0 if the limit is satisfied."""
+        return (self.values - self.at) / max(self.at, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -168,7 +184,7 @@ def pick(
     points = points_of(candidates)
     chosen = choose(points, request)
     if chosen is None:
-        raise InputError(f"study {front.study!r} on {front.backend}: {excluded(limits_on(feasible, request))}")
+        raise InputError(f"study {front.study!r} on {front.backend}: {excluded(feasible, request)}")
     record, line = candidates[chosen], nondominated(candidates)
     inside = within_limits(points, request)
     noise = noise_of(candidates, validation_images, training_noise or 0.0)
@@ -252,13 +268,17 @@ def limits_on(records: Sequence[Record], request: PickRequest) -> list[Limit]:
     params, macs = (np.array([record.costs[key] for record in records], dtype=np.float64) for key in ("params", "macs"))
     limits = []
     if request.latency_ms is not None:
-        limits.append(Limit("--max-latency", request.latency_ms, "the fastest takes", points[:, 0], 1.0, 3, " ms"))
+        limits.append(
+            Limit("--max-latency", "latency", request.latency_ms, "the fastest takes", points[:, 0], 1.0, 3, " ms")
+        )
     if request.error is not None:
-        limits.append(Limit("--max-error", request.error, "the most accurate has", points[:, 1], 1.0, 2, " %"))
+        limits.append(
+            Limit("--max-error", "the error", request.error, "the most accurate has", points[:, 1], 1.0, 2, " %")
+        )
     if request.params is not None:
-        limits.append(Limit("--max-params", request.params, "the smallest has", params, 1e6, 3, "M"))
+        limits.append(Limit("--max-params", "params", request.params, "the smallest has", params, 1e6, 3, "M"))
     if request.macs is not None:
-        limits.append(Limit("--max-macs", request.macs, "the lightest has", macs, 1e6, 1, "M"))
+        limits.append(Limit("--max-macs", "MACs", request.macs, "the lightest has", macs, 1e6, 1, "M"))
     return limits
 
 
@@ -267,17 +287,20 @@ def exceeded(record: Record, request: PickRequest) -> list[Limit]:
     return [limit for limit in limits_on([record], request) if not limit.inside.all()]
 
 
-def excluded(limits: Sequence[Limit]) -> str:
-    """Explain why no network is left: how many networks each limit excludes, and the value closest to each limit."""
-    parts = []
+def excluded(records: Sequence[Record], request: PickRequest) -> str:
+    """Explain why no network is left: how many networks each limit excludes, and the network nearest to the limits."""
+    limits, parts = limits_on(records, request), []
     for limit in limits:
         others = [other.inside for other in limits if other is not limit]
         among = limit.values[np.logical_and.reduce(others)] if others else limit.values
         lost = (~limit.inside).sum()
-        what = f"{limit.flag} {limit.text} excludes {lost} of {len(limit.values)}"
-        nearest = f"{among.min() / limit.scale:.{limit.digits}f}{limit.unit}" if among.size else ""
+        what = f"the limit of {limit.text} on {limit.name} excludes {lost} of {len(limit.values)}"
+        nearest = limit.shown(among.min()) if among.size else ""
         whose = "of those within the other limits " if others else ""
         parts.append(
             f"{what} ({whose}{limit.lowest} {nearest})" if nearest else f"{what} (none satisfies the other limits)"
         )
+    at = int(np.argmin(np.max([limit.excess for limit in limits], axis=0)))
+    values = " and ".join(limit.shown(limit.values[at]) for limit in limits)
+    parts.append(f"the nearest network is {title(records[at])} with {values}")
     return f"no network is left: {'; '.join(parts)}"

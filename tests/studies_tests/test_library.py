@@ -147,6 +147,8 @@ def test_an_export_and_a_retraining_take_the_values_of_the_call(
     monkeypatch.setattr(trained, "train_and_export", lambda *arguments: calls.append(arguments))
     knee = study.front().knee
     knee.export(tmp_path / "a", progress=False)
+    with pytest.raises(InputError, match="seeds = 0: must be a whole number, at least 1"):
+        knee.retrain(tmp_path / "b", seeds=0)
     knee.retrain(tmp_path / "b", epochs=2, seeds=3, data="digits", progress=False)
     trained.train(knee.network, tmp_path / "c", data="digits", title="mine", input_size=SIZE, progress=False)
     (loaded, number, first, *_), (retraining, second, *_), (training, third, *_) = calls
@@ -176,8 +178,8 @@ def test_an_interrupt_prints_one_line_without_a_traceback(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    messages: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    logged = QueueHandler(messages)
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    logged = QueueHandler(lines)
     monkeypatch.setattr(Screen, "stage", interrupt)
     logging.getLogger("optuna").addHandler(logged)
     try:
@@ -186,7 +188,7 @@ def test_an_interrupt_prints_one_line_without_a_traceback(
         logging.getLogger("optuna").removeHandler(logged)
     assert study.outcome is not None
     assert study.outcome.ended == "interrupted"
-    assert messages.empty()
+    assert lines.empty()
     assert capsys.readouterr().out.splitlines()[-1] == "stopped; call launch again to resume"
 
 

@@ -543,7 +543,7 @@ def load_onnxruntime(paths: Sequence[str], settings: Mapping[str, Any]) -> Loade
         else:
             runs.append(functools.partial(session.run, None, feed))
     clock = one_thread_clock(settings)
-    return Loaded(map(host_timer, runs), onnxruntime.__version__, notes=notes, cpu_clock=clock)
+    return Loaded(map(host_timer, runs), onnxruntime.__version__, notes=dict.fromkeys(notes), cpu_clock=clock)
 
 
 def run_session(session: Any, name: str, images: NDArray[np.float32]) -> Any:  # noqa: ANN401 - arrays of onnxruntime

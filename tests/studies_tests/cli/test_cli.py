@@ -384,7 +384,7 @@ def test_a_launch_prints_its_trials_and_the_next_command(run: Run, log: list[str
     assert images == "40 training images in 10 classes, 4 in each"
     assert opening == "0 of 3 networks so far; Ctrl-C stops"
     assert [line.split()[:2] for line in trials] == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
-    assert again == "measuring the front again: 3 networks"
+    assert again == "measuring 3 networks again: the front and those that may belong to it"
     assert done == "mine: 3 networks trained: done."
     assert (plateau, correlation) == progress_of(load_study("mine", "journal:x.log")).sentences
     assert re.fullmatch(r"space default: \S+ points, \S+ distinct networks", space)

@@ -18,6 +18,7 @@ from search.box import Box
 from search.records import Record
 from search.volume import box_in, curve
 from space import Limits
+from studies.cli.tables import front_table
 from studies.cli.volume import incomparable
 from studies.fronts.as_json import front_json
 from studies.fronts.front import ParetoFront, competitors, front_of, fronts_of
@@ -176,6 +177,13 @@ def test_stopped_networks_are_reported_but_are_not_on_the_front() -> None:
 )
 def test_the_knee_is_farthest_below_the_line_between_the_ends(points: list[tuple[float, float]], knee: int) -> None:
     assert front_of(study_of([Row(x, y) for x, y in points])).knee.number == knee
+
+
+@pytest.mark.parametrize(("points", "marked"), [([(1, 30), (2, 12)], False), ([(1, 30), (2, 12), (5, 10)], True)])
+def test_the_table_marks_a_knee_on_a_front_of_three_or_more(points: list[tuple[float, float]], marked: bool) -> None:
+    table = front_table(front_of(study_of([Row(x, y) for x, y in points])))
+    assert any(str(cell).endswith(" *") for cell in table.columns[0].cells) is marked
+    assert ("* the knee" in str(table.caption)) is marked
 
 
 def test_the_nondominated_networks_that_dominate_a_named_one_are_listed() -> None:

@@ -106,15 +106,25 @@ def test_a_limit_on_params_admits_networks_that_excluded_ones_dominated() -> Non
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (PickRequest(latency_ms=0.9), "--max-latency 0.9 ms excludes 6 of 6 (the fastest takes 1.000 ms)"),
-        (PickRequest(error=8), "--max-error 8 % excludes 6 of 6 (the most accurate has 9.00 %)"),
-        (PickRequest(params=400), "--max-params 0.0004M excludes 6 of 6 (the smallest has 0.001M)"),
+        (
+            PickRequest(latency_ms=0.9),
+            "the limit of 0.9 ms on latency excludes 6 of 6 (the fastest takes 1.000 ms); "
+            "the nearest network is trial 1 with 1.000 ms",
+        ),
+        (PickRequest(error=8), "the limit of 8 % on the error excludes 6 of 6 (the most accurate has 9.00 %)"),
+        (PickRequest(params=400), "the limit of 400 on params excludes 6 of 6 (the smallest has 500); "),
         (
             PickRequest(latency_ms=2, error=11),
-            "--max-latency 2 ms excludes 4 of 6 (of those within the other limits the fastest takes 3.000 ms); "
-            "--max-error 11 % excludes 3 of 6 (of those within the other limits the most accurate has 12.00 %)",
+            "the limit of 2 ms on latency excludes 4 of 6 "
+            "(of those within the other limits the fastest takes 3.000 ms); "
+            "the limit of 11 % on the error excludes 3 of 6 "
+            "(of those within the other limits the most accurate has 12.00 %); "
+            "the nearest network is trial 2 with 2.000 ms and 12.00 %",
         ),
-        (PickRequest(latency_ms=0.1, error=1), "--max-error 1 % excludes 6 of 6 (none satisfies the other limits)"),
+        (
+            PickRequest(latency_ms=0.1, error=1),
+            "the limit of 1 % on the error excludes 6 of 6 (none satisfies the other limits)",
+        ),
     ],
 )
 def test_if_no_network_is_left_the_error_lists_what_each_limit_excludes(wanted: PickRequest, message: str) -> None:
@@ -436,7 +446,7 @@ def test_the_command_prints_the_same_as_json(run: Callable[..., str]) -> None:
 
 
 def test_the_command_reports_errors_in_one_line(run: Callable[..., str]) -> None:
-    assert "--max-latency 0.001 ms excludes" in run("--max-latency", "0.001ms", status=2)
+    assert "the limit of 0.001 ms on latency excludes" in run("--max-latency", "0.001ms", status=2)
     assert "must be a time above 0" in run("--max-latency", "5", status=2)
     assert "was measured on" in run("--backend", "cuda", status=2)
 

@@ -636,6 +636,8 @@ def test_a_free_batch_is_measured_with_a_note(tmp_path: Path) -> None:
     ready, (milliseconds,) = loaded(free, batch=3)
     assert ready.notes == ["dynamic shape: free.onnx has a dynamic batch size, a static one may be faster"]
     assert milliseconds > 0
+    twice, _ = loaded(free, free, batch=3)  # e.g. in memory and from a JPEG
+    assert twice.notes == ready.notes
 
 
 def test_what_is_no_onnx_file_is_named(tmp_path: Path) -> None:
