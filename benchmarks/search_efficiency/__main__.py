@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.json_lines import append, read_lines
 from benchmarks.report import conditions, options, publish, recorded
 from benchmarks.search_efficiency.figure import HEIGHT, WIDTH, figure
-from benchmarks.search_efficiency.page import document, markdown, missed, runs_of
+from benchmarks.search_efficiency.page import document, markdown, missed
 from benchmarks.search_efficiency.recorded import RECORDED
 from benchmarks.table_replay.__main__ import run_text
 from benchmarks.table_replay.runs import Run, run_all
@@ -27,6 +27,12 @@ PACKAGES = ("optuna", "numpy", "scipy")
 def stored_in(file: Path) -> dict[tuple[str, int], Run]:
     """Return the runs in a file by strategy and seed."""
     return {(run.strategy, run.seed): run for run in map(Run.from_json, read_lines(file))}
+
+
+def stored_runs(folder: Path, tables: Sequence[str]) -> dict[str, list[Run]]:
+    """Return the stored runs of each table that has some, in the order of seeds."""
+    stored = {name: stored_in(folder / f"{name}.jsonl").values() for name in tables}
+    return {name: sorted(own, key=lambda run: (run.seed, run.strategy)) for name, own in stored.items() if own}
 
 
 def add_missing(name: str, file: Path, strategies: Sequence[str], seeds: int) -> None:
@@ -73,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     differing: list[str] = []
     if args.render:
         found = recorded(args.render)
+        runs = stored_runs(args.folder, list(found["tables"]))
     else:
         args.folder.mkdir(parents=True, exist_ok=True)
         for name in tables:
@@ -81,20 +88,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 differing += differences(name, args.folder / f"{name}.jsonl", chosen) if name in QUICK else []
             else:
                 add_missing(name, args.folder / f"{name}.jsonl", chosen, args.seeds)
-        stored = {name: list(stored_in(args.folder / f"{name}.jsonl").values()) for name in tables}
-        runs = {name: sorted(own, key=lambda run: (run.seed, run.strategy)) for name, own in stored.items() if own}
+        runs = stored_runs(args.folder, tables)
         if not runs:
             parser.error(f"no replays are stored in {args.folder}")
         facts = conditions(f"{processor_name()} ({usable_processors()} processors)", packages=PACKAGES)
         found = document(runs, facts)
     sys.stderr.writelines(f"differs: {line}\n" for line in differing)
-    publish(lambda _: markdown(found), found, args.output)
+    publish(lambda _: markdown(found, runs), found, args.output)
     if args.output:
         try:
-            args.output.with_suffix(".png").write_bytes(draw(figure(runs_of(found)), WIDTH, HEIGHT, SCALE))
+            args.output.with_suffix(".png").write_bytes(draw(figure(runs), WIDTH, HEIGHT, SCALE))
         except NoChrome as error:
             sys.stderr.write(f"{args.output.with_suffix('.png').name} not written: {error}\n")
-    failed = missed(runs_of(found)) if args.check else []
+    failed = missed(runs) if args.check else []
     sys.stderr.writelines(f"missed: {line}\n" for line in failed)
     return int(bool(differing or failed))
 

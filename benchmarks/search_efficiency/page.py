@@ -28,14 +28,13 @@ GOAL_THRESHBENCH = ("threshbench_cifar10", 99, 15.0)  # highest median cost of o
 
 
 def document(runs: Mapping[str, Sequence[Run]], conditions: str) -> dict[str, Any]:
-    """Return what the page shows, as JSON-ready values."""
+    """Return what the page shows besides the runs, as JSON-ready values."""
     return {
         "conditions": conditions,
         "tables": {
             name: {
                 "networks": len(table := RECORDED[name].read()),
                 "fewest": {str(share): oracle(name, table, own, share) for share in shares_of(name)},
-                "runs": [run.to_json() for run in own],
             }
             for name, own in runs.items()
         },
@@ -55,13 +54,8 @@ def shares_of(name: str) -> list[int]:
     return [share for share in REPORTED if share <= RECORDED[name].settings.goal]
 
 
-def runs_of(found: Mapping[str, Any]) -> dict[str, list[Run]]:
-    """Return the runs in a document, by table."""
-    return {name: [Run.from_json(line) for line in each["runs"]] for name, each in found["tables"].items()}
-
-
-def markdown(found: Mapping[str, Any]) -> str:
-    """Return the page of a document."""
+def markdown(found: Mapping[str, Any], all_runs: Mapping[str, Sequence[Run]]) -> str:
+    """Return the page of a document and its runs by table."""
     blocks = [
         "The unit of cost is one full training. All strategies get the same box (latency on a log axis), the same "
         f"{STARTS} random start networks, whose trainings count, and a random {100 * SUBSET:.0f} % of the table for "
@@ -71,9 +65,9 @@ def markdown(found: Mapping[str, Any]) -> str:
         "rungs, the peers train each proposal to the lowest rung, and the best quarter at each rung is promoted, by "
         "non-dominated rank and hypervolume contribution (MO-ASHA: the best half)."
     ]
-    for name, runs in runs_of(found).items():
+    for name, runs in all_runs.items():
         blocks += section(name, runs, found["tables"][name])
-    rows = [[each.text, f"{each.goal:g}", each.reached, "yes" if each.met else "no"] for each in goals(runs_of(found))]
+    rows = [[each.text, f"{each.goal:g}", each.reached, "yes" if each.met else "no"] for each in goals(all_runs)]
     if rows:
         header = ["Goal of the project for its own search", "at most", "reached (95 % interval)", "met"]
         blocks += ["### Goals", markdown_table(header, rows)]
