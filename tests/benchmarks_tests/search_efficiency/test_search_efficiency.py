@@ -54,20 +54,13 @@ def test_the_recorded_page_is_current(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == file.with_suffix(".md").read_text(encoding="utf-8")
 
 
-def test_the_recorded_page_is_that_of_the_stored_replays() -> None:
-    found = json.loads((RESULTS / "search_efficiency.json").read_text())
-    for name, table in found["tables"].items():
-        stored = search_efficiency.stored_in(RESULTS / "table_replay" / f"{name}.jsonl").values()
-        expected = [one.to_json() for one in sorted(stored, key=lambda one: (one.seed, one.strategy))]
-        assert table["runs"] == json.loads(json.dumps(expected))
-
-
 @pytest.mark.parametrize("strategy", ["ours", "tpe_multivariate_rungs", "mo_asha"])
 def test_a_stored_replay_can_be_repeated(strategy: str) -> None:
     """Only the first trainings are compared, since rounding errors differ between processors."""
     stored = search_efficiency.stored_in(RESULTS / "table_replay" / "metaqnn_cifar10.jsonl")[strategy, 0]
-    again = run_one(RECORDED["metaqnn_cifar10"].read(), Settings(6.0), strategy, 0)
+    again = run_one(RECORDED["metaqnn_cifar10"].read(), Settings(11.0), strategy, 0)
     assert again.curve[:4] == stored.curve[:4]
+    assert len(again.curve) >= 4
 
 
 def test_stored_replays_are_not_repeated(
