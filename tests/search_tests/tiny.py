@@ -24,6 +24,7 @@ from threshnet.costs import count
 from threshnet.counting import count_library_model
 from threshnet.network import build_architecture
 from threshnet.shared_lease import SharedLease
+from threshnet.shapes import smallest_input
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 from threshnet.strict import plain
 
@@ -62,8 +63,9 @@ LARGEST = decode(SPACE, {"block1_layers": 3, "block1_threshold": 0, "block1_grow
 
 def params_of(network: Architecture) -> int:
     """Trainable numbers of a network."""
-    costs = count(network, SIZE) if isinstance(network, NetworkSpec) else count_library_model(network, SIZE)
-    return costs.params
+    if isinstance(network, NetworkSpec):
+        return count(network, max(SIZE, smallest_input(network))).params
+    return count_library_model(network, SIZE).params
 
 
 def dark_and_bright(n: int, seed: int = 0, size: int = SIZE) -> Split:
