@@ -229,12 +229,13 @@ def test_after_a_few_networks_that_were_only_measured_even_a_slow_one_is_trained
     search: Search, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.samplers.freeze_thaw.MAX_READINGS", 2)
-    slow = [replace(SMALL, blocks=(replace(SMALL.blocks[0], growth=growth),)) for growth in (2, 3, 4)]
+    slow = [decode(LARGE, encode(LARGE, SMALL) | {"block1_transition": number}) for number in (5, 20, 43)]
     search.searching.timed(lambda spec: 900.0 if spec in slow else params_of(spec) / 1000)
     search.propose(FIRST_TRIALS)
     read = [search.score(spec) for spec in slow]
     assert [only_measured(one) for one in read] == [True, True, False]
     assert read[2].rungs
+    assert read[2].continues is None
 
 
 # Seeds, processes and workers
