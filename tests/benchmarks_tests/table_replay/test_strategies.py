@@ -230,14 +230,21 @@ def test_mo_asha_promotes_at_most_half() -> None:
     assert reached[0] > 20
 
 
-def test_macs_ranks_trains_the_largest_network_for_each_latency_first() -> None:
-    """Sizes 5, 9, 7 at 2, 3, 4 ms: the largest are those at 2 and 3 ms, and the third one comes next."""
-    points = [(2.0, 40.0), (3.0, 30.0), (4.0, 20.0), (5.0, 50.0), (6.0, 10.0), (7.0, 5.0)]
-    table = table_of(points, sizes=[5, 9, 7, 6, 11, 2])
-    replay = searched("macs_ranks", table, budget=1e6)
-    left = [network for network in replay.trained(replay.top) if network not in replay.starts]
-    ranks = {0: 0, 1: 0, 4: 0, 2: 1, 3: 2, 5: 3}
-    assert len(replay.latency) == len(replay.networks) == 5
-    kept = {network: rank for network, rank in ranks.items() if replay.has(network)}
-    assert [kept[network] for network in left] == sorted(kept[network] for network in left)
-    assert replay.cost == pytest.approx(5 * (1 + READING))
+def test_macs_ranks_trains_the_largest_networks_for_their_latency_first() -> None:
+    """Then those that only networks of the first rank exceed, and so on; each rank from the fastest to the slowest."""
+    rng = np.random.default_rng(0)
+    latency, size, error = rng.uniform(1, 9, 30), rng.uniform(1, 9, 30), rng.uniform(5, 60, 30)
+    replay = searched(
+        "macs_ranks", table_of(np.column_stack([latency, error]).tolist(), sizes=size.tolist()), budget=1e6
+    )
+    left, expected = set(replay.networks.tolist()), []
+    while left:
+        rank = {
+            one for one in left if not any(latency[each] < latency[one] and size[each] > size[one] for each in left)
+        }
+        expected += sorted(rank, key=lambda one: latency[one])
+        left -= rank
+    assert [one for one in replay.trained(replay.top) if one not in replay.starts] == [
+        one for one in expected if one not in replay.starts
+    ]
+    assert len(replay.latency) == len(replay.networks)

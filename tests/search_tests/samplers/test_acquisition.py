@@ -205,13 +205,32 @@ def test_a_resumed_training_stops_at_every_rung_and_others_may_skip_rungs() -> N
     assert others.values()[1][6] == 2
 
 
+@pytest.mark.parametrize(("resumes", "rest"), [(True, 0.8), (False, 1.0)])
+def test_a_score_at_a_low_rung_decides_about_the_rest_of_the_training(resumes: bool, rest: float) -> None:
+    """The value v solves E[max(0, improvement - v x rest)] = v x cost, over the scores that are expected."""
+    found = with_front(0.4, rungs=Rungs((0.2, 1.0), resumes))
+    found.read(6, latency_of(0.4))
+    (mean, deviation), front = (each[6] for each in found.log_error()), found.front()
+    posterior = found._error.posterior()
+    explained = deviation / posterior.deviation[6] * posterior.explained(np.array([6]), found.rungs.to_go[0])[0]
+    residual = np.full(len(SCORES), np.sqrt(deviation**2 - explained**2))
+    latency = np.full(len(SCORES), np.log(latency_of(0.4))), np.zeros(len(SCORES))
+    of_score = expected_improvement(latency, (mean + explained * SCORES, residual), front, BOX)
+    value = found.values()[0][6]
+    assert 0.1 * deviation < explained < 0.99 * deviation
+    assert value > gains(found)[6]
+    assert np.maximum(of_score - value * rest, 0).mean() == pytest.approx(value * 0.2)
+
+
 def test_a_low_rung_is_chosen_if_its_score_explains_much() -> None:
-    """If rungs cost almost as much as the end, the network is trained to the end."""
+    """If it costs almost as much as the end, the network is trained to the end, or past the rung if it is resumed."""
     cheap, costly = (with_front(0.4, rungs=Rungs((cost, 1.0), resumes=False)) for cost in (0.05, 0.95))
-    for found in (cheap, costly):
+    past = with_front(0.4, rungs=Rungs((0.95, 1.0)))
+    for found in (cheap, costly, past):
         found.read(6, latency_of(0.4))
     assert cheap.values()[1][6] == 0
     assert costly.values()[1][6] == 1
+    assert past.values()[1][6] == 0
     assert cheap.values()[0][6] > gains(cheap)[6]
     assert costly.values()[0][6] == pytest.approx(gains(costly)[6])
 

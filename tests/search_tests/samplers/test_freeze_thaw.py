@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -202,19 +202,40 @@ def test_no_network_is_measured_twice(search: Search) -> None:
     assert len(measured) == len(set(measured)) > FIRST_TRIALS
 
 
-@pytest.mark.parametrize("most", [1, 3])
-def test_only_a_few_networks_in_a_row_are_measured_and_not_trained(
-    search: Search, monkeypatch: pytest.MonkeyPatch, most: int
-) -> None:
-    """Here every network is slower than the last one, so that another one always looks better."""
-    assert MAX_READINGS == 5
-    monkeypatch.setattr("search.samplers.freeze_thaw.MAX_READINGS", most)
+@pytest.fixture
+def disappointing(search: Search) -> Search:
+    """A search in which every network is slower than the last one, so that another one always looks better."""
     latencies = iter(1.1**power for power in range(100))
     search.searching.timed(lambda spec: next(latencies))
-    read = search.propose(FIRST_TRIALS + 12)
-    in_a_row = [len(list(group)) for measured, group in groupby(read, key=only_measured) if measured]
+    return search
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_after_a_few_networks_that_were_only_measured_a_known_one_is_trained(
+    disappointing: Search, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    assert MAX_READINGS == 5
+    monkeypatch.setattr("search.samplers.freeze_thaw.MAX_READINGS", most)
+    read = disappointing.propose(FIRST_TRIALS + 12)
+    groups = [list(group) for _, group in groupby(read, key=only_measured)]
+    in_a_row = [len(group) for group in groups if only_measured(group[0])]
     assert max(in_a_row) == most
-    assert sum(not only_measured(one) for one in read) > FIRST_TRIALS + 2
+    for group, later in pairwise(groups):
+        if only_measured(group[0]) and len(group) == most:
+            assert later[0].continues is not None
+
+
+def test_after_a_few_networks_that_were_only_measured_even_a_slow_one_is_trained(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.samplers.freeze_thaw.MAX_READINGS", 2)
+    slow = [decode(LARGE, encode(LARGE, SMALL) | {"block1_transition": number}) for number in (5, 20, 43)]
+    search.searching.timed(lambda spec: 900.0 if spec in slow else params_of(spec) / 1000)
+    search.propose(FIRST_TRIALS)
+    read = [search.score(spec) for spec in slow]
+    assert [only_measured(one) for one in read] == [True, True, False]
+    assert read[2].rungs
+    assert read[2].continues is None
 
 
 # Seeds, processes and workers
