@@ -23,8 +23,8 @@ from threshnet.baselines import Architecture
 from threshnet.costs import count
 from threshnet.counting import count_library_model
 from threshnet.network import build_architecture
-from threshnet.shared_lease import SharedLease
 from threshnet.shapes import smallest_input
+from threshnet.shared_lease import SharedLease
 from threshnet.spec import BlockSpec, NetworkSpec, StemSpec
 from threshnet.strict import plain
 
