@@ -203,7 +203,7 @@ class Acquisition:
         return np.asarray(np.where(np.isfinite(self.errors), np.array(self.rungs.costs), 0.0).max(axis=1))
 
     def _distance(self) -> Array:
-        """Return how far (n,) the scored networks lie behind the front, at the last rung they reached."""
+        """Return how far (n,) the networks lie behind the nearest point of the front, at the last rung they reached."""
         last = np.full(len(self.latency), np.inf)
         for scores in self.errors.T:
             last = np.where(np.isfinite(scores), scores, last)
@@ -212,8 +212,10 @@ class Acquisition:
         front = front[non_dominated(front)]
         if not len(front):
             return points[:, 1]
-        behind = [(points - best).max(axis=1) for best in front]
-        return np.asarray(np.max(behind, axis=0))
+        spread = np.ptp(points, axis=0)
+        scale = np.where(spread > 0, spread, 1.0)
+        behind = [((points - best) / scale).max(axis=1) for best in front]
+        return np.asarray(np.min(behind, axis=0))
 
 
 def warped(error: float, edge: float) -> float:
