@@ -251,7 +251,7 @@ def test_the_command_prints_json_for_scripts(run: Run, measuring: StubMeasuremen
     measuring.fail = fails_for(SMALLEST, MeasurementError("the probe died"))
     status, out, err = run("remeasure", "--runtime", "torch", "--json")
     assert status == 1
-    assert re.search(r"^trial +0 +failed: the probe died$", err, re.MULTILINE)
+    assert re.search(r"^trial +0 +failed: the probe died  threshnet28$", err, re.MULTILINE)
     assert err.endswith("error: 1 of 4 networks could not be measured on cpu torch; see above\n")
     output = json.loads(out)
     assert (output["study"], output["backend"]) == ("small", TORCH)
