@@ -199,7 +199,9 @@ def test_the_line_of_an_unreliable_reading_says_why() -> None:
     assert " ms! " in text
     assert text.endswith("  ! wide spread, the clock fell from 3000 to 2000 MHz")
     pruned = replace(record, latency={"cpu onnxruntime": latency}, state="not trained", reason="too slow")
-    assert line(pruned).endswith("not trained: too slow  threshnet28  ! wide spread, the clock fell from 3000 to 2000 MHz")
+    assert line(pruned).endswith(
+        "not trained: too slow  threshnet28  ! wide spread, the clock fell from 3000 to 2000 MHz"
+    )
 
 
 @pytest.mark.parametrize(
