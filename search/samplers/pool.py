@@ -49,10 +49,9 @@ class Pool:
         """
         self.entries = {name: entry for name, entry in self.entries.items() if name not in seen}
         added = ADDED_PER_ROUND if self.entries else FIRST_ROUND
-        if excess := len(self.entries) + added - POOL_SIZE:
-            worst = sorted(self.entries, key=lambda name: worth.get(name, np.inf))[: max(0, excess)]
-            for name in worst:
-                del self.entries[name]
+        excess = max(0, len(self.entries) + added - POOL_SIZE)
+        for name in sorted(self.entries, key=lambda name: worth.get(name, np.inf))[:excess]:
+            del self.entries[name]
         most = len(self.entries) + added
         for params in self._draws(DRAWS_PER_NETWORK * added, parents):
             spec = decode(self.task.space, params)

@@ -29,7 +29,6 @@ JITTER = 1e-6  # added to the diagonal of the covariance matrix
 # The hyperparameters are logs; below are their prior medians and standard deviations. A lengthscale for each group of
 # features follows. Features are scaled so that the mean squared distance of a group is 1, see features.py.
 NAMES = ("trend", "smooth", "private", "closeness", "drift", "private_drift")
-TREND, SMOOTH, PRIVATE, CLOSENESS, DRIFT, PRIVATE_DRIFT = range(len(NAMES))
 PRIOR = np.log(
     [
         0.1,  # standard deviation of a slope; the slope is the change per unit of a scaled feature
