@@ -96,9 +96,7 @@ class FreezeThawSampler(StudySampler):
 
     def decide(self, study: Study, fingerprint: str) -> Decision:
         """Return whether a measured network still has the highest acquisition value, or could join the front at all."""
-        candidates, _ = self._candidates(study, latest_trials(study), current=fingerprint)
-        acquisition = self._acquisition(study, candidates)
-        place = [each.fingerprint for each in candidates].index(fingerprint)
+        acquisition, place = self._current(study, fingerprint)
         if acquisition.finished.sum() >= MIN_FINISHED and not acquisition.can_reach(place):
             return "never"
         if self._starts(acquisition) or self._readings(study) >= MAX_READINGS:
@@ -110,12 +108,16 @@ class FreezeThawSampler(StudySampler):
 
         The first network of a study is trained to the end.
         """
-        candidates, _ = self._candidates(study, latest_trials(study), current=fingerprint)
-        acquisition = self._acquisition(study, candidates)
-        place = [each.fingerprint for each in candidates].index(fingerprint)
+        acquisition, place = self._current(study, fingerprint)
         if acquisition.scored.sum() == 1:
             return True
         return not self._starts(acquisition) and int(np.argmax(acquisition.values()[0])) == place
+
+    def _current(self, study: Study, fingerprint: str) -> tuple[Acquisition, int]:
+        """Return the acquisition of all candidates, and the place of the network in the running trial."""
+        candidates, _ = self._candidates(study, latest_trials(study), current=fingerprint)
+        place = [each.fingerprint for each in candidates].index(fingerprint)
+        return self._acquisition(study, candidates), place
 
     def _starts(self, acquisition: Acquisition) -> bool:
         """Return whether a network is missing of the first one and those that are scored at the lowest rung."""
