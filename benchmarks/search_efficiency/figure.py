@@ -51,6 +51,7 @@ def figure(runs: Mapping[str, Sequence[Run]]) -> go.Figure:
     rows = -(-len(names) // COLUMNS)
     titles = [RECORDED[name].title + (" (development)" if RECORDED[name].development else "") for name in names]
     chart = make_subplots(rows, COLUMNS, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.14)
+    shown: set[str] = set()  # strategies in the legend
     for place, name in enumerate(names):
         row, column = place // COLUMNS + 1, place % COLUMNS + 1
         goal = RECORDED[name].settings.goal / 100
@@ -68,11 +69,12 @@ def figure(runs: Mapping[str, Sequence[Run]]) -> go.Figure:
                 mode="lines",
                 name=TITLES[strategy],
                 legendgroup=strategy,
-                showlegend=place == 0 or not any(strategy in by_strategy(runs[other]) for other in names[:place]),
+                showlegend=strategy not in shown,
                 line={"color": colour, "width": width, "shape": "hv"},
                 row=row,
                 col=column,
             )
+            shown.add(strategy)
         ticks = [share for share in SHARE_TICKS if share <= goal]
         style = {"gridcolor": GRID, "linecolor": DOT, "showline": True, "tickfont": {"color": SOFT}, "zeroline": False}
         right = RECORDED[name].settings.budget

@@ -9,9 +9,9 @@ from benchmarks.report import table as markdown_table
 from benchmarks.search_efficiency.recorded import RECORDED
 from benchmarks.table_replay.oracle import fewest
 from benchmarks.table_replay.replay import READING, STARTS, SUBSET, Replay
-from benchmarks.table_replay.report import best_peer, by_strategy, cost_of, ratio
+from benchmarks.table_replay.report import best_peer_ratio, by_strategy, cost_of, cost_row, ratio
 from benchmarks.table_replay.runs import Run
-from benchmarks.table_replay.strategies import OURS, TITLES
+from benchmarks.table_replay.strategies import TITLES
 
 SETTINGS_COMMIT = "1dd24b7"  # the commit that fixed the settings of our search, before the other tables were replayed
 REPORTED = (90, 95, 99)  # percent of the front's hypervolume
@@ -81,12 +81,11 @@ def markdown(found: Mapping[str, Any], all_runs: Mapping[str, Sequence[Run]]) ->
 
 def section(name: str, runs: Sequence[Run], found: Mapping[str, Any]) -> list[str]:
     """Return the heading, the table and the ratios of a recorded table."""
-    recorded, shares, grouped = RECORDED[name], shares_of(name), by_strategy(runs)
-    lists = {strategy: list(own.values()) for strategy, own in grouped.items()}
+    recorded, shares = RECORDED[name], shares_of(name)
+    lists = {strategy: list(own.values()) for strategy, own in by_strategy(runs).items()}
     rows = [["fewest possible", *(f"{found['fewest'][str(share)]:g}" for share in shares), ""]]
-    for strategy, own in sorted(lists.items(), key=lambda item: [cost_of(item[1], share).median for share in shares]):
-        title = f"**{TITLES[strategy]}**" if strategy in OURS else TITLES[strategy]
-        rows.append([title, *(cost_of(own, share).text() for share in shares), str(len(own))])
+    cheapest_first = sorted(lists.items(), key=lambda item: [cost_of(item[1], share).median for share in shares])
+    rows += [cost_row(strategy, own, shares) for strategy, own in cheapest_first]
     mark = " (development)" if recorded.development else ""
     edge = recorded.settings.max_error
     about = f"{found['networks']:,} networks, budget {recorded.settings.budget:g} full trainings"
@@ -94,10 +93,9 @@ def section(name: str, runs: Sequence[Run], found: Mapping[str, Any]) -> list[st
     header = [f"Full trainings, {recorded.title}{mark}", *(f"{share} % of the front" for share in shares), "seeds"]
     lines = []
     for share in shares:
-        peer = best_peer(runs, share)
-        found_ratio = ratio(grouped["ours"], grouped[peer], share) if peer and "ours" in grouped else None
-        if peer and found_ratio:
-            lines.append(f"- {share} %: {found_ratio.text()} times the cost of the best peer, {TITLES[peer]}.")
+        peer, relative = best_peer_ratio(runs, "ours", share) or ("", None)
+        if relative:
+            lines.append(f"- {share} %: {relative.text()} times the cost of the best peer, {TITLES[peer]}.")
     return [f"### {recorded.title}{mark}", about, markdown_table(header, rows), "\n".join(lines)]
 
 
@@ -115,11 +113,9 @@ def goals(runs: Mapping[str, Sequence[Run]]) -> list[Goal]:
     """Return the goals of the tables that were replayed."""
     found = []
     for name, own in GOALS.items():
-        grouped = by_strategy(runs.get(name, ()))
         for share, goal in own.items():
-            peer = best_peer(runs.get(name, ()), share)
-            if peer and "ours" in grouped:
-                one = ratio(grouped["ours"], grouped[peer], share)
+            if compared := best_peer_ratio(runs.get(name, ()), "ours", share):
+                peer, one = compared
                 text = f"{RECORDED[name].title}, {share} %: cost relative to the best peer, {TITLES[peer]}"
                 met = one is not None and one.value <= goal and one.interval[1] < 1
                 found.append(Goal(text, goal, one.text() if one else "not reached", met))

@@ -98,25 +98,33 @@ def best_peer(runs: Sequence[Run], share: int) -> str | None:
     return min(grouped, key=lambda name: cost_of(grouped[name], share).median, default=None)
 
 
+def best_peer_ratio(runs: Sequence[Run], name: str, share: int) -> tuple[str, Ratio | None] | None:
+    """Return the best peer, and the cost of a strategy of ours relative to it as `ratio` does; None without both."""
+    grouped, peer = by_strategy(runs), best_peer(runs, share)
+    return (peer, ratio(grouped[name], grouped[peer], share)) if peer and name in grouped else None
+
+
+def cost_row(name: str, runs: Sequence[Run], shares: Sequence[int]) -> list[str]:
+    """Return the cells of a strategy: its title, its cost for each share, and the number of its seeds."""
+    title = f"**{TITLES[name]}**" if name in OURS else TITLES[name]
+    return [title, *(cost_of(runs, share).text() for share in shares), str(len(runs))]
+
+
 def costs_table(runs: Sequence[Run], shares: Sequence[int]) -> str:
     """Return a Markdown table of the cost of each strategy for each share, cheapest first."""
     header = ["Strategy", *(f"{share} % of the front" for share in shares), "seeds"]
     grouped = {name: list(own.values()) for name, own in by_strategy(runs).items()}
-    rows = []
-    for name, own in sorted(grouped.items(), key=lambda item: cost_of(item[1], shares[-1]).median):
-        title = f"**{TITLES[name]}**" if name in OURS else TITLES[name]
-        rows.append([title, *(cost_of(own, share).text() for share in shares), str(len(own))])
-    return table(header, rows)
+    cheapest_first = sorted(grouped.items(), key=lambda item: cost_of(item[1], shares[-1]).median)
+    return table(header, [cost_row(name, own, shares) for name, own in cheapest_first])
 
 
 def ratio_lines(runs: Sequence[Run], shares: Sequence[int]) -> list[str]:
     """Return a Markdown item for each share that compares ours with the best peer."""
-    grouped, lines = by_strategy(runs), []
+    lines = []
     for name in OURS:
         for share in shares:
-            peer = best_peer(runs, share)
-            found = ratio(grouped[name], grouped[peer], share) if peer and name in grouped else None
-            if found and peer:
+            peer, found = best_peer_ratio(runs, name, share) or ("", None)
+            if found:
                 lines.append(
                     f"- {TITLES[name]}, {share} %: {found.text()} times the cost of {TITLES[peer]}, "
                     f"n = {found.seeds} seeds"
