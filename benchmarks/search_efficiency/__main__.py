@@ -1,18 +1,15 @@
 """Cost of finding the front of recorded tables with each strategy: `python -m benchmarks.search_efficiency`."""
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.json_lines import append, read_lines
 from benchmarks.report import conditions, options, publish, recorded
 from benchmarks.search_efficiency.figure import HEIGHT, WIDTH, figure
 from benchmarks.search_efficiency.page import document, markdown, missed
 from benchmarks.search_efficiency.recorded import RECORDED
-from benchmarks.table_replay.__main__ import run_text
-from benchmarks.table_replay.runs import Run, run_all
+from benchmarks.table_replay.runs import Run, reported, run_all, run_text, stored_in
 from benchmarks.table_replay.strategies import STRATEGIES, default
 from search.latency.probes.probe import processor_name, usable_processors
 from studies.figures.chrome import NoChrome, draw
@@ -24,11 +21,6 @@ SCALE = 2  # PNG pixels per figure pixel
 PACKAGES = ("optuna", "numpy", "scipy")
 
 
-def stored_in(file: Path) -> dict[tuple[str, int], Run]:
-    """Return the runs in a file by strategy and seed."""
-    return {(run.strategy, run.seed): run for run in map(Run.from_json, read_lines(file))}
-
-
 def stored_runs(folder: Path, tables: Sequence[str]) -> dict[str, list[Run]]:
     """Return the stored runs of each table that has some, in the order of seeds."""
     stored = {name: stored_in(folder / f"{name}.jsonl").values() for name in tables}
@@ -37,12 +29,11 @@ def stored_runs(folder: Path, tables: Sequence[str]) -> dict[str, list[Run]]:
 
 def add_missing(name: str, file: Path, strategies: Sequence[str], seeds: int) -> None:
     """Run the replays that the file lacks, append each to it, and report each on standard error."""
-    stored, table, start = stored_in(file), RECORDED[name].read(), time.monotonic()
+    stored, recorded_table = stored_in(file), RECORDED[name]
     todo = [(strategy, seed) for seed in range(seeds) for strategy in strategies if (strategy, seed) not in stored]
-    for number, run in enumerate(run_all(table, RECORDED[name].settings, todo), start=1):
-        append(file, run.to_json())
-        left = (time.monotonic() - start) / number * (len(todo) - number) / 60
-        sys.stderr.write(f"{name}, {number} of {len(todo)}: {run_text(run)}; {left:.0f} minutes left\n")
+    runs = run_all(recorded_table.read(), recorded_table.settings, todo)
+    for _ in reported(runs, len(todo), file, f"{name}, "):
+        pass  # the runs are in the file
 
 
 def differences(name: str, file: Path, strategies: Sequence[str]) -> list[str]:

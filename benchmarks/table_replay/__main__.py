@@ -3,14 +3,12 @@
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.json_lines import append, read_lines
 from benchmarks.table_replay.report import costs_table, ratio_lines
-from benchmarks.table_replay.runs import SHARES, Run, Settings, run_all
+from benchmarks.table_replay.runs import SHARES, Run, Settings, reported, run_all, stored_in
 from benchmarks.table_replay.strategies import NEED_RUNGS, STRATEGIES, default
 from benchmarks.table_replay.table import Columns, Table, read_csv
 from threshnet.errors import InputError
@@ -114,14 +112,14 @@ def table_of(args: argparse.Namespace) -> Table:
     return read_csv(args.file, described, resumes=args.resume)
 
 
-def stored_in(file: Path | None) -> dict[tuple[str, int], Run]:
-    """Return the stored runs by strategy and seed; empty without a file."""
+def stored_runs(file: Path | None) -> dict[tuple[str, int], Run]:
+    """Return the runs of --store by strategy and seed; empty without a file."""
     if file is None:
         return {}
     if not file.parent.is_dir():
         raise InputError(f"--store {file}: {file.parent} is not a folder")
     try:
-        return {(run.strategy, run.seed): run for run in map(Run.from_json, read_lines(file))}
+        return stored_in(file)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"--store {file}: must have a run in each line, as JSON; {error}") from error
 
@@ -153,24 +151,13 @@ def runs_of(args: argparse.Namespace) -> list[Run]:
         raise InputError("--strategies gp: needs the package botorch, which is not installed")
     if args.seeds < 1:
         raise InputError(f"--seeds {args.seeds}: must be at least 1")
-    table, stored = table_of(args), stored_in(args.store)
+    table, stored = table_of(args), stored_runs(args.store)
     settings = Settings(args.budget, args.box, args.max_error, args.goal)
     wanted = [(name, seed) for seed in range(args.seeds) for name in names]
     todo = [key for key in wanted if key not in stored]
-    start = time.monotonic()
-    for number, run in enumerate(run_all(table, settings, todo), start=1):
+    for run in reported(run_all(table, settings, todo), len(todo), args.store):
         stored[run.strategy, run.seed] = run
-        if args.store:
-            append(args.store, run.to_json())
-        left = (time.monotonic() - start) / number * (len(todo) - number) / 60
-        sys.stderr.write(f"{number} of {len(todo)}: {run_text(run)}; {left:.0f} minutes left\n")
     return [stored[key] for key in wanted]
-
-
-def run_text(run: Run) -> str:
-    """One-line summary of a run."""
-    share = run.curve[-1][1] if run.curve else 0.0
-    return f"{run.strategy}, seed {run.seed}: {share:.1%} for {run.spent:g}, {run.seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """Runs of strategies on a table, in two worker processes, and the JSON line of each run."""
 
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
 from threadpoolctl import threadpool_limits
 
+from benchmarks.json_lines import append, read_lines
 from benchmarks.table_replay.replay import Replay
 from benchmarks.table_replay.strategies import STRATEGIES
 from benchmarks.table_replay.table import Table
@@ -109,3 +112,25 @@ def run_all(table: Table, settings: Settings, todo: Sequence[tuple[str, int]]) -
                 yield future.result()
         finally:
             workers.shutdown(cancel_futures=True)
+
+
+def stored_in(file: Path) -> dict[tuple[str, int], Run]:
+    """Return the runs in a file by strategy and seed."""
+    return {(run.strategy, run.seed): run for run in map(Run.from_json, read_lines(file))}
+
+
+def reported(runs: Iterable[Run], number: int, store: Path | None, label: str = "") -> Iterator[Run]:
+    """Yield runs as they finish. Each is appended to the file `store` and reported on standard error."""
+    start = time.monotonic()
+    for done, run in enumerate(runs, start=1):
+        if store:
+            append(store, run.to_json())
+        left = (time.monotonic() - start) / done * (number - done) / 60
+        sys.stderr.write(f"{label}{done} of {number}: {run_text(run)}; {left:.0f} minutes left\n")
+        yield run
+
+
+def run_text(run: Run) -> str:
+    """One-line summary of a run."""
+    share = run.curve[-1][1] if run.curve else 0.0
+    return f"{run.strategy}, seed {run.seed}: {share:.1%} for {run.spent:g}, {run.seconds:.0f} s"

@@ -13,7 +13,7 @@ from benchmarks.search_efficiency.page import GOALS, missed, shares_of
 from benchmarks.search_efficiency.recorded import RECORDED
 from benchmarks.table_replay.oracle import best_shares, fewest
 from benchmarks.table_replay.replay import Replay
-from benchmarks.table_replay.runs import Run, Settings, run_one
+from benchmarks.table_replay.runs import Run, Settings, run_one, stored_in
 from benchmarks.table_replay.strategies import STRATEGIES, TITLES
 from benchmarks.table_replay.table import Table
 from studies.figures.chrome import NoChrome
@@ -57,7 +57,7 @@ def test_the_recorded_page_is_current(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("strategy", ["ours", "tpe_multivariate_rungs", "mo_asha"])
 def test_a_stored_replay_can_be_repeated(strategy: str) -> None:
     """Only the first trainings are compared, since rounding errors differ between processors."""
-    stored = search_efficiency.stored_in(RESULTS / "table_replay" / "metaqnn_cifar10.jsonl")[strategy, 0]
+    stored = stored_in(RESULTS / "table_replay" / "metaqnn_cifar10.jsonl")[strategy, 0]
     again = run_one(RECORDED["metaqnn_cifar10"].read(), Settings(11.0), strategy, 0)
     assert again.curve[:4] == stored.curve[:4]
     assert len(again.curve) >= 4
