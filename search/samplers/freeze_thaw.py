@@ -21,7 +21,7 @@ from search.claims import latest_trials
 from search.pareto import knee, non_dominated
 from search.samplers.acquisition import Acquisition, Memory
 from search.samplers.candidates import Candidate, TrialCandidates, network
-from search.samplers.known import MIN_FINISHED, acquisition_of, box_for, reading_cost
+from search.samplers.known import acquisition_of, box_for, reading_cost, ruled_out
 from search.samplers.pool import Pool, PoolEntry
 from search.samplers.sampler import Decision, StudySampler
 from search.task import Task
@@ -97,7 +97,7 @@ class FreezeThawSampler(StudySampler):
     def decide(self, study: Study, fingerprint: str) -> Decision:
         """Return whether a measured network still has the highest acquisition value, or could join the front at all."""
         acquisition, place = self._current(study, fingerprint)
-        if acquisition.finished.sum() >= MIN_FINISHED and not acquisition.can_reach(place):
+        if ruled_out(acquisition, place):
             return "never"
         if self._starts(acquisition) or self._readings(study) >= MAX_READINGS:
             return "train"

@@ -59,13 +59,16 @@ def reading_cost(trials: Sequence[FrozenTrial], epochs: int) -> float:
     return float(median(measured)) / (epochs * max(median(of_epoch), 1e-9))
 
 
-def can_reach(trial_candidates: TrialCandidates, study: Study, task: Task, fingerprint: str) -> bool:
-    """Return whether a measured network could join the front of a study.
+def ruled_out(acquisition: Acquisition, network: int) -> bool:
+    """Return whether a measured network cannot join the front.
 
-    The answer is always True until MIN_FINISHED feasible networks are trained to the end.
+    No network is ruled out until MIN_FINISHED feasible networks are trained to the end.
     """
+    return int(acquisition.finished.sum()) >= MIN_FINISHED and not acquisition.can_reach(network)
+
+
+def can_reach(trial_candidates: TrialCandidates, study: Study, task: Task, fingerprint: str) -> bool:
+    """Return whether a measured network could join the front of a study, see `ruled_out`."""
     candidates = trial_candidates.candidates(study, latest_trials(study), current=fingerprint)
-    if sum(task.rungs[-1] in each.errors for each in candidates if each.feasible) < MIN_FINISHED:
-        return True
     (place,) = [place for place, each in enumerate(candidates) if each.fingerprint == fingerprint]
-    return acquisition_of(candidates, task, box_for(study, task), READING).can_reach(place)
+    return not ruled_out(acquisition_of(candidates, task, box_for(study, task), READING), place)
