@@ -24,8 +24,8 @@ from benchmarks.json_lines import append, read_lines
 from benchmarks.report import Document, conditions, options, publish, recorded, table
 from search.latency.probes.probe import processor_name, usable_processors
 from studies.figures.chrome import NoChrome, draw
-from studies.figures.front import layout
-from studies.figures.panel import DOT, GRID, SOFT
+from studies.figures.front import AXIS_STYLE, layout
+from studies.figures.panel import DOT, SOFT
 from studies.fronts.front import front_of
 from studies.spec import StudySpec, find_spec
 from studies.study import full_training, launch_study, progress_of
@@ -208,15 +208,11 @@ def figure(searches: Sequence[Search]) -> go.Figure:
 
 def axis(title: str) -> dict[str, object]:
     """Return the style that both axes share."""
-    return {
+    return AXIS_STYLE | {
         "title": {"text": title, "font": {"size": 14, "color": SOFT}, "standoff": 10},
-        "tickfont": {"color": SOFT},
-        "gridcolor": GRID,
-        "linecolor": DOT,
         "showline": True,
         "ticks": "outside",
         "tickcolor": DOT,
-        "zeroline": False,
     }
 
 

@@ -11,8 +11,7 @@ from benchmarks.search_efficiency.recorded import RECORDED
 from benchmarks.table_replay.report import by_strategy
 from benchmarks.table_replay.runs import Run
 from benchmarks.table_replay.strategies import OURS, TITLES
-from studies.figures.front import layout
-from studies.figures.panel import DOT, GRID, SOFT
+from studies.figures.front import AXIS_STYLE, layout
 
 WIDTH, HEIGHT, TOP, BOTTOM = 1120, 860, 120, 130  # pixels
 COLUMNS = 3
@@ -76,7 +75,7 @@ def figure(runs: Mapping[str, Sequence[Run]]) -> go.Figure:
             )
             shown.add(strategy)
         ticks = [share for share in SHARE_TICKS if share <= goal]
-        style = {"gridcolor": GRID, "linecolor": DOT, "showline": True, "tickfont": {"color": SOFT}, "zeroline": False}
+        style = AXIS_STYLE | {"showline": True}
         right = RECORDED[name].settings.budget
         chart.update_xaxes(
             style

@@ -91,14 +91,23 @@ def layout(title: str, heading: str, top: float) -> dict[str, Any]:
     }
 
 
+# The style that the axes of all figures share, in plotly's format.
+AXIS_STYLE: dict[str, Any] = {
+    "tickfont": {"color": SOFT},
+    "gridcolor": GRID,
+    "linecolor": DOT,
+    "zeroline": False,
+}
+
+
 def axis_layout(axis: Axis, text: str) -> dict[str, Any]:
     """Return an axis with its title in plotly's format."""
-    return axis.layout() | {
-        "title": {"text": text, "font": {"size": 14, "color": SOFT}, "standoff": 12},
-        "tickfont": {"color": SOFT},
-        "gridcolor": GRID,
-        "linecolor": DOT,
-        "ticks": "outside",
-        "tickcolor": DOT,
-        "zeroline": False,
-    }
+    return (
+        axis.layout()
+        | AXIS_STYLE
+        | {
+            "title": {"text": text, "font": {"size": 14, "color": SOFT}, "standoff": 12},
+            "ticks": "outside",
+            "tickcolor": DOT,
+        }
+    )
