@@ -82,7 +82,7 @@ PUBLISHED = Recipe(
 # A short modern schedule that makes it affordable to train many networks in a search.
 FAST = Recipe(
     name="fast",
-    epochs=8,
+    epochs=6,
     batch=128,
     optimiser="adamw",
     learning_rate=2e-3,
