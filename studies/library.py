@@ -236,8 +236,11 @@ class Front(Sequence[TrainedNetwork]):
 
     @property
     def knee(self) -> TrainedNetwork:
-        """The knee: the network farthest below the line between the ends of the front."""
-        return TrainedNetwork(self.study.loaded, self.points.knee)
+        """The network farthest below the line between the ends of the front.
+
+        A front of one or two networks has no knee; this is then its fastest network.
+        """
+        return TrainedNetwork(self.study.loaded, self.points.picked)
 
     def __len__(self) -> int:
         return len(self.points.front)

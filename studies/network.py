@@ -141,11 +141,14 @@ def _trial(name: TrialName, storage: str) -> tuple[str, Architecture, int]:
 
 
 def trial_of(loaded: "LoadedStudy", number: int | None) -> "Record":
-    """Return a trial of a study, or the knee of its front if `number` is None. Raises InputError if there is none."""
+    """Return a trial of a study, or the picked one of its front if `number` is None.
+
+    Raises InputError if there is none.
+    """
     from studies.fronts.front import front_of
 
     if number is None:
-        return front_of(loaded).knee
+        return front_of(loaded).picked
     found = loaded.record(number)
     if found is None:
         last = max((record.number for record in loaded.records), default=None)

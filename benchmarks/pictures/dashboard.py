@@ -97,7 +97,7 @@ def pictures(loaded: LoadedStudy, storage: str) -> Iterator[tuple[str, bytes]]:
         table = _opened(browser, f"{address}/smartSelection")
         table.get_by_role("columnheader", name="UserAttribute block1.growth").first.evaluate(SCROLL)
         yield "dashboard_table", _shot(table)
-        knee = front_of(loaded).knee.number
+        knee = front_of(loaded).picked.number
         trial = _opened(browser, f"{address}/trials?numbers={knee}")
         trial.get_by_text("block1.growth").first.wait_for()
         yield "dashboard_trial", _shot(trial)

@@ -209,7 +209,8 @@ def demo() -> None:
     if front.points.named:
         OUT.print(named_table(front.points))
     lines = [*study.progress.sentences, *study.write(html=page, png=folder / "front.png")]
-    _report("\n".join([*lines, f"exporting the knee, {front.knee.title}"]))
+    chosen = "the knee" if front.points.knee else "the fastest network of the front"
+    _report("\n".join([*lines, f"exporting {chosen}, {front.knee.title}"]))
     exported = exported_model(lambda: export_trial(study.loaded, front.knee.trial, model, lambda file: None), model)
     _report(f"{exported.text()}\nfiles in {model}:")
     fail_if_bad(model, checked_files(model, _report))

@@ -33,14 +33,13 @@ def front_table(front: ParetoFront) -> Table:
     for name in (_error(front), "ms (95 % interval)", "params M", "MACs M"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("schedules")
-    knee = front.knee if len(front.front) > 2 else None  # a front of two has no knee
     table.caption = (
-        f"{'* the knee; ' if knee else ''}"
+        f"{'* the knee; ' if front.knee else ''}"
         "! an unreliable reading: wide spread, unsteady, on a busy or throttled device\n"
         f"hypervolume: {volume_text(front)}\n{_baselines(front)}"
     )
     for record in front.front:
-        mark = " *" if record is knee else ""
+        mark = " *" if record is front.knee else ""
         table.add_row(
             title(record) + mark,
             f"{record.error:.2f}",

@@ -99,7 +99,7 @@ def _moved(fronts: Sequence[ParetoFront]) -> dict[int, str]:
 
 def _above(first: ParetoFront, front: ParetoFront) -> str:
     """Return the text above a panel in plotly's HTML: the backend, the measurement conditions, and the changes."""
-    latency = reading(front.knee)
+    latency = reading(front.picked)
     summary = f"the study's objective; on the front: {len(front.front)} of {len(front.trained)}"
     if front is not first:
         found = moves(first, front)

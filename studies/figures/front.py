@@ -23,7 +23,7 @@ LATENCY = "latency of one run (ms), lower is better"
 
 def figure(front: ParetoFront) -> go.Figure:
     """Plot the validation error against latency for all trained networks, with the front as a staircase."""
-    latency = reading(front.knee)
+    latency = reading(front.picked)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
     heading = subtitle(front, [f"Latency on {conditions(latency, latency.device + processor)}"], LINE)
     top = HEAD + LINE_HEIGHT * heading.count("<br>")

@@ -42,7 +42,7 @@ class Panel:
 
 
 def traces(panel: Panel) -> Iterator[go.Scatter]:
-    """Yield the traces: trained networks with intervals, the front as a staircase, its knee, and the named networks."""
+    """Yield the traces: trained networks with intervals, the front as a staircase, a knee, and the named networks."""
     front = panel.front
     on_front = {record.number for record in front.front}
     plain = [record for record in front.trained if record.number not in on_front and not record.named]
@@ -52,9 +52,10 @@ def traces(panel: Panel) -> Iterator[go.Scatter]:
         marker = {"size": 8, "color": "white" if hollow else DOT, "line": {"width": 1.4, "color": DOT}}
         yield _markers(records, name, panel, marker)
     yield from _staircase(panel)
-    knee = {"size": 22, "symbol": "circle-open", "color": FRONT, "line": {"width": 1.6}}
-    x, y = front.knee.point
-    yield go.Scatter(x=[x], y=[y], mode="markers", marker=knee, name="knee", showlegend=False, hoverinfo="skip")
+    if front.knee:
+        circle = {"size": 22, "symbol": "circle-open", "color": FRONT, "line": {"width": 1.6}}
+        x, y = front.knee.point
+        yield go.Scatter(x=[x], y=[y], mode="markers", marker=circle, name="knee", showlegend=False, hoverinfo="skip")
     for hollow in (False, True):
         records = [point.record for point in front.named if excluded(point.record) is hollow]
         name = f"published, {exclusions(records)}" if hollow else "published network"
@@ -216,9 +217,10 @@ def _labels(panel: Panel) -> Iterator[_Label]:
         text = title(point.record) + (panel.reconstructed if reconstructed(point.record) else "")
         text += flag(point.record)
         yield _Label(point.record, text, {"size": 13, "color": VERMILLION}, required=True)
-    text = "knee" if knee.named else f"knee: trial {knee.number}{flag(knee)}"
-    yield _Label(knee, text, {"size": 12, "color": FRONT}, required=True)
-    others = [record for record in front.trained if not record.named and record.number != knee.number]
+    if knee:
+        text = "knee" if knee.named else f"knee: trial {knee.number}{flag(knee)}"
+        yield _Label(knee, text, {"size": 12, "color": FRONT}, required=True)
+    others = [record for record in front.trained if not record.named and record is not knee]
     for record in others:
         if record.number in panel.moved:
             font = {"size": 12, "color": INK, "weight": "bold"}

@@ -21,14 +21,14 @@ def front_json(front: ParetoFront) -> dict[str, Any]:
             "error_percent": f"{front.error_name} of one training",
             "latency_ms": "ratio to the reference network times its idle latency, with a 95 % interval",
         },
-        "baseline": plain(reading(front.knee).used_baseline),
+        "baseline": plain(reading(front.picked).used_baseline),
         "trained": len(front.trained),
         "hypervolume": front.hypervolume,
         "hypervolume_percent": front.share_percent,
         "linear": {"hypervolume": front.linear_hypervolume, "hypervolume_percent": front.linear_share_percent},
         "box": plain(front.box),
         "reference": {"latency_ms": front.box.max_latency_ms, "error_percent": front.box.max_error},
-        "knee": front.knee.number,
+        "knee": front.knee.number if front.knee else None,
         "front": [
             entry(record) | {"spec": record.network.to_json() if record.network else None} for record in front.front
         ],
@@ -76,7 +76,7 @@ def moves_json(here: ParetoFront, there: ParetoFront) -> dict[str, Any]:
     compared = moves(here, there)
     return {
         "front": [entry(record) for record in there.front],
-        "knee": there.knee.number,
+        "knee": there.knee.number if there.knee else None,
         "joined": [one.here.number for one in compared.joined],
         "left": [one.here.number for one in compared.left],
         "tau": compared.tau,

@@ -38,14 +38,19 @@ class ParetoFront:
     # The feasible networks that no other feasible network dominates, fastest first.
     front: tuple[Record, ...]
     named: tuple[NamedPoint, ...]
-    # The knee of the front: the point farthest below the line between its ends.
-    knee: Record
+    # The network that is picked without limits: the knee, or the fastest network of a front that has no knee.
+    picked: Record
     # The box of the hypervolume.
     box: Box
     # Hypervolume of the feasible networks: ln(ms) x percent, or ms x percent if the box is linear.
     hypervolume: float
     # The error that the study minimizes, see METRICS.
     metric: str = "error"
+
+    @property
+    def knee(self) -> Record | None:
+        """The knee: the point farthest below the line between the ends. None if the front has no knee, see has_knee."""
+        return self.picked if has_knee(len(self.front)) else None
 
     @property
     def error_name(self) -> str:
@@ -66,6 +71,11 @@ class ParetoFront:
     def linear_share_percent(self) -> float:
         """Hypervolume on a linear latency axis, in percent of the box from 0 ms."""
         return self.box.linear.percent(self.linear_hypervolume)
+
+
+def has_knee(networks: int) -> bool:
+    """True if a front of this many networks has a knee. The networks of a smaller front are all ends of it."""
+    return networks > 2
 
 
 def fronts_of(loaded: LoadedStudy) -> tuple[ParetoFront, ...]:
@@ -101,7 +111,7 @@ def front_of(loaded: LoadedStudy, backend: str | None = None) -> ParetoFront:
         trained=trained,
         front=tuple(front),
         named=tuple(_named_point(record, front, feasible) for record in trained if record.named),
-        knee=front[knee([record.point for record in front])],
+        picked=front[knee([record.point for record in front])],
         box=box,
         hypervolume=feasible_hypervolume(trained, box),
         metric=loaded.spec.metric,

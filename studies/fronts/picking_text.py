@@ -5,6 +5,7 @@ from typing import Any
 
 from search.records import Record, reading
 from studies.fronts.as_json import entry
+from studies.fronts.front import has_knee
 from studies.fronts.picking import SEED, PickRequest, PickResult, exceeded
 from studies.fronts.wording import baselines_text, latency_text, names_text, title
 from threshnet import strict
@@ -42,12 +43,12 @@ def reason(pick: PickResult) -> str:
             return f"the lowest error of {networks}"
         case "fastest":
             return f"the fastest of {networks}"
+        case "knee" if has_knee(pick.on_front):
+            return f"the knee of the front of {networks}, the point farthest below the line between that front's ends"
         case "knee" if pick.on_front == 1:
             return f"the fastest and the most accurate of {networks}"
-        case "knee" if pick.on_front == 2:
-            return f"the faster of the two networks on the front of {networks}; a front of two has no knee"
         case "knee":
-            return f"the knee of the front of {networks}, the point farthest below the line between that front's ends"
+            return f"the faster of the two networks on the front of {networks}; a front of two has no knee"
 
 
 def neighbours(pick: PickResult) -> Iterator[str]:

@@ -71,7 +71,7 @@ def _place(front: ParetoFront, number: int) -> Iterator[str]:
         return
     at = numbers.index(number)
     record = front.front[at]
-    knee = ", the knee" if record is front.knee and len(numbers) > 2 else ""
+    knee = ", the knee" if record is front.knee else ""
     yield f"- {front.backend}: number {at + 1} of {len(numbers)} by latency{knee}"
     yield f"  - {_point(record)}"
     yield f"  - next faster: {_point(front.front[at - 1])}" if at else "  - the fastest"

@@ -195,10 +195,11 @@ def _conditions(environment: dict[str, Any]) -> str:
 def _elsewhere(fronts: Sequence[ParetoFront]) -> Iterator[str]:
     """Yield a line for each front on a further backend."""
     for front in fronts[1 : MAX_FURTHER + 1]:
-        latency = reading(front.knee)
+        latency = reading(front.picked)
         where = f"{front.backend} ({latency.processor}, {latency.runtime} {latency.runtime_version})"
         on_front = f"{len(front.front)} of {len(front.trained)} networks on the front"
-        yield f"- On {where}: {on_front}, knee {title(front.knee)}; {change_text(moves(fronts[0], front))}."
+        knee = f", knee {title(front.knee)}" if front.knee else ""
+        yield f"- On {where}: {on_front}{knee}; {change_text(moves(fronts[0], front))}."
     if len(fronts) > MAX_FURTHER + 1:
         yield f"- Further backends, {len(fronts) - MAX_FURTHER - 1} of them: front.json."
 

@@ -63,7 +63,7 @@ def test_a_trial_is_a_network_of_its_study(study: LoadedStudy, storage: str) -> 
 
 
 def test_the_knee_is_that_of_the_front(study: LoadedStudy, storage: str) -> None:
-    knee = front_of(study).knee
+    knee = front_of(study).picked
     assert knee.number != 0
     found = read_network("mine:knee", storage=storage)
     assert (found.spec, found.title) == (knee.network, f"mine, trial {knee.number}")

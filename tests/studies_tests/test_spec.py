@@ -266,7 +266,7 @@ POOLED = replace(DEFAULT, pools=(True,))
 
 
 def rungs(*epochs: int) -> str:
-    return f"training.rungs = {list(epochs)}: must be increasing epochs from 1 to below 8"
+    return f"training.rungs = {list(epochs)}: must be increasing epochs from 1 to below {FAST.epochs}"
 
 
 def spec(**changes: Any) -> StudySpec:  # noqa: ANN401 - any value of any field

@@ -50,7 +50,7 @@ def page_data(
 
 def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
     """Return one front: trial numbers of its networks, fastest first, and the measurement conditions."""
-    latency = reading(front.knee)
+    latency = reading(front.picked)
     processor = "" if latency.processor in ("", latency.device) else f" ({latency.processor})"
     feasible = bool(competitors(front.trained))
     return {
@@ -58,7 +58,7 @@ def front_data(first: ParetoFront, front: ParetoFront) -> dict[str, Any]:
         "conditions": conditions(latency, latency.device + processor),
         "trained": len(front.trained),
         "front": [record.number for record in front.front],
-        "knee": front.knee.number,
+        "knee": front.knee.number if front.knee else None,
         "named": [{"trial": point.record.number, "verdict": verdict(point)} for point in front.named],
         "over": [record.number for record in front.trained if record.state == "infeasible" or record.postponed],
         "feasible": feasible,

@@ -77,7 +77,7 @@ function heading() {
     ["trials", data.trials.number.length.toLocaleString("en")],
     ["trained to the end", first.trained.toLocaleString("en")],
     ["on the front", first.front.length.toLocaleString("en")],
-    ["knee", `${titleOf(knee)}: ${short(knee.latency[0][0])} ms, ${knee.error[0].toFixed(1)} %`],
+    ...(knee ? [["knee", `${titleOf(knee)}: ${short(knee.latency[0][0])} ms, ${knee.error[0].toFixed(1)} %`]] : []),
     ["hypervolume", `${short(first.share, 4)} %`],
   ];
   at("figures").append(...figures.map(([name, value]) => html("div", {}, html("dt", {}, name), html("dd", {}, value))));
@@ -106,7 +106,7 @@ function legend() {
     ["named", "published network", every.some((one) => one.named)],
     ["plain", "trained network", every.some((one) => !one.named && !one.onFront)],
     ["hollow", "infeasible or latency unreliable", every.some((one) => one.over)],
-    ["knee", "knee", true],
+    ["knee", "knee", every.some((one) => one.knee)],
   ];
   document.getElementById("legend").append(...kinds.filter((kind) => kind[2]).map(([kind, text]) => html("li", { class: kind }, text)));
 }

@@ -67,7 +67,7 @@ def test_the_drawing_of_a_network_in_a_file_is_written(tmp_path: Path) -> None:
 
 def test_the_drawing_of_a_trial_is_written(study: LoadedStudy) -> None:
     output_of("draw", "mine:knee", "-o", "knee.svg")
-    knee = front_of(study).knee.number
+    knee = front_of(study).picked.number
     expected = schedule_svg(network_of(study, knee), INPUT_SIZE, f"mine, trial {knee}")
     assert Path("knee.svg").read_text(encoding="utf-8") == expected
 
@@ -162,7 +162,7 @@ def test_a_trial_is_exported_by_its_name_or_by_an_option(
 
     monkeypatch.setattr("studies.export.folder.export_trial", stub)
     assert isinstance(run("export", *words, "-o", "model").exception, StopError)
-    assert numbers == [2 if "2" in words[0] + words[-1] else front_of(study).knee.number]
+    assert numbers == [2 if "2" in words[0] + words[-1] else front_of(study).picked.number]
 
 
 @pytest.mark.parametrize(

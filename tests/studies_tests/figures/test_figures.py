@@ -73,7 +73,7 @@ def test_named_networks_have_a_label_and_a_verdict(front: ParetoFront) -> None:
         assert sum(label.startswith(title(point.record)) for label in labels) == 1
         assert verdict(point) in hover(point.record, front).replace("<br>", " ")
         assert (point.record.named == "threshnet28") == ("a reconstruction" in hover(point.record, front))
-    assert any(label.startswith("knee") for label in labels)
+    assert any(label.startswith("knee") for label in labels) == (front.knee is not None)
 
 
 def test_an_exclamation_mark_flags_unreliable_latencies() -> None:
@@ -85,7 +85,7 @@ def test_an_exclamation_mark_flags_unreliable_latencies() -> None:
 
     trained, members = (tuple(map(flagged, records)) for records in (front.trained, front.front))
     named = tuple(replace(point, record=flagged(point.record)) for point in front.named)
-    chart = figure(replace(front, trained=trained, front=members, named=named, knee=flagged(front.knee)))
+    chart = figure(replace(front, trained=trained, front=members, named=named, picked=flagged(front.picked)))
     labels = [annotation.text for annotation in chart.layout.annotations]
     assert labels
     assert all(label.endswith(" !") or label == "knee" for label in labels)

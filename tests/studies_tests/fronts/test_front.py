@@ -16,13 +16,20 @@ from studies_tests.sample import remeasured, sample_front, sample_loaded, with_s
 from search import records
 from search.box import Box
 from search.records import Record
+from search.training.recipes import FAST
 from search.volume import box_in, curve
 from space import Limits
 from studies.cli.tables import front_table
 from studies.cli.volume import incomparable
+from studies.figures.front import figure
 from studies.fronts.as_json import front_json
 from studies.fronts.front import ParetoFront, competitors, front_of, fronts_of
+from studies.fronts.picking import PickRequest, pick
+from studies.fronts.picking_text import reason
 from studies.fronts.wording import title, verdict, volume_text
+from studies.library import Study
+from studies.report.dashboard import note
+from studies.report.page.data import page_data
 from studies.spec import StudySpec
 from studies.study import LoadedStudy, ended, full_training, progress_of, study_box
 from threshnet import InputError
@@ -69,7 +76,7 @@ def reading_of(latency_ms: float) -> dict[str, object]:
 
 def loaded(study: optuna.Study) -> LoadedStudy:
     spec = StudySpec(name="made-up", trials=1, about="Numbers", caveat="Nothing is real")
-    return LoadedStudy(study, spec, records.records(study), ("a", "b"), {}, [], Path("weights"))
+    return LoadedStudy(study, spec, records.records(study), ("a", "b"), {}, [], Path("runs/made-up/weights"))
 
 
 def numbers(several: Sequence[Record]) -> list[int]:
@@ -147,7 +154,7 @@ def test_trials_are_taken_in_the_order_in_which_they_ended() -> None:
 
 
 def test_a_full_training_is_every_epoch_in_whole_batches() -> None:
-    assert full_training(sample_loaded()) == 8 * 7 * 128  # of 1000 images
+    assert full_training(sample_loaded()) == FAST.epochs * 7 * 128  # of 1000 images
 
 
 def test_studies_with_the_same_settings_are_comparable() -> None:
@@ -176,14 +183,33 @@ def test_stopped_networks_are_reported_but_are_not_on_the_front() -> None:
     ],
 )
 def test_the_knee_is_farthest_below_the_line_between_the_ends(points: list[tuple[float, float]], knee: int) -> None:
-    assert front_of(study_of([Row(x, y) for x, y in points])).knee.number == knee
+    assert front_of(study_of([Row(x, y) for x, y in points])).picked.number == knee
 
 
-@pytest.mark.parametrize(("points", "marked"), [([(1, 30), (2, 12)], False), ([(1, 30), (2, 12), (5, 10)], True)])
-def test_the_table_marks_a_knee_on_a_front_of_three_or_more(points: list[tuple[float, float]], marked: bool) -> None:
-    table = front_table(front_of(study_of([Row(x, y) for x, y in points])))
-    assert any(str(cell).endswith(" *") for cell in table.columns[0].cells) is marked
-    assert ("* the knee" in str(table.caption)) is marked
+@pytest.mark.parametrize(
+    ("points", "marked"),
+    [([(1, 30)], False), ([(1, 30), (2, 12)], False), ([(1, 30), (2, 12), (5, 10)], True)],
+)
+def test_a_knee_is_shown_everywhere_on_a_front_of_three_or_more(
+    points: list[tuple[float, float]], marked: bool
+) -> None:
+    made = replace(study_of([Row(x, y) for x, y in points]), images={"train": 1000, "validation": 100})
+    front = front_of(made)
+    assert front.knee is (front.picked if marked else None)
+    table, chart = front_table(front), figure(front)
+    page = page_data(made, [front], progress_of(made))["fronts"][0]
+    found = {
+        "table": any(str(cell).endswith(" *") for cell in table.columns[0].cells),
+        "its caption": "* the knee" in str(table.caption),
+        "notebook": "(knee)" in Study(made).front()._repr_html_(),
+        "circle": any(trace.name == "knee" for trace in chart.data),
+        "label": any(label.text.startswith("knee") for label in chart.layout.annotations),
+        "page": page["knee"] == front.picked.number,
+        "json": front_json(front)["knee"] == front.picked.number,
+        "dashboard": ", the knee" in note("made-up", [front], front.picked.number, []),
+        "pick": reason(pick(front, PickRequest(), 100)).startswith("the knee of"),
+    }
+    assert found == dict.fromkeys(found, marked)
 
 
 def test_the_nondominated_networks_that_dominate_a_named_one_are_listed() -> None:
@@ -273,7 +299,7 @@ def test_the_front_is_that_of_optuna(rows: list[Row]) -> None:
         assert set(numbers(front.front)) == best
     else:
         assert all(row.infeasible for row in rows)
-    assert front.knee in front.front
+    assert front.picked in front.front
 
 
 @settings(deadline=None, max_examples=60)
@@ -323,7 +349,7 @@ def test_json_has_every_field() -> None:
         front.caveat,
         len(front.trained),
     )
-    assert (document["knee"], document["backend"]) == (front.knee.number, "cpu onnxruntime")
+    assert (document["knee"], document["backend"]) == (front.picked.number, "cpu onnxruntime")
     assert document["reference"] == {"latency_ms": front.box.max_latency_ms, "error_percent": front.box.max_error}
     assert document["box"] == asdict(front.box)
     assert document["linear"]["hypervolume_percent"] == front.linear_share_percent

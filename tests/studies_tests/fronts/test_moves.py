@@ -178,7 +178,7 @@ def test_json_has_the_front_of_the_objective_and_of_each_further_backend_with_it
             change.tau,
         )
         assert entry["ranks"] == {str(one.here.number): [one.rank_here, one.rank_there] for one in change.common}
-        assert (entry["networks"], entry["knee"]) == (len(front.trained), front.knee.number)
+        assert (entry["networks"], entry["knee"]) == (len(front.trained), front.picked.number)
     assert [entry["unmeasured"] for entry in further.values()] == [[], [4]]
 
 

@@ -423,7 +423,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_the_command_names_the_knee_and_how_to_export_it(run: Callable[..., str]) -> None:
-    knee = sample_front().knee
+    knee = sample_front().picked
     lines = run().splitlines()
     assert lines[0].startswith(f"a: trial {knee.number}, {knee.error:.2f} % validation error, ")
     assert "unknown (n = 1 each)" in run()

@@ -84,7 +84,7 @@ def test_every_trial_is_listed_with_its_values_and_intervals() -> None:
 def test_fronts_are_those_of_the_pareto_command() -> None:
     for page_json, front in zip(data_of(TWO)["fronts"], fronts_of(TWO), strict=True):
         assert page_json["front"] == [record.number for record in front.front]
-        assert page_json["knee"] == front.knee.number
+        assert page_json["knee"] == front.picked.number
         assert page_json["named"] == [{"trial": p.record.number, "verdict": verdict(p)} for p in front.named]
         assert page_json["conditions"].startswith(front.backend.split()[0])
         assert page_json["share"] == pytest.approx(front.share_percent, rel=1e-5)
@@ -222,4 +222,4 @@ def test_the_caveat_and_the_progress_are_shown() -> None:
     page_json = data_of(TWO)
     assert page_json["caveat"] == CAVEAT
     assert any(sentence.startswith("Stopped early: 3 networks") for sentence in page_json["summary"])
-    assert reading(fronts_of(TWO)[0].knee).processor in page_json["fronts"][0]["conditions"]
+    assert reading(fronts_of(TWO)[0].picked).processor in page_json["fronts"][0]["conditions"]

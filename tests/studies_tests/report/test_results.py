@@ -169,7 +169,7 @@ def test_other_backends_have_their_own_fronts_columns_and_changes(
     assert len(page.splitlines()) <= 60
     for front in fronts[1:4]:
         backend = f"- On {front.backend} (Imaginary Arm @ 1.5 GHz, {front.backend.split()[1]} 1.22.0): "
-        shares = f"{len(front.front)} of {len(front.trained)} networks on the front, knee {title(front.knee)}; "
+        shares = f"{len(front.front)} of {len(front.trained)} networks on the front, knee {title(front.picked)}; "
         assert f"{backend}{shares}{change_text(moves(fronts[0], front))}." in page
     assert "- Further backends, 1 of them: front.json." in page
     assert pd.read_csv(tmp_path / "trials.csv")["cpu ncnn: ms"].notna().sum() == 41
