@@ -25,7 +25,7 @@ def check_rungs(rungs: Sequence[int], epochs: int) -> None:
 
 
 def derived_rungs(epochs: int) -> tuple[int, ...]:
-    """Return the powers of two below `epochs`, e.g. 1, 2 and 4 for 8 epochs."""
+    """Return the powers of two below `epochs`, e.g. 1, 2 and 4 for 6 epochs."""
     return tuple(1 << power for power in range((epochs - 1).bit_length()))
 
 

@@ -11,6 +11,7 @@ from search_tests.tiny import steady_latency, stored_earlier
 
 from search import records
 from search.latency.reading import Latency
+from search.training.recipes import FAST
 from space import Limits
 from studies.fronts.front import ParetoFront, front_of
 from studies.spec import StudySpec
@@ -52,12 +53,12 @@ def sample_loaded(
 
 
 def with_stopped(loaded: LoadedStudy, stopped: int = 4, seed: int = 2) -> LoadedStudy:
-    """Add random networks that stopped after the second of eight epochs, and resume one of them."""
+    """Add random networks that stopped after the second epoch, and resume one of them."""
     rng = np.random.default_rng(seed)
     for _ in range(stopped):
         _add(loaded.study, random_network(rng), None, loaded.spec.limits, float(rng.uniform(50, 60)), 0.5, stopped=True)
     last = loaded.study.trials[-1]
-    attrs = last.user_attrs | {records.RUNGS: {2: 55.0, 8: 25.0}, records.CONTINUES: last.number}
+    attrs = last.user_attrs | {records.RUNGS: {2: 55.0, FAST.epochs: 25.0}, records.CONTINUES: last.number}
     done = optuna.create_trial(values=[25.0, last.user_attrs[records.LATENCY_MS]], user_attrs=attrs)
     loaded.study.add_trial(done)
     return replace(loaded, records=records.records(loaded.study))

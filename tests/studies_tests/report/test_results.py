@@ -183,7 +183,7 @@ def test_rungs_are_in_the_table_and_stopped_networks_on_the_page(study: LoadedSt
     assert (stopped["state"], done["state"]) == ("stopped", "finished")
     assert stopped["error_percent"] is stopped["continues"] is None
     assert stopped["cpu onnxruntime: ms"] > 0
-    assert (list(json.loads(stopped["rungs"])), json.loads(done["rungs"])) == (["2"], {"2": 55.0, "8": 25.0})
+    assert (list(json.loads(stopped["rungs"])), json.loads(done["rungs"])) == (["2"], {"2": 55.0, "6": 25.0})
     assert (done["continues"], done["image_passes"]) == (stopped["trial"], 60_000)
     page = report.results_page(loaded, fronts_of(loaded), progress_of(loaded))
     assert len(page.splitlines()) <= 60
