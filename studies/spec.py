@@ -2,7 +2,8 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -174,14 +175,29 @@ class StudySpec:
 
 def find_spec(name: str) -> StudySpec:
     """Read the spec in the TOML file `name` or the built-in spec called `name`. Raises InputError if neither exists."""
-    path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
+    path = spec_file(name)
+    if path is not None:
         return read_spec(path)
     built_in = BUILT_IN / f"{name}.toml"
     if not built_in.is_file():
         names = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
         raise InputError(f"no study spec {name!r}: neither a TOML file nor a built-in one ({names})")
     return read_spec(built_in)
+
+
+def spec_file(name: str) -> Path | None:
+    """Return the TOML file that `name` refers to, or None for the name of a built-in spec."""
+    path = Path(name)
+    return path if path.suffix == ".toml" or path.is_file() else None
+
+
+@contextmanager
+def naming_file(file: Path | None) -> Iterator[None]:
+    """Add the file of a study to the InputErrors of a block: "mine.toml: data.train = 0: ...". None adds nothing."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file}: {error}" if file else str(error)) from None
 
 
 def read_spec(path: Path) -> StudySpec:
@@ -194,10 +210,8 @@ def read_spec(path: Path) -> StudySpec:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file ({error})") from None
-    try:
+    with naming_file(path):
         return parse_spec(document)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def parse_spec(document: Mapping[str, Any]) -> StudySpec:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from search import records
 from search.box import Box
-from search.data import Data, Progress, SearchData, class_counts, class_counts_text, identity, load_search, no_progress
+from search.data import Data, Progress, SearchData, class_counts, class_counts_text, identity, no_progress
 from search.datasets.named import MEMORY
 from search.final import final_pass
 from search.named import named_networks
@@ -29,7 +29,7 @@ from search.training.metrics import METRICS
 from search.volume import box_of, class_images_of
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE
 from studies.environment import environment
-from studies.spec import StudySpec, stored_spec
+from studies.spec import StudySpec, naming_file, stored_spec
 from studies.start.prepare import Prepared, prepare
 from studies.storage import open_storage, open_study, reason, shown
 from threshnet.drawing import schedule_svg
@@ -99,15 +99,12 @@ def launch_study(
     prepared = prepare(
         spec, storage, data=data, caveat=caveat, trials=trials, budget=budget, until_plateau=until_plateau
     )
-    given, spec, task, runs = spec, prepared.spec, prepared.task, Path(runs)
-    try:
+    spec, task, runs = prepared.spec, prepared.task, Path(runs)
+    with naming_file(prepared.file):
         named = named_networks(spec.named, spec.space, spec.input_size)
-    except InputError as error:
-        file = isinstance(given, str | Path) and Path(given).suffix == ".toml"
-        raise InputError(f"{given}: {error}" if file else str(error)) from None
     opened = open_storage(storage, create=True)
     folders = _study_folders(runs, spec.name)
-    images = load_search(spec.dataset, spec.input_size, progress)
+    images = prepared.images(progress)
     try:
         study = _create(prepared, images, opened)
         if display:

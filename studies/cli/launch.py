@@ -243,7 +243,6 @@ class FrontLine:
 
 def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "Plan":
     """Estimate the duration of a study. Raises CommandFailed if nothing can be measured or trained."""
-    from search.data import load_search
     from search.latency.protocol import MeasurementError
     from search.run import counted
     from search.training.train import TrainingFailed
@@ -252,7 +251,7 @@ def _plan(spec: str, storage: str, changes: dict[str, Any], screen: Screen) -> "
     from studies.storage import find_study
 
     prepared = prepare(spec, storage, **changes)
-    images = load_search(prepared.spec.dataset, prepared.spec.input_size, screen.loading)
+    images = prepared.images(screen.loading)
     for line in images.remarks:
         screen.print(line)
     existing = find_study(storage, prepared.spec.name)

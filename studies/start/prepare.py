@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from search.data import Data, as_settings, classes_to_search
+from search.data import Data, Progress, SearchData, as_settings, classes_to_search, load_search, no_progress
 from search.datasets.named import dataset_named
 from search.latency.devices.named import device_named
 from search.task import Task
 from studies.defaults import DEFAULT_STORAGE
-from studies.spec import StudySpec, find_spec
+from studies.spec import StudySpec, find_spec, naming_file, spec_file
 from studies.start.given import as_launched, given_before, record_of, stored_data
 from studies.storage import find_study
 from threshnet.errors import InputError, require
@@ -26,6 +26,15 @@ class Prepared:
     task: Task
     # What to record about images that were given, see studies.start.given.
     given: str | None
+    # The TOML file of the spec, and that of its images, which errors name; None if there is none, or if images were
+    # given.
+    file: Path | None
+    images_file: Path | None
+
+    def images(self, progress: Progress = no_progress) -> SearchData:
+        """Load the images of the study. Raises InputError if they cannot be used."""
+        with naming_file(self.images_file):
+            return load_search(self.spec.dataset, self.spec.input_size, progress)
 
 
 def prepare(
@@ -43,6 +52,7 @@ def prepare(
     The spec gets the number of classes and the caveat of its data set. Raises InputError in the same cases as
     launch_study.
     """
+    file = spec_file(str(spec)) if isinstance(spec, str | Path) else None
     found = find_spec(str(spec)) if isinstance(spec, str | Path) else spec
     allowed = "a StudySpec, a TOML file or the name of a built-in spec"
     require(isinstance(found, StudySpec), "spec", found, allowed)
@@ -52,15 +62,20 @@ def prepare(
     if given is not None:
         changed = with_data(found, given, caveat)
         found = as_launched(changed, found, caveat, attrs) if stored_data(attrs) else changed
+    images_file = file if given is None else None
+    with naming_file(images_file):
+        classes = len(classes_to_search(found.dataset))
     resolved = replace(
         found,
         trials=found.trials if trials is None else trials,
         budget=found.budget if budget is None else budget,
         until_plateau=found.until_plateau if until_plateau is None else until_plateau,
-        space=replace(found.space, classes=len(classes_to_search(found.dataset))),
+        space=replace(found.space, classes=classes),
         caveat=found.caveat or dataset_named(found.dataset.name).caveat,
     )
-    return Prepared(resolved, _task(resolved), None if given is None else record_of(resolved.dataset))
+    with naming_file(file):
+        task = _task(resolved)
+    return Prepared(resolved, task, None if given is None else record_of(resolved.dataset), file, images_file)
 
 
 def _task(spec: StudySpec) -> Task:

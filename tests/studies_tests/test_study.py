@@ -89,10 +89,29 @@ def with_classes(network: NetworkSpec) -> NetworkSpec:
 # Launching
 
 
-def test_the_error_of_a_named_network_begins_with_the_study_file(tmp_path: Path, url: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('named = ["threshnet29"]', "named = 'threshnet29': no network is named"),
+        ('data = {name = "folder", path = "gone"}', "data path gone: no such folder"),
+        ('data = {name = "digits", train = 2000}', "data.train + data.validation = 2000 + 287: must be at most"),
+        ('training = {device = "cuda:99"}', "training.device = 'cuda:99': torch sees "),
+    ],
+)
+def test_an_error_after_reading_the_study_file_begins_with_the_file(
+    text: str, message: str, tmp_path: Path, url: str
+) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('name = "mine"\nnamed = ["threshnet29"]\n')
-    assert error_of(lambda: launch_study(file, url)).startswith(f"{file}: named = 'threshnet29': no network is named")
+    file.write_text(f'name = "mine"\n{text}\n')
+    assert error_of(lambda: launch_study(file, url)).startswith(f"{file}: {message}")
+
+
+def test_an_error_about_images_that_were_given_does_not_name_the_study_file(tmp_path: Path, url: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('name = "mine"\n')
+    (tmp_path / "empty").mkdir()
+    error = error_of(lambda: launch_study(file, url, data=tmp_path / "empty"))
+    assert error.startswith(f"data path {tmp_path / 'empty'}: has no folder train/")
 
 
 def test_named_networks_are_measured_first_with_the_classes_of_the_data(start: Launch, log: list[str]) -> None:
@@ -530,7 +549,7 @@ def test_changed_images_are_rejected(start: Launch, tmp_path: Path, monkeypatch:
         data.train.images[0, 0, 0, 0] += 1
         return data
 
-    monkeypatch.setattr("studies.study.load_search", changed)
+    monkeypatch.setattr("studies.start.prepare.load_search", changed)
     with pytest.raises(InputError, match="was launched with other images"):
         start(small_spec(), url, trials=5)
     monkeypatch.undo()
