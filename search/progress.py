@@ -23,8 +23,9 @@ class Standing:
     # Number of trials that count towards the size of the study, and this size.
     counted: int
     trials: int
-    # Share of the study that is done, 0 to 1: of its trials or of its budget, whichever is larger.
-    done: float
+    # Search cost so far in full trainings, and the budget of the study, None if it has none.
+    cost: float
+    budget: float | None
     # Trials that continued the training of a network that was stopped at a rung.
     resumed: int
     # Trials whose network was pruned before training or stopped at a rung, without the measurements of named networks.
@@ -35,23 +36,40 @@ class Standing:
     # Hypervolume in percent of the box. None without trained networks.
     hypervolume_percent: float | None
 
+    @property
+    def spent(self) -> float:
+        """Share of the budget that is spent, 0 to 1; 0 without a budget."""
+        return 0.0 if self.budget is None else min(1.0, self.cost / self.budget)
+
+    @property
+    def done(self) -> float:
+        """Share of the study that is done, 0 to 1: of its trials or of its budget, whichever is larger."""
+        return max(self.spent, min(1.0, self.counted / self.trials))
+
 
 class Standings:
     """Computes the standing of a study after each trial; a trial is parsed again only if it gets another reading.
 
-    `trials` is the size of the study. The other arguments determine its box, see search.volume.box_of.
+    `trials` is the size of the study, and `budget` its budget in full trainings, if any. The other arguments determine
+    its box, see search.volume.box_of.
     """
 
     def __init__(
-        self, study: Study, trials: int, objective: Objective, class_images: Sequence[int], limit_ms: float | None
+        self,
+        study: Study,
+        trials: int,
+        budget: float | None,
+        objective: Objective,
+        class_images: Sequence[int],
+        limit_ms: float | None,
     ) -> None:
-        self.study, self.trials = study, trials
+        self.study, self.trials, self.budget = study, trials, budget
         self.objective, self.class_images, self.limit_ms = objective, class_images, limit_ms
         self.ended: dict[int, Record] = {}
         self.again: dict[int, dict[str, Any]] = {}
 
-    def now(self, counted: int, spent: float) -> Standing:
-        """Return the standing. `spent` is the share of the budget that is spent, 0 without a budget."""
+    def now(self, counted: int, cost: float) -> Standing:
+        """Return the standing. `cost` is the search cost so far in full trainings."""
         again = remeasured(self.study)
         for trial in self.study.get_trials(deepcopy=False):
             later = again.get(trial.number, {})
@@ -71,7 +89,8 @@ class Standings:
         return Standing(
             counted=counted,
             trials=self.trials,
-            done=min(1.0, max(counted / self.trials, spent)),
+            cost=cost,
+            budget=self.budget,
             resumed=sum(each.continues is not None and not each.named for each in records),
             pruned=sum(each.state in ("stopped", "not trained") and not each.named for each in records),
             failed=sum(each.state == "failed" for each in records),

@@ -134,6 +134,11 @@ class Record:
         return self.state == "finished" and self.model is None and not self.postponed
 
     @property
+    def measured_only(self) -> bool:
+        """True if the network was measured and may be trained later, as another network is more promising."""
+        return self.state == "not trained" and (self.reason or "").startswith(LATER)
+
+    @property
     def point(self) -> tuple[float, float]:
         """(latency in ms, error in percent); raises ValueError if the network was not trained."""
         if self.latency_ms is None or self.error is None:

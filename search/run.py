@@ -85,7 +85,8 @@ def run(
     )  # so that a resumed sampler does not repeat its first draws
     policy = study.sampler = sampler_for(sampler, task, seed)
     class_images = class_counts(data)["validation"]
-    standings = Standings(study, trials, task.objective, class_images, task.limits.latency_ms) if display else None
+    limit_ms = task.limits.latency_ms
+    standings = Standings(study, trials, budget, task.objective, class_images, limit_ms) if display else None
     display = display or NoDisplay()
     full = task.recipe.image_passes(len(data.train))
     most = int(MAX_SHARE * min(trials, trials if budget is None else budget))
@@ -119,8 +120,7 @@ def run(
         done = size_of(seen)
         display.counted(done)
         if standings:
-            spent = 0.0 if budget is None else images_processed(seen) / (budget * full)
-            display.standing(standings.now(done, spent))
+            display.standing(standings.now(done, images_processed(seen) / full))
 
     def after(study: Study, trial: FrozenTrial) -> None:
         nonlocal outcome, rejected, unreachable

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from types import FrameType, TracebackType
@@ -58,6 +58,8 @@ class Screen:
         self.wait: Activity | None = None
         self.wait_text = ""
         self.latest: Standing | None = None
+        # The last trials, if they were only measured; not printed yet.
+        self.measured: list[Record] = []
         # Share of the study that was done when this run began, and the time after the preparations.
         self.first_share: float | None = None
         self.first_time = self.began
@@ -71,6 +73,7 @@ class Screen:
             opened.enter_context(reporting(self.reported))
             if self.live is not None:
                 opened.enter_context(self.live)
+            opened.callback(self._print_measured)
             self.opened = opened.pop_all()
         return self
 
@@ -110,7 +113,7 @@ class Screen:
         if self.total and self.first_share is None:
             self.first_share, self.first_time = self._share(), time.monotonic()
             how = "the stop button" if self.console.is_jupyter else "Ctrl-C"
-            self.print(f"{networks} of {self.total} networks so far; {how} stops")
+            self.print(f"{self._size_text()} so far; {how} stops")
 
     def standing(self, standing: "Standing") -> None:
         """Show the standing of the study."""
@@ -119,13 +122,15 @@ class Screen:
         now = time.monotonic()
         if self.live is None and now - self.printed > PLAIN_STANDING_S:
             self.printed = now
-            left = self._time_left(now)
-            so_far = f"{self.completed} of {self.total} networks{left and f', {left}'}"
+            so_far = ", ".join(filter(None, [self._size_text(), self._time_left(now)]))
             self.print("; ".join([so_far, *standing_texts(standing)]))
 
     def finished(self, record: "Record") -> None:
-        """Print the result of a trial."""
-        self.print(line(record))
+        """Print the result of a trial. Consecutive trials that are only measured share a line, printed at their end."""
+        if record.measured_only:
+            self.measured.append(record)
+        else:
+            self.print(line(record))
 
     def reported(self, report: Wait | Measuring | None) -> None:
         """Show which process holds the device that the command waits for, or how long the measurement takes.
@@ -168,12 +173,19 @@ class Screen:
 
     def print(self, text: str) -> None:
         """Print a line above the live lines."""
+        self._print_measured()
         self.console.print(text, highlight=False, soft_wrap=self.live is None)
+
+    def _print_measured(self) -> None:
+        """Print the line of the last trials that were only measured, if there are any."""
+        measured, self.measured = self.measured, []
+        if measured:
+            self.print(measured_line(measured))
 
     def _lines(self) -> RenderableType:
         """The live lines: the study, what happens now, and the standing."""
         now, activity = time.monotonic(), self.wait or self.activity
-        title = self.title if self.total is None else f"{self.title}: {self.completed} of {self.total} networks"
+        title = self.title if self.total is None else f"{self.title}: {self._size_text()}"
         part = activity.done / activity.total if activity.total else None
         standing = [] if self.latest is None else standing_texts(self.latest)
         return Group(
@@ -181,6 +193,14 @@ class Screen:
             _row(activity.text, part, f"for {duration_text(now - activity.since)}"),
             *(Text(text, no_wrap=True, overflow="ellipsis") for text in standing),
         )
+
+    def _size_text(self) -> str:
+        """How much of the work is done, in networks or, if a budget ends the study first, in full trainings."""
+        standing = self.latest
+        if standing is None or standing.budget is None:
+            return f"{self.completed} of {self.total} networks"
+        networks = f"{self.completed} of {self.total}" if standing.spent < standing.done else f"{self.completed}"
+        return f"{networks} networks, {standing.cost:.1f} of {standing.budget:g} full trainings"
 
     def _share(self) -> float | None:
         """The share of the work that is done, None if it is unknown."""
@@ -278,6 +298,17 @@ def line(record: "Record") -> str:
     if record.state == "duplicate":
         return f"{start}duplicate of trial {record.duplicate_of}{name}"
     return f"{start}{record.state}: {record.reason}{name}{warnings}"
+
+
+def measured_line(records: Sequence["Record"]) -> str:
+    """Describe consecutive trials that were only measured in one line, with the warnings of their readings."""
+    readings = [next(iter(record.latency.values())) for record in records]
+    numbers = ", ".join(str(record.number) for record in records)
+    start = f"trials {numbers}" if len(records) > 1 else f"trial {records[0].number:>3}"
+    *others, last = [f"{latency.latency_ms:.3f}" for latency in readings]
+    values = f"{', '.join(others)} and {last}" if others else last
+    warnings = dict.fromkeys(map(warnings_text, readings))
+    return f"{start}  measured, {values} ms; another network is more promising{''.join(warnings)}"
 
 
 def warnings_text(latency: "Latency") -> str:

@@ -315,7 +315,7 @@ def closing(study: "Study", outcome: "Outcome") -> str:
     so_far = f"{plural(loaded.trained, 'network')} trained"
     so_far += f", {states['stopped']} stopped early" if states["stopped"] else ""
     so_far += f", {states['failed']} failed" if states["failed"] else ""
-    so_far += f", of {spec.trials}" if outcome.trials < spec.trials else ""
+    so_far += f", of {spec.trials}" if outcome.trials < spec.trials and spec.budget is None else ""
     runs = loaded.weights.parents[1]
     pareto = next_text("pareto", spec.name, "--html", "front.html", storage=study.storage, runs=runs)
     counted = size(spec.space)

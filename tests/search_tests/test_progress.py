@@ -164,26 +164,27 @@ def add(study: optuna.Study, error: float, milliseconds: float, **attrs: object)
 def test_a_study_without_trained_networks_has_no_front(study: optuna.Study) -> None:
     study.add_trial(create_trial(state=TrialState.FAIL))
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={records.REASON: records.INTERRUPTED}))
-    found = Standings(study, 10, Objective(), (1, 1), 4.0).now(1, 0.0)
-    assert found == Standing(1, 10, 0.1, resumed=0, pruned=0, failed=1, best=(), hypervolume_percent=None)
+    found = Standings(study, 10, None, Objective(), (1, 1), 4.0).now(1, 0.0)
+    expected = Standing(1, 10, 0.0, None, resumed=0, pruned=0, failed=1, best=(), hypervolume_percent=None)
+    assert (found, found.done) == (expected, 0.1)
 
 
 def test_the_lowest_errors_are_within_shares_of_the_limit(study: optuna.Study) -> None:
     add(study, 30.0, 1.5)
     add(study, 20.0, 2.0)
     add(study, 10.0, 3.0)
-    found = Standings(study, 4, Objective(), (1, 1), 4.0).now(3, 0.0)
+    found = Standings(study, 4, None, Objective(), (1, 1), 4.0).now(3, 0.0)
     assert found.best == ((1.0, None), (2.0, 20.0), (4.0, 10.0))
     ratios = 2.0 / 1.5, 3.0 / 2.0, 4.0 / 3.0  # from one network, and from the last one to the limit
     volume = sum(math.log(ratio) * depth for ratio, depth in zip(ratios, (20, 30, 40), strict=True))
     box = math.log(4.0 / 1.5) * 50.0  # chance level of two classes is 50 %
     assert found.hypervolume_percent == pytest.approx(100 * volume / box)
-    linear = Standings(study, 4, Objective(axis="linear"), (1, 1), 4.0).now(3, 0.0)
+    linear = Standings(study, 4, None, Objective(axis="linear"), (1, 1), 4.0).now(3, 0.0)
     assert linear.hypervolume_percent == pytest.approx(100 * (0.5 * 20 + 1.0 * 30 + 1.0 * 40) / (4.0 * 50.0))
 
 
 def test_without_a_limit_the_first_networks_set_the_reference(study: optuna.Study) -> None:
-    standings = Standings(study, 4, Objective(), (1, 1), None)
+    standings = Standings(study, 4, None, Objective(), (1, 1), None)
     add(study, 30.0, 2.0)
     first = standings.now(1, 0.0).best
     assert [limit for limit, _ in first] == pytest.approx([0.55, 1.1, 2.2])
@@ -195,12 +196,22 @@ def test_trials_are_counted_by_state(study: optuna.Study) -> None:
     study.add_trial(create_trial(state=TrialState.PRUNED, user_attrs={records.RUNGS: {"1": 40.0}}))
     study.add_trial(create_trial(state=TrialState.PRUNED))
     add(study, 30.0, 1.0, **{records.CONTINUES: 0})
-    found = Standings(study, 4, Objective(), (1, 1), 4.0).now(1, 0.5)
-    assert (found.pruned, found.resumed, found.failed, found.done) == (2, 1, 0, 0.5)
+    found = Standings(study, 4, None, Objective(), (1, 1), 4.0).now(1, 0.5)
+    assert (found.pruned, found.resumed, found.failed) == (2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("counted", "cost", "budget", "done"),
+    [(1, 3.0, None, 0.25), (1, 3.0, 6.0, 0.5), (3, 3.0, 6.0, 0.75), (5, 3.0, None, 1.0), (1, 7.0, 6.0, 1.0)],
+)
+def test_a_study_is_done_by_its_trials_or_its_budget(
+    study: optuna.Study, counted: int, cost: float, budget: float | None, done: float
+) -> None:
+    assert Standings(study, 4, budget, Objective(), (1, 1), 4.0).now(counted, cost).done == done
 
 
 def test_running_trials_are_added_when_they_end(study: optuna.Study) -> None:
-    standings = Standings(study, 4, Objective(), (1, 1), 4.0)
+    standings = Standings(study, 4, None, Objective(), (1, 1), 4.0)
     trial = study.ask()
     assert standings.now(0, 0.0).failed == 0
     study.tell(trial, state=TrialState.FAIL)

@@ -17,10 +17,11 @@ from studies_tests.sample import sample_loaded
 from search.latency.lease import exclusive
 from search.latency.reports import Holder, Measuring, Wait
 from search.progress import Standing
+from search.records import LATER, Record
 from studies import screen as module
 from studies.screen import Screen, duration_text, line, waiting_text
 
-STANDING = Standing(12, 40, 0.3, 4, 11, 1, ((0.375, None), (0.75, 14.25), (1.5, 11.0)), 61.24)
+STANDING = Standing(12, 40, 5.25, None, 4, 11, 1, ((0.375, None), (0.75, 14.25), (1.5, 11.0)), 61.24)
 
 
 def plain() -> Console:
@@ -57,7 +58,7 @@ def test_live_lines_show_what_happens_and_for_how_long(clock: Callable[[float], 
     screen = Screen(plain(), "digits")
     assert live_lines(screen)[1].startswith("starting")
     clock(20)  # the preparations do not count
-    screen.standing(replace(STANDING, counted=8, done=0.2))
+    screen.standing(replace(STANDING, counted=8))
     clock(80)
     screen.standing(STANDING)
     screen.stage(13, "training, 0.73 ms")
@@ -133,7 +134,7 @@ def test_a_pipe_gets_a_line_about_a_long_wait_once(clock: Callable[[float], None
 def test_a_pipe_gets_the_standing_every_minute(clock: Callable[[float], None]) -> None:
     console = plain()
     screen = Screen(console, "digits")
-    screen.standing(replace(STANDING, counted=8, done=0.2))
+    screen.standing(replace(STANDING, counted=8))
     for second in (10, 70, 80, 90):
         clock(second)
         screen.standing(STANDING)
@@ -141,6 +142,56 @@ def test_a_pipe_gets_the_standing_every_minute(clock: Callable[[float], None]) -
     assert first == "8 of 40 networks so far; Ctrl-C stops"
     assert second_line.startswith("12 of 40 networks, about 8 min 10 s left; 11 pruned, 4 resumed, 1 failed; hyper")
     assert second_line.endswith("within 1.5 ms")
+
+
+@pytest.mark.parametrize(
+    ("budget", "size"),
+    [
+        (None, "12 of 40 networks"),
+        (10.0, "12 networks, 5.2 of 10 full trainings"),  # the budget ends the study
+        (22.5, "12 of 40 networks, 5.2 of 22.5 full trainings"),  # the trials do
+    ],
+)
+def test_the_size_is_that_of_what_ends_the_study(
+    budget: float | None, size: str, clock: Callable[[float], None]
+) -> None:
+    console = plain()
+    screen = Screen(console, "digits")
+    screen.standing(replace(STANDING, budget=budget))
+    clock(70)
+    screen.standing(replace(STANDING, budget=budget))
+    first, second_line = printed(console)
+    assert first == f"{size} so far; Ctrl-C stops"
+    assert second_line.startswith(f"{size}; 11 pruned, ")
+    assert live_lines(screen, 100)[0].startswith(f"digits: {size} ")
+
+
+def measured(number: int, latency_ms: float, *warnings: str) -> Record:
+    """A trial whose network was only measured."""
+    latency = {"cpu onnxruntime": steady_latency(latency_ms, warnings=warnings)}
+    reason = f"{LATER}, {latency_ms:.3g} ms: another network is more promising"
+    base = replace(sample_loaded(1, ()).records[0], number=number, state="not trained", reason=reason)
+    return replace(base, latency=latency, error=None)
+
+
+def test_trials_that_are_only_measured_share_a_line() -> None:
+    console = plain()
+    trained = sample_loaded(1, ()).records[0]
+    with Screen(console, "digits") as screen:
+        screen.finished(measured(47, 0.103))
+        screen.finished(measured(48, 0.109))
+        assert printed(console) == []
+        screen.finished(trained)
+        screen.finished(measured(50, 0.2, "wide spread: 14% of the median"))
+        screen.print("front of 1")
+        screen.finished(measured(51, 0.3))
+    assert printed(console) == [
+        "trials 47, 48  measured, 0.103 and 0.109 ms; another network is more promising",
+        line(trained),
+        "trial  50  measured, 0.200 ms; another network is more promising  ! wide spread",
+        "front of 1",
+        "trial  51  measured, 0.300 ms; another network is more promising",
+    ]
 
 
 def test_the_first_interrupt_stops_at_the_next_callback() -> None:

@@ -74,6 +74,9 @@ def test_the_summary_counts_networks_by_state(monkeypatch: pytest.MonkeyPatch) -
     assert tuple(sentences) == progress_of(loaded).sentences
     assert len(sentences) == 3
     assert following == "Next: threshnet pareto sample --html front.html"
+    by_budget = replace(loaded, spec=replace(loaded.spec, budget=13.0))
+    spent = closing(Study(by_budget), Outcome(17, "spent")).splitlines()[1]
+    assert spent == "sample: 13 networks trained, 3 stopped early, 1 failed: its training budget is spent."
     analysis = Study(loaded, "postgresql://me:secret@host/db?sslmode=require")
     elsewhere = closing(analysis, Outcome(17, "timeout"))
     assert elsewhere.endswith("Next, with the storage in OPTUNA_STORAGE: threshnet pareto sample --html front.html")
