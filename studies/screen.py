@@ -195,7 +195,7 @@ class Screen:
         )
 
     def _size_text(self) -> str:
-        """How much of the work is done, in networks or, if a budget ends the study first, in full trainings."""
+        """The part of the work that is done, in networks or, if a budget ends the study first, in full trainings."""
         standing = self.latest
         if standing is None or standing.budget is None:
             return f"{self.completed} of {self.total} networks"

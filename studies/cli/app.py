@@ -23,12 +23,12 @@ from studies.cli.options import (
     as_json_option,
     backend_option,
     file_option,
-    plain_table,
     print_next,
     runs_option,
     storage_option,
 )
 from studies.cli.pick import pick
+from studies.cli.plain_table import PlainTable
 from studies.cli.recover import recover
 from studies.cli.remeasure import remeasure
 from studies.cli.volume import volume
@@ -99,11 +99,11 @@ def studies_table(storage: str, listed: "Sequence[StudySummary]") -> Table:
     """The studies of a storage."""
     from studies.storage import shown
 
-    table = plain_table(f"Studies in {shown(storage)}")
-    table.add_column("study", style="bold", no_wrap=True)
+    table = PlainTable(f"Studies in {shown(storage)}", optional=("repeated", "untrained", "open", "failed", "stopped"))
+    table.add_column("study", style="bold", overflow="fold")
     for name in ("trained", "stopped", "untrained", "failed", "repeated", "open", "volume"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("last activity", no_wrap=True)
+        table.add_column(name, justify="right")
+    table.add_column("last activity")
     for study in listed:
         states = study.states
         table.add_row(

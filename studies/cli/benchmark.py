@@ -9,7 +9,8 @@ import click
 from rich.table import Table
 
 from search.latency.devices.named import device_forms
-from studies.cli.options import DATA, ERR, OUT, CommandFailed, as_json_option, plain_table
+from studies.cli.options import DATA, ERR, OUT, CommandFailed, as_json_option
+from studies.cli.plain_table import PlainTable
 
 if TYPE_CHECKING:
     from search.latency.reading import Latency
@@ -54,10 +55,10 @@ def benchmark_table(folder: Path, files: "Sequence[FileBenchmark]") -> Table:
     from studies.fronts.wording import baselines_text
     from threshnet.export.folder import WEIGHTS
 
-    table = plain_table(f"Files of {folder}")
+    table = PlainTable(f"Files of {folder}", optional=("agreement", "MiB", "runtime"))
     columns = dict.fromkeys(name for file in files for name in _errors(file))
-    for name in ("file", "runtime"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("file", overflow="fold")
+    table.add_column("runtime")
     for name in ("latency ms", "from JPEG ms", "MiB", "agreement", *columns):
         table.add_column(name, justify="right")
     for file in files:

@@ -9,7 +9,8 @@ import click
 from rich.table import Table
 
 from search.latency.devices.named import device_forms, device_named
-from studies.cli.options import ERR, OUT, as_json_option, plain_table, print_next
+from studies.cli.options import ERR, OUT, as_json_option, print_next
+from studies.cli.plain_table import PlainTable
 
 if TYPE_CHECKING:
     from search.latency.check import About, Check
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 def device_table(check: "Check") -> Table:
     """The facts about a device, its problems and hints."""
     verdict = "suitable for measuring" if check.fit else "not suitable for measuring"
-    table = plain_table(f"{check.device}: {verdict}")
+    table = PlainTable(f"{check.device}: {verdict}")
     table.show_header = False
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     table.add_column("", overflow="fold")
     for key, value in _rows(check):
         table.add_row(key, value)

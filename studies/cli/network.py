@@ -9,7 +9,8 @@ from typing import Any
 import click
 from rich.table import Table
 
-from studies.cli.options import NETWORK, OUT, as_json_option, input_option, plain_table, storage_option
+from studies.cli.options import NETWORK, OUT, as_json_option, input_option, storage_option
+from studies.cli.plain_table import PlainTable
 from threshnet.costs import Costs, count
 from threshnet.errors import InputError
 from threshnet.published import INPUT_SIZE, PUBLISHED, UNITS, Discrepancy, PublishedRow, discrepancies
@@ -135,8 +136,8 @@ def costed_spec(name: str, given: ResolvedNetwork, classes: int | None, input_si
 def costs_table(networks: Sequence[Costed]) -> Table:
     """Costs of networks at one input size, each with the published figures below."""
     size = networks[0].costs.input_size
-    table = plain_table(f"Costs at {size}x{size}")
-    table.add_column("network", style="bold", no_wrap=True)
+    table = PlainTable(f"Costs at {size}x{size}", optional=("MAdd G*", "FLOPs G*"))
+    table.add_column("network", style="bold", overflow="fold")
     for name in ("classes", "params", "MACs G", "FLOPs G*", "MAdd G*", "MiB*"):
         table.add_column(name, justify="right")
     for network in networks:

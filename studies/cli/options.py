@@ -1,4 +1,4 @@
-"""Consoles, tables, options and the exception that the commands share."""
+"""Consoles, options and the exception that the commands share."""
 
 import shlex
 import shutil
@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from search.datasets.named import without_path
 from studies.defaults import DEFAULT_RUNS, DEFAULT_STORAGE, STORAGE_VARIABLE, default_storage
@@ -131,19 +129,6 @@ def _program() -> str:
 def print_next(*words: str, storage: str | None = None, runs: Path = DEFAULT_RUNS) -> None:
     """Print the line that names the next command, see next_text."""
     OUT.print(next_text(*words, storage=storage, runs=runs), highlight=False, soft_wrap=True)
-
-
-def plain_table(title: str) -> Table:
-    """An empty table in the style of all commands."""
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
 
 
 class Duration(click.ParamType[float]):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
-from studies.cli.options import OUT, as_json_option, input_option, plain_table
+from studies.cli.options import OUT, as_json_option, input_option
+from studies.cli.plain_table import PlainTable
 from studies.cli.quantities import Percent, PublishedFigure
 from threshnet.errors import InputError
 from threshnet.named import ABOUT
@@ -48,9 +49,9 @@ def recovered_table(found: "Recovery", input_size: int, classes: int) -> Table:
     figures = ", ".join(
         f"{_option(figure.column)} {_printed(figure.column, figure.value, 7)}" for figure in found.figures
     )
-    table = plain_table(f"{found.matches:,} networks within {100 * found.within:g} % of {figures}")
+    table = PlainTable(f"{found.matches:,} networks within {100 * found.within:g} % of {figures}", optional=("MAdd G",))
     for name in ("rank", "distance %", "params M", "FLOPs G", "MAdd G", "memory MB", "convs"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     table.add_column("network")
     for one in found.listed:
         costs = one.costs

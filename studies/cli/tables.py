@@ -9,7 +9,7 @@ from search.latency.reading import Latency
 from search.records import reading
 from search.training.metrics import METRICS
 from search.volume import Step
-from studies.cli.options import plain_table
+from studies.cli.plain_table import PlainTable
 from studies.fronts.front import ParetoFront
 from studies.fronts.moves import Moves
 from studies.fronts.wording import (
@@ -28,10 +28,10 @@ from studies.fronts.wording import (
 def front_table(front: ParetoFront) -> Table:
     """The front, fastest first."""
     shares = f"{len(front.front)} of {len(front.trained)} trained networks"
-    table = plain_table(f"Pareto front of {front.study} on {front.backend}: {shares}")
-    table.add_column("network", no_wrap=True)
+    table = PlainTable(f"Pareto front of {front.study} on {front.backend}: {shares}", optional=("MACs M", "schedules"))
+    table.add_column("network", overflow="fold")
     for name in (_error(front), "ms (95 % interval)", "params M", "MACs M"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     table.add_column("schedules")
     table.caption = (
         f"{'* the knee; ' if front.knee else ''}"
@@ -64,10 +64,10 @@ def _error(front: ParetoFront) -> str:
 
 def named_table(front: ParetoFront) -> Table:
     """The named networks and what dominates each."""
-    table = plain_table("Named networks")
-    table.add_column("network", style="bold", no_wrap=True)
-    table.add_column(_error(front), justify="right", no_wrap=True)
-    table.add_column("ms", justify="right", no_wrap=True)
+    table = PlainTable("Named networks")
+    table.add_column("network", style="bold", overflow="fold")
+    table.add_column(_error(front), justify="right")
+    table.add_column("ms", justify="right")
     table.add_column("verdict", overflow="fold")
     table.caption = _baselines(front)
     for point in front.named:
@@ -78,7 +78,7 @@ def named_table(front: ParetoFront) -> Table:
 
 def latency_table(name: str, latency: Latency) -> Table:
     """One latency reading."""
-    table = plain_table(f"Latency of {name}")
+    table = PlainTable(f"Latency of {name}")
     table.add_column("")
     table.add_column("")
     for key, value in (
@@ -104,11 +104,11 @@ def latency_table(name: str, latency: Latency) -> Table:
 
 def comparison_table(titles: Sequence[str], found: Comparison, device: str) -> Table:
     """The verdict on each pair of networks."""
-    table = plain_table("Latency, pair by pair")
+    table = PlainTable("Latency, pair by pair", optional=("ms now",))
     for name in ("network", "is", "than / as"):
-        table.add_column(name, style="bold" if name == "is" else "", no_wrap=name == "is", overflow="fold")
-    table.add_column("ratio (95 % interval)", justify="right", no_wrap=True)
-    table.add_column("ms now", justify="right", no_wrap=True)
+        table.add_column(name, style="bold" if name == "is" else "", overflow="fold")
+    table.add_column("ratio (95 % interval)", justify="right")
+    table.add_column("ms now", justify="right")
     for pair in found.pairs:
         now = f"{found.latency_ms[pair.a]:.3f}, {found.latency_ms[pair.b]:.3f}"
         ratio = f"{pair.ratio:.3f} ({pair.low:.3f}-{pair.high:.3f})"
@@ -141,10 +141,10 @@ def volume_table(
 
     `full_training` is the cost of one in training images, `box` describes the box.
     """
-    table = plain_table(f"Hypervolume {box}")
-    table.add_column("study", style="bold", no_wrap=True)
+    table = PlainTable(f"Hypervolume {box}")
+    table.add_column("study", style="bold", overflow="fold")
     for name in ("trainings", "cost", "% of the box", "% on a linear axis"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for name, steps in curves.items():
         end = steps[-1]
         cost = f"{end.image_passes / full_training:.1f}"
@@ -161,11 +161,11 @@ def moves_tables(found: Moves) -> Iterator[Table | str]:
     if not found.joined and not found.left:
         yield f"On {found.there}: {change_text(found)}."
         return
-    table = plain_table(f"Moved on {found.there}, against {found.here}")
-    table.add_column("network", no_wrap=True)
-    table.add_column("the front", no_wrap=True)
+    table = PlainTable(f"Moved on {found.there}, against {found.here}")
+    table.add_column("network", overflow="fold")
+    table.add_column("the front")
     for name in ("error %", "objective's ms", "ms there", "rank by ms"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     common = [*found.joined, *found.left]
     table.caption = "; ".join(
         f"{where}: {baselines_text(reading(getattr(one, side)) for one in common)}"
