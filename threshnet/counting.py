@@ -4,13 +4,16 @@
 are reported in the same columns. Tests check that the two agree on ThreshNets.
 
 Modules are counted by torchstat's rules (Swall0w/torchstat: compute_flops.py, compute_madd.py). As in torchstat, those
-without a rule (SiLU, GELU, tanh, sigmoid, hard swish, hard sigmoid, adaptive pools, flatten, dropout) add their output
-to memory, but no FLOPs and no MAdd, and functional operations (concatenation, addition, channel shuffle, pools and
-activations called as functions) are not counted. Differences from torchstat:
+without a rule (SiLU, GELU, tanh, sigmoid, hard swish, hard sigmoid, softmax, adaptive pools, flatten, permute, dropout)
+add their output to memory, but no FLOPs and no MAdd, and most functional operations (concatenation, addition, channel
+shuffle, pools and activations called as functions) are not counted. Differences from torchstat:
 
 - A module that is called several times is counted each time; torchstat keeps only the last call.
 - A module with both parameters of its own and children is counted in addition to its children. timm's norm layers have
   their activation as a child; torchstat, which counts leaf modules only, would miss those norms.
+- The products of attention and other convolutions and matrix products outside of these modules are counted, by torch's
+  FlopCounterMode: each multiply-accumulate as one FLOP and two MAdd.
+- Layer norms and group norms are counted like batch norms, which torchstat's rules cover.
 - A placeholder (nn.Identity, an empty nn.Sequential) is free; torchstat adds its output to memory. The costs of a
   network should not depend on how its library represents a disabled option.
 """
@@ -20,7 +23,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.ops import Permute, StochasticDepth
 
 from threshnet.baselines import Baseline, LibraryModel, build_baseline, build_library_model
 from threshnet.costs import BYTES_PER_ELEMENT, Costs
@@ -53,14 +57,17 @@ def count_modules(model: nn.Module, input_size: int) -> Costs:
 
     Raises TypeError for a leaf module that has no rule here.
     """
-    calls = leaf_calls(model, input_size)
+    with FlopCounterMode(display=False) as products:
+        calls = leaf_calls(model, input_size)
     counted = [_arithmetic(call) for call in calls]
+    macs = products.get_total_flops() // 2
+    functional = macs - sum(one.macs for one in counted)
     return Costs(
         input_size=input_size,
         params=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
-        macs=sum(one.macs for one in counted),
-        flops=sum(one.flops for one in counted),
-        madd=sum(one.madd for one in counted),
+        macs=macs,
+        flops=sum(one.flops for one in counted) + functional,
+        madd=sum(one.madd for one in counted) + 2 * functional,
         memory_bytes=BYTES_PER_ELEMENT * sum(call.output.numel() for call in calls),
     )
 
@@ -75,7 +82,8 @@ def count_baseline(baseline: Baseline, input_size: int, classes: int) -> Costs:
 def count_library_model(model: LibraryModel, input_size: int) -> Costs:
     """Costs of a library model.
 
-    Raises InputError if it cannot be built for this input size, or if a module has no rule here.
+    Raises InputError if it cannot be built for this input size, if a module has no rule here, or if its forward pass
+    needs more than shapes.
     """
     try:
         with torch.device("meta"):  # allocates no weights
@@ -87,24 +95,25 @@ def count_library_model(model: LibraryModel, input_size: int) -> Costs:
             built = build_library_model(model, input_size)
     try:
         return count_modules(built, input_size)
-    except TypeError as error:
-        raise InputError(f"network {model.name!r}: {error}") from None
+    except (TypeError, RuntimeError) as error:  # no rule, or a forward pass that reads values of tensors
+        raise InputError(f"network {model.name!r}: {str(error).splitlines()[0]}") from None
 
 
 def leaf_calls(model: nn.Module, input_size: int) -> tuple[Call, ...]:
     """All calls of counted modules for one image of (3, input_size, input_size), in execution order.
 
     Runs a copy on torch's meta device, which computes shapes only. Raises TypeError if the input or the output of a
-    counted module is not a tensor, e.g. in attention.
+    counted module is not a tensor. Of several outputs, e.g. of attention with its weights, the first one counts.
     """
     shell = deepcopy(model).to("meta").eval()
     calls: list[Call] = []
     names = {module: name for name, module in shell.named_modules()}
 
     def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        if not (inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor)):
+        first = output[0] if isinstance(output, tuple) else output
+        if not (inputs and isinstance(inputs[0], Tensor) and isinstance(first, Tensor)):
             raise _no_rule(names[module], module)
-        calls.append(Call(names[module], module, inputs[0].shape, output.shape))
+        calls.append(Call(names[module], module, inputs[0].shape, first.shape))
 
     for module in shell.modules():
         if _is_counted(module):
@@ -133,7 +142,7 @@ def _arithmetic(call: Call) -> Arithmetic:
             return Arithmetic(
                 linear.in_features * outputs, linear.in_features * outputs, (2 * linear.in_features - 1) * outputs
             )
-        case nn.BatchNorm2d():
+        case nn.BatchNorm2d() | nn.LayerNorm() | nn.GroupNorm():
             return Arithmetic(flops=2 * outputs, madd=4 * outputs)
         case nn.ReLU() | nn.ReLU6():
             return Arithmetic(flops=outputs, madd=outputs)
@@ -141,9 +150,13 @@ def _arithmetic(call: Call) -> Arithmetic:
             return Arithmetic(flops=inputs, madd=(_area(kernel) - 1) * outputs)
         case nn.AvgPool2d(kernel_size=kernel):
             return Arithmetic(flops=inputs, madd=_area(kernel) * outputs)
-        case nn.SiLU() | nn.GELU() | nn.Tanh() | nn.Sigmoid() | nn.Hardswish() | nn.Hardsigmoid():
+        case nn.SiLU() | nn.GELU() | nn.Tanh() | nn.Sigmoid() | nn.Hardswish() | nn.Hardsigmoid() | nn.Softmax():
             return Arithmetic()
-        case nn.AdaptiveAvgPool2d() | nn.Flatten() | nn.Dropout() | StochasticDepth():
+        case nn.AdaptiveAvgPool2d() | nn.AdaptiveMaxPool2d() | nn.Flatten() | Permute():
+            return Arithmetic()
+        case nn.Dropout() | StochasticDepth():
+            return Arithmetic()
+        case composite if next(composite.children(), None) is not None:  # uses its own parameters in functions
             return Arithmetic()
         case unknown:
             raise _no_rule(call.name, unknown)

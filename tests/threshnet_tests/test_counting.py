@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torchvision.ops import StochasticDepth
+from torchvision.models import get_model_weights
+from torchvision.ops import Permute, StochasticDepth
 
 from threshnet.baselines import BASELINES, LibraryModel, build_baseline, build_library_model
 from threshnet.counting import count_library_model, count_modules, leaf_calls
@@ -59,6 +60,8 @@ def test_pools(kernel: int, size: int, square: bool) -> None:
     ("module", "expected"),
     [
         (nn.BatchNorm2d(3), (6, 0, 2 * 75, 4 * 75, 75)),
+        (nn.LayerNorm((3, 5, 5)), (150, 0, 2 * 75, 4 * 75, 75)),
+        (nn.GroupNorm(3, 3), (6, 0, 2 * 75, 4 * 75, 75)),
         (nn.ReLU6(), (0, 0, 75, 75, 75)),
         (nn.SiLU(), (0, 0, 0, 0, 75)),
         (nn.GELU(), (0, 0, 0, 0, 75)),
@@ -69,6 +72,9 @@ def test_pools(kernel: int, size: int, square: bool) -> None:
         (nn.Dropout(), (0, 0, 0, 0, 75)),
         (StochasticDepth(0.5, "row"), (0, 0, 0, 0, 75)),
         (nn.AdaptiveAvgPool2d(1), (0, 0, 0, 0, 3)),
+        (nn.AdaptiveMaxPool2d(1), (0, 0, 0, 0, 3)),
+        (nn.Softmax(dim=1), (0, 0, 0, 0, 75)),
+        (Permute([0, 2, 3, 1]), (0, 0, 0, 0, 75)),
         (nn.Identity(), (0, 0, 0, 0, 0)),
         (nn.Sequential(), (0, 0, 0, 0, 0)),
         (nn.Sequential(nn.Flatten(), nn.Linear(75, 2)), (152, 150, 150, 2 * 149, 75 + 2)),
@@ -93,6 +99,38 @@ class NormAndActivation(nn.BatchNorm2d):
 
 def test_a_norm_with_an_activation_as_child_costs_the_sum_of_both() -> None:
     assert counted(NormAndActivation(), 5) == counted(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), 5)
+
+
+class SelfAttention(nn.Module):
+    """Attention between the pixels of an image, (n, 3, h, w)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(3, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        mixed: Tensor = self.attention(tokens, tokens, tokens)[0]
+        return mixed
+
+
+def test_attention_costs_its_projections_and_its_two_products() -> None:
+    tokens, width = 25, 3
+    projections = 4 * width * width  # of the queries, keys, values and outputs
+    macs = tokens * projections + 2 * tokens * tokens * width
+    assert counted(SelfAttention(), 5) == (projections + 4 * width, macs, macs, 2 * macs, tokens * width)
+
+
+class Functional(nn.Conv2d):
+    """A convolution that is called as a function, beside its module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + nn.functional.conv2d(x, self.weight)
+
+
+def test_convolutions_called_as_functions_are_counted() -> None:
+    params, macs, flops, madd, memory = counted(nn.Conv2d(3, 4, 2, bias=False), 5)
+    assert counted(Functional(3, 4, 2, bias=False), 5) == (params, 2 * macs, flops + macs, madd + 2 * macs, memory)
 
 
 def test_a_module_is_counted_each_time_it_is_called() -> None:
@@ -154,9 +192,16 @@ def test_library_models_with_other_activations_or_constructors_that_read_tensors
     assert costs.params == sum(weights.numel() for weights in build_library_model(model, 32).parameters())
 
 
-@pytest.mark.parametrize("name", ["vit_b_16", "swin_t"])
-def test_a_library_model_with_attention_is_one_line(name: str) -> None:
-    with pytest.raises(
-        InputError, match=rf"network 'torchvision/{name}': module '.*': no rule to count the costs of \w+$"
-    ):
-        count_library_model(LibraryModel("torchvision", name), 32)
+@pytest.mark.parametrize("name", ["convnext_tiny", "vit_b_16", "swin_t"])
+def test_models_with_layer_norms_and_attention_cost_what_torchvision_states(name: str) -> None:
+    costs = count_library_model(LibraryModel("torchvision", name, 1000), 224)
+    stated = get_model_weights(name)["IMAGENET1K_V1"].meta
+    assert costs.params == stated["num_params"]
+    assert costs.macs / 1e9 == pytest.approx(stated["_ops"], abs=1e-3)
+    assert costs.macs < costs.flops < costs.madd < 2.01 * costs.macs
+
+
+def test_a_library_model_with_a_module_without_a_rule_is_one_line() -> None:
+    error = r"network 'torchvision/maxvit_t': module '.*': no rule to count the costs of WindowPartition$"
+    with pytest.raises(InputError, match=error):
+        count_library_model(LibraryModel("torchvision", "maxvit_t"), 224)
