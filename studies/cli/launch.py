@@ -282,12 +282,15 @@ def plan_text(plan: "Plan") -> str:
     if len(rungs) > 1:
         times.append(f"{duration_text(network.first_rung_s)} to the first rung ({rungs[0]} of {rungs[-1]} epochs)")
     least, most = duration_text(plan.least_s), duration_text(plan.most_s)
+    size = f"{plan.left} of {plan.trials} networks left"
+    if plan.budget is not None:
+        size = f"a budget of {plan.budget:g} full trainings, for at most {plan.left} networks"
     left = most if len(rungs) == 1 else f"{least} (all stopped at the first rung) to {most} (all trained to the end)"
     return "\n".join(
         [
             f"space {plan.space}: {plan.size.points:.1e} points, {plan.size.networks:.1e} distinct networks",
             f"a random network, {network.macs / 1e6:.1f} M MACs, {network.latency_ms:.3g} ms: {', '.join(times)}",
-            f"{plan.left} of {plan.trials} networks left: {left}",
+            f"{size}: {left}",
         ]
     )
 

@@ -59,9 +59,10 @@ class Plan:
     space: str
     size: Size
     cost: NetworkCost
-    # Size of the study, and number of networks that are left.
+    # Size of the study, number of networks that are left, and budget in full trainings, None if there is none.
     trials: int
     left: int
+    budget: float | None
     # Seconds to the end of the study if all networks are stopped at the first rung, and if all are trained to the end,
     # within the budget.
     least_s: float
@@ -83,8 +84,8 @@ def plan(spec: StudySpec, task: Task, data: SearchData, counted: int, report: Ca
     trainings = left if spec.budget is None else min(left, spec.budget)
     scored = left if spec.budget is None else min(left, spec.budget * cost.rungs[-1] / cost.rungs[0])
     least_s = scored * (cost.reading_s + cost.first_rung_s)
-    most_s = max(least_s, left * cost.reading_s + trainings * cost.training_s)
-    return Plan(spec.space.name, size(spec.space), cost, spec.trials, left, least_s, most_s)
+    most_s = max(least_s, scored * cost.reading_s + trainings * cost.training_s)
+    return Plan(spec.space.name, size(spec.space), cost, spec.trials, left, spec.budget, least_s, most_s)
 
 
 def network_cost(task: Task, data: SearchData, report: Callable[[str], None]) -> NetworkCost:

@@ -122,7 +122,7 @@ def test_attention_costs_its_projections_and_its_two_products() -> None:
 
 
 class Functional(nn.Conv2d):
-    """A convolution that is called as a function, beside its module."""
+    """A convolution that is called as a function, in addition to its module."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x) + nn.functional.conv2d(x, self.weight)

@@ -178,7 +178,8 @@ def test_a_dry_run_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> N
     assert (found.least_s, found.most_s) == (10 * 3, 10 * 1 + 5 * 8)
     prepared = prepare(small_spec(trials=10, budget=1.0))  # spent after four networks at the first rung
     found = plan(prepared.spec, prepared.task, load_search(prepared.spec.dataset, 16), 0, print)
-    assert (found.least_s, found.most_s) == (4 * 3, 10 * 1 + 1 * 8)
+    assert (found.least_s, found.most_s) == (4 * 3, 4 * 1 + 1 * 8)
+    assert plan_text(found).splitlines()[-1].startswith("a budget of 1 full trainings, for at most 10 networks: 12 s ")
 
 
 def test_a_dry_run_without_feasible_networks_says_so() -> None:
