@@ -132,6 +132,20 @@ def test_both_fronts_are_drawn_with_every_named_network(page: Page, study: Loade
     assert "seed-to-seed variance" in page.inner_text("#front-caption")
 
 
+@pytest.mark.parametrize("networks", [1, 3])
+def test_a_knee_is_shown_only_on_a_front_of_three_or_more(
+    networks: int, context: BrowserContext, tmp_path: Path
+) -> None:
+    loaded = sample_loaded(1, tuple(NAMED)[:2] if networks == 3 else ())
+    fronts, path = fronts_of(loaded), tmp_path / "few.html"
+    assert len(fronts[0].front) == networks
+    write_report(loaded, fronts, progress_of(loaded), path, "sqlite:///x.db")
+    page = context.new_page()
+    open_page(page, path)
+    places = ("#fronts circle.knee", "#legend .knee", "#figures dt:has-text('knee')")
+    assert [page.locator(place).count() for place in places] == [int(networks == 3)] * 3
+
+
 def test_hovering_highlights_the_network_in_every_panel(page: Page, study: LoadedStudy) -> None:
     best = next(record for record in front_of(study).front if len(record.latency) == 2)
     page.mouse.move(*center(point(page, best.number)))
