@@ -13,11 +13,11 @@ from typing import Any, get_args
 import torch
 
 from benchmarks.cells import INPUT_SIZE, Cell, measure_cell, notes, ratio, spec_of
-from benchmarks.json_lines import append, read_lines
 from benchmarks.report import Document, conditions, digits, options, publish, recorded, table
 from search.latency.devices.cuda import Cuda, cuda_device
 from search.latency.probes.cuda_probe import nvidia_smi
 from search.latency.protocol import DEFAULT_PROTOCOL, Precision, Protocol
+from studies.json_lines import append, read_lines
 from threshnet.errors import InputError
 from threshnet.named import ABOUT, NAMED
 from threshnet.published import PUBLISHED

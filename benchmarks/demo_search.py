@@ -20,13 +20,13 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from benchmarks.json_lines import append, read_lines
 from benchmarks.report import Document, conditions, options, publish, recorded, table
 from search.latency.probes.probe import processor_name, usable_processors
 from studies.figures.chrome import NoChrome, draw
 from studies.figures.front import AXIS_STYLE, layout
 from studies.figures.panel import DOT, SOFT
 from studies.fronts.front import front_of
+from studies.json_lines import append, read_lines
 from studies.spec import StudySpec, find_spec
 from studies.study import full_training, launch_study, progress_of
 

@@ -19,7 +19,6 @@ import torch
 
 from benchmarks.cells import CLASSES, INPUT_SIZE
 from benchmarks.comparison.systems import System
-from benchmarks.json_lines import append, read_lines
 from search.data import DataSettings, SearchData, Split, identity, load_search, load_test
 from search.latency.compare import compare_on
 from search.latency.devices.named import device_named
@@ -32,6 +31,7 @@ from search.training.checkpoints import load_training, save_training
 from search.training.evaluate import error_percent
 from search.training.recipes import Recipe
 from search.training.train import Training, TrainingFailed, memory_errors
+from studies.json_lines import append, read_lines
 from threshnet.export.onnx_file import export_onnx
 
 DEVICE, RUNTIME = "cpu", "onnxruntime"

@@ -12,12 +12,12 @@ import optuna
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.json_lines import append, read_lines
 from benchmarks.table_replay.replay import Replay
 from benchmarks.table_replay.strategies import STRATEGIES
 from benchmarks.table_replay.table import Table
 from benchmarks.workers import pool
 from search.box import Axis
+from studies.json_lines import append, read_lines
 
 SHARES = (50, 60, 70, 80, 90, 95, 99)  # percent of the front's hypervolume
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.json_lines import append, read_lines
 from benchmarks.report import digits
 from benchmarks.report import table as markdown_table
 from benchmarks.threshbench.table import (
@@ -41,6 +40,7 @@ from search.latency.measure import measure_on
 from search.training.evaluate import error_percent
 from search.training.train import Training
 from studies.environment import environment
+from studies.json_lines import append, read_lines
 from threshnet.network import build
 from threshnet.spec import NetworkSpec
 

@@ -16,7 +16,6 @@ from search_tests.tiny import steady_latency
 
 from benchmarks import cuda_networks, demo_search, runtimes
 from benchmarks.cells import Cell, measure_cell, notes, ratio
-from benchmarks.json_lines import append
 from benchmarks.report import conditions, digits, interval, options, publish, recorded, table
 from benchmarks.threshbench import __main__ as threshbench
 from search.latency.devices.cpu import Cpu
@@ -24,6 +23,7 @@ from search.latency.devices.cuda import cuda_device
 from search.latency.devices.device import Device
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError, Protocol
 from search.latency.reading import Latency, State
+from studies.json_lines import append
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
 
