@@ -98,9 +98,9 @@ class Screen:
         """Show the progress of the current stage."""
         self._does(self.activity.text, done, total)
 
-    def epoch(self, number: int, done: int, total: int) -> None:
-        """Show the progress of an epoch of a single training."""
-        self._does(f"epoch {number}", done, total)
+    def training(self, text: str, done: int, total: int) -> None:
+        """Show the progress of an epoch, which `text` names."""
+        self._does(text, done, total)
 
     def wrote(self, file: str) -> None:
         """Show the last file of an export."""

@@ -3,49 +3,37 @@
 import json
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated
 
-import torch
-
-from search.data import DataSettings, SearchData, Split, class_names, identity, load_search, load_test
+from search.data import DataSettings, load_search, load_test
 from search.latency.devices.device import Device
 from search.latency.lease import shared
 from search.latency.reading import Latency
 from search.records import Record
-from search.training.checkpoints import load_training, save_training
 from search.training.metrics import METRICS
-from search.training.recipes import RECIPES, Recipe
-from search.training.train import Training, memory_errors
+from search.training.recipes import Recipe
 from studies.export.card import ModelInfo
-from studies.export.folder import ExportedModel, export_model, spec_of, trial_record
+from studies.export.folder import ExportedModel, export_model, spec_of, trial_record, trial_title
 from studies.export.images import export_images
+from studies.export.resumable import (
+    Callbacks,
+    check_training,
+    images_identity,
+    require_trainable,
+    resumable_training,
+    training_images,
+)
 from studies.export.score import Score, score_model
 from studies.start.prepare import flips
 from studies.study import LoadedStudy
 from threshnet import strict
-from threshnet.errors import InputError, require
+from threshnet.errors import InputError
 from threshnet.export.folder import CONFIG, WEIGHTS, protect_readme
-from threshnet.network import ThreshNet, build
-from threshnet.shapes import walk
 from threshnet.spec_file import ResolvedNetwork
 from threshnet.strict import OneOf, Range
 
 HISTORY = "history.json"
-
-
-class Callbacks(Protocol):
-    """Callbacks that report the progress of a training and an export. Each of them may raise KeyboardInterrupt."""
-
-    def loading(self, what: str, done: int, total: int) -> None:
-        """Called when `done` of `total` images have been read."""
-
-    def epoch(self, number: int, done: int, total: int) -> None:
-        """Called when `done` of `total` steps of an epoch have been trained."""
-
-    def wrote(self, file: str) -> None:
-        """Called when a file of the export has been written."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +55,7 @@ class Assignment:
 
     def __post_init__(self) -> None:
         strict.check(self)
-        require(self.recipe.name in RECIPES, "recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
-        different = 0 < len(self.seeds) == len(set(self.seeds))
-        require(different, "seeds", self.seeds, "a list of one or more different whole numbers")
+        check_training(self.recipe, self.seeds)
 
 
 def trial_assignment(
@@ -80,9 +66,8 @@ def trial_assignment(
     The study may have searched on fewer images. Its validation images are used to calibrate int8.
     """
     record, spec = trial_record(loaded, number), loaded.spec
-    network = spec_of(record)
     return Assignment(
-        network=ResolvedNetwork(f"{spec.name}, trial {number}", _searched(loaded, record), network, spec.input_size),
+        network=searched_network(loaded, record),
         data=data or replace(spec.dataset, train=None),
         recipe=recipe,
         seeds=seeds,
@@ -101,11 +86,8 @@ def train_network(
     Raises InputError for invalid input, TrainingFailed if a training gives no score, and MeasurementError if the
     latency measurement on `device` fails.
     """
-    network, spec, recipe = assignment.network, assignment.network.spec, assignment.recipe
-    classes = class_names(assignment.data)
-    if spec.classes != len(classes):
-        raise InputError(f"{network.title} has {spec.classes} classes, {assignment.data.name} has {len(classes)}")
-    walk(spec, network.input_size)  # raises InputError for a size that is too small, before any image is read
+    network, recipe = assignment.network, assignment.recipe
+    classes = require_trainable(network, assignment.data)
     files = {seed: output / f"checkpoint-{seed}.pt" for seed in assignment.seeds}
     for file in sorted(set(output.glob("checkpoint-*.pt")) - set(files.values())):
         raise InputError(f"{file}: belongs to a training with another seed; delete it to start over")
@@ -123,18 +105,20 @@ def train_network(
     except OSError as problem:
         raise InputError(f"{output}: cannot be written ({problem.strerror})") from None
     yield from dict.fromkeys((*images.remarks, *test.remarks))
-    whole, scores, first = _whole(images), dict[int, Score](), None
+    whole, scores, first = training_images(images, held_out=False), dict[int, Score](), None
     flip = images.flip if assignment.flip is None else assignment.flip
     for seed, file in files.items():
-        conditions = {
-            "network": spec.fingerprint(),
-            "recipe": asdict(recipe),
-            "seed": seed,
-            "input size": network.input_size,
-            "data": {**identity(images), "classes": list(classes), "flip": flip},
-        }
-        conditions |= {"metric": assignment.metric} if assignment.metric != "error" else {}
-        training = yield from _train(assignment, whole, flip, seed, file, conditions, callbacks)
+        training = yield from resumable_training(
+            network,
+            whole,
+            recipe,
+            seed=seed,
+            metric=assignment.metric,
+            data=images_identity(images, flip=flip),
+            file=file,
+            callbacks=callbacks,
+            name=f"seed {seed}" if len(files) > 1 else "",
+        )
         model = training.result(shared)
         first = first or (training, model)
         if len(files) > 1:
@@ -169,40 +153,9 @@ def _remove(checkpoints: Iterable[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _train(
-    assignment: Assignment,
-    whole: Split,
-    flip: bool,
-    seed: int,
-    file: Path,
-    conditions: dict[str, Any],
-    callbacks: Callbacks,
-) -> Generator[str, None, Training[ThreshNet]]:
-    """Train with one seed. If the checkpoint `file` exists, resume from it; a finished training is only restored."""
-    epochs = assignment.recipe.epochs
-    several = f"seed {seed}, " if len(assignment.seeds) > 1 else ""
-    with memory_errors():
-        make = partial(build, assignment.network.spec)
-        training = Training(make, whole, assignment.recipe, flip=flip, seed=seed, metric=assignment.metric)
-        if file.exists():
-            load_training(training, file, conditions)
-            yield f"{several}resuming after epoch {len(training.epochs)}"
-        while not training.finished:
-            number = len(training.epochs) + 1
-            epoch = training.step_epoch(partial(callbacks.epoch, number), shared)
-            save_training(training, file, conditions)
-            yield f"{several}epoch {epoch.number:>3} of {epochs}  loss {epoch.loss:.4f}  {epoch.seconds:.1f} s"
-    return training
-
-
-def _whole(images: SearchData) -> Split:
-    """Return all training images, including the validation images, since no choice depends on them here."""
-    parts = (images.train, images.validation)
-    return Split(torch.cat([part.images for part in parts]), torch.cat([part.labels for part in parts]))
-
-
-def _searched(loaded: LoadedStudy, record: Record) -> str:
-    """Describe the origin of a trial's network."""
+def searched_network(loaded: LoadedStudy, record: Record) -> ResolvedNetwork:
+    """Return the network of a trained trial. Raises InputError if it is a model of another library."""
     seen = f"{loaded.spec.recipe.epochs} epochs on {loaded.images['train']:,} images"
     error = f"to a {METRICS[loaded.spec.metric].prefix}validation error of {record.error:.2f} %"
-    return f"Trial {record.number} of the study {loaded.spec.name}, which trained it for {seen} {error}"
+    origin = f"Trial {record.number} of the study {loaded.spec.name}, which trained it for {seen} {error}"
+    return ResolvedNetwork(trial_title(loaded, record), origin, spec_of(record), loaded.spec.input_size)

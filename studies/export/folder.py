@@ -41,6 +41,11 @@ def trial_record(loaded: LoadedStudy, number: int) -> Record:
     return found
 
 
+def trial_title(loaded: LoadedStudy, record: Record) -> str:
+    """Return the name of a trial's network outside its study: its published name, or the study and the trial."""
+    return title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
+
+
 def spec_of(record: Record) -> NetworkSpec:
     """Return the network of a trained trial. Raises InputError if it is a model of another library."""
     if record.network is None:
@@ -116,7 +121,7 @@ def export_trial(
     record = trial_record(loaded, number)
     model = trial_weights(loaded, record)
     settings, size = loaded.spec.dataset, loaded.spec.input_size
-    name = title(record) if record.named else f"{loaded.spec.name}, trial {record.number}"
+    name = trial_title(loaded, record)
     info = ModelInfo(
         title=name,
         origin=f"Trial {record.number} of the study {loaded.spec.name}" + (f" ({name})" if record.named else ""),
