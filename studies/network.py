@@ -106,16 +106,24 @@ def measured_size(networks: Sequence[MeasurableNetwork], size: int | None, batch
 
     Raises InputError if their own sizes differ and `size` is None, or if an ONNX file has another fixed size or batch.
     """
-    sizes = sorted({one.input_size for one in networks if one.input_size is not None})
-    if size is None and len(sizes) > 1:
-        raise InputError(f"the networks are for images of {', '.join(map(str, sizes))} pixels; choose --input")
-    chosen = size or next(iter(sizes), INPUT_SIZE)
+    chosen = common_size([one.input_size for one in networks], size)
     for one in networks:
         if one.onnx and one.onnx.size not in (None, chosen):
             raise InputError(f"{one.title}: takes images of {one.onnx.size} pixels only, not --input {chosen}")
         if one.onnx and one.onnx.batch not in (None, batch):
             raise InputError(f"{one.title}: has the fixed batch size {one.onnx.batch}, not --batch {batch}")
     return chosen
+
+
+def common_size(own: Iterable[int | None], size: int | None) -> int:
+    """Return the image size of several networks: `size`, else their `own` one, else INPUT_SIZE.
+
+    Raises InputError if their own sizes differ and `size` is None.
+    """
+    sizes = sorted({pixels for pixels in own if pixels is not None})
+    if size is None and len(sizes) > 1:
+        raise InputError(f"the networks are for images of {', '.join(map(str, sizes))} pixels; choose --input")
+    return size or next(iter(sizes), INPUT_SIZE)
 
 
 def trial_network(name: TrialName, storage: str = DEFAULT_STORAGE) -> ResolvedNetwork:

@@ -4,11 +4,11 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from search.latency.reading import Latency
     from search.progress import Standing
     from search.records import Record
+
+Result = TypeVar("Result")
 
 BAR = 16  # width of a bar in characters
 REFRESHES = 4  # updates of the live lines per second
@@ -45,13 +47,13 @@ class Screen:
     """Shows the progress of a command and handles Ctrl-C.
 
     In a terminal and in a notebook, live lines show what happens now and for how long, and the standing of the study; a
-    line per trial stays above them. Elsewhere, all of this is printed as lines. `total` is the number of networks, None
+    line per trial stays above them. Elsewhere, all of this is printed as lines. `total` is the number of `units`, None
     if it is unknown or if the study reports it. The first Ctrl-C stops at the next safe moment, by KeyboardInterrupt
     from the next callback; the second one stops at once.
     """
 
-    def __init__(self, console: Console, title: str, total: int | None = None) -> None:
-        self.console, self.title, self.total, self.completed = console, title, total, 0
+    def __init__(self, console: Console, title: str, total: int | None = None, units: str = "networks") -> None:
+        self.console, self.title, self.total, self.units, self.completed = console, title, total, units, 0
         self.began = self.printed = time.monotonic()
         self.activity = Activity("starting", self.began)
         # The wait for a device, and its text if it was printed.
@@ -106,10 +108,10 @@ class Screen:
         """Show the last file of an export."""
         self._does(f"wrote {file}")
 
-    def counted(self, networks: int) -> None:
-        """Show the number of networks that are done, with a line at the start of the run."""
+    def counted(self, done: int) -> None:
+        """Show the number of units that are done, with a line at the start of the run."""
         self._check()
-        self.completed = networks
+        self.completed = done
         if self.total and self.first_share is None:
             self.first_share, self.first_time = self._share(), time.monotonic()
             how = "the stop button" if self.console.is_jupyter else "Ctrl-C"
@@ -195,10 +197,10 @@ class Screen:
         )
 
     def _size_text(self) -> str:
-        """The part of the work that is done, in networks or, if a budget ends the study first, in full trainings."""
+        """The part of the work that is done, in units or, if a budget ends the study first, in full trainings."""
         standing = self.latest
         if standing is None or standing.budget is None:
-            return f"{self.completed} of {self.total} networks"
+            return f"{self.completed} of {self.total} {self.units}"
         networks = f"{self.completed} of {self.total}" if standing.spent < standing.done else f"{self.completed}"
         return f"{networks} networks, {standing.cost:.1f} of {standing.budget:g} full trainings"
 
@@ -325,6 +327,16 @@ def _measured(record: "Record", latency: "Latency") -> str:
 def console(progress: bool) -> Console:
     """Return the console of the terminal or the notebook, or one that prints nothing."""
     return Console(markup=False, highlight=False, quiet=not progress)
+
+
+def run_steps(steps: Generator[str, None, Result], tell: Callable[[str], None]) -> Result:
+    """Run a generator to its end, pass the lines that it yields to `tell`, and return its result."""
+    while True:
+        try:
+            tell(next(steps))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
 
 def printer(console: Console) -> Callable[[str], None]:

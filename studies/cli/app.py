@@ -31,6 +31,7 @@ from studies.cli.pick import pick
 from studies.cli.plain_table import PlainTable
 from studies.cli.recover import recover
 from studies.cli.remeasure import remeasure
+from studies.cli.retrain import retrain
 from studies.cli.volume import volume
 from threshnet import __version__
 from threshnet.errors import InputError
@@ -216,6 +217,7 @@ for command in (
     draw,
     recover,
     train,
+    retrain,
     check,
     benchmark,
 ):

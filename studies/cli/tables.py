@@ -23,6 +23,7 @@ from studies.fronts.wording import (
     verdict,
     volume_text,
 )
+from studies.retraining.outcome import Retrained
 
 
 def front_table(front: ParetoFront) -> Table:
@@ -153,6 +154,28 @@ def volume_table(
         "trainings: up to a rung or to their end; "
         f"cost: training images processed, in full trainings of {full_training:,}, failed ones included"
     )
+    return table
+
+
+def retrained_table(retrained: Retrained) -> Table:
+    """The retrained networks, fastest first."""
+    prefix = METRICS[retrained.plan.metric].prefix
+    table = plain_table("Retrained networks")
+    table.add_column("network", overflow="fold")
+    columns = ["params M", "ms\n(95 % interval)"]
+    columns += [f"{prefix}validation error %\n(95 % interval)"] if retrained.plan.held_out else []
+    columns += [f"{prefix}test error %\n(95 % interval)"] if retrained.plan.tested else []
+    for name in (*columns, "seeds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in retrained.networks:
+        latency = one.latency
+        table.add_row(
+            one.title,
+            f"{one.params / 1e6:.3f}",
+            f"{latency.latency_ms:.3f} ({latency.low_ms:.3f}-{latency.high_ms:.3f}){mark(latency)}",
+            *(error.text() for error in (one.validation, one.test) if error),
+            str(len(one.trainings)),
+        )
     return table
 
 

@@ -35,6 +35,8 @@ class ModelInfo:
     metric: str = "error"
     # Latency readings taken before the export, with any weights, since weights do not affect latency.
     latency: Sequence[Latency] = ()
+    # Where these readings were taken.
+    latency_from: str = "the study"
     # Test errors by seed if there were several trainings. The exported weights are those of the first seed.
     seeds: Mapping[int, Score] = field(default_factory=dict)
     caveat: str = ""
@@ -87,7 +89,8 @@ def card(spec: NetworkSpec, info: ModelInfo, result: ExportResult) -> str:
     int8 = " and, in 8-bit integers, `model_int8.onnx`" if INT8 in result.exported.onnx_files else ""
     differences = ", ".join(f"{file} {value:.1g}" for file, value in result.exported.differences.items())
     folding = result.exported.folding_difference
-    return "\n".join([*lines, "", _USE.format(size=size, int8=int8, differences=differences, folding=folding)])
+    use = _USE.format(size=size, int8=int8, differences=differences, folding=folding, latency_from=info.latency_from)
+    return "\n".join([*lines, "", use])
 
 
 def escaped(text: str) -> str:
@@ -138,15 +141,16 @@ def _spread(percents: Mapping[int, float]) -> str:
 
 
 def _latencies(info: ModelInfo, result: ExportResult) -> Iterator[str]:
-    """Yield a table row for each latency, both from the study and from the exported files."""
+    """Yield a table row for each latency, both those from before the export and those of the exported files."""
     for reading in info.latency:
-        yield f"| latency in the study, {escaped(reading.backend)} | {_latency(reading)} |"
+        yield f"| latency in {info.latency_from}, {escaped(reading.backend)} | {_latency(reading)} |"
     if result.speed is None:
         return
-    study_latency = {reading.backend: reading for reading in info.latency}
+    earlier = {reading.backend: reading for reading in info.latency}
     for file, reading in result.speed.readings.items():
-        before = study_latency.get(reading.backend) if file == ONNX else None
-        times = f"; {reading.latency_ms / before.latency_ms:.2f} times the latency in the study" if before else ""
+        before = earlier.get(reading.backend) if file == ONNX else None
+        ratio = f"{reading.latency_ms / before.latency_ms:.2f}" if before else ""
+        times = ratio and f"; {ratio} times the latency in {info.latency_from}"
         precision = "int8" if file == INT8 else reading.precision
         yield f"| latency measured, {file}, {escaped(reading.backend)} | {_latency(reading, precision)}{times} |"
     if result.speed.int8 is not None:
@@ -182,7 +186,7 @@ No file here needs the project that made it.
 - `config.json` has the network, its preprocessing and all the facts above as data.
 
 The batch size is free in every file. `threshnet check FOLDER` verifies the files without executing them. Latencies in
-the study were measured on a file with a fixed batch size, before training; weights do not change them.
+{latency_from} were measured with random weights and a fixed batch size; weights do not change them.
 
 Largest difference of a logit from the trained network's, each file loaded in its own process: {differences}.
 Folding the batch norms changes a logit by {folding:.1g} at most, in double precision.

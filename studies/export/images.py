@@ -44,14 +44,14 @@ def images_of_study(settings: DataSettings, size: int, progress: Progress = no_p
         return ExportImages(calibration, description, missing=str(error))
 
 
-def export_images(images: SearchData, test: Split, title: str) -> ExportImages:
-    """Return the images for a network that was trained on all training images of the data set called `title`.
+def export_images(images: SearchData, test: Split | None, title: str) -> ExportImages:
+    """Return the images for a network that was trained on training images of the data set called `title`.
 
-    The test split has no remarks, since the training has printed them.
+    The test split has no remarks, since the training has printed them. It is None if nothing is to be scored on it.
     """
     calibration = scaled(images.validation.images[:CALIBRATION])
     description = f"{len(calibration)} of the training images of {title}, none of the test split"
-    return ExportImages(calibration, description, replace(test, remarks=()))
+    return ExportImages(calibration, description, test and replace(test, remarks=()))
 
 
 def noise(size: int) -> ExportImages:

@@ -47,7 +47,10 @@ def require_trainable(network: ResolvedNetwork, data: DataSettings) -> tuple[str
     classes = class_names(data)
     if network.spec.classes != len(classes):
         raise InputError(f"{network.title} has {network.spec.classes} classes, {data.name} has {len(classes)}")
-    walk(network.spec, network.input_size)
+    try:
+        walk(network.spec, network.input_size)
+    except InputError as error:
+        raise InputError(f"{network.title}: {error}") from None
     return classes
 
 

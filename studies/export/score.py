@@ -40,6 +40,16 @@ class Score:
         """The balanced error in percent; None if it is not reported."""
         return self.by_class.percent("balanced_error") if self.by_class else None
 
+    @property
+    def metric_percent(self) -> float:
+        """The balanced error in percent if it is reported, otherwise the error."""
+        return self.by_class.percent("balanced_error") if self.by_class else self.percent
+
+    @property
+    def metric_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `metric_percent`."""
+        return self.by_class.interval("balanced_error") if self.by_class else self.interval
+
     def text(self) -> str:
         """Format the error, and the balanced error if it is reported, with their intervals."""
         low, high = self.interval

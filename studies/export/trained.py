@@ -18,7 +18,7 @@ from studies.export.latency import device_for_files
 from studies.fronts.picking import PickResult
 from studies.fronts.picking_text import pick_text, reason
 from studies.fronts.wording import title
-from studies.screen import Screen, console, printer
+from studies.screen import Screen, console, printer, run_steps
 from studies.study import LoadedStudy
 from threshnet.drawing import schedule_svg
 from threshnet.errors import require
@@ -177,13 +177,7 @@ def train_and_export(
     """Train and export a network with a progress bar per epoch. Lines are printed, or given to `tell`."""
     tell = tell or printer(console)
     with Screen(console, assignment.network.title) as screen:
-        lines = train_network(assignment, folder, screen, device)
-        while True:
-            try:
-                tell(next(lines))
-            except StopIteration as end:
-                model: ExportedModel = end.value
-                return model
+        return run_steps(train_network(assignment, folder, screen, device), tell)
 
 
 def _recipe(recipe: str | Recipe, epochs: int | None) -> Recipe:

@@ -2,7 +2,7 @@
 
 import html
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -57,6 +57,11 @@ def subtitle(front: ParetoFront, more: Sequence[str], line: int) -> str:
     texts = [front.about, "; ".join(counted), *more, f"Caveat: {front.caveat}" if front.caveat else ""]
     if all(infeasible(record) for record in front.trained):
         texts.append("No network satisfies all constraints: this front is of infeasible networks")
+    return wrapped(texts, line)
+
+
+def wrapped(texts: Iterable[str], line: int) -> str:
+    """Return texts as lines of HTML of at most `line` characters."""
     return "<br>".join(html.escape(part, quote=False) for text in texts for part in textwrap.wrap(text, line))
 
 

@@ -80,7 +80,7 @@ def prepare(
 
 def _task(spec: StudySpec) -> Task:
     """Return the task of a resolved spec. Raises InputError if this machine cannot train or measure as specified."""
-    device, trains_on = device_named(spec.device), _trainer(spec.trains_on)
+    device, trains_on = device_named(spec.device), training_device(spec.trains_on)
     for runtime in spec.runtimes:
         device.check(runtime, spec.protocol)
     return Task(
@@ -100,7 +100,7 @@ def _task(spec: StudySpec) -> Task:
     )
 
 
-def _trainer(name: str) -> str:
+def training_device(name: str) -> str:
     """Return the torch device for training. Raises InputError if the GPU does not exist."""
     gpus = torch.cuda.device_count()
     if name == "auto":
