@@ -23,6 +23,9 @@ from studies.export.check import FolderCheck, check_folder
 from studies.export.folder import ExportedModel
 from studies.export.trained import Pick, TrainedNetwork, train
 from studies.library import Front, Study, compare, launch, load, measure
+from studies.retraining.outcome import Retrained
+from studies.retraining.results import MeanError, RetrainedNetwork
+from studies.retraining.retrain import retrain
 from studies.spec import StudySpec, find_spec
 from threshnet import NAMED, BlockSpec, InputError, NetworkSpec, StemSpec, __version__, named
 from threshnet.costs import Costs, count
@@ -54,12 +57,15 @@ __all__ = [
     "InputError",
     "Latency",
     "Limits",
+    "MeanError",
     "MeasurementError",
     "NetworkSpec",
     "Pick",
     "Protocol",
     "Recipe",
     "Record",
+    "Retrained",
+    "RetrainedNetwork",
     "Row",
     "Space",
     "StemSpec",
@@ -84,6 +90,7 @@ __all__ = [
     "measure",
     "named",
     "reading",
+    "retrain",
     "schedule",
     "schedule_svg",
     "size",

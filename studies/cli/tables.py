@@ -160,13 +160,13 @@ def volume_table(
 def retrained_table(retrained: Retrained) -> Table:
     """The retrained networks, fastest first."""
     prefix = METRICS[retrained.plan.metric].prefix
-    table = plain_table("Retrained networks")
+    table = PlainTable("Retrained networks", optional=("params M", "seeds"))
     table.add_column("network", overflow="fold")
     columns = ["params M", "ms\n(95 % interval)"]
     columns += [f"{prefix}validation error %\n(95 % interval)"] if retrained.plan.held_out else []
     columns += [f"{prefix}test error %\n(95 % interval)"] if retrained.plan.tested else []
     for name in (*columns, "seeds"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right")
     for one in retrained.networks:
         latency = one.latency
         table.add_row(

@@ -26,7 +26,7 @@ from studies.retraining import carry_out, latencies, run
 from studies.retraining.finished import read_finished
 from studies.retraining.outcome import Retrained
 from studies.retraining.results import mean_error
-from studies.retraining.retrain import retrain
+from studies.retraining.retrain import Network, retrain
 from threshnet import InputError, NetworkSpec
 from threshnet.checkpoint import load_weights
 from threshnet.network import ThreshNet
@@ -183,7 +183,7 @@ import os, signal
 from pathlib import Path
 from search.training.train import Training
 from studies.library import load
-from studies.retraining.retrain import retrain
+from studies.retraining.retrain import Network, retrain
 
 started = []
 step_epoch = Training.step_epoch
@@ -370,7 +370,7 @@ def test_networks_come_from_a_study_from_files_and_by_name(
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(replace(SMALLEST, classes=10, head_dropout=0.5).to_json()))
     trained = study.network(0)
-    networks = [trained, file, ResolvedNetwork("again", "A copy", trained.network, 99)]
+    networks: list[Network] = [trained, file, ResolvedNetwork("again", "A copy", trained.network, 99)]
     retrained = retrain(networks, tmp_path / "a", study=study, epochs=1, seeds=1, progress=False)
     assert {one.title for one in retrained.networks} == {"small, trial 0", "mine"}
     assert retrained.plan.input_size == SIZE
@@ -463,7 +463,8 @@ def test_the_interval_of_a_mean_is_that_of_student() -> None:
     found = mean_error([Score(wrong, 100) for wrong in (10, 12, 17)])
     half = 4.302653 * 3.605551 / 3**0.5  # t of two degrees of freedom, times the standard error
     assert (found.mean, found.seeds) == (13, 3)
-    assert (found.low, found.high) == (pytest.approx(13 - half), pytest.approx(13 + half))
+    assert found.low == pytest.approx(13 - half)
+    assert found.high == pytest.approx(13 + half)
     one = mean_error([Score(10, 100)])
     assert (one.low, one.high) == Score(10, 100).interval
     assert mean_error([Score(0, 100), Score(2, 100)]).low == 0
