@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from search.data import DataSettings, SearchData, Split, class_names, identity
-from search.latency.lease import shared
+from search.latency.lease import CPU, shared
 from search.training.checkpoints import load_training, save_training
 from search.training.recipes import RECIPES, Recipe
 from search.training.train import Training, memory_errors
@@ -79,7 +79,7 @@ def resumable_training(
     callbacks: Callbacks,
     name: str = "",
     device: str = "cpu",
-    lease: str = "cpu",
+    lease: str = CPU,
 ) -> Generator[str, None, Training[ThreshNet]]:
     """Train a network with one seed. Yields a line for each epoch and returns the finished training.
 

@@ -67,15 +67,19 @@ def carry_out(
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Create the folder and its subfolders, and keep other processes from training in it."""
+    lock = FileLock(folder / "retrain.lock", timeout=0)
     try:
         for each in (folder / "checkpoints", folder / "weights"):
             each.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "retrain.lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise InputError(f"{folder}: another process is retraining networks in this folder") from None
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _picture(retrained: Retrained, file: Path) -> str:

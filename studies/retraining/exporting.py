@@ -60,9 +60,14 @@ def _is_exported(output: Path, chosen: RetrainedNetwork, info: ModelInfo) -> boo
     if not (output / CONFIG).exists():
         return False
     config = read_json(output / CONFIG)
+    if not isinstance(config, dict):
+        return False
     expected = {
         "fingerprint": chosen.fingerprint,
         "validation_error_percent": info.validation_error,
         "test_errors_by_seed": {str(seed): score.to_json() for seed, score in info.seeds.items()},
     }
-    return isinstance(config, dict) and all(key in config and config[key] == value for key, value in expected.items())
+    measured = [reading["latency_ms"] for reading in config.get("latency", [])]
+    return measured == [chosen.latency.latency_ms] and all(
+        key in config and config[key] == value for key, value in expected.items()
+    )

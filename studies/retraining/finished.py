@@ -60,10 +60,12 @@ class FinishedTraining:
         }
 
     @classmethod
-    def from_json(cls, line: dict[str, Any], source: str) -> Self:
+    def from_json(cls, line: object, source: str) -> Self:
         """Parse a line. Raises InputError that names `source` if it is not one."""
+        if not isinstance(line, dict):
+            raise InputError(f"{source}: must be a finished training")
         try:
-            scores = {kind: line[kind] and strict.read(line[kind], Score, source) for kind in ("validation", "test")}
+            scores = {kind: line[kind] and strict.read(line[kind], Score) for kind in ("validation", "test")}
             return cls(
                 title=line["title"],
                 network=NetworkSpec.from_json(line["network"]),
@@ -75,6 +77,8 @@ class FinishedTraining:
             )
         except KeyError as missing:
             raise InputError(f"{source}: key {missing} is missing") from None
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
 
 
 def read_finished(file: Path) -> list[FinishedTraining]:

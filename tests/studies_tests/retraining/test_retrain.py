@@ -423,6 +423,8 @@ def test_a_folder_in_use_or_with_damaged_lines_is_reported(two: Call, tmp_path: 
     for content, message in (
         ("no JSON\n", f"{folder / 'trainings.jsonl'}: cannot be read ("),
         ("{}\n", f"{folder / 'trainings.jsonl'}, line 1: key 'validation' is missing"),
+        ("[]\n", f"{folder / 'trainings.jsonl'}, line 1: must be a finished training"),
+        ('{"validation": {"wrong": 1}}\n', f"{folder / 'trainings.jsonl'}, line 1: key 'images' is missing"),
     ):
         (folder / "trainings.jsonl").write_text(content)
         assert error_of(lambda: two(folder)).startswith(message)
@@ -493,3 +495,7 @@ def test_the_model_folder_has_the_errors_of_all_seeds(
     written = (model / "model.onnx").stat().st_mtime_ns
     two(tmp_path / "a", [LARGEST], epochs=1)
     assert (model / "model.onnx").stat().st_mtime_ns == written
+    (tmp_path / "a" / "latencies.json").unlink()
+    monkeypatch.setattr(latencies, "measure_all", StubMeasurement([], lambda spec: 7.0).interleaved)
+    two(tmp_path / "a", [LARGEST], epochs=1)
+    assert "cpu onnxruntime | 7.000 ms (" in (model / "README.md").read_text()
