@@ -40,14 +40,17 @@ class Listed(click.ParamType[tuple[str, ...]]):
         return texts
 
 
-class Trials(Listed):
+class Trials(click.ParamType[tuple[int, ...]]):
     """Numbers of trials separated by commas."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:  # noqa: ANN401
         """The numbers."""
-        if not all(text.isascii() and text.isdigit() for text in super().convert(value, param, ctx)):
+        texts = Listed().convert(value, param, ctx)
+        if not all(text.isascii() and text.isdigit() for text in texts):
             self.fail(f"{value!r}: must be numbers of trials, e.g. 3,7", param, ctx)
-        return tuple(map(int, value.split(",")))
+        return tuple(map(int, texts))
 
 
 @click.command(epilog=f"NETWORK is {NETWORK}.")

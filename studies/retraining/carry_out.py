@@ -14,7 +14,7 @@ from studies.retraining.exporting import MODEL, export_retrained
 from studies.retraining.finished import TRAININGS, read_finished
 from studies.retraining.latencies import MeasurementSettings, latencies
 from studies.retraining.outcome import Retrained
-from studies.retraining.plan import RetrainingPlan, load_images, settings_of
+from studies.retraining.plan import RetrainingPlan, load_images
 from studies.retraining.results import choose, retrained_networks
 from studies.retraining.run import RetrainingCallbacks, train_missing
 from threshnet.errors import InputError
@@ -39,7 +39,7 @@ def carry_out(
     images = load_images(plan, callbacks.loading)
     with _locked(folder):
         yield from images.remarks
-        failures = yield from train_missing(plan, images, settings_of(plan, images), folder, callbacks)
+        failures = yield from train_missing(plan, images, folder, callbacks)
         finished = read_finished(folder / TRAININGS)
         names = {training.network.fingerprint() for training in finished}
         trained = {name: one.spec for one in plan.networks if (name := one.spec.fingerprint()) in names}

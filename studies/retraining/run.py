@@ -15,7 +15,7 @@ from studies.export.resumable import Callbacks, resumable_training
 from studies.export.score import Score, score_model
 from studies.json_lines import append
 from studies.retraining.finished import TRAININGS, FinishedTraining, read_finished, require_same_settings
-from studies.retraining.plan import RetrainingImages, RetrainingPlan
+from studies.retraining.plan import RetrainingImages, RetrainingPlan, settings_of
 from threshnet.checkpoint import save_weights
 from threshnet.network import ThreshNet
 from threshnet.spec import NetworkSpec
@@ -40,7 +40,6 @@ def weights_file(folder: Path, network: NetworkSpec, seed: int) -> Path:
 def train_missing(
     plan: RetrainingPlan,
     images: RetrainingImages,
-    settings: dict[str, dict[str, Any]],
     folder: Path,
     callbacks: RetrainingCallbacks,
 ) -> Generator[str, None, list[str]]:
@@ -49,17 +48,16 @@ def train_missing(
     Returns a line for each training that failed; these are tried again in the next run. Raises InputError if the folder
     has trainings with other settings.
     """
-    file, failures = folder / TRAININGS, list[str]()
+    file, settings, failures = folder / TRAININGS, settings_of(plan, images), list[str]()
     earlier = read_finished(file)
     require_same_settings(earlier, settings, file)
     done = {training.key for training in earlier}
     count = sum((network.spec.fingerprint(), seed) in done for seed, network in plan.trainings)
     callbacks.counted(count)
     for seed, network in plan.trainings:
-        checkpoint = folder / "checkpoints" / f"{network.spec.fingerprint()}-{seed}.pt"
         if (network.spec.fingerprint(), seed) not in done:
             try:
-                finished = yield from _train(plan, images, settings, network, seed, folder, checkpoint, callbacks)
+                finished = yield from _train(plan, images, settings, network, seed, folder, callbacks)
             except TrainingFailed as failure:
                 failures.append(f"{network.title}, seed {seed}: training failed: {failure}")
                 yield failures[-1]
@@ -67,7 +65,7 @@ def train_missing(
             append(file, finished.to_json())
             yield finished.text()
             callbacks.counted(count := count + 1)
-        checkpoint.unlink(missing_ok=True)
+        _checkpoint(folder, network.spec, seed).unlink(missing_ok=True)
     return failures
 
 
@@ -78,7 +76,6 @@ def _train(
     network: ResolvedNetwork,
     seed: int,
     folder: Path,
-    checkpoint: Path,
     callbacks: RetrainingCallbacks,
 ) -> Generator[str, None, FinishedTraining]:
     """Train and score a network with one seed, and save its weights."""
@@ -90,7 +87,7 @@ def _train(
         seed=seed,
         metric=plan.metric,
         data=images.identity,
-        file=checkpoint,
+        file=_checkpoint(folder, network.spec, seed),
         callbacks=callbacks,
         name=f"{network.title}, seed {seed}",
         device=plan.trains_on,
@@ -109,6 +106,10 @@ def _train(
     )
     save_weights(model, weights_file(folder, network.spec, seed))
     return finished
+
+
+def _checkpoint(folder: Path, network: NetworkSpec, seed: int) -> Path:
+    return folder / "checkpoints" / f"{network.fingerprint()}-{seed}.pt"
 
 
 def _score(model: ThreshNet, split: Split | None, metric: str) -> Score | None:
