@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from search.box import Objective
+from search.earlier import EarlierNetwork
 from search.latency.devices.device import Device
 from search.latency.protocol import Protocol
 from search.training.recipes import Recipe
@@ -38,6 +39,8 @@ class Task:
     protocol: Protocol
     # The error that is minimized and the box whose dominated share the search maximizes.
     objective: Objective = field(default_factory=Objective)
+    # Networks of earlier work that the sampler `freeze_thaw` learns from before its first training.
+    earlier: tuple[EarlierNetwork, ...] = ()
 
     @property
     def metric(self) -> str:

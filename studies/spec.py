@@ -59,6 +59,9 @@ class StudySpec:
     # All are measured at the start and trained in turn with the networks of the search. By default, these are the
     # published ThreshNets that the space contains and that take images of this size.
     named: tuple[str, ...] | None = None
+    # Earlier work that the sampler `freeze_thaw` learns from before the first training: names of other studies in the
+    # same storage, and CSV files of networks with their errors. They may have other data, devices and recipes.
+    prior: tuple[str, ...] = ()
     space: Space = DEFAULT
     limits: Limits = field(default_factory=Limits)
     # The images: settings, the name of a data set, or the path of an ImageFolder tree.
@@ -108,6 +111,8 @@ class StudySpec:
         require(self.recipe.name in RECIPES, "training.recipe", self.recipe.name, f"one of {', '.join(RECIPES)}")
         check_rungs(self.rungs or (), self.recipe.epochs)
         self._check_lower_edge()
+        learns = not self.prior or self.sampler == "freeze_thaw"
+        require(learns, "prior", self.prior, f"left out, as the sampler {self.sampler} does not learn from it")
         trainable = re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.trains_on) is not None
         require(trainable, "training.device", self.trains_on, "'auto', 'cpu', 'cuda' or 'cuda:N'")
         available = _runtimes_of(self.device)
@@ -155,6 +160,7 @@ class StudySpec:
             "sampler": self.sampler,
             "input_size": self.input_size,
             **({} if self.named is None else {"named": list(self.named)}),
+            **({"prior": list(self.prior)} if self.prior else {}),
             "space": {"base" if name in SPACES else "name": name, **space},
             "limits": _given(strict.plain(self.limits)),
             "data": _given(strict.plain(self.dataset) | {"flip": self.flip, "caveat": self.caveat or None}),
@@ -234,7 +240,7 @@ def stored_spec(document: Mapping[str, Any], classes: int) -> StudySpec:
 
 def _parsed(document: Mapping[str, Any], classes: int, *, stored: bool) -> StudySpec:
     """Parse a document. Each table contains the fields of one record and a few fields of StudySpec."""
-    top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size", "named")
+    top = ("name", "about", "trials", "budget", "until_plateau", "seed", "sampler", "input_size", "named", "prior")
     strict.known(document, (*top, "space", "limits", "data", "objective", "training", "latency"))
     values = {key: document[key] for key in top if key in document}
 

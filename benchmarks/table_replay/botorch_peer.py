@@ -27,7 +27,7 @@ CHUNK = 512  # networks that are valued at once
 def search(replay: Replay, seed: int) -> None:
     """Train the start networks, then always the network with the highest acquisition value."""
     torch.manual_seed(seed)
-    columns = features(replay).columns
+    columns = features(replay.table, replay.networks).columns
     low, high = columns.min(axis=0), columns.max(axis=0)
     inputs = torch.as_tensor((columns - low) / np.where(high > low, high - low, 1.0))
     place_of = {int(network): place for place, network in enumerate(replay.networks)}

@@ -1,10 +1,18 @@
 """The freeze-thaw search of this project on a table, with the same acquisition as the sampler of a study."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.table_replay.replay import READING, Replay
+from benchmarks.table_replay.table import Table
+from search.earlier import Outcome
+from search.pareto import knee
 from search.samplers.acquisition import Acquisition, Rungs
 from search.samplers.features import Features, features_of
+from search.samplers.prior import Prior
 
 READ_FIRST = 5  # at most this many networks are measured before the next decision
 
@@ -19,9 +27,22 @@ def ours_no_rung(replay: Replay, seed: int) -> None:
     _search(replay, seed, [replay.top])
 
 
-def features(replay: Replay) -> Features:
-    """Return the features of the networks of a seed, in their order."""
-    table, networks = replay.table, replay.networks
+@dataclass(frozen=True)
+class Earlier:
+    """Outcomes of earlier work for networks of the table."""
+
+    # Indices of the table, in the order of the outcomes.
+    networks: NDArray[np.int64]
+    outcomes: Sequence[Outcome]
+
+
+def ours_with(earlier: Earlier) -> Callable[[Replay, int], None]:
+    """Return the search with the rungs of the table that knows earlier work."""
+    return lambda replay, seed: _search(replay, seed, list(range(replay.top + 1)), earlier)
+
+
+def features(table: Table, networks: NDArray[np.int64]) -> Features:
+    """Return the features of networks of a table, in their order."""
     if not table.options:
         return features_of(table.descriptors[networks])
     alike: dict[frozenset[str], list[int]] = {}
@@ -35,11 +56,16 @@ def features(replay: Replay) -> Features:
     return features_of(table.descriptors[networks], codes, [columns for columns in alike.values() if len(columns) > 1])
 
 
-def _search(replay: Replay, seed: int, rungs: list[int]) -> None:
+def _search(replay: Replay, seed: int, rungs: list[int], earlier: Earlier | None = None) -> None:
     """Search with these rungs of the table."""
     table, networks, top = replay.table, replay.networks, len(rungs) - 1
     costs = Rungs(tuple(table.costs[rungs].tolist()), table.resumes)
-    acquisition = Acquisition(features(replay), costs, replay.box, READING)
+    outcomes = earlier.outcomes if earlier else ()
+    everything = features(table, np.concatenate([networks, earlier.networks]) if earlier else networks)
+    flat = np.zeros(everything.columns.shape[1])
+    prediction = Prior(outcomes).predict(everything, (flat, flat), replay.box.max_error) if earlier else None
+    known = everything.first(len(networks))
+    acquisition = Acquisition(known, costs, replay.box, READING, prediction=prediction)
     place_of = {int(network): place for place, network in enumerate(networks)}
 
     def read(place: int) -> None:
@@ -53,11 +79,13 @@ def _search(replay: Replay, seed: int, rungs: list[int]) -> None:
             if of_table in replay.errors[network] and np.isnan(acquisition.errors[place, index]):
                 acquisition.score(place, index, replay.errors[network][of_table])
 
-    for start in replay.starts:
+    expected = np.exp(np.column_stack([acquisition.log_latency()[0], acquisition.log_error()[0]]))
+    for start in replay.starts or [int(networks[knee(expected)])]:
         read(place_of[start])
         train(place_of[start], 0)
         train(place_of[start], top)
-    for place in np.random.default_rng(seed).permutation(len(networks))[: costs.starts].tolist():
+    scored_first = 0 if earlier else costs.starts
+    for place in np.random.default_rng(seed).permutation(len(networks))[:scored_first].tolist():
         read(place)
         train(place, 0)
     while replay.open:

@@ -4,9 +4,11 @@ The unit of cost is one full training. A latency is unknown until it is read, wh
 network reads its latency first. A repeated reading or training is free, since a real study would look it up as well.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.table_replay.table import Table
 from search.box import Axis, Box
@@ -32,7 +34,8 @@ class Step:
 class Replay:
     """A random part of a table that a strategy searches, the same for all strategies with this seed.
 
-    Raises InputError if no network is inside the box.
+    `networks`, indices of the table, and `starts`, some of them, replace the random ones. Raises InputError if no
+    network is inside the box.
     """
 
     def __init__(
@@ -44,12 +47,15 @@ class Replay:
         axis: Axis = "log",
         max_error: float | None = None,
         goal: float = GOAL,
+        networks: NDArray[np.int64] | None = None,
+        starts: Sequence[int] | None = None,
     ) -> None:
         self.table, self.budget, self.goal = table, budget, goal
         order = np.random.default_rng(seed).permutation(len(table))
         # Networks of this seed, as indices of the table.
-        self.networks = np.sort(order[: max(STARTS, round(SUBSET * len(table)))])
-        self.starts = tuple(int(start) for start in order[:STARTS])
+        chosen = order[: max(STARTS, round(SUBSET * len(table)))] if networks is None else networks
+        self.networks = np.sort(chosen)
+        self.starts = tuple(int(start) for start in (order[:STARTS] if starts is None else starts))
         final, latency = table.errors[self.networks, -1], table.latency[self.networks]
         highest = float(final.max()) if max_error is None else max_error
         inside = final < highest

@@ -13,7 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.table_replay.replay import Replay
-from benchmarks.table_replay.strategies import STRATEGIES
+from benchmarks.table_replay.strategies import STRATEGIES, Strategy
 from benchmarks.table_replay.table import Table
 from benchmarks.workers import pool
 from search.box import Axis
@@ -73,12 +73,17 @@ def run_one(table: Table, settings: Settings, strategy: str, seed: int) -> Run:
         max_error=settings.max_error,
         goal=settings.goal / 100,
     )
+    return played(replay, strategy, seed, STRATEGIES[strategy], settings.goal)
+
+
+def played(replay: Replay, strategy: str, seed: int, search: Strategy, goal: int = SHARES[-1]) -> Run:
+    """Search a replay and return the run of this strategy; `goal` is in percent of the front's hypervolume."""
     start = time.perf_counter()
-    STRATEGIES[strategy](replay, seed)
+    search(replay, seed)
     return Run(
         strategy=strategy,
         seed=seed,
-        costs={str(share): replay.cost_of(share / 100) for share in SHARES if share <= settings.goal},
+        costs={str(share): replay.cost_of(share / 100) for share in SHARES if share <= goal},
         curve=tuple((step.cost, step.share) for step in replay.curve),
         trained=tuple(len(replay.trained(rung)) for rung in range(replay.top + 1)),
         readings=len(replay.latency),

@@ -3,7 +3,6 @@
 It needs no network, only features, latencies and scores, so it also searches tables that others recorded.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +13,20 @@ from search.box import Box
 from search.pareto import dominators, non_dominated
 from search.samplers.features import Features
 from search.samplers.improvement import Staircase, expected_improvement, staircase
+from search.samplers.learner import Learner, Memory
 from search.samplers.plans import Plan, indices
-from search.samplers.surrogate import Kernel, Posterior, Values, learnt
+from search.samplers.prior import Prediction, informed
+from search.samplers.warp import unwarped, warped
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-MIN_ERROR = 0.01  # percent; smaller errors are raised to this value, since the log of 0 is undefined
-MAX_WARPED = -0.05  # larger warped errors are lowered to this value
 SCORES = ndtri((np.arange(8) + 0.5) / 8)  # standard normal quantiles of the score at a rung
 LATENCIES = ndtri((np.arange(5) + 0.5) / 5)  # standard normal quantiles of a latency that was not measured
 SHORTLIST = 300  # number of networks, the best if trained to the end at once, whose plans are valued
 NEVER = 1e9  # cost of a rung that a network has passed
 START = 0.5  # cost of the trainings at the lowest rung before acquisition values decide, in full trainings
 OPTIMISTIC_SD = 2.0  # the optimistic bound is this many standard deviations below the expected log error
-GROWTH = 1.15  # the hyperparameters are learnt again once the number of values has grown by this factor
-MAX_VALUES = 1500  # with more values, the surrogate uses those of the networks nearest the front and a random rest
 DEFAULT_ERROR = 30.0  # prior mean of an error in percent, before any network is trained to the end
 
 
@@ -52,27 +49,11 @@ class Rungs:
         return tuple(float(-np.log2(cost)) for cost in self.costs)
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """Hyperparameters, and the number of values they were learnt from."""
-
-    hyperparameters: Array
-    values: int
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The hyperparameters of both surrogates, which a later search with the same features can start from."""
-
-    latency: Learnt | None = None
-    error: Learnt | None = None
-
-
 class Acquisition:
     """The observations of n networks, and the acquisition value of the next training of each.
 
     `reading` is the cost of measuring a latency, in full trainings. `slopes` are prior mean changes of the log latency
-    and of the log error per unit of each feature, two arrays of shape (k,).
+    and of the log error per unit of each feature, two arrays of shape (k,). `prediction` is what earlier work tells.
     """
 
     def __init__(
@@ -83,12 +64,14 @@ class Acquisition:
         reading: float,
         *,
         slopes: tuple[Array, Array] | None = None,
+        prediction: Prediction | None = None,
         memory: Memory | None = None,
     ) -> None:
         self.rungs, self.box, self.reading = rungs, box, reading
         n, memory = len(features.columns), memory or Memory()
         flat = np.zeros(features.columns.shape[1])
         by_latency, by_error = slopes or (flat, flat)
+        told = prediction or Prediction()
         # Latency in ms and error in percent at each rung; NaN if unknown.
         self.latency = np.full(n, np.nan)
         self.errors = np.full((n, len(rungs.costs)), np.nan)
@@ -96,8 +79,9 @@ class Acquisition:
         self.open = np.ones(n, dtype=bool)
         self.busy = np.zeros(n, dtype=bool)
         self.infeasible = np.zeros(n, dtype=bool)
-        self._latency = Learner(features, by_latency, 0.0, memory.latency)
-        self._error = Learner(features, by_error, warped(DEFAULT_ERROR, box.max_error), memory.error)
+        self._latency = Learner(*informed(features, by_latency, told.latency), 0.0, memory.latency)
+        level = warped(DEFAULT_ERROR, box.max_error)
+        self._error = Learner(*informed(features, by_error, told.error), level, memory.error)
 
     def read(self, network: int, latency_ms: float) -> None:
         """Add the latency of a network."""
@@ -218,73 +202,5 @@ class Acquisition:
         return np.asarray(np.min(behind, axis=0))
 
 
-def warped(error: float, edge: float) -> float:
-    """Return log(e / (e + edge)) of an error e in percent: the log of small errors; all large errors are alike."""
-    clipped = max(error, MIN_ERROR)
-    return float(np.log(clipped / (clipped + edge)))
-
-
-def unwarped(mean: Array, deviation: Array, edge: float) -> tuple[Array, Array]:
-    """Return mean (n,) and standard deviation (n,) of log errors, from those of warped errors, to first order."""
-    share = np.exp(np.minimum(mean, MAX_WARPED))
-    error = edge * share / (1 - share)
-    return np.log(error), deviation * (1 + error / edge)
-
-
 def _of(normal: tuple[Array, Array], places: Indices) -> tuple[Array, Array]:
     return normal[0][places], normal[1][places]
-
-
-class Learner:
-    """A Gaussian process of values that are added one by one.
-
-    Its hyperparameters are learnt again as the number of values grows. `slopes` (k,) is the prior mean change per unit
-    of each feature, and `level` is the prior mean before there are values at the end of training.
-    """
-
-    def __init__(self, features: Features, slopes: Array, level: float, earlier: Learnt | None) -> None:
-        self.features, self.trend, self.level = features, features.columns @ slopes, level
-        self.learnt = earlier
-        self.values: list[tuple[int, float, float]] = []
-        self._posterior: Posterior | None = None
-        self._included = 0
-
-    def add(self, network: int, to_go: float, log: float) -> None:
-        """Add a value."""
-        self.values.append((network, to_go, log))
-
-    def posterior(self, distance: Callable[[], Array] | None = None) -> Posterior:
-        """Return the posterior given the values so far.
-
-        If there are more than MAX_VALUES, half of that number are of the networks with the least `distance` (n,), and
-        the others are chosen at random.
-        """
-        count = len(self.values)
-        fresh = self.learnt is None or count > GROWTH * self.learnt.values
-        if self._posterior is None or fresh or (count > self._included and count > MAX_VALUES):
-            values = self._values(0)
-            if count > MAX_VALUES:
-                values = _part(values, distance() if distance else np.zeros(len(self.trend)))
-            ends = values.to_go == 0
-            level = float(np.mean((values.logs - self.trend[values.network])[ends])) if ends.any() else self.level
-            if self.learnt is None or fresh:
-                start = self.learnt.hyperparameters if self.learnt else None
-                self.learnt = Learnt(learnt(self.features, level + self.trend, values, start), count)
-            kernel = Kernel(self.features, self.learnt.hyperparameters)
-            self._posterior = Posterior(kernel, level + self.trend, values)
-        elif count > self._included:
-            self._posterior.extend(self._values(self._included))
-        self._included = count
-        return self._posterior
-
-    def _values(self, first: int) -> Values:
-        network, to_go, logs = zip(*self.values[first:], strict=True) if self.values[first:] else ((), (), ())
-        return Values(np.array(network, dtype=np.int64), np.array(to_go, dtype=np.float64), np.array(logs))
-
-
-def _part(values: Values, distance: Array) -> Values:
-    """Return MAX_VALUES values: half are of the networks with the least `distance` (n,), the others are random."""
-    order = np.argsort(distance[values.network], kind="stable")
-    rest = np.random.default_rng(len(order)).permutation(order[MAX_VALUES // 2 :])
-    chosen = np.sort(np.concatenate([order[: MAX_VALUES // 2], rest[: MAX_VALUES - MAX_VALUES // 2]]))
-    return Values(values.network[chosen], values.to_go[chosen], values.logs[chosen])

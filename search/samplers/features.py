@@ -1,7 +1,7 @@
 """Features of networks for the surrogate, made by one rule for every finite space of choices with descriptors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,15 @@ class Features:
         spread = np.where(spread > 0, spread, 1.0)
         found = np.array([per_deviation[place] if place >= 0 else 0.0 for place in self.descriptors])
         return np.asarray(found / spread)
+
+    def first(self, networks: int) -> "Features":
+        """Return the features of the first networks only, with the same scale."""
+        return replace(self, columns=self.columns[:networks])
+
+    def extended(self, column: Array) -> "Features":
+        """Return the features with a further column (n,), which is a group of its own."""
+        columns = np.column_stack([self.columns, scale(column[:, None])])
+        return Features(columns, np.append(self.groups, self.count), np.append(self.descriptors, -1))
 
 
 def features_of(

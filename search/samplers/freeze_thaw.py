@@ -19,9 +19,10 @@ from optuna.trial import FrozenTrial
 from search import records
 from search.claims import latest_trials
 from search.pareto import knee, non_dominated
-from search.samplers.acquisition import Acquisition, Memory
+from search.samplers.acquisition import Acquisition
 from search.samplers.candidates import Candidate, TrialCandidates, network
-from search.samplers.known import acquisition_of, box_for, reading_cost, ruled_out
+from search.samplers.known import EarlierWork, acquisition_of, box_for, reading_cost, ruled_out
+from search.samplers.learner import Memory
 from search.samplers.pool import Pool, PoolEntry
 from search.samplers.sampler import Decision, StudySampler
 from search.task import Task
@@ -34,14 +35,15 @@ PROMISING = 50  # number of networks of the pool whose variations join it
 class FreezeThawSampler(StudySampler):
     """Proposes the network with the highest acquisition value.
 
-    The first network is trained to the end. Then some random networks are scored at the lowest rung, see Rungs.starts,
-    before acquisition values decide.
+    The first network is trained to the end. Unless the study knows earlier work, some random networks are then scored
+    at the lowest rung, see Rungs.starts, before acquisition values decide.
     """
 
     def __init__(self, task: Task, seed: int | None) -> None:
         self.task, self.seed = task, seed
         self.pool = Pool(task)
         self.fallback = RandomSampler(seed)
+        self.earlier = EarlierWork(task)
         self.memory: Memory | None = None
         self.worth: dict[str, float] = {}
         self.trial_candidates = TrialCandidates(task.input_size)
@@ -120,8 +122,11 @@ class FreezeThawSampler(StudySampler):
         return self._acquisition(study, candidates), place
 
     def _starts(self, acquisition: Acquisition) -> bool:
-        """Return whether a network is missing of the first one and those that are scored at the lowest rung."""
-        return int(acquisition.scored.sum()) < 1 + acquisition.rungs.starts
+        """Return whether a network is missing of the first one and those that are scored at the lowest rung.
+
+        Earlier work takes the place of those at the lowest rung.
+        """
+        return int(acquisition.scored.sum()) < 1 + (0 if self.earlier else acquisition.rungs.starts)
 
     def _start_values(self, acquisition: Acquisition) -> NDArray[np.float64]:
         """Return 1 for one network: the knee of the expected front at first, and then random networks.
@@ -177,4 +182,4 @@ class FreezeThawSampler(StudySampler):
     def _acquisition(self, study: Study, candidates: Sequence[Candidate]) -> Acquisition:
         trials = study.get_trials(deepcopy=False)
         cost = reading_cost(trials, self.task.rungs[-1])
-        return acquisition_of(candidates, self.task, box_for(study, self.task), cost, self.memory)
+        return acquisition_of(candidates, self.task, box_for(study, self.task), cost, self.earlier, self.memory)

@@ -10,25 +10,49 @@ from optuna.trial import FrozenTrial
 from search import records
 from search.box import Box
 from search.claims import latest_trials
-from search.samplers.acquisition import Acquisition, Memory, Rungs
-from search.samplers.candidates import ERROR_SLOPES, LATENCY_SLOPES, Candidate, TrialCandidates
+from search.samplers.acquisition import Acquisition, Rungs
+from search.samplers.candidates import ERROR_SLOPES, LATENCY_SLOPES, Candidate, TrialCandidates, descriptors_of
 from search.samplers.features import features_of
+from search.samplers.learner import Memory
+from search.samplers.prior import Prior
 from search.task import Task
 from search.volume import box_in
+from threshnet.shapes import smallest_input
 
 MIN_FINISHED = 5  # number of networks to train to the end before any network is pruned because of its latency
 READING = 0.05  # cost of a latency in full trainings, before both were timed
 NO_BOX = Box(1000.0, 100.0, 0.001)  # before any network is measured
 
 
+class EarlierWork:
+    """The networks of earlier work as the sampler of a study sees them."""
+
+    def __init__(self, task: Task) -> None:
+        known = [each for each in task.earlier if smallest_input(each.network) <= task.input_size]
+        self.descriptors = [descriptors_of(each.network, task.input_size) for each in known]
+        self.prior = Prior([each.outcome for each in known])
+
+    def __len__(self) -> int:
+        """Return the number of networks that can process images of the study's size."""
+        return len(self.descriptors)
+
+
 def acquisition_of(
-    candidates: Sequence[Candidate], task: Task, box: Box, reading: float, memory: Memory | None = None
+    candidates: Sequence[Candidate],
+    task: Task,
+    box: Box,
+    reading: float,
+    earlier: EarlierWork | None = None,
+    memory: Memory | None = None,
 ) -> Acquisition:
     """Return the acquisition of at least one candidate, in the same order."""
-    features = features_of(np.array([each.descriptors for each in candidates]))
+    before = earlier.descriptors if earlier else []
+    everything = features_of(np.array([*(each.descriptors for each in candidates), *before]))
     rungs = Rungs(tuple(rung / task.rungs[-1] for rung in task.rungs))
-    slopes = features.slopes(LATENCY_SLOPES), features.slopes(ERROR_SLOPES)
-    found = Acquisition(features, rungs, box, reading, slopes=slopes, memory=memory)
+    slopes = everything.slopes(LATENCY_SLOPES), everything.slopes(ERROR_SLOPES)
+    prediction = earlier.prior.predict(everything, slopes, box.max_error) if earlier else None
+    features = everything.first(len(candidates))
+    found = Acquisition(features, rungs, box, reading, slopes=slopes, prediction=prediction, memory=memory)
     for place, each in enumerate(candidates):
         if each.latency_ms:
             found.read(place, each.latency_ms)

@@ -107,6 +107,7 @@ def trials_table(loaded: LoadedStudy) -> pd.DataFrame:
             "seconds": record.seconds,
             "schedule": record.schedule,
             "fingerprint": record.fingerprint,
+            "network": json.dumps(record.network.to_json()) if record.network else "",
             "duplicate_of": record.duplicate_of,
             "reason": record.reason,
         }

@@ -56,6 +56,7 @@ def study_keys(spec: StudySpec) -> list[Key]:
     return [
         *(key("", StudySpec, name, getattr(spec, name), "required" if name in required else "") for name in TOP),
         key("", StudySpec, "named", spec.named, "ThreshNet28, 79 and 95"),
+        key("", StudySpec, "prior", spec.prior),
         Key("space", "base", "text", spec.space.name, "", base),
         key("space", Space, "name", spec.space.name, "the base's"),
         key("space", Space, "granularity", spec.space.granularity, "the base's"),

@@ -11,6 +11,7 @@ from search.latency.devices.named import device_named
 from search.task import Task
 from studies.defaults import DEFAULT_STORAGE
 from studies.spec import StudySpec, find_spec, naming_file, spec_file
+from studies.start.earlier import earlier_networks
 from studies.start.given import as_launched, given_before, record_of, stored_data
 from studies.storage import find_study
 from threshnet.errors import InputError, require
@@ -74,7 +75,7 @@ def prepare(
         caveat=found.caveat or dataset_named(found.dataset.name).caveat,
     )
     with naming_file(file):
-        task = _task(resolved)
+        task = replace(_task(resolved), earlier=earlier_networks(resolved.prior, storage))
     return Prepared(resolved, task, None if given is None else record_of(resolved.dataset), file, images_file)
 
 

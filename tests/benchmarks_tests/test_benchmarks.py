@@ -36,6 +36,7 @@ RENDERED = (
     "training_throughput",
     "balanced_error",
     "demo_search",
+    "earlier_work",
 )
 FAST = {"torch": 4.0, "onnxruntime": 1.0}  # latencies that reach the goal, ms
 FACTS = {"gpu": "RTX 9", "torch": "2.15", "driver": "600", "highest_sm_clock_mhz": "2100", "power_limit_w": "130.00"}

@@ -195,7 +195,7 @@ def test_options_that_choices_share_are_counted_whatever_their_order() -> None:
     networks = Replay(table, 0, budget=9).networks
     expected = features_of(table.descriptors[networks], table.choices[networks], [(0, 1, 2)])
     for each in (table, shuffled):
-        found = features(Replay(each, 0, budget=9))
+        found = features(each, networks)
         assert found.columns == pytest.approx(expected.columns)
         assert found.groups.tolist() == expected.groups.tolist()
 
@@ -203,7 +203,7 @@ def test_options_that_choices_share_are_counted_whatever_their_order() -> None:
 def test_options_of_a_single_choice_are_not_counted() -> None:
     table = chosen_table()
     options = {"first": ("a", "b", "c"), "second": ("d", "e", "f"), "third": ("a", "b", "g")}
-    found = features(Replay(replace(table, options=options), 0, budget=9))
+    found = features(replace(table, options=options), np.arange(len(table)))
     assert found.count == 2 + 3
 
 

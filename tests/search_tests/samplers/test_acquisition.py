@@ -10,24 +10,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from search.box import AXES, Axis, Box
-from search.samplers import acquisition as module
+from search.samplers import acquisition, learner
 from search.samplers.acquisition import (
     DEFAULT_ERROR,
-    GROWTH,
     LATENCIES,
-    MIN_ERROR,
     OPTIMISTIC_SD,
     SCORES,
     Acquisition,
-    Learner,
-    Memory,
     Rungs,
-    unwarped,
-    warped,
 )
 from search.samplers.features import Features, features_of
 from search.samplers.improvement import expected_improvement, staircase
-from search.samplers.surrogate import Values, learnt, prior
+from search.samplers.learner import Memory
+from search.samplers.surrogate import prior
+from search.samplers.warp import MIN_ERROR, unwarped, warped
 
 Array = NDArray[np.float64]
 
@@ -118,7 +114,7 @@ def test_only_the_best_networks_are_valued(monkeypatch: pytest.MonkeyPatch) -> N
     sizes = np.random.default_rng(0).uniform(0, 1, 30)
     every = with_front(*sizes).values()[0]
     found = with_front(*sizes)
-    monkeypatch.setattr(module, "SHORTLIST", 7)
+    monkeypatch.setattr(acquisition, "SHORTLIST", 7)
     short = found.values()[0]
     chosen = np.isfinite(short)
     assert chosen.sum() == 7
@@ -369,24 +365,6 @@ def test_slopes_are_the_prior_change_per_unit_of_a_feature() -> None:
     assert found.log_error()[0] == pytest.approx(unwarped(warped_error, np.zeros(6), BOX.max_error)[0])
 
 
-@given(st.floats(0.05, 100), st.floats(10, 100), st.floats(0, 0.5))
-def test_unwarped_errors_are_logs_of_the_errors(error: float, edge: float, deviation: float) -> None:
-    mean = warped(error, edge)
-    logs, spread = unwarped(np.array([mean]), np.array([deviation]), edge)
-    assert logs[0] == pytest.approx(np.log(error))
-    step = 1e-4
-    by_step = unwarped(np.array([mean - step, mean + step]), np.zeros(2), edge)[0]
-    assert spread[0] == pytest.approx(deviation * np.diff(by_step)[0] / (2 * step), rel=1e-3, abs=1e-9)
-
-
-def test_small_errors_differ_and_large_ones_are_alike() -> None:
-    assert warped(2.0, 50.0) - warped(1.0, 50.0) == pytest.approx(np.log(2), abs=0.05)
-    assert warped(200.0, 50.0) - warped(100.0, 50.0) < 0.2
-    assert warped(0.0, 50.0) == warped(MIN_ERROR, 50.0)
-    # A warped error is below 0; larger predictions are lowered.
-    assert np.isfinite(unwarped(np.array([-0.001, 0.5]), np.ones(2), 50.0)).all()
-
-
 def test_the_scores_and_latencies_are_equally_likely() -> None:
     for quantiles in (SCORES, LATENCIES):
         assert quantiles.sum() == pytest.approx(0)
@@ -394,51 +372,6 @@ def test_the_scores_and_latencies_are_equally_likely() -> None:
 
 
 # Learning
-
-
-@pytest.fixture
-def learnings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of values from which hyperparameters were learnt."""
-    numbers: list[int] = []
-
-    def counted(features: Features, mean: Array, seen: Values, start: Array | None = None) -> Array:
-        numbers.append(len(seen))
-        return learnt(features, mean, seen, start)
-
-    monkeypatch.setattr(module, "learnt", counted)
-    return numbers
-
-
-def made_up_learner(n: int = 40, earlier: module.Learnt | None = None) -> Learner:
-    return Learner(sized(np.linspace(0, 1, n)), np.zeros(2), 3.0, earlier)
-
-
-def test_hyperparameters_are_learnt_again_on_growth_only(learnings: list[int]) -> None:
-    learner, rng = made_up_learner(), np.random.default_rng(0)
-    for number in range(25):
-        learner.posterior()
-        learner.posterior()  # with the same values
-        learner.add(number, 0.0, 3.0 + 0.1 * rng.standard_normal())
-    expected = [0]
-    while (larger := int(GROWTH * expected[-1]) + 1) < 25:
-        expected.append(larger)
-    assert learnings == expected
-
-
-def test_a_posterior_has_every_value_whenever_it_was_added(learnings: list[int]) -> None:
-    """Between two learnings, values extend the posterior. The result is that of a new learner with the same start."""
-    learner, rng = made_up_learner(), np.random.default_rng(1)
-    for number in range(20):
-        learner.add(number % 8, float(number // 8), 3.0 + 0.1 * rng.standard_normal())
-        found = learner.posterior()
-        assert found.seen.network.tolist() == [place for place, _, _ in learner.values]
-    assert learner.learnt is not None
-    assert learnings[-1] == learner.learnt.values < 20
-    other = made_up_learner(earlier=replace(learner.learnt, values=20))
-    other.values = learner.values
-    # The level was set at the last learning; the posterior hardly depends on it.
-    assert other.posterior().mean == pytest.approx(found.mean, abs=0.02)
-    assert other.posterior().deviation == pytest.approx(found.deviation, abs=1e-4)
 
 
 def test_a_later_search_starts_from_the_memory_of_an_earlier_one(learnings: list[int]) -> None:
@@ -454,43 +387,6 @@ def test_a_later_search_starts_from_the_memory_of_an_earlier_one(learnings: list
     assert later.memory == first.memory
 
 
-def test_the_level_is_that_of_the_values_at_the_end() -> None:
-    """Without such values, it is the prior level; scores at low rungs do not set it."""
-    learner = made_up_learner(4)
-    assert learner.posterior().prior_mean == pytest.approx(3.0)
-    learner.add(0, 2.0, 5.0)
-    assert learner.posterior().prior_mean == pytest.approx(3.0)
-    learner.add(1, 0.0, 4.0)
-    learner.add(2, 0.0, 4.4)
-    assert learner.posterior().prior_mean == pytest.approx(4.2)
-
-
-def test_of_many_values_those_nearest_the_front_and_a_random_part_are_used(
-    monkeypatch: pytest.MonkeyPatch, learnings: list[int]
-) -> None:
-    monkeypatch.setattr(module, "MAX_VALUES", 10)
-    learner, rng = made_up_learner(), np.random.default_rng(0)
-    for number in rng.permutation(40)[:10].tolist():
-        learner.add(number, 0.0, 3.0)
-    assert len(learner.posterior().seen.network) == 10
-    for number in range(40):
-        learner.add(number, 1.0, 3.2)
-    distance = rng.permutation(40).astype(float)
-    found = learner.posterior(lambda: distance)
-    assert len(found.seen.network) == 10
-    nearest = np.sort([distance[network] for network, _, _ in learner.values])[:5]
-    used = np.sort(distance[found.seen.network])
-    assert used[:5].tolist() == nearest.tolist()
-    assert used[-1] > 15  # others are far away
-    assert learnings[-1] == 10
-    assert learner.learnt is not None
-    assert learner.learnt.values == 50  # so that it is learnt again once there are many more
-    assert len(learner.posterior(lambda: distance).seen.network) == 10
-    learner.add(0, 2.0, 3.2)
-    assert len(learner.posterior(lambda: distance).seen.network) == 10
-    assert learnings[-1] == 10
-
-
 def test_a_search_with_many_values_still_has_values(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = np.random.default_rng(0).uniform(0, 1, 40)
 
@@ -503,7 +399,7 @@ def test_a_search_with_many_values_still_has_values(monkeypatch: pytest.MonkeyPa
 
     every = search()
     expected = every.values()[0]
-    monkeypatch.setattr(module, "MAX_VALUES", 24)
+    monkeypatch.setattr(learner, "MAX_VALUES", 24)
     found = search()
     values = found.values()[0]
     assert (np.isfinite(values) == np.isfinite(expected)).all()
@@ -535,7 +431,7 @@ def test_the_first_trainings_at_the_lowest_rung_cost_half_of_a_full_training(
     costs: tuple[float, ...], starts: int
 ) -> None:
     assert Rungs(costs).starts == Rungs(costs, resumes=False).starts == starts
-    assert starts * costs[0] <= module.START
+    assert starts * costs[0] <= acquisition.START
 
 
 def test_a_network_trained_to_the_end_is_closed() -> None:
