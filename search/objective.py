@@ -242,7 +242,7 @@ class Scoring:
         """Train and return the validation error in percent; raises TrialPruned if training is stopped at a rung."""
         trial, task = self.trial, self.task
         file = self.folders.checkpoints / f"{spec.fingerprint()}.pt"
-        conditions = {"network": spec.fingerprint(), "recipe": asdict(task.recipe), "seed": task.seed} | {
+        conditions = {"network": spec.fingerprint(), "recipe": task.recipe.stored, "seed": task.seed} | {
             "input size": task.input_size,
             "images": self.images,
             "flip": task.flip,

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -114,7 +114,7 @@ def trained(ledger: Ledger, system: System, protocols: Protocols, images: Images
     for rate in RATES:
         recipe = replace(protocols.recipe, learning_rate=rate * protocols.recipe.learning_rate)
         conditions = {
-            "recipe": asdict(recipe),
+            "recipe": recipe.stored,
             "images": images.identity,
             "input_size": INPUT_SIZE,
             "network": system.identity,

@@ -1,7 +1,7 @@
 """Training recipes and their learning rate schedules."""
 
-from dataclasses import dataclass, fields
-from typing import Annotated, Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, Literal
 
 from threshnet import strict
 from threshnet.errors import InputError
@@ -20,8 +20,9 @@ class Recipe:
     epochs: Annotated[int, Range(1)]
     # Batch size, at least 2.
     batch: Annotated[int, Range(2)]
-    # Optimizer.
-    optimiser: Literal["adam", "adamw"]
+    # Optimizer. "nesterov": SGD with Nesterov momentum. "muon": Muon for the convolutions and AdamW for all other
+    # weights, with the same learning rate.
+    optimiser: Literal["adam", "adamw", "nesterov", "muon"]
     # Peak learning rate.
     learning_rate: Annotated[float, Range(above=0)]
     # Learning rate schedule. "published": the full rate until epoch 74, half until epoch 149, then a quarter.
@@ -40,6 +41,15 @@ class Recipe:
     averaged: bool
     # Whether to use the channels_last memory format, and bf16 autocast if the device supports bf16 natively.
     mixed: bool
+    # Whether an image is flipped in every second epoch instead of at random. The first flips are random. No effect
+    # without flips.
+    alternating_flips: bool = False
+    # Side of the grey square that covers a random part of each image in pixels, 0 for none.
+    cutout: Annotated[int, Range(0, unit="pixels")] = 0
+    # Whether the first convolution starts with filters that whiten patches of the training images.
+    whitened: bool = False
+    # Whether 3x3 convolutions start by passing on their first input channels.
+    identity: bool = False
 
     @property
     def title(self) -> str:
@@ -53,6 +63,15 @@ class Recipe:
     def summary(self) -> str:
         """A short description of the recipe."""
         return f"{self.epochs} epochs of {self.optimiser} in batches of {self.batch}"
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """All settings as checkpoints and model folders store them: those with a default only if they differ from it.
+
+        What was written before a setting existed therefore matches a recipe that does not use it.
+        """
+        each = ((field, getattr(self, field.name)) for field in fields(self))
+        return {field.name: value for field, value in each if field.default is MISSING or value != field.default}
 
     def image_passes(self, images: int) -> int:
         """Return the number of images processed in a full training on `images` images, without incomplete batches."""

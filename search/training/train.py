@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from search.data import Split
+from search.training.augment import augment
 from search.training.evaluate import BATCH, channels_last, count_errors, scaled
+from search.training.initial_weights import prepare
 from search.training.metrics import ErrorCounts
+from search.training.optimisers import optimiser_of
 from search.training.recipes import Recipe, learning_rate
 from search.training.small_maps import SmallMaps
 from threshnet.baselines import Architecture
@@ -79,12 +82,16 @@ class Training(Generic[Model]):
         cpu = self.device.type == "cpu"
         self.convolving: Callable[[], AbstractContextManager[object]] = SmallMaps if cpu else nullcontext
         with _seeded(seed, self.device):
-            self.model = _placed(make(), self.device, torch.contiguous_format if cpu else self.layout)
+            model = make()
+            prepare(model, split.images, recipe)
+            self.model = _placed(model, self.device, torch.contiguous_format if cpu else self.layout)
+            # Whether each image is flipped in the first epoch, if flips alternate.
+            self.first_flips = torch.rand(len(split)).to(self.device) < 0.5 if recipe.alternating_flips else None
         self.steps = len(split) // recipe.batch
         self.average = copy.deepcopy(self.model) if recipe.averaged else None
         self.weights: list[Tensor] = list(self.model.parameters())
         self.averages: list[Tensor] = [] if self.average is None else list(self.average.parameters())
-        self.optimiser = _optimiser(self.model, recipe)
+        self.optimiser = optimiser_of(self.model, recipe)
         self.epochs: list[Epoch] = []
         # Number of logits. It is known after the first step.
         self.logits = 0
@@ -147,7 +154,8 @@ class Training(Generic[Model]):
         recipe, number = self.recipe, len(self.epochs) + 1
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe, number, step, self.steps)
-        images = scaled(augment(self.images[chosen], flip=self.flip, shift=recipe.shift))
+        images = augment(self.images[chosen], self._flipped(chosen), shift=recipe.shift, cutout=recipe.cutout)
+        images = scaled(images)
         images = images.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed), self.convolving():
             logits = self.model(images)
@@ -155,12 +163,20 @@ class Training(Generic[Model]):
         loss = functional.cross_entropy(
             logits.float(), self.labels[chosen], self.class_weights, label_smoothing=recipe.label_smoothing
         )
-        self.optimiser.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
         if self.average is not None:
             self._average(first=number == 1 and step == 0)
         return loss.detach()
+
+    def _flipped(self, chosen: Tensor) -> Tensor | None:
+        """Return which of the chosen images (n,) are flipped in this epoch, or None if no image ever is."""
+        if not self.flip:
+            return None
+        if self.first_flips is None:
+            return torch.rand(len(chosen), device=self.device) < 0.5
+        return self.first_flips[chosen] ^ (len(self.epochs) % 2 == 1)
 
     @torch.no_grad()
     def _average(self, *, first: bool) -> None:
@@ -335,20 +351,6 @@ def on_cpu(model: Model) -> Model:
     return _placed(model, torch.device("cpu"), torch.contiguous_format)
 
 
-def _optimiser(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Create the optimizer of the recipe, without weight decay for norms and biases."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    match recipe.optimiser:
-        case "adam":
-            return torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
-
-
 def class_weights(labels: Tensor) -> Tensor:
     """Return the weight (k,) of each class in the loss: inversely proportional to its number of images, 1 on average.
 
@@ -370,24 +372,3 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def augment(images: Tensor, *, flip: bool, shift: int) -> Tensor:
-    """Randomly flip and translate a batch of images (n, 3, h, w) of any dtype; flips are horizontal."""
-    n, channels, height, width = images.shape
-    device = images.device
-    flipped = torch.rand(n, 1, device=device) < 0.5 if flip else None
-    if not shift:
-        return images if flipped is None else torch.where(flipped[:, :, None, None], images.flip(-1), images)
-    rows = _reflected(height, torch.randint(-shift, shift + 1, (n, 1), device=device))
-    columns = _reflected(width, torch.randint(-shift, shift + 1, (n, 1), device=device))
-    if flipped is not None:
-        columns = torch.where(flipped, width - 1 - columns, columns)
-    pixels = (rows[:, :, None] * width + columns[:, None, :]).reshape(n, 1, height * width)
-    return images.flatten(2).gather(2, pixels.expand(n, channels, -1)).view(images.shape)
-
-
-def _reflected(size: int, offsets: Tensor) -> Tensor:
-    """Return the pixel indices (n, size) of a line translated by `offsets` (n, 1), with reflection at the borders."""
-    index = torch.arange(size, device=offsets.device) + offsets
-    return (size - 1 - (index.abs() - (size - 1)).abs()).clamp(0, size - 1)

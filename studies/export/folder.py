@@ -178,7 +178,7 @@ def export_model(
         "title": info.title,
         "origin": info.origin,
         "classes": list(info.classes),
-        "recipe": asdict(info.recipe) if info.recipe else None,
+        "recipe": info.recipe.stored if info.recipe else None,
         "trained_on": info.trained_on,
         "latency": [_summary(reading) for reading in info.latency],
         "caveat": info.caveat,

@@ -90,7 +90,7 @@ def resumable_training(
     """
     conditions = {
         "network": network.spec.fingerprint(),
-        "recipe": asdict(recipe),
+        "recipe": recipe.stored,
         "seed": seed,
         "input size": network.input_size,
         "data": data,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from search_tests.tiny import dark_and_bright
 
-from search.training.train import augment
+from search.training.augment import GREY, augment
 
 
 def slow_copies(image: np.ndarray[Any, Any], *, flip: bool, shift: int) -> list[bytes]:
@@ -32,7 +32,7 @@ def test_augmentation_makes_exactly_the_possible_copies(flip: bool, shift: int, 
     torch.manual_seed(shift)
     base = torch.randint(0, 256, (originals, 3, 5, 8)).to(dtype)
     images = base.repeat(n // originals, 1, 1, 1)
-    made = augment(images, flip=flip, shift=shift)
+    made = augment(images, torch.rand(n) < 0.5 if flip else None, shift=shift)
     assert (made.shape, made.dtype) == (images.shape, images.dtype)
     copies = [slow_copies(image.numpy(), flip=flip, shift=shift) for image in base]
     assert all(len(set(of_one)) == len(of_one) for of_one in copies)
@@ -46,5 +46,24 @@ def test_augmentation_makes_exactly_the_possible_copies(flip: bool, shift: int, 
 def test_disabled_augmentation_does_nothing() -> None:
     images = dark_and_bright(6).images
     before = torch.random.get_rng_state()
-    assert torch.equal(augment(images, flip=False, shift=0), images)
+    assert torch.equal(augment(images, None, shift=0), images)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_cutout_covers_a_square_around_any_pixel(side: int) -> None:
+    torch.manual_seed(side)
+    images = torch.randint(0, GREY, (3000, 3, 5, 8), dtype=torch.uint8)
+    made = augment(images, None, shift=0, cutout=side)
+    assert made.dtype == torch.uint8
+    covered = made == GREY
+    assert torch.equal(torch.where(covered, images, made), images)  # all other pixels are unchanged
+    assert torch.equal(covered.all(1), covered.any(1))  # all channels alike
+    expected = set()
+    for row in range(5):
+        for column in range(8):
+            mask = np.zeros((5, 8), bool)
+            top, left = row - side // 2, column - side // 2
+            mask[max(0, top) : top + side, max(0, left) : left + side] = True
+            expected.add(mask.tobytes())
+    assert {mask.numpy().tobytes() for mask in covered[:, 0]} == expected

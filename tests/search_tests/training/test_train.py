@@ -138,6 +138,33 @@ def test_a_recipe_or_the_data_set_decides_about_flips(allowed: bool, wish: Any, 
     assert start(recipe=replace(PLAIN, flip=wish), flip=allowed).flip == bool(flips)
 
 
+def test_alternating_flips_show_every_image_both_ways_in_two_epochs() -> None:
+    recipe = replace(PLAIN, epochs=3, alternating_flips=True)
+    training, originals = start(recipe=recipe, images=40), dark_and_bright(40).images.float() / 255
+    seen = seen_images(training)
+    flipped = []
+    for _ in range(3):
+        seen.clear()
+        training.step_epoch()
+        batch = torch.cat(seen)
+        assert sorted(positions(batch, originals) + positions(batch, originals.flip(-1))) == list(range(40))
+        flipped.append(set(positions(batch, originals.flip(-1))))
+    assert 10 <= len(flipped[0]) <= 30  # a fair coin
+    assert flipped[1] == set(range(40)) - flipped[0]
+    assert flipped[2] == flipped[0]
+
+
+def test_alternating_flips_need_flips() -> None:
+    recipe = replace(PLAIN, alternating_flips=True)
+    assert_equal(finish(start(recipe=recipe, flip=False)), finish(start(recipe=PLAIN, flip=False)))
+
+
+def test_checkpoints_match_recipes_that_use_no_later_setting() -> None:
+    later = {"alternating_flips", "cutout", "whitened", "identity"}
+    assert vars(PLAIN).keys() - PLAIN.stored.keys() == later
+    assert replace(PLAIN, cutout=3).stored == PLAIN.stored | {"cutout": 3}
+
+
 def test_one_cycle_rises_for_a_fifth_and_falls_to_zero() -> None:
     recipe = replace(RECIPE, epochs=10, learning_rate=0.5)
     rates = [learning_rate(recipe, epoch, step, 10) for epoch in range(1, 11) for step in range(10)]
@@ -168,7 +195,7 @@ def test_recipes_by_name() -> None:
     [
         *(({"epochs": value}, "a whole number, at least 1") for value in (0, True, "9", None, 2.5)),
         ({"batch": 1}, "a whole number, at least 2"),
-        ({"optimiser": "sgd"}, "one of adam, adamw"),
+        ({"optimiser": "sgd"}, "one of adam, adamw, nesterov, muon"),
         ({"learning_rate": 0}, "a number above 0"),
         ({"learning_rate": "1"}, "a number above 0"),
         ({"learning_rate": math.nan}, "a finite number above 0"),
@@ -180,6 +207,8 @@ def test_recipes_by_name() -> None:
         ({"shift": -1}, "a whole number of pixels, at least 0"),
         ({"averaged": 1}, "true or false"),
         ({"mixed": "yes"}, "true or false"),
+        ({"cutout": -1}, "a whole number of pixels, at least 0"),
+        ({"whitened": 1}, "true or false"),
     ],
 )
 def test_a_wrong_value_of_a_recipe_is_named(change: dict[str, Any], allowed: str) -> None:
