@@ -86,7 +86,7 @@ def section(outcomes: Outcomes) -> str:
             table(header, cells),
             table(["Links", "difference of the mean errors, points"], pairs),
             f"{len(SEEDS)} seeds of {EPOCHS} epochs with {recipe.title}, scored on parts A and B. Widths are scaled to "
-            "equal latencies, relative to the harmonic network of the size; stem, depth and block outputs are equal. "
+            "equal latencies, relative to the dense network of the size; stem, depth and block outputs are equal. "
             "The 95 % intervals hold for all pairs together (Tukey), with the variance between seeds. They do not "
             f"include other sizes, depths or data. Differences below {least:.2f} points are not significant.",
         ]

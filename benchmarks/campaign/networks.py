@@ -1,7 +1,7 @@
 """The networks that the campaign trains before the finals."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -71,19 +71,34 @@ def _drawn(threshold: int, size: str, seed: int) -> NetworkSpec:
             return spec
 
 
-# Stem and blocks of the factorial's two sizes at scale 1.
+@dataclass(frozen=True)
+class Widths:
+    """The widths of a network of the factorial: growth, and channels after the transition, of each block."""
+
+    growths: tuple[int, ...]
+    transitions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FactorialSize:
+    """One size of the factorial. Its networks differ in thresholds and widths only."""
+
+    # Number of layers of each block.
+    layers: int
+    # Whether a pool follows each block.
+    pools: tuple[bool, ...]
+    # Widths of the dense network, to whose latency the widths of the other networks are scaled.
+    dense: Widths
+
+
 FACTORIAL_STEM = StemSpec((16, 32), stride=2, pool=False)
-FACTORIAL_SIZES: dict[str, tuple[Block, ...]] = {
-    "small": ((6, 12, 32, True), (6, 24, 64, True)),
-    "large": ((8, 16, 48, True), (8, 24, 96, True), (8, 48, 192, False)),
+FACTORIAL_SIZES: dict[str, FactorialSize] = {
+    "small": FactorialSize(6, (True, True), Widths((16, 32), (32, 64))),
+    "large": FactorialSize(8, (True, True, False), Widths((16, 16, 32), (48, 96, 192))),
 }
 
 
-def factorial_network(threshold: int, size: str, scale: float) -> NetworkSpec:
-    """Return a network of the factorial: the widths of all blocks are multiplied by `scale` and rounded to even."""
-    blocks = [(layers, _even(scale * g), _even(scale * t), pool) for layers, g, t, pool in FACTORIAL_SIZES[size]]
-    return network(threshold, FACTORIAL_STEM, blocks)
-
-
-def _even(width: float) -> int:
-    return max(2, 2 * round(width / 2))
+def factorial_network(threshold: int, size: FactorialSize, widths: Widths) -> NetworkSpec:
+    """Return a network of the factorial."""
+    blocks = zip(widths.growths, widths.transitions, size.pools, strict=True)
+    return network(threshold, FACTORIAL_STEM, [(size.layers, *block) for block in blocks])

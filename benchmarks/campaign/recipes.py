@@ -6,13 +6,14 @@ scored on part A.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from benchmarks.campaign.arms import ARMS, changed, combination
 from benchmarks.campaign.costs import epochs_in_equal_time, ratio_of
 from benchmarks.campaign.networks import RECIPE_NETWORKS
 from benchmarks.campaign.protocol import BASE, EPOCHS
 from benchmarks.campaign.stage import Stage, missing
-from benchmarks.campaign.units import Outcomes, Unit, mean
+from benchmarks.campaign.units import Outcomes, Unit
 from benchmarks.report import table
 from search.training.recipes import Recipe
 
@@ -56,7 +57,7 @@ def gains(outcomes: Outcomes) -> dict[str, float]:
     """Return the mean gain of each arm: by how many points its error is lower than that of the base recipe."""
 
     def error(arms: Arm) -> float:
-        return mean([outcomes[unit(network, arms, seed)].error for network in FIRST_ROUND for seed in SEEDS])
+        return fmean([outcomes[unit(network, arms, seed)].error for network in FIRST_ROUND for seed in SEEDS])
 
     return {arm: error(()) - error((arm,)) for arm in ARMS}
 
@@ -79,7 +80,7 @@ def chosen(outcomes: Outcomes) -> Arm | None:
 def mean_error(outcomes: Outcomes, arms: Arm, rate: float, networks: Sequence[str] = ()) -> float:
     """Return the mean error of a recipe in the second round, over seeds and networks, by default all networks."""
     names = networks or RECIPE_NETWORKS
-    return mean([outcomes[unit(network, arms, seed, rate)].error for network in names for seed in SEEDS])
+    return fmean([outcomes[unit(network, arms, seed, rate)].error for network in names for seed in SEEDS])
 
 
 def candidates(arms: Arm) -> list[tuple[Arm, float]]:
@@ -165,7 +166,7 @@ def _cells(outcomes: Outcomes, arms: Arm, rate: float, networks: Sequence[str]) 
     def time(network: str, arms: Arm, rate: float) -> float:
         return sum(sum(outcomes[unit(network, arms, seed, rate)].cpu_seconds) for seed in SEEDS)
 
-    relative = mean([time(network, arms, rate) / time(network, (), 1.0) for network in networks])
+    relative = fmean([time(network, arms, rate) / time(network, (), 1.0) for network in networks])
     return [
         title(arms) if rate == 1 else f"{title(arms)}, rate x {rate:g}",
         *(

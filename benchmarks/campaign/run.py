@@ -5,18 +5,19 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from filelock import FileLock, Timeout
 
 from benchmarks.campaign.protocol import EPOCHS, FULL, Images
 from benchmarks.campaign.stage import Stage
-from benchmarks.campaign.units import Outcome, Outcomes, Unit, forget, mean, read_outcomes, record, report, train
+from benchmarks.campaign.units import Outcome, Outcomes, Unit, forget, read_outcomes, record, report, train
 from benchmarks.cells import INPUT_SIZE
 from threshnet.costs import count
 
 WAIT_S = 30.0  # seconds between two looks if other processes train all units that can be trained now
 # Processor seconds for each training image and multiply-add of a forward pass, in bf16 on a processor with AVX-512.
-SECONDS_PER_MAC = 4.2e-11
+SECONDS_PER_MAC = 5.5e-11
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,12 @@ def seconds(unit: Unit, outcomes: Outcomes) -> float:
     Otherwise, it is estimated from the multiply-adds; recipes that take longer for an epoch have fewer epochs.
     """
     known = [
-        mean(outcome.cpu_seconds)
+        fmean(outcome.cpu_seconds)
         for other, outcome in outcomes.items()
         if outcome.cpu_seconds and (other.spec, other.arm) == (unit.spec, unit.arm)
     ]
     if known:
-        return unit.recipe.epochs * mean(known)
+        return unit.recipe.epochs * fmean(known)
     return EPOCHS * FULL.train * count(unit.spec, INPUT_SIZE).macs * SECONDS_PER_MAC
 
 

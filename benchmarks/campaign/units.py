@@ -8,7 +8,7 @@ a time also use two idle cores better than one unit with two threads.
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -216,8 +216,3 @@ def _started(unit: Unit, images: Images, checkpoint: Path, conditions: dict[str,
             report(f"{unit.key}: starts over; {problem}")
             return fresh()
     return training
-
-
-def mean(values: Sequence[float]) -> float:
-    """Return the mean of one or more values."""
-    return sum(values) / len(values)

@@ -1,18 +1,22 @@
 """The networks of the factorial, with widths for equal latency: `python -m benchmarks.campaign.widths`.
 
-The harmonic network of each size has scale 1. The scales of the other networks are searched with measured latencies,
-interleaved with the harmonic network's in one run, until the ratio is close to 1. All networks of a size are then
-measured in one run, and each pair must agree within 3 %. The networks are recorded before the first of them is trained.
-It takes about 15 minutes on an idle machine.
+For each size and threshold, many widths are measured, interleaved with the dense network in one run: first growths,
+then transitions for the growths that come closest. Of all widths with nearly the latency of the dense network, those
+are chosen that are closest to a multiple of its widths. The networks of a size are then measured in one run, and each
+pair must agree within 3 %. The networks are recorded before the first of them is trained. It takes about 10 minutes on
+an idle machine.
 """
 
 import json
+import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import pstdev
 from typing import Any
 
-from benchmarks.campaign.networks import FACTORIAL_SIZES, factorial_network
+from benchmarks.campaign.networks import FACTORIAL_SIZES, FactorialSize, Widths, factorial_network
 from benchmarks.campaign.units import commit, report
 from benchmarks.cells import INPUT_SIZE
 from search.latency.compare import Comparison, Pair, compare_on
@@ -20,15 +24,19 @@ from search.latency.devices.named import device_named
 from search.latency.protocol import DEFAULT_PROTOCOL, MeasurementError
 from studies.environment import environment
 from threshnet.errors import InputError
-from threshnet.schedules import HARMONIC, THRESHOLD_NAMES
+from threshnet.schedules import DENSE, THRESHOLD_NAMES
 from threshnet.spec import NetworkSpec
 
 FILE = Path(__file__).parents[1] / "results" / "campaign" / "widths.json"
 DEVICE, RUNTIME = "cpu", "onnxruntime"
 TOLERANCE = 0.03  # largest difference of two latencies of a size, as a share
-CLOSE = 0.01  # the search of a scale ends at this difference to the harmonic network
-STEPS = 8  # largest number of scales to try
-EXPONENT = 1.5  # the latency is about proportional to this power of the scale
+CLOSE = TOLERANCE / 2  # largest difference to the dense network of the widths to choose from
+# ONNX Runtime computes convolutions in blocks of 16 channels on a processor with AVX-512. Measured latencies rise at
+# multiples of 16 only, so other widths would handicap a network.
+GRAIN = 16
+MAX_GROWTH, MAX_RISE = 96, 4  # largest growth, and largest ratio of the growths of successive blocks
+FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0)  # transitions to try, as multiples of the dense network's
+NEAREST = 5  # number of growths for which all transitions are tried
 
 
 def networks() -> dict[str, dict[str, NetworkSpec]]:
@@ -40,7 +48,7 @@ def networks() -> dict[str, dict[str, NetworkSpec]]:
 
 
 def relative_latencies() -> dict[str, dict[str, float]]:
-    """Read the ratio of each network's latency to that of the harmonic network, by size and threshold name."""
+    """Read the ratio of each network's latency to that of the dense network, by size and threshold name."""
     return {size: {name: entry["ratio"] for name, entry in entries.items()} for size, entries in _sizes().items()}
 
 
@@ -57,23 +65,57 @@ def compare(specs: Sequence[NetworkSpec]) -> Comparison:
     return compare_on(device_named(DEVICE), specs, INPUT_SIZE, RUNTIME, DEFAULT_PROTOCOL)
 
 
-def scale_of(threshold: int, size: str) -> float:
-    """Search the scale at which a network is as fast as the harmonic network of its size.
+def growths(blocks: int) -> list[tuple[int, ...]]:
+    """Return the growths to try: multiples of GRAIN that never fall from block to block."""
+    found: list[tuple[int, ...]] = [(growth,) for growth in range(GRAIN, MAX_GROWTH + 1, GRAIN)]
+    for _ in range(blocks - 1):
+        found = [
+            (*before, growth)
+            for before in found
+            for growth in range(before[-1], min(MAX_RISE * before[-1], MAX_GROWTH) + 1, GRAIN)
+        ]
+    return found
 
-    Raises MeasurementError if none of STEPS scales is within CLOSE.
+
+def transitions(size: FactorialSize) -> list[tuple[int, ...]]:
+    """Return the transitions to try: multiples of the dense network's, rounded to multiples of GRAIN."""
+    scaled = [
+        tuple(max(GRAIN, GRAIN * round(factor * width / GRAIN)) for width in size.dense.transitions)
+        for factor in FACTORS
+    ]
+    return list(dict.fromkeys(scaled))
+
+
+def distortion(widths: Widths, size: FactorialSize) -> float:
+    """Return how far widths are from a multiple of the dense network's: the spread of the logarithms of the ratios."""
+    pairs = zip(widths.growths + widths.transitions, size.dense.growths + size.dense.transitions, strict=True)
+    return pstdev(math.log(width / dense) for width, dense in pairs)
+
+
+def ratios(threshold: int, size: FactorialSize, tried: Sequence[Widths]) -> list[float]:
+    """Measure the latencies of networks, relative to that of the dense network, in one run."""
+    dense = factorial_network(DENSE, size, size.dense)
+    latencies = compare([dense, *(factorial_network(threshold, size, widths) for widths in tried)]).latency_ms
+    return [latency / latencies[0] for latency in latencies[1:]]
+
+
+def widths_of(threshold: int, size: FactorialSize) -> Widths:
+    """Return the widths with which a network is as fast as the dense network of its size.
+
+    Raises MeasurementError if no widths are close enough.
     """
-    reference, scale, tried = factorial_network(HARMONIC, size, 1.0), 1.0, dict[float, float]()
-    for _ in range(STEPS):
-        (pair,) = compare([factorial_network(threshold, size, scale), reference]).pairs
-        tried[abs(pair.ratio - 1)] = scale
-        report(f"{size}, {THRESHOLD_NAMES[threshold]}: scale {scale:.3f}, ratio {pair.ratio:.3f}")
-        if abs(pair.ratio - 1) <= CLOSE:
-            break
-        scale *= pair.ratio ** (-1 / EXPONENT)
-    best = min(tried)
-    if best > TOLERANCE / 2:
-        raise MeasurementError(f"{size}, {THRESHOLD_NAMES[threshold]}: no scale within {TOLERANCE / 2:.1%}")
-    return tried[best]
+    rough = [Widths(each, size.dense.transitions) for each in growths(len(size.pools))]
+    first = dict(zip(rough, ratios(threshold, size, rough), strict=True))
+    nearest = sorted(first, key=lambda widths: abs(first[widths] - 1))[:NEAREST]
+    fine = [replace(widths, transitions=each) for widths in nearest for each in transitions(size)]
+    second = dict(zip(fine, ratios(threshold, size, fine), strict=True))
+    close = [widths for widths in fine if abs(second[widths] - 1) <= CLOSE]
+    if not close:
+        closest = min(abs(ratio - 1) for ratio in second.values())
+        raise MeasurementError(f"{THRESHOLD_NAMES[threshold]}: no widths within {CLOSE:.0%}, closest {closest:.1%}")
+    best = min(close, key=lambda widths: distortion(widths, size))
+    report(f"{THRESHOLD_NAMES[threshold]}: {best}, ratio {second[best]:.3f}")
+    return best
 
 
 def agrees(pair: Pair) -> bool:
@@ -88,24 +130,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes: dict[str, dict[str, Any]] = {}
     warnings: list[str] = []
     try:
-        for size in FACTORIAL_SIZES:
-            scales = [1.0 if t == HARMONIC else scale_of(t, size) for t in range(len(THRESHOLD_NAMES))]
-            specs = [factorial_network(threshold, size, scale) for threshold, scale in enumerate(scales)]
+        for name, size in FACTORIAL_SIZES.items():
+            widths = [size.dense if t == DENSE else widths_of(t, size) for t in range(len(THRESHOLD_NAMES))]
+            specs = [factorial_network(threshold, size, each) for threshold, each in enumerate(widths)]
             together = compare(specs)
             apart = [pair for pair in together.pairs if not agrees(pair)]
             if apart:
                 pairs = ", ".join(f"{THRESHOLD_NAMES[p.a]}/{THRESHOLD_NAMES[p.b]} {p.ratio:.3f}" for p in apart)
-                raise MeasurementError(f"{size}: latencies differ by more than {TOLERANCE:.0%}: {pairs}; run it again")
+                raise MeasurementError(f"{name}: latencies differ by more than {TOLERANCE:.0%}: {pairs}; run it again")
             warnings += together.warnings
-            reference = together.latency_ms[HARMONIC]
-            sizes[size] = {
-                name: {
-                    "scale": round(scales[index], 4),
-                    "latency_ms": together.latency_ms[index],
-                    "ratio": together.latency_ms[index] / reference,
-                    "spec": specs[index].to_json(),
+            sizes[name] = {
+                links: {
+                    "latency_ms": latency,
+                    "ratio": latency / together.latency_ms[DENSE],
+                    "spec": spec.to_json(),
                 }
-                for index, name in enumerate(THRESHOLD_NAMES)
+                for links, latency, spec in zip(THRESHOLD_NAMES, together.latency_ms, specs, strict=True)
             }
     except MeasurementError as error:
         sys.stderr.write(f"widths: {error}\n")

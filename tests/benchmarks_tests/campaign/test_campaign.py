@@ -30,7 +30,7 @@ from search.latency.lease import exclusive
 from search.training.checkpoints import save_training
 from search.training.recipes import Recipe
 from threshnet.errors import InputError
-from threshnet.schedules import CHAIN, HARMONIC, THRESHOLD_NAMES
+from threshnet.schedules import CHAIN, DENSE, THRESHOLD_NAMES
 from threshnet.spec import NetworkSpec, StemSpec
 
 TINY = networks.network(CHAIN, StemSpec((2, 2), stride=2, pool=True), [(1, 2, 4, False)])
@@ -65,11 +65,11 @@ def recorded_files(tmp_path: Path, monkeypatch: Patch) -> None:
     """Costs and widths as their programs record them. Muon takes twice the time of the base recipe."""
     ratios = {name: {arm: 2.0 if arm == "muon" else 1.0 for arm in ARMS} for name in networks.RECIPE_NETWORKS}
     sizes = {
-        size: {
-            name: {"ratio": 1.0, "spec": networks.factorial_network(threshold, size, 1.0).to_json()}
+        title: {
+            name: {"ratio": 1.0, "spec": networks.factorial_network(threshold, size, size.dense).to_json()}
             for threshold, name in enumerate(THRESHOLD_NAMES)
         }
-        for size in networks.FACTORIAL_SIZES
+        for title, size in networks.FACTORIAL_SIZES.items()
     }
     for module, document in ((costs, {"ratios": ratios}), (widths, {"sizes": sizes})):
         file = tmp_path / f"{module.__name__}.json"
@@ -448,38 +448,67 @@ def test_the_factorial_compares_links() -> None:
     assert "| dense - chain | -2.00 (-2.17 to -1.83) |" in text
 
 
-def test_widths_are_scaled_to_equal_latency(monkeypatch: Patch, tmp_path: Path) -> None:
-    def compare(specs: Sequence[NetworkSpec]) -> Comparison:
-        """Latencies that follow the widths of the networks, and more links cost more."""
-        links = [sum(map(len, spec.blocks[0].links)) / spec.blocks[0].depth for spec in specs]
-        latencies = [
-            extra**0.3 * sum(b.growth + b.transition for b in spec.blocks) ** 1.4
-            for extra, spec in zip(links, specs, strict=True)
-        ]
-        pairs = [
-            Pair(a, b, latencies[a] / latencies[b], 0.0, 9.0)
-            for a in range(len(specs))
-            for b in range(a + 1, len(specs))
-        ]
-        return Comparison(tuple(pairs), tuple(latencies), 20, "cpu", "onnxruntime", "1", ("busy",))
+def made_up_comparison(specs: Sequence[NetworkSpec]) -> Comparison:
+    """Latencies that rise with widths and links."""
+    latencies = [
+        sum((len(b.links) + 0.3 * sum(map(len, b.links))) * b.growth + b.transition for b in spec.blocks)
+        for spec in specs
+    ]
+    pairs = [
+        Pair(a, b, latencies[a] / latencies[b], 0.0, 9.0) for a in range(len(specs)) for b in range(a + 1, len(specs))
+    ]
+    return Comparison(tuple(pairs), tuple(latencies), 20, "cpu", "onnxruntime", "1", ("busy",))
 
-    monkeypatch.setattr(widths, "compare", compare)
+
+def test_widths_are_scaled_to_equal_latency(monkeypatch: Patch, tmp_path: Path) -> None:
+    monkeypatch.setattr(widths, "compare", made_up_comparison)
+    monkeypatch.setattr(widths, "CLOSE", 0.03)
+    monkeypatch.setattr(widths, "TOLERANCE", 0.06)
     monkeypatch.setattr(widths, "FILE", tmp_path / "new" / "widths.json")
     with pytest.raises(InputError, match=r"run python -m benchmarks\.campaign\.widths"):
         widths.networks()
     assert widths.main() == 0
     ratios = widths.relative_latencies()
-    assert all(abs(ratio - 1) <= widths.TOLERANCE for size in ratios.values() for ratio in size.values())
+    assert all(abs(ratio - 1) <= 0.03 for size in ratios.values() for ratio in size.values())
     found = widths.networks()
-    assert found["small"]["harmonic"] == networks.factorial_network(HARMONIC, "small", 1.0)
-    growths = [found["large"][name].blocks[0].growth for name in THRESHOLD_NAMES]
-    assert growths == sorted(growths)
-    assert growths[0] < growths[-1]
+    for name, size in networks.FACTORIAL_SIZES.items():
+        assert found[name]["dense"] == networks.factorial_network(DENSE, size, size.dense)
+        for threshold, links in enumerate(THRESHOLD_NAMES):
+            spec = found[name][links]
+            chosen = networks.Widths(
+                tuple(block.growth for block in spec.blocks), tuple(block.transition for block in spec.blocks)
+            )
+            assert spec == networks.factorial_network(threshold, size, chosen)  # otherwise equal
+            assert {width % widths.GRAIN for width in (*chosen.growths, *chosen.transitions)} == {0}
+    total = [sum(block.growth for block in found["large"][links].blocks) for links in THRESHOLD_NAMES]
+    assert total == sorted(total)
+    assert total[0] < total[-1]
     assert json.loads(widths.FILE.read_text())["warnings"] == ["busy"] * 2
-    before = widths.FILE.read_bytes()
-    monkeypatch.setattr(widths, "STEPS", 1)
+
+
+def test_widths_that_differ_are_not_recorded(
+    monkeypatch: Patch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(widths, "compare", made_up_comparison)
+    monkeypatch.setattr(widths, "FILE", tmp_path / "new.json")
+    monkeypatch.setattr(widths, "CLOSE", 1e-9)
     assert widths.main() == 1
-    assert widths.FILE.read_bytes() == before
+    assert "no widths within 0%, closest" in capsys.readouterr().err
+    monkeypatch.setattr(widths, "CLOSE", 0.02)
+    monkeypatch.setattr(widths, "TOLERANCE", 1e-9)
+    assert widths.main() == 1
+    assert "small: latencies differ by more than 0%" in capsys.readouterr().err
+    assert not widths.FILE.exists()
+
+
+def test_the_widths_nearest_to_a_multiple_are_the_least_distorted() -> None:
+    size = networks.FACTORIAL_SIZES["small"]
+    doubled = networks.Widths((32, 64), (64, 128))
+    assert widths.distortion(size.dense, size) == 0.0
+    assert widths.distortion(doubled, size) == pytest.approx(0.0)
+    assert widths.distortion(replace(doubled, growths=(32, 48)), size) > 0
+    assert widths.growths(2)[:5] == [(16, 16), (16, 32), (16, 48), (16, 64), (32, 32)]
+    assert widths.transitions(size)[:3] == [(16, 32), (32, 48), (32, 64)]
 
 
 def test_costs_are_measured_against_the_base_recipe(monkeypatch: Patch, tmp_path: Path) -> None:
