@@ -13,19 +13,20 @@ from typing import Any
 from benchmarks.campaign.protocol import BASE
 from search.training.recipes import Recipe
 
-# Muon takes long for each step on a CPU, so it gets larger batches and, in proportion, a higher rate. The rate of
-# Nesterov SGD is common for batches of 128 (Page, "How to train your ResNet", 2018).
+# Muon takes long for each step of a network with wide layers, so it is also tried with larger batches and, in
+# proportion, a higher rate. The rate of Nesterov SGD is common for batches of 128 (Page, "How to train your ResNet",
+# 2018).
 ARMS: dict[str, dict[str, Any]] = {
     "alternating-flips": {"alternating_flips": True},
     "smoothing": {"label_smoothing": 0.2},
     "nesterov": {"optimiser": "nesterov", "learning_rate": 0.1, "weight_decay": 5e-4},
-    "muon": {"optimiser": "muon", "batch": 512, "learning_rate": 8e-3},
+    "muon": {"optimiser": "muon"},
+    "muon-large-batches": {"optimiser": "muon", "batch": 512, "learning_rate": 8e-3},
     "whitened": {"whitened": True},
     "identity": {"identity": True},
-    "translation": {"shift": 4},
-    "cutout": {"cutout": 8},
+    "augmentation": {"shift": 4, "cutout": 8},
 }
-OPTIMISERS = ("nesterov", "muon")  # a recipe has at most one of these
+OPTIMISERS = ("nesterov", "muon", "muon-large-batches")  # a recipe has at most one of these
 
 
 def changed(*arms: str) -> Recipe:
@@ -39,7 +40,7 @@ def changed(*arms: str) -> Recipe:
 def combination(gains: Mapping[str, float], least: float) -> tuple[str, ...]:
     """Choose the arms that make up the best recipe by their gains, in points of error.
 
-    These are the arms that gain at least `least`, but only the better one of the optimizers. If there is none, it is
+    These are the arms that gain at least `least`, but only the best one of the optimizers. If there is none, it is
     the arm with the highest gain.
     """
     good = [arm for arm in gains if gains[arm] >= least]
