@@ -13,7 +13,7 @@ from scipy.stats import studentized_range
 from benchmarks.campaign.protocol import EPOCHS
 from benchmarks.campaign.recipes import stage_with_winner, winner
 from benchmarks.campaign.units import Outcomes, Unit
-from benchmarks.campaign.widths import networks, relative_latencies
+from benchmarks.campaign.widths import latencies_ms, networks, warnings
 from benchmarks.cells import INPUT_SIZE
 from benchmarks.report import table
 from search.training.recipes import Recipe
@@ -56,7 +56,7 @@ def least_difference(found: NDArray[np.float64]) -> float:
 
 def section(outcomes: Outcomes) -> str:
     """Return the table of all cells and the comparison of the thresholds."""
-    found, specs, ratios = errors(outcomes), networks(), relative_latencies()
+    found, specs, latencies = errors(outcomes), networks(), latencies_ms()
     cells = []
     for index, size in enumerate(specs):
         for threshold, name in enumerate(THRESHOLD_NAMES):
@@ -64,7 +64,7 @@ def section(outcomes: Outcomes) -> str:
             cells.append(
                 [
                     f"{size}, {name}",
-                    f"{ratios[size][name]:.3f}",
+                    f"{latencies[size][name]:.3f}",
                     f"{costs.params / 1e6:.3f}",
                     f"{costs.macs / 1e6:.1f}",
                     f"{own.mean():.2f} ± {own.std(ddof=1):.2f}",
@@ -80,15 +80,17 @@ def section(outcomes: Outcomes) -> str:
     ]
     recipe = winner(outcomes)
     assert recipe is not None
-    header = ["Network", "latency, relative", "params, M", "MACs, M", "error, % (mean ± standard deviation)"]
+    header = ["Network", "latency, ms", "params, M", "MACs, M", "error, % (mean ± standard deviation)"]
     return "\n\n".join(
         [
             table(header, cells),
             table(["Links", "difference of the mean errors, points"], pairs),
             f"{len(SEEDS)} seeds of {EPOCHS} epochs with {recipe.title}, scored on parts A and B. Widths are scaled to "
-            "equal latencies, relative to the dense network of the size; stem, depth and block outputs are equal. "
-            "The 95 % intervals hold for all pairs together (Tukey), with the variance between seeds. They do not "
-            f"include other sizes, depths or data. Differences below {least:.2f} points are not significant.",
+            "the latency of the dense network; stem, depth and block outputs are equal. The 95 % intervals hold for "
+            "all pairs together (Tukey), with the variance between seeds. They do not include other sizes, depths or "
+            f"data. Differences below {least:.2f} points are not significant.",
+            "Latencies of a size are from one interleaved run (ONNX Runtime, fp32, batch 1, one thread). "
+            f"Warnings: {'; '.join(warnings()) or 'none'}.",
         ]
     )
 

@@ -52,6 +52,8 @@ def run(
     results is damaged or has results on other images.
     """
     places.work.mkdir(parents=True, exist_ok=True)
+    report(f"{len(images.train):,} images to train on, hash {images.identity['hash']}")
+    _report_time_left(chosen, places.outcomes(every, images))
     while not should_stop():
         outcomes = places.outcomes(every, images)
         waiting = [(stage, unit) for stage in chosen for unit in stage.missing(outcomes)]
@@ -69,9 +71,12 @@ def run(
         else:
             sleep(WAIT_S)
             continue
-        remaining = seconds_left(chosen, places.outcomes(every, images))
-        report(f"about {remaining / 3600:.1f} processor hours left")
+        _report_time_left(chosen, places.outcomes(every, images))
     return False
+
+
+def _report_time_left(stages: Sequence[Stage], outcomes: Outcomes) -> None:
+    report(f"about {seconds_left(stages, outcomes) / 3600:.1f} processor hours left")
 
 
 def _train_one(stage: Stage, unit: Unit, images: Images, places: Places, should_stop: Callable[[], bool]) -> None:

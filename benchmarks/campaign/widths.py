@@ -43,21 +43,27 @@ def networks() -> dict[str, dict[str, NetworkSpec]]:
     """Read the networks by size and threshold name; raises InputError if they are not recorded."""
     return {
         size: {name: NetworkSpec.from_json(entry["spec"]) for name, entry in entries.items()}
-        for size, entries in _sizes().items()
+        for size, entries in _recorded()["sizes"].items()
     }
 
 
-def relative_latencies() -> dict[str, dict[str, float]]:
-    """Read the ratio of each network's latency to that of the dense network, by size and threshold name."""
-    return {size: {name: entry["ratio"] for name, entry in entries.items()} for size, entries in _sizes().items()}
+def latencies_ms() -> dict[str, dict[str, float]]:
+    """Read the latency of each network in milliseconds, by size and threshold name."""
+    sizes = _recorded()["sizes"]
+    return {size: {name: entry["latency_ms"] for name, entry in entries.items()} for size, entries in sizes.items()}
 
 
-def _sizes() -> dict[str, dict[str, Any]]:
+def warnings() -> list[str]:
+    """Read the reasons why the latencies may be unreliable."""
+    return list(_recorded()["warnings"])
+
+
+def _recorded() -> dict[str, Any]:
     try:
-        sizes: dict[str, dict[str, Any]] = json.loads(FILE.read_text())["sizes"]
-    except (OSError, ValueError, KeyError):
+        document: dict[str, Any] = json.loads(FILE.read_text())
+    except (OSError, ValueError):
         raise InputError(f"{FILE}: missing or damaged; run python -m benchmarks.campaign.widths") from None
-    return sizes
+    return document
 
 
 def compare(specs: Sequence[NetworkSpec]) -> Comparison:
@@ -128,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments:
         sys.exit("error: takes no arguments")
     sizes: dict[str, dict[str, Any]] = {}
-    warnings: list[str] = []
+    unreliable: list[str] = []
     try:
         for name, size in FACTORIAL_SIZES.items():
             widths = [size.dense if t == DENSE else widths_of(t, size) for t in range(len(THRESHOLD_NAMES))]
@@ -138,11 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if apart:
                 pairs = ", ".join(f"{THRESHOLD_NAMES[p.a]}/{THRESHOLD_NAMES[p.b]} {p.ratio:.3f}" for p in apart)
                 raise MeasurementError(f"{name}: latencies differ by more than {TOLERANCE:.0%}: {pairs}; run it again")
-            warnings += together.warnings
+            unreliable += together.warnings
             sizes[name] = {
                 links: {
                     "latency_ms": latency,
-                    "ratio": latency / together.latency_ms[DENSE],
                     "spec": spec.to_json(),
                 }
                 for links, latency, spec in zip(THRESHOLD_NAMES, together.latency_ms, specs, strict=True)
@@ -150,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MeasurementError as error:
         sys.stderr.write(f"widths: {error}\n")
         return 1
-    document = {"sizes": sizes, "warnings": warnings, "commit": commit(), "conditions": environment()}
+    document = {"sizes": sizes, "warnings": unreliable, "commit": commit(), "conditions": environment()}
     FILE.parent.mkdir(parents=True, exist_ok=True)
     FILE.write_text(json.dumps(document, indent=2) + "\n")
     return 0
