@@ -37,6 +37,13 @@ def changed(*arms: str) -> Recipe:
     return replace(BASE, **changes)
 
 
+def described(recipe: Recipe) -> str:
+    """Return a recipe in words: the settings that differ from the base recipe, without the number of epochs."""
+    changes = [f"{name} {value}" for name, value in vars(recipe).items() if value != vars(BASE)[name]]
+    changes = [change for change in changes if not change.startswith("epochs ")]
+    return f"{BASE.name} with {', '.join(changes)}" if changes else BASE.name
+
+
 def combination(gains: Mapping[str, float], least: float) -> tuple[str, ...]:
     """Choose the arms that make up the best recipe by their gains, in points of error.
 

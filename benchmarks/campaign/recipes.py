@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from benchmarks.campaign.arms import ARMS, changed, combination
+from benchmarks.campaign.arms import ARMS, changed, combination, described
 from benchmarks.campaign.costs import epochs_in_equal_time, ratio_of
 from benchmarks.campaign.networks import RECIPE_NETWORKS
 from benchmarks.campaign.protocol import BASE, EPOCHS
@@ -151,7 +151,7 @@ def section(outcomes: Outcomes) -> str:
             f"Arms with a gain of at least {MIN_GAIN:g} points make up the combination: {title(arms)}.",
             table([*_header(every), "mean error, %"], second),
             f"The recipe of all further trainings has the lowest mean error: {title(found[0])}, rate x {found[1]:g} "
-            f"({recipe.title}), {improvement:.2f} points below `{BASE.name}`.",
+            f"({described(recipe)}), {improvement:.2f} points below `{BASE.name}`.",
         ]
     )
 
@@ -190,6 +190,6 @@ def stage_with_winner(
         return units_with(recipe) if recipe else []
 
     def later(outcomes: Outcomes) -> list[Unit]:
-        return [] if winner(outcomes) else units_with(replace(BASE, epochs=EPOCHS))
+        return [] if winner(outcomes) else units_with(BASE)
 
     return Stage(name, title, units, later, section)

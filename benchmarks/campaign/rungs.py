@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from benchmarks.campaign.arms import described
 from benchmarks.campaign.networks import rung_networks
 from benchmarks.campaign.protocol import EPOCHS
 from benchmarks.campaign.recipes import stage_with_winner, winner
@@ -73,8 +74,8 @@ def section(outcomes: Outcomes) -> str:
         [
             table(["Network", *(f"epoch {epoch}, %" for epoch in SCORED_AFTER)], networks),
             table(["Epoch", f"Kendall's tau with epoch {EPOCHS}"], taus),
-            f"{len(networks)} networks, three for each threshold, trained once with {recipe.title} and scored on part "
-            f"A. The 95 % intervals are percentiles of {RESAMPLES:,} bootstrap samples of networks. Rungs of the "
+            f"{len(networks)} networks, three for each threshold, trained once with {described(recipe)} and scored "
+            f"on part A. The 95 % intervals are percentiles of {RESAMPLES:,} bootstrap samples of networks. Rungs of the "
             f"studies, i.e. epochs with a tau of at least {MIN_TAU:g}: {chosen}.",
         ]
     )

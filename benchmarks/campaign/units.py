@@ -139,8 +139,8 @@ def commit() -> str:
 def between_measurements() -> Iterator[None]:
     """Wait until nothing is measured on this machine.
 
-    Other than in `shared`, the lease is not held meanwhile: a process that was stopped with SIGSTOP would hold it, and
-    measurements would wait for it.
+    Unlike in `shared`, the lease is not held meanwhile: a process that was stopped with SIGSTOP would keep it, and all
+    measurements would wait.
     """
     with shared():
         pass
@@ -162,7 +162,7 @@ def train(unit: Unit, images: Images, folder: Path, should_stop: Callable[[], bo
     }
     try:
         with memory_errors():
-            training = _started(unit, images, checkpoint, conditions)
+            training = _started(unit, images, checkpoint, journal, conditions)
             while not training.finished:
                 if should_stop():
                     return None
@@ -200,8 +200,10 @@ def report(text: str) -> None:
     sys.stderr.flush()
 
 
-def _started(unit: Unit, images: Images, checkpoint: Path, conditions: dict[str, Any]) -> Training[ThreshNet]:
-    """Return the training of a unit after its last epoch; it starts over if there is no fitting checkpoint."""
+def _started(
+    unit: Unit, images: Images, checkpoint: Path, journal: Path, conditions: dict[str, Any]
+) -> Training[ThreshNet]:
+    """Return the training of a unit after its last epoch; it starts over without a fitting checkpoint and journal."""
 
     def fresh() -> Training[ThreshNet]:
         flip = images.search.flip
@@ -211,6 +213,8 @@ def _started(unit: Unit, images: Images, checkpoint: Path, conditions: dict[str,
     if checkpoint.exists():
         try:
             load_training(training, checkpoint, conditions)
+            if {epoch.number for epoch in training.epochs} - {step["epoch"] for step in read_lines(journal)}:
+                raise InputError(f"{journal}: lacks an epoch")
             report(f"{unit.key}: resumed after epoch {len(training.epochs)}")
         except InputError as problem:
             report(f"{unit.key}: starts over; {problem}")

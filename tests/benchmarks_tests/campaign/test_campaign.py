@@ -17,7 +17,7 @@ from scipy.stats import kendalltau, tukey_hsd
 from benchmarks.campaign import __main__ as program
 from benchmarks.campaign import costs, factorial, networks, page, recipes, rungs, units, widths
 from benchmarks.campaign import run as runs
-from benchmarks.campaign.arms import ARMS, OPTIMISERS, changed, combination
+from benchmarks.campaign.arms import ARMS, OPTIMISERS, changed, combination, described
 from benchmarks.campaign.factorial import FACTORIAL
 from benchmarks.campaign.protocol import BASE, EPOCHS, FULL, Images, Parts
 from benchmarks.campaign.recipes import RECIPES
@@ -183,6 +183,14 @@ def test_a_damaged_checkpoint_starts_over(images: Images, tmp_path: Path, capsys
     assert "starts over" in capsys.readouterr().err
 
 
+def test_a_lost_journal_starts_over(images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = iter([False, True])
+    assert train(unit(), images, tmp_path, lambda: next(asked)) is None
+    (tmp_path / f"{unit().key}.jsonl").unlink()
+    assert train(unit(), images, tmp_path, never) is not None
+    assert "lacks an epoch" in capsys.readouterr().err
+
+
 def test_a_failed_training_is_recorded_with_the_error_of_chance(images: Images, tmp_path: Path) -> None:
     diverging = replace(unit(), recipe=replace(unit().recipe, optimiser="nesterov", learning_rate=1e30))
     outcome = train(diverging, images, tmp_path, never)
@@ -310,6 +318,8 @@ def test_arms_change_what_they_name() -> None:
     for arm, changes in ARMS.items():
         recipe = changed(arm)
         assert {name for name, value in vars(recipe).items() if vars(BASE)[name] != value} == set(changes)
+    assert described(changed()) == "fast"
+    assert described(replace(changed("whitened"), epochs=3)) == "fast with whitened True"
     both = changed("muon-large-batches", "augmentation")
     assert (both.optimiser, both.cutout, both.batch) == ("muon", 8, 512)
 
@@ -375,7 +385,7 @@ def test_the_winner_has_the_lowest_mean_error() -> None:
     assert recipe == replace(changed("muon", "augmentation"), learning_rate=4e-3, epochs=EPOCHS)
     first = made_up(recipes.first_round(), lambda each: 15.0)
     same = first | made_up(RECIPES.units(first), lambda each: 15.0)
-    assert recipes.winner(same) == replace(BASE, epochs=EPOCHS)  # of equal recipes, the base recipe
+    assert recipes.winner(same) == BASE  # of equal recipes, the base recipe
     text = RECIPES.section(outcomes)
     assert "| muon | 15.05 (5) | 16.05 (5) | 0.50 | +1.00 |" in text
     assert "muon+augmentation, rate x 2" in text
