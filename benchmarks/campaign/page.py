@@ -16,7 +16,6 @@ def render(stages: Sequence[Stage], outcomes: Outcomes, folder: Path) -> str:
     parts = FULL
     return "\n\n".join(
         [
-            "# The campaign",
             f"CIFAR-10's training images are split once, stratified: {parts.train:,} to train, {parts.a:,} (part A) "
             f"for recipes and searches, {parts.b:,} (part B) to choose challengers. No test image was used for the "
             "tables below. Each training uses one thread. Times are processor seconds, which differ little between an "
