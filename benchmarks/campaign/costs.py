@@ -32,7 +32,9 @@ from threshnet.spec import NetworkSpec
 FILE = Path(__file__).parents[1] / "results" / "campaign" / "costs.json"
 IMAGES = 1024  # images of an epoch, a multiple of each recipe's batch
 ROUNDS = 5
-MARGIN = 1.05  # an arm may take up to this many times the time of the base recipe, as epochs are whole
+MARGIN = (
+    1.05  # an arm may take up to this many times the time of the base recipe; a fraction of an epoch is not trained
+)
 
 
 def ratios() -> dict[str, dict[str, float]]:
