@@ -1,8 +1,8 @@
 """Stage "recipes": single ingredients on two networks, then their best combination against the base recipe.
 
-All recipes train for the same time: as many epochs as fit into the processor seconds of the base recipe, plus 5 %. As
-there are no partial epochs, recipes with few epochs may take up to one epoch less; the table states the times. Networks are
-scored on part A.
+All recipes train for the same time: as many epochs as fit into the processor seconds of the base recipe, plus 5 %.
+There are no partial epochs, so recipes with few epochs may take less; the table states the times. Networks are scored
+on part A.
 """
 
 from collections.abc import Callable, Sequence
