@@ -86,7 +86,7 @@ def section(outcomes: Outcomes) -> str:
         [
             table(header, cells),
             table(["Links", "difference of the mean errors, points"], pairs),
-            f"{len(SEEDS)} seeds of {EPOCHS} epochs with {described(recipe)}, scored on parts A and B. Widths are "
+            f"{len(SEEDS)} seeds of {EPOCHS} epochs (recipe: {described(recipe)}), scored on parts A and B. Widths are "
             "scaled to the latency of the dense network; stem, depth and block outputs are equal. The 95 % intervals "
             "hold for all pairs together (Tukey), with the variance between seeds. They do not include other sizes, "
             f"depths or data. Differences below {least:.2f} points are not significant.",
