@@ -74,9 +74,9 @@ def section(outcomes: Outcomes) -> str:
         [
             table(["Network", *(f"epoch {epoch}, %" for epoch in SCORED_AFTER)], networks),
             table(["Epoch", f"Kendall's tau with epoch {EPOCHS}"], taus),
-            f"{len(networks)} networks, three for each threshold, trained once (recipe: {described(recipe)}) and scored "
-            f"on part A. The 95 % intervals are percentiles of {RESAMPLES:,} bootstrap samples of networks. Rungs of "
-            f"the studies, i.e. epochs with a tau of at least {MIN_TAU:g}: {chosen}.",
+            f"{len(networks)} networks, three for each threshold, trained once (recipe: {described(recipe)}) and "
+            f"scored on part A. The 95 % intervals are percentiles of {RESAMPLES:,} bootstrap samples of networks. "
+            f"Rungs of the studies, i.e. epochs with a tau of at least {MIN_TAU:g}: {chosen}.",
         ]
     )
 
