@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.campaign.protocol import FULL
 from benchmarks.campaign.stage import Stage
 from benchmarks.campaign.units import Outcomes
-from benchmarks.json_lines import read_lines
+from studies.json_lines import read_lines
 
 NOT_YET = "Not yet run to its end."
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.campaign.protocol import Images, Scored
-from benchmarks.json_lines import append, read_lines
 from search.latency.lease import shared
 from search.training.checkpoints import load_training, save_training
 from search.training.evaluate import error_percent
 from search.training.recipes import Recipe
 from search.training.train import Training, TrainingFailed, memory_errors
 from studies.environment import environment
+from studies.json_lines import append, read_lines
 from threshnet import strict
 from threshnet.errors import InputError
 from threshnet.network import ThreshNet, build

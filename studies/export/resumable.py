@@ -1,7 +1,6 @@
 """One training that can be resumed after every epoch, and the images that it trains on."""
 
 from collections.abc import Generator, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
