@@ -1,8 +1,8 @@
-"""What knowing earlier work saves: `python -m benchmarks.earlier_work`.
+"""The cost of a search that knows earlier work: `python -m benchmarks.earlier_work`.
 
-Each seed splits the networks of ThreshBench into random halves. The first half, trained on SVHN, is the earlier work;
-the second half is searched on CIFAR-10. The same search runs without earlier work, with it, and with its outcomes
-shuffled among the networks, which is earlier work that tells nothing.
+Each seed splits the networks of ThreshBench at random into two parts of equal size. The first part, trained on SVHN, is
+the earlier work; the second part is searched on CIFAR-10. The same search runs without earlier work, with it, and with
+its outcomes shuffled among the networks, which makes the earlier work useless.
 """
 
 import sys
@@ -40,7 +40,7 @@ FIRST = FILE.with_stem("earlier_work_first")  # the searches of the first versio
 PACKAGES = ("numpy", "scipy")
 
 
-def halves(networks: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def parts(networks: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices of the networks of the earlier work, and of those that are searched."""
     order = np.random.default_rng(seed).permutation(networks)
     return np.sort(order[: networks // 2]), np.sort(order[networks // 2 :])
@@ -54,16 +54,16 @@ def outcomes(recorded_table: Table, networks: NDArray[np.int64]) -> list[Outcome
 
 
 def search(arm: str, seed: int) -> Run:
-    """Search one half with one kind of earlier work."""
+    """Search one part with one kind of earlier work."""
     before, searched = RECORDED[BEFORE].read(), RECORDED[SEARCHED].read()
-    known, own = halves(len(searched), seed)
+    known, own = parts(len(searched), seed)
     rng = np.random.default_rng(seed)
     first = [int(rng.choice(own))] if arm == NONE else []  # earlier work chooses the first network itself
     replay = Replay(searched, seed, budget=BUDGET, networks=own, starts=first)
     if arm == NONE:
         return played(replay, arm, seed, ours)
-    told = outcomes(before, rng.permutation(known) if arm == SHUFFLED else known)
-    return played(replay, arm, seed, ours_with(Earlier(known, told)))
+    found = outcomes(before, rng.permutation(known) if arm == SHUFFLED else known)
+    return played(replay, arm, seed, ours_with(Earlier(known, found)))
 
 
 def add_missing(file: Path, seeds: int) -> None:
@@ -118,10 +118,10 @@ def render(document: Document) -> str:
             table(header, rows),
             table(["Relative to no earlier work (95 % interval)", *(f"{share} %" for share in REPORTED)], ratios),
             f"Goals for 99 %: {'; '.join(reached)}.",
-            "Each seed splits the networks of ThreshBench into random halves. The outcomes of one half on SVHN, with "
-            "its latencies, are the earlier work. The other half is searched on CIFAR-10. Its latencies are unknown at "
-            "first. Without earlier work, a random network is trained first, and some networks are scored at the "
-            "lowest rung.",
+            "Each seed splits the networks of ThreshBench at random into two parts of equal size. The outcomes of one "
+            "part on SVHN, with its latencies, are the earlier work. The other part is searched on CIFAR-10. Its "
+            "latencies are unknown at first. Without earlier work, a random network is trained first, and some "
+            "networks are scored at the lowest rung.",
             "The settings were chosen with CIFAR-10 as the earlier work and SVHN as the search. A first version, which "
             "also took over hyperparameters, was compared in the same way; its cost relative to no earlier work for "
             f"{REPORTED[-1]} %: {'; '.join(first)}. It was changed because of this comparison, so the comparison is no "
@@ -145,7 +145,7 @@ def met(runs: Sequence[Run], arm: str) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the missing searches, print and write the page, and return the exit status."""
     goal = "; ".join(f"{TITLES[arm]}: at most {goal:g} of the cost without" for arm, goal in GOALS.items())
-    parser = options("earlier_work", "What knowing earlier work saves, as Markdown.", goal)
+    parser = options("earlier_work", "The cost of a search that knows earlier work, as Markdown.", goal)
     parser.add_argument("--file", type=Path, default=FILE, help="JSON Lines file of the searches [the repository's]")
     args = parser.parse_args(arguments)
     if args.render:

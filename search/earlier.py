@@ -8,7 +8,7 @@ from threshnet.spec import NetworkSpec
 
 @dataclass(frozen=True)
 class Outcome:
-    """What earlier work found about a network."""
+    """The latency and the errors of a network in earlier work."""
 
     # Milliseconds; None if it was not measured.
     latency_ms: float | None

@@ -53,7 +53,7 @@ class Acquisition:
     """The observations of n networks, and the acquisition value of the next training of each.
 
     `reading` is the cost of measuring a latency, in full trainings. `slopes` are prior mean changes of the log latency
-    and of the log error per unit of each feature, two arrays of shape (k,). `prediction` is what earlier work tells.
+    and of the log error per unit of each feature, two arrays of shape (k,). `prediction` is that of earlier work.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Acquisition:
         n, memory = len(features.columns), memory or Memory()
         flat = np.zeros(features.columns.shape[1])
         by_latency, by_error = slopes or (flat, flat)
-        told = prediction or Prediction()
+        predicted = prediction or Prediction()
         # Latency in ms and error in percent at each rung; NaN if unknown.
         self.latency = np.full(n, np.nan)
         self.errors = np.full((n, len(rungs.costs)), np.nan)
@@ -79,9 +79,9 @@ class Acquisition:
         self.open = np.ones(n, dtype=bool)
         self.busy = np.zeros(n, dtype=bool)
         self.infeasible = np.zeros(n, dtype=bool)
-        self._latency = Learner(*informed(features, by_latency, told.latency), 0.0, memory.latency)
+        self._latency = Learner(*informed(features, by_latency, predicted.latency), 0.0, memory.latency)
         level = warped(DEFAULT_ERROR, box.max_error)
-        self._error = Learner(*informed(features, by_error, told.error), level, memory.error)
+        self._error = Learner(*informed(features, by_error, predicted.error), level, memory.error)
 
     def read(self, network: int, latency_ms: float) -> None:
         """Add the latency of a network."""

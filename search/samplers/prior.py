@@ -1,4 +1,4 @@
-"""What earlier work tells about the networks of a search: trainings on other data, latencies of another device.
+"""Predictions from earlier work for the networks of a search: trainings on other data, latencies of another device.
 
 Gaussian processes of the earlier values predict the log latency and the error of every network of the search. Each
 prediction is a feature of the search, which is expected to matter at first. The search learns from its own values how
@@ -23,7 +23,7 @@ TRANSFER = 0.8  # expected change of a value of the search per change of its pre
 
 @dataclass(frozen=True)
 class Prediction:
-    """What earlier work predicts for n networks. By default, nothing."""
+    """The prediction of earlier work for n networks. By default, there is none."""
 
     # Log latencies (n,) and warped errors (n,), each up to a constant.
     latency: Array | None = None

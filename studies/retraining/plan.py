@@ -1,7 +1,7 @@
 """The plan of a retraining: networks, and the settings that all of their trainings share."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from search.data import DataSettings, Progress, SearchData, Split, load_search
@@ -99,7 +99,7 @@ def load_images(plan: RetrainingPlan, progress: Progress) -> RetrainingImages:
 def settings_of(plan: RetrainingPlan, images: RetrainingImages) -> dict[str, dict[str, Any]]:
     """Return the settings that the trainings of a folder share, as JSON-serializable values."""
     return {
-        "recipe": asdict(plan.recipe),
+        "recipe": plan.recipe.stored,
         "data": {
             "title": plan.data.title,
             "input_size": plan.input_size,

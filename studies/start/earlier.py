@@ -65,7 +65,7 @@ def _shares(errors: Mapping[int, float], epochs: int) -> dict[float, float]:
 
 
 def _of_file(file: Path, source: int) -> list[EarlierNetwork]:
-    """Return the networks of a CSV file, such as `trials.csv`; lines without a network are left out."""
+    """Return the networks of a CSV file, e.g. `trials.csv`; lines without a network are left out."""
     try:
         with file.open(newline="") as lines:
             reader = csv.DictReader(lines)

@@ -38,7 +38,7 @@ def outcomes(level: float = 60.0, source: int = 0) -> list[Outcome]:
 
 
 def flat(columns: Features) -> tuple[Array, Array]:
-    """Slopes of nothing."""
+    """Slopes of zero."""
     return np.zeros(columns.columns.shape[1]), np.zeros(columns.columns.shape[1])
 
 
