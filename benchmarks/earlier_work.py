@@ -8,6 +8,7 @@ its outcomes shuffled among the networks, which makes the earlier work useless.
 import sys
 from collections.abc import Sequence
 from concurrent.futures import as_completed
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,12 @@ from benchmarks.search_efficiency.recorded import RECORDED
 from benchmarks.table_replay.ours import Earlier, ours, ours_with
 from benchmarks.table_replay.replay import Replay
 from benchmarks.table_replay.report import Ratio, cost_of, ratio
-from benchmarks.table_replay.runs import Run, played
+from benchmarks.table_replay.runs import Run, played, reported, stored_in
 from benchmarks.table_replay.table import Table
 from benchmarks.workers import pool
 from search.earlier import Outcome
 from search.latency.probes.probe import processor_name, usable_processors
-from studies.json_lines import append, read_lines
+from studies.json_lines import read_lines
 
 BEFORE, SEARCHED = "threshbench_svhn", "threshbench_cifar10"
 NONE, GIVEN, SHUFFLED = "none", "given", "shuffled"
@@ -53,9 +54,15 @@ def outcomes(recorded_table: Table, networks: NDArray[np.int64]) -> list[Outcome
     return [Outcome(ms, dict(zip(costs, own, strict=True))) for ms, own in zip(latencies, errors, strict=True)]
 
 
+@cache
+def tables() -> tuple[Table, Table]:
+    """Read the table of the earlier work and the one that is searched, once in each process."""
+    return RECORDED[BEFORE].read(), RECORDED[SEARCHED].read()
+
+
 def search(arm: str, seed: int) -> Run:
     """Search one part with one kind of earlier work."""
-    before, searched = RECORDED[BEFORE].read(), RECORDED[SEARCHED].read()
+    before, searched = tables()
     known, own = parts(len(searched), seed)
     rng = np.random.default_rng(seed)
     first = [int(rng.choice(own))] if arm == NONE else []  # earlier work chooses the first network itself
@@ -68,23 +75,17 @@ def search(arm: str, seed: int) -> Run:
 
 def add_missing(file: Path, seeds: int) -> None:
     """Run the searches that the file lacks, append each to it, and report each on standard error."""
-    stored = {(run.strategy, run.seed) for run in runs_in(file)}
+    stored = stored_in(file)
     todo = [(arm, seed) for seed in range(seeds) for arm in TITLES if (arm, seed) not in stored]
     with pool(threadpool_limits, 1) as workers:
-        for number, future in enumerate(as_completed([workers.submit(search, *each) for each in todo]), start=1):
-            run = future.result()
-            append(file, run.to_json())
-            sys.stderr.write(f"{number} of {len(todo)}: {run.strategy}, seed {run.seed}, {run.spent:.1f} trainings\n")
-
-
-def runs_in(file: Path) -> list[Run]:
-    """Return the searches in a file, in the order of seeds."""
-    return sorted(map(Run.from_json, read_lines(file)), key=lambda run: (run.seed, run.strategy))
+        runs = (future.result() for future in as_completed([workers.submit(search, *each) for each in todo]))
+        for _ in reported(runs, len(todo), file):
+            pass  # the runs are in the file
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
-    """Return the searches in a file as JSON-ready values."""
-    return [run.to_json() for run in runs_in(file)]
+    """Return the searches in a file as JSON-ready values, in the order of seeds."""
+    return sorted(read_lines(file), key=lambda line: (line["seed"], line["strategy"]))
 
 
 def by_arm(runs: Sequence[Run]) -> dict[str, dict[int, Run]]:

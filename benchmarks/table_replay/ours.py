@@ -79,8 +79,11 @@ def _search(replay: Replay, seed: int, rungs: list[int], earlier: Earlier | None
             if of_table in replay.errors[network] and np.isnan(acquisition.errors[place, index]):
                 acquisition.score(place, index, replay.errors[network][of_table])
 
-    expected = np.exp(np.column_stack([acquisition.log_latency()[0], acquisition.log_error()[0]]))
-    for start in replay.starts or [int(networks[knee(expected)])]:
+    starts = replay.starts
+    if not starts:
+        expected = np.exp(np.column_stack([acquisition.log_latency()[0], acquisition.log_error()[0]]))
+        starts = (int(networks[knee(expected)]),)
+    for start in starts:
         read(place_of[start])
         train(place_of[start], 0)
         train(place_of[start], top)
