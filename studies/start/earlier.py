@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from search.earlier import EarlierNetwork, Outcome
-from search.records import SPEC, Record, records
+from search.records import SPEC, Record, reading, records
 from studies.storage import open_study
 from threshnet.errors import InputError
 from threshnet.spec import NetworkSpec
@@ -47,16 +47,13 @@ def _of_study(name: str, storage: str, source: int) -> list[EarlierNetwork]:
         if record.fingerprint and record.network and (record.rungs or record.latency):
             latest[record.fingerprint] = record
     return [
-        EarlierNetwork(record.network, Outcome(_latency_ms(record), _shares(record.rungs, epochs), source))
+        EarlierNetwork(
+            record.network,
+            Outcome(reading(record).latency_ms if record.latency else None, _shares(record.rungs, epochs), source),
+        )
         for record in latest.values()
         if record.network
     ]
-
-
-def _latency_ms(record: Record) -> float | None:
-    """Return the latency of a trial with the objective's device and runtime, whether or not it was trained."""
-    reading = next(iter(record.latency.values()), None)
-    return reading.latency_ms if reading else None
 
 
 def _shares(errors: Mapping[int, float], epochs: int) -> dict[float, float]:
