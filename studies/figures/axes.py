@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.records import reading
+from studies.figures.labels import Box
 from studies.fronts.front import ParetoFront
 
 LOG_RANGE = 5.0  # an axis is logarithmic if its values span more than this ratio
@@ -35,6 +36,21 @@ class Axis:
         ticks = {"tickvals": _ticks(self.low, self.high)} if self.log else {"nticks": 8}
         ends = [self.coordinate(self.low), self.coordinate(self.high)]
         return ticks | {"type": "log" if self.log else "linear", "range": ends, "tickformat": "~g"}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """The place of two axes in a figure."""
+
+    xs: Axis
+    ys: Axis
+    # Left, top, right and bottom edge in pixels of the figure.
+    frame: Box
+
+    def pixel(self, x: float, y: float) -> tuple[float, float]:
+        """Return the pixel of the figure at which a point lies."""
+        left, top, right, bottom = self.frame
+        return left + (right - left) * self.xs.share(x), top + (bottom - top) * (1 - self.ys.share(y))
 
 
 def latency_axis(front: ParetoFront) -> Axis:

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from search.latency.reading import Latency
-from studies.figures.axes import LOG_RANGE, Axis, axis
+from studies.figures.axes import LOG_RANGE, Axis, Plot, axis
 from studies.figures.front import (
     BOTTOM,
     HEAD,
@@ -92,11 +92,7 @@ def _markers(points: Sequence[ErrorPoint], emphasized: bool) -> go.Scatter:
 
 def _annotations(points: Sequence[ErrorPoint], xs: Axis, ys: Axis, frame: Box) -> Iterator[dict[str, Any]]:
     """Yield the titles of the points, placed to cover points, bars and other titles as little as possible."""
-    left, top, right, bottom = frame
-
-    def pixel(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * xs.share(x), top + (bottom - top) * (1 - ys.share(y))
-
+    pixel = Plot(xs, ys, frame).pixel
     taken: list[Box] = []
     for one in points:
         x, y = pixel(one.latency.latency_ms, one.error)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from search.records import Record, reading
 from search.training.metrics import METRICS
-from studies.figures.axes import Axis
+from studies.figures.axes import Axis, Plot
 from studies.figures.labels import OUTSIDE_FIRST, RIGHT_FIRST, Box, place
 from studies.fronts.front import ParetoFront
 from studies.fronts.wording import UNRELIABLE_NOTE, flag, title, verdict, violations
@@ -66,12 +66,8 @@ def traces(panel: Panel) -> Iterator[go.Scatter]:
 
 def annotations(panel: Panel) -> Iterator[dict[str, Any]]:
     """Yield the labels as plotly annotations, placed to cover points, lines and other labels as little as possible."""
-    left, top, right, bottom = panel.frame
     front, xs, ys = panel.front, panel.xs, panel.ys
-
-    def pixel(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * xs.share(x), top + (bottom - top) * (1 - ys.share(y))
-
+    pixel = Plot(xs, ys, panel.frame).pixel
     taken: list[Box] = []
     for record in front.trained:
         x, y = pixel(*record.point)

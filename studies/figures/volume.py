@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from search.volume import Step
-from studies.figures.axes import Axis, axis
+from studies.figures.axes import Axis, Plot, axis
 from studies.figures.front import BOTTOM, HEAD, HEIGHT, LEFT, LINE, LINE_HEIGHT, RIGHT, WIDTH, axis_layout, layout
 from studies.figures.labels import CHARACTER, Box, Sides, place
 from studies.figures.panel import BLUE, INK, VERMILLION
@@ -91,11 +91,8 @@ def _label(line: Line) -> str:
 
 def _labels(lines: Sequence[Line], xs: Axis, ys: Axis, frame: Box) -> list[dict[str, Any]]:
     """Return labels for the ends of the lines as plotly annotations. They avoid lines and other labels if possible."""
-    left, top, right, bottom = frame
-
-    def pixel(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * xs.share(x), top + (bottom - top) * (1 - ys.share(y))
-
+    left, top, _, bottom = frame
+    pixel = Plot(xs, ys, frame).pixel
     taken: list[Box] = []
     for line in lines:
         corners = [pixel(x, y) for x, y in zip(line.xs, line.ys, strict=True)]
